@@ -1,0 +1,120 @@
+/*
+ * distance.h
+ *	  The dispatch table of distance kernels: the only header of this folder
+ *	  that others include.
+ *
+ * Pure C: no server header.  A kernel never allocates, never fails and reads
+ * exactly the bytes its contract names, so callers may point it straight at a
+ * page.  Pointers need no alignment.  Lengths may be zero.
+ *
+ * Vocabulary (layouts are argued in quant/README.md)
+ *	 hot code	B bits a dimension (2, 4 or 8), unsigned, "plane-strided": with
+ *				C = dims * B / 8 bytes, byte j holds dimensions j, C + j,
+ *				2C + j ... from its lowest bits upward.  (B = 8: plain bytes.)
+ *	 hot query	int8 values in the order the hot kernels want, see
+ *				VDB_HOT_BLOCK below.
+ *	 node code	12 bits a dimension, signed: v = 16 * hi + lo - 8 where hi is a
+ *				plane of dims int8 and lo a plane of dims / 2 bytes, byte j
+ *				holding dimension 2j in its low and 2j + 1 in its high nibble.
+ */
+#ifndef VDB_DISTANCE_H
+#define VDB_DISTANCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum VdbSimdLevel
+{
+	VDB_SIMD_SCALAR,
+	VDB_SIMD_AVX2,				/* AVX2 + FMA + F16C */
+	VDB_SIMD_AVX512				/* AVX-512 F, BW, VL, DQ, VNNI */
+} VdbSimdLevel;
+
+#define VDB_SIMD_LEVELS 3
+
+/*
+ * Hot queries are laid out in blocks of this many code bytes.  For a code of C
+ * bytes and P = 8 / B planes there are T = ceil(C / 32) blocks; the query is P
+ * arrays of T * 32 int8, plane after plane.  Entry (p, t, i) multiplies plane
+ * p of code byte start(t) + i, where start(t) = 32 t for full blocks and, for
+ * a last partial block, C - 32 when C >= 32 (entries already counted by the
+ * block before are zero) and 0 when C < 32 (entries past C are zero).  So no
+ * kernel ever reads outside the C bytes of the code.
+ */
+#define VDB_HOT_BLOCK 32
+
+/* Sums of one pass over two float arrays, for cosine distance. */
+typedef struct VdbCosineParts
+{
+	float		ip;				/* sum a[i] * b[i] */
+	float		aa;				/* sum a[i] * a[i] */
+	float		bb;				/* sum b[i] * b[i] */
+} VdbCosineParts;
+
+typedef struct VdbKernels
+{
+	VdbSimdLevel level;
+
+	/* float32 against float32, n elements */
+	float		(*l2_squared) (size_t n, const float *a, const float *b);
+	float		(*inner_product) (size_t n, const float *a, const float *b);
+	float		(*l1) (size_t n, const float *a, const float *b);
+	VdbCosineParts (*cosine) (size_t n, const float *a, const float *b);
+
+	/*
+	 * Hot code against hot query: sum over dimensions of q8[d] * u[d], exact
+	 * in int32 (q8 in -127..127, dims <= 65536).  cbytes is C above.
+	 */
+	int32_t		(*hot2_ip) (size_t cbytes, const int8_t *query, const uint8_t *code);
+	int32_t		(*hot4_ip) (size_t cbytes, const int8_t *query, const uint8_t *code);
+	int32_t		(*hot8_ip) (size_t cbytes, const int8_t *query, const uint8_t *code);
+
+	/*
+	 * Hot code against a float query in plain dimension order, city-block:
+	 * sum |q[d] - scale * (2 * u[d] - (2^B - 1))|.  B = 4 and 8.
+	 */
+	float		(*hot4_l1) (size_t dims, const float *q, float scale, const uint8_t *code);
+	float		(*hot8_l1) (size_t dims, const float *q, float scale, const uint8_t *code);
+
+	/* node code against a float query: sum q[d] * v[d] */
+	float		(*node_ip) (size_t dims, const float *q, const int8_t *hi, const uint8_t *lo);
+	/* sum |q[d] - scale * v[d]| */
+	float		(*node_l1) (size_t dims, const float *q, float scale, const int8_t *hi, const uint8_t *lo);
+	/* node code to floats: out[d] = scale * v[d] */
+	void		(*node_decode) (size_t dims, float scale, const int8_t *hi, const uint8_t *lo, float *out);
+
+	/* hi planes of two node codes, for building: sum a[d] * b[d], exact */
+	int32_t		(*i8_ip) (size_t dims, const int8_t *a, const int8_t *b);
+	/* sum |sa * a[d] - sb * b[d]| */
+	float		(*i8_l1) (size_t dims, float sa, const int8_t *a, float sb, const int8_t *b);
+
+	/*
+	 * In-place Walsh-Hadamard transform of n = 2^k floats, k >= 0, without the
+	 * 1/sqrt(n) factor.
+	 */
+	void		(*fht) (size_t n, float *x);
+} VdbKernels;
+
+/* The table in use; never NULL after vdb_distance_init(). */
+extern const VdbKernels *vdb_kernels;
+
+/* Picks the best level this CPU and operating system support. Idempotent. */
+extern void vdb_distance_init(void);
+
+/* The best level supported here. */
+extern VdbSimdLevel vdb_distance_best(void);
+
+/*
+ * Makes vdb_kernels the table of `level`; false, and no change, when the CPU
+ * or the build lacks it.
+ */
+extern bool vdb_distance_force(VdbSimdLevel level);
+
+/* The table of one level, NULL when the CPU or the build lacks it. */
+extern const VdbKernels *vdb_distance_table(VdbSimdLevel level);
+
+/* "scalar", "avx2", "avx512" */
+extern const char *vdb_distance_level_name(VdbSimdLevel level);
+
+#endif							/* VDB_DISTANCE_H */

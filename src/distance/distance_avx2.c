@@ -1,0 +1,974 @@
+/*
+ * distance_avx2.c
+ *	  The kernels for x86-64 processors with AVX2, FMA and F16C.
+ *
+ * Every function carries the target attribute, so the file needs no compiler
+ * flag of its own and is harmless on processors without these instructions as
+ * long as the dispatcher keeps its table out of use.  On other architectures
+ * the file is empty.
+ *
+ * Ends of arrays: floats are read through maskload, which does not touch the
+ * masked-off elements; bytes are read by loads that overlap inside the array.
+ * Nothing outside an array is ever read.
+ */
+#include "distance_private.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+#include <math.h>
+
+#define TARGET __attribute__((target("avx2,fma,f16c")))
+
+/* eight ones and eight zeros: a window into it is a mask of 0 .. 8 elements */
+static const int32_t mask_window[16] = {
+	-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0
+};
+
+/*
+ * A window into it is a byte shuffle that moves a 16-byte vector down by 1 to
+ * 16 bytes and fills with zeros.
+ */
+static const uint8_t shift_window[32] = {
+	0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+	128, 128, 128, 128, 128, 128, 128, 128,
+	128, 128, 128, 128, 128, 128, 128, 128
+};
+
+/* Mask whose first r of 8 elements are set, r <= 8. */
+TARGET static inline __m256i
+mask_first(size_t r)
+{
+	return _mm256_loadu_si256((const __m256i *) (mask_window + 8 - r));
+}
+
+TARGET static inline __m256
+abs_ps(__m256 x)
+{
+	return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+}
+
+TARGET static inline float
+sum_ps(__m256 x)
+{
+	__m128		s = _mm_add_ps(_mm256_castps256_ps128(x),
+							   _mm256_extractf128_ps(x, 1));
+
+	s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+	s = _mm_add_ss(s, _mm_movehdup_ps(s));
+	return _mm_cvtss_f32(s);
+}
+
+TARGET static inline float
+sum4_ps(__m256 x0, __m256 x1, __m256 x2, __m256 x3)
+{
+	return sum_ps(_mm256_add_ps(_mm256_add_ps(x0, x1),
+								_mm256_add_ps(x2, x3)));
+}
+
+TARGET static inline int32_t
+sum_epi32(__m256i x)
+{
+	__m128i		s = _mm_add_epi32(_mm256_castsi256_si128(x),
+								  _mm256_extracti128_si256(x, 1));
+
+	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+	return _mm_cvtsi128_si32(s);
+}
+
+static inline uint32_t
+load_u32(const void *p)
+{
+	uint32_t	v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline uint64_t
+load_u64(const void *p)
+{
+	uint64_t	v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/* The r bytes at p, 1 <= r <= 8, zero-extended. */
+static inline uint64_t
+load_upto8(const void *p, size_t r)
+{
+	const uint8_t *b = p;
+
+	if (r >= 4)
+		return load_u32(b) | (uint64_t) load_u32(b + r - 4) << (8 * (r - 4));
+	return b[0] | (uint64_t) b[r / 2] << (8 * (r / 2)) |
+		(uint64_t) b[r - 1] << (8 * (r - 1));
+}
+
+/* The r bytes at p, 1 <= r <= 31, zero-extended. */
+TARGET static inline __m256i
+load_upto31(const uint8_t *p, size_t r)
+{
+	__m128i		low;
+	__m128i		high = _mm_setzero_si128();
+
+	if (r >= 16)
+	{
+		__m128i		shift = _mm_loadu_si128((const __m128i *)
+											(shift_window + 32 - r));
+
+		low = _mm_loadu_si128((const __m128i *) p);
+		high = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)
+												(p + r - 16)), shift);
+	}
+	else if (r > 8)
+		low = _mm_set_epi64x((int64_t) (load_u64(p + r - 8) >> (8 * (16 - r))),
+							 (int64_t) load_u64(p));
+	else
+		low = _mm_cvtsi64_si128((int64_t) load_upto8(p, r));
+	return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+}
+
+/* ---- float against float ---- */
+
+/* sum (a[i] - b[i])^2 */
+TARGET static float
+avx2_l2_squared(size_t n, const float *a, const float *b)
+{
+	__m256		s0 = _mm256_setzero_ps();
+	__m256		s1 = _mm256_setzero_ps();
+	__m256		s2 = _mm256_setzero_ps();
+	__m256		s3 = _mm256_setzero_ps();
+	__m256		d0;
+	__m256		d1;
+	__m256		d2;
+	__m256		d3;
+	size_t		i = 0;
+
+	for (; i + 32 <= n; i += 32)
+	{
+		d0 = _mm256_sub_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i));
+		d1 = _mm256_sub_ps(_mm256_loadu_ps(a + i + 8),
+						   _mm256_loadu_ps(b + i + 8));
+		d2 = _mm256_sub_ps(_mm256_loadu_ps(a + i + 16),
+						   _mm256_loadu_ps(b + i + 16));
+		d3 = _mm256_sub_ps(_mm256_loadu_ps(a + i + 24),
+						   _mm256_loadu_ps(b + i + 24));
+		s0 = _mm256_fmadd_ps(d0, d0, s0);
+		s1 = _mm256_fmadd_ps(d1, d1, s1);
+		s2 = _mm256_fmadd_ps(d2, d2, s2);
+		s3 = _mm256_fmadd_ps(d3, d3, s3);
+	}
+	for (; i + 8 <= n; i += 8)
+	{
+		d0 = _mm256_sub_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i));
+		s0 = _mm256_fmadd_ps(d0, d0, s0);
+	}
+	if (i < n)
+	{
+		__m256i		mask = mask_first(n - i);
+
+		d1 = _mm256_sub_ps(_mm256_maskload_ps(a + i, mask),
+						   _mm256_maskload_ps(b + i, mask));
+		s1 = _mm256_fmadd_ps(d1, d1, s1);
+	}
+	return sum4_ps(s0, s1, s2, s3);
+}
+
+/* sum a[i] * b[i] */
+TARGET static float
+avx2_inner_product(size_t n, const float *a, const float *b)
+{
+	__m256		s0 = _mm256_setzero_ps();
+	__m256		s1 = _mm256_setzero_ps();
+	__m256		s2 = _mm256_setzero_ps();
+	__m256		s3 = _mm256_setzero_ps();
+	size_t		i = 0;
+
+	for (; i + 32 <= n; i += 32)
+	{
+		s0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i),
+							 _mm256_loadu_ps(b + i), s0);
+		s1 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8),
+							 _mm256_loadu_ps(b + i + 8), s1);
+		s2 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 16),
+							 _mm256_loadu_ps(b + i + 16), s2);
+		s3 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 24),
+							 _mm256_loadu_ps(b + i + 24), s3);
+	}
+	for (; i + 8 <= n; i += 8)
+		s0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i),
+							 _mm256_loadu_ps(b + i), s0);
+	if (i < n)
+	{
+		__m256i		mask = mask_first(n - i);
+
+		s1 = _mm256_fmadd_ps(_mm256_maskload_ps(a + i, mask),
+							 _mm256_maskload_ps(b + i, mask), s1);
+	}
+	return sum4_ps(s0, s1, s2, s3);
+}
+
+/* sum |a[i] - b[i]| */
+TARGET static float
+avx2_l1(size_t n, const float *a, const float *b)
+{
+	__m256		s0 = _mm256_setzero_ps();
+	__m256		s1 = _mm256_setzero_ps();
+	__m256		s2 = _mm256_setzero_ps();
+	__m256		s3 = _mm256_setzero_ps();
+	__m256		d0;
+	__m256		d1;
+	__m256		d2;
+	__m256		d3;
+	size_t		i = 0;
+
+	for (; i + 32 <= n; i += 32)
+	{
+		d0 = _mm256_sub_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i));
+		d1 = _mm256_sub_ps(_mm256_loadu_ps(a + i + 8),
+						   _mm256_loadu_ps(b + i + 8));
+		d2 = _mm256_sub_ps(_mm256_loadu_ps(a + i + 16),
+						   _mm256_loadu_ps(b + i + 16));
+		d3 = _mm256_sub_ps(_mm256_loadu_ps(a + i + 24),
+						   _mm256_loadu_ps(b + i + 24));
+		s0 = _mm256_add_ps(s0, abs_ps(d0));
+		s1 = _mm256_add_ps(s1, abs_ps(d1));
+		s2 = _mm256_add_ps(s2, abs_ps(d2));
+		s3 = _mm256_add_ps(s3, abs_ps(d3));
+	}
+	for (; i + 8 <= n; i += 8)
+	{
+		d0 = _mm256_sub_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i));
+		s0 = _mm256_add_ps(s0, abs_ps(d0));
+	}
+	if (i < n)
+	{
+		__m256i		mask = mask_first(n - i);
+
+		d1 = _mm256_sub_ps(_mm256_maskload_ps(a + i, mask),
+						   _mm256_maskload_ps(b + i, mask));
+		s1 = _mm256_add_ps(s1, abs_ps(d1));
+	}
+	return sum4_ps(s0, s1, s2, s3);
+}
+
+/*
+ * The three sums of cosine distance.  Three multiply-adds for two loads: bound
+ * by their latency unless each sum has several chains.
+ */
+TARGET static VdbCosineParts
+avx2_cosine(size_t n, const float *a, const float *b)
+{
+	VdbCosineParts parts;
+	__m256		ip[3];
+	__m256		aa[3];
+	__m256		bb[3];
+	__m256		a0;
+	__m256		b0;
+	size_t		i = 0;
+	int			k;
+
+	for (k = 0; k < 3; k++)
+		ip[k] = aa[k] = bb[k] = _mm256_setzero_ps();
+
+	for (; i + 24 <= n; i += 24)
+	{
+		__m256		a1 = _mm256_loadu_ps(a + i + 8);
+		__m256		b1 = _mm256_loadu_ps(b + i + 8);
+		__m256		a2 = _mm256_loadu_ps(a + i + 16);
+		__m256		b2 = _mm256_loadu_ps(b + i + 16);
+
+		a0 = _mm256_loadu_ps(a + i);
+		b0 = _mm256_loadu_ps(b + i);
+		ip[0] = _mm256_fmadd_ps(a0, b0, ip[0]);
+		aa[0] = _mm256_fmadd_ps(a0, a0, aa[0]);
+		bb[0] = _mm256_fmadd_ps(b0, b0, bb[0]);
+		ip[1] = _mm256_fmadd_ps(a1, b1, ip[1]);
+		aa[1] = _mm256_fmadd_ps(a1, a1, aa[1]);
+		bb[1] = _mm256_fmadd_ps(b1, b1, bb[1]);
+		ip[2] = _mm256_fmadd_ps(a2, b2, ip[2]);
+		aa[2] = _mm256_fmadd_ps(a2, a2, aa[2]);
+		bb[2] = _mm256_fmadd_ps(b2, b2, bb[2]);
+	}
+	for (; i + 8 <= n; i += 8)
+	{
+		a0 = _mm256_loadu_ps(a + i);
+		b0 = _mm256_loadu_ps(b + i);
+		ip[0] = _mm256_fmadd_ps(a0, b0, ip[0]);
+		aa[0] = _mm256_fmadd_ps(a0, a0, aa[0]);
+		bb[0] = _mm256_fmadd_ps(b0, b0, bb[0]);
+	}
+	if (i < n)
+	{
+		__m256i		mask = mask_first(n - i);
+
+		a0 = _mm256_maskload_ps(a + i, mask);
+		b0 = _mm256_maskload_ps(b + i, mask);
+		ip[1] = _mm256_fmadd_ps(a0, b0, ip[1]);
+		aa[1] = _mm256_fmadd_ps(a0, a0, aa[1]);
+		bb[1] = _mm256_fmadd_ps(b0, b0, bb[1]);
+	}
+	parts.ip = sum_ps(_mm256_add_ps(_mm256_add_ps(ip[0], ip[1]), ip[2]));
+	parts.aa = sum_ps(_mm256_add_ps(_mm256_add_ps(aa[0], aa[1]), aa[2]));
+	parts.bb = sum_ps(_mm256_add_ps(_mm256_add_ps(bb[0], bb[1]), bb[2]));
+	return parts;
+}
+
+/* ---- hot codes against hot queries ---- */
+
+/*
+ * maddubs multiplies unsigned by signed bytes and adds neighbours into int16,
+ * which must not overflow.  With |q| <= 127 one result is at most
+ *	 2 * 3 * 127 =  762 for 2-bit codes; the four planes of a block 3048,
+ *	 2 * 15 * 127 = 3810 for 4-bit ones; the two planes of a block 7620.
+ * So results of several blocks can be added up in int16 before they have to be
+ * widened: 10 * 3048 = 30480 and 4 * 7620 = 30480, both below 32767.
+ */
+#define HOT2_RUN 10
+#define HOT4_RUN 4
+
+/* Code bytes of a last partial block, after the rule of VDB_HOT_BLOCK. */
+TARGET static inline __m256i
+hot_load_last(size_t cbytes, const uint8_t *code)
+{
+	if (cbytes >= VDB_HOT_BLOCK)
+		return _mm256_loadu_si256((const __m256i *)
+								  (code + cbytes - VDB_HOT_BLOCK));
+	return load_upto31(code, cbytes);
+}
+
+/* One block of 2-bit codes: int16 sums of up to 3048. */
+TARGET static inline __m256i
+hot2_block(__m256i c, const int8_t *q, size_t plane)
+{
+	const __m256i three = _mm256_set1_epi8(3);
+	__m256i		c0 = _mm256_and_si256(c, three);
+	__m256i		c1 = _mm256_and_si256(_mm256_srli_epi16(c, 2), three);
+	__m256i		c2 = _mm256_and_si256(_mm256_srli_epi16(c, 4), three);
+	__m256i		c3 = _mm256_and_si256(_mm256_srli_epi16(c, 6), three);
+	__m256i		m0;
+	__m256i		m1;
+	__m256i		m2;
+	__m256i		m3;
+
+	m0 = _mm256_maddubs_epi16(c0, _mm256_loadu_si256((const __m256i *) q));
+	m1 = _mm256_maddubs_epi16(c1, _mm256_loadu_si256((const __m256i *)
+													 (q + plane)));
+	m2 = _mm256_maddubs_epi16(c2, _mm256_loadu_si256((const __m256i *)
+													 (q + 2 * plane)));
+	m3 = _mm256_maddubs_epi16(c3, _mm256_loadu_si256((const __m256i *)
+													 (q + 3 * plane)));
+	return _mm256_add_epi16(_mm256_add_epi16(m0, m1),
+							_mm256_add_epi16(m2, m3));
+}
+
+/* One block of 4-bit codes: int16 sums of up to 7620. */
+TARGET static inline __m256i
+hot4_block(__m256i c, const int8_t *q, size_t plane)
+{
+	const __m256i fifteen = _mm256_set1_epi8(15);
+	__m256i		c0 = _mm256_and_si256(c, fifteen);
+	__m256i		c1 = _mm256_and_si256(_mm256_srli_epi16(c, 4), fifteen);
+	__m256i		m0;
+	__m256i		m1;
+
+	m0 = _mm256_maddubs_epi16(c0, _mm256_loadu_si256((const __m256i *) q));
+	m1 = _mm256_maddubs_epi16(c1, _mm256_loadu_si256((const __m256i *)
+													 (q + plane)));
+	return _mm256_add_epi16(m0, m1);
+}
+
+/* Hot code of 2 bits a dimension against its query. */
+TARGET static int32_t
+avx2_hot2_ip(size_t cbytes, const int8_t *query, const uint8_t *code)
+{
+	const __m256i ones = _mm256_set1_epi16(1);
+	size_t		full = cbytes / VDB_HOT_BLOCK;
+	bool		partial = cbytes % VDB_HOT_BLOCK != 0;
+	size_t		plane = (full + partial) * VDB_HOT_BLOCK;
+	__m256i		sum = _mm256_setzero_si256();
+	size_t		t = 0;
+
+	while (t < full)
+	{
+		size_t		stop = full - t > HOT2_RUN ? t + HOT2_RUN : full;
+		__m256i		run = _mm256_setzero_si256();
+
+		for (; t < stop; t++)
+		{
+			__m256i		c = _mm256_loadu_si256((const __m256i *)
+											   (code + t * VDB_HOT_BLOCK));
+
+			run = _mm256_add_epi16(run, hot2_block(c, query +
+												   t * VDB_HOT_BLOCK, plane));
+		}
+		sum = _mm256_add_epi32(sum, _mm256_madd_epi16(run, ones));
+	}
+	if (partial)
+	{
+		__m256i		run = hot2_block(hot_load_last(cbytes, code),
+									 query + full * VDB_HOT_BLOCK, plane);
+
+		sum = _mm256_add_epi32(sum, _mm256_madd_epi16(run, ones));
+	}
+	return sum_epi32(sum);
+}
+
+/* Hot code of 4 bits a dimension against its query. */
+TARGET static int32_t
+avx2_hot4_ip(size_t cbytes, const int8_t *query, const uint8_t *code)
+{
+	const __m256i ones = _mm256_set1_epi16(1);
+	size_t		full = cbytes / VDB_HOT_BLOCK;
+	bool		partial = cbytes % VDB_HOT_BLOCK != 0;
+	size_t		plane = (full + partial) * VDB_HOT_BLOCK;
+	__m256i		sum = _mm256_setzero_si256();
+	size_t		t = 0;
+
+	while (t < full)
+	{
+		size_t		stop = full - t > HOT4_RUN ? t + HOT4_RUN : full;
+		__m256i		run = _mm256_setzero_si256();
+
+		for (; t < stop; t++)
+		{
+			__m256i		c = _mm256_loadu_si256((const __m256i *)
+											   (code + t * VDB_HOT_BLOCK));
+
+			run = _mm256_add_epi16(run, hot4_block(c, query +
+												   t * VDB_HOT_BLOCK, plane));
+		}
+		sum = _mm256_add_epi32(sum, _mm256_madd_epi16(run, ones));
+	}
+	if (partial)
+	{
+		__m256i		run = hot4_block(hot_load_last(cbytes, code),
+									 query + full * VDB_HOT_BLOCK, plane);
+
+		sum = _mm256_add_epi32(sum, _mm256_madd_epi16(run, ones));
+	}
+	return sum_epi32(sum);
+}
+
+/* 16 code bytes times 16 query bytes, neighbours added. */
+TARGET static inline __m256i
+hot8_step(__m128i c, const int8_t *q)
+{
+	__m128i		q8 = _mm_loadu_si128((const __m128i *) q);
+
+	return _mm256_madd_epi16(_mm256_cvtepu8_epi16(c),
+							 _mm256_cvtepi8_epi16(q8));
+}
+
+/*
+ * Hot code of 8 bits a dimension against its query.  A byte up to 255 would
+ * saturate maddubs, so both sides are widened to int16 first.
+ */
+TARGET static int32_t
+avx2_hot8_ip(size_t cbytes, const int8_t *query, const uint8_t *code)
+{
+	__m256i		s0 = _mm256_setzero_si256();
+	__m256i		s1 = _mm256_setzero_si256();
+	size_t		i = 0;
+
+	for (; i + VDB_HOT_BLOCK <= cbytes; i += VDB_HOT_BLOCK)
+	{
+		const __m128i *c = (const __m128i *) (code + i);
+
+		s0 = _mm256_add_epi32(s0, hot8_step(_mm_loadu_si128(c), query + i));
+		s1 = _mm256_add_epi32(s1, hot8_step(_mm_loadu_si128(c + 1),
+											query + i + 16));
+	}
+	if (i < cbytes)
+	{
+		__m256i		c = hot_load_last(cbytes, code);
+
+		s0 = _mm256_add_epi32(s0, hot8_step(_mm256_castsi256_si128(c),
+											query + i));
+		s1 = _mm256_add_epi32(s1, hot8_step(_mm256_extracti128_si256(c, 1),
+											query + i + 16));
+	}
+	return sum_epi32(_mm256_add_epi32(s0, s1));
+}
+
+/* ---- hot codes against float queries ---- */
+
+/*
+ * |q - scale * (2 * u - top)| for eight code values u.  2 * u - top is a small
+ * integer, so the first multiply-add is exact.
+ */
+TARGET static inline __m256
+hot_l1_step(__m256 q, __m256 scale, __m256i u, __m256 top)
+{
+	__m256		w = _mm256_fmsub_ps(_mm256_cvtepi32_ps(u),
+									_mm256_set1_ps(2.0f), top);
+
+	return abs_ps(_mm256_fnmadd_ps(scale, w, q));
+}
+
+/* City-block distance of a float query to a 4-bit hot code. */
+TARGET static float
+avx2_hot4_l1(size_t dims, const float *q, float scale, const uint8_t *code)
+{
+	const __m256i fifteen = _mm256_set1_epi32(15);
+	const __m256 top = _mm256_set1_ps(15.0f);
+	__m256		vscale = _mm256_set1_ps(scale);
+	size_t		cbytes = dims / 2;
+	const float *q0 = q;
+	const float *q1 = q + cbytes;
+	__m256		s0 = _mm256_setzero_ps();
+	__m256		s1 = _mm256_setzero_ps();
+	__m256i		c;
+	size_t		j = 0;
+
+	for (; j + 8 <= cbytes; j += 8)
+	{
+		c = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)
+												 (code + j)));
+		s0 = _mm256_add_ps(s0, hot_l1_step(_mm256_loadu_ps(q0 + j), vscale,
+										   _mm256_and_si256(c, fifteen), top));
+		s1 = _mm256_add_ps(s1, hot_l1_step(_mm256_loadu_ps(q1 + j), vscale,
+										   _mm256_srli_epi32(c, 4), top));
+	}
+	if (j < cbytes)
+	{
+		size_t		r = cbytes - j;
+		__m256i		mask = mask_first(r);
+		__m256		d0;
+		__m256		d1;
+
+		c = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)
+												   load_upto8(code + j, r)));
+		d0 = hot_l1_step(_mm256_maskload_ps(q0 + j, mask), vscale,
+						 _mm256_and_si256(c, fifteen), top);
+		d1 = hot_l1_step(_mm256_maskload_ps(q1 + j, mask), vscale,
+						 _mm256_srli_epi32(c, 4), top);
+		s0 = _mm256_add_ps(s0, _mm256_and_ps(d0, _mm256_castsi256_ps(mask)));
+		s1 = _mm256_add_ps(s1, _mm256_and_ps(d1, _mm256_castsi256_ps(mask)));
+	}
+	return sum_ps(_mm256_add_ps(s0, s1));
+}
+
+/* City-block distance of a float query to an 8-bit hot code. */
+TARGET static float
+avx2_hot8_l1(size_t dims, const float *q, float scale, const uint8_t *code)
+{
+	const __m256 top = _mm256_set1_ps(255.0f);
+	__m256		vscale = _mm256_set1_ps(scale);
+	__m256		s0 = _mm256_setzero_ps();
+	__m256		s1 = _mm256_setzero_ps();
+	__m256i		c;
+	size_t		d = 0;
+
+	for (; d + 16 <= dims; d += 16)
+	{
+		c = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)
+												 (code + d)));
+		s0 = _mm256_add_ps(s0, hot_l1_step(_mm256_loadu_ps(q + d), vscale,
+										   c, top));
+		c = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)
+												 (code + d + 8)));
+		s1 = _mm256_add_ps(s1, hot_l1_step(_mm256_loadu_ps(q + d + 8), vscale,
+										   c, top));
+	}
+	if (d + 8 <= dims)
+	{
+		c = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)
+												 (code + d)));
+		s0 = _mm256_add_ps(s0, hot_l1_step(_mm256_loadu_ps(q + d), vscale,
+										   c, top));
+		d += 8;
+	}
+	if (d < dims)
+	{
+		size_t		r = dims - d;
+		__m256i		mask = mask_first(r);
+		__m256		d1;
+
+		c = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)
+												   load_upto8(code + d, r)));
+		d1 = hot_l1_step(_mm256_maskload_ps(q + d, mask), vscale, c, top);
+		s1 = _mm256_add_ps(s1, _mm256_and_ps(d1, _mm256_castsi256_ps(mask)));
+	}
+	return sum_ps(_mm256_add_ps(s0, s1));
+}
+
+/* ---- node codes ---- */
+
+/*
+ * Decodes 32 dimensions into v, in order.
+ *
+ * The bytes are first spread so that the lower lane of every register holds
+ * dimensions 8j .. 8j + 3 and the upper lane 8j + 4 .. 8j + 7, for j = 0 .. 3;
+ * all later unpacking, which stays within lanes, then ends in plain order.
+ * With the hi byte made unsigned, a byte pair (nibble << 4, hi + 128) is a
+ * 16-bit number w = 16 * (v + 2056).  Under the exponent of 2^19, where the
+ * lowest mantissa bit weighs 1/16, it is the float 2^19 + v + 2056, and one
+ * exact subtraction leaves v.
+ */
+TARGET static inline void
+node_decode32(const int8_t *hi, const uint8_t *lo, __m256 v[4])
+{
+	const __m256i spread_hi = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+	const __m256i spread_lo = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13,
+											   0, 1, 4, 5, 8, 9, 12, 13,
+											   2, 3, 6, 7, 10, 11, 14, 15,
+											   2, 3, 6, 7, 10, 11, 14, 15);
+	const __m256i magic = _mm256_set1_epi16(0x4900);
+	const __m256 bias = _mm256_set1_ps(524288.0f + 2056.0f);
+	__m256i		h = _mm256_loadu_si256((const __m256i *) hi);
+	__m256i		l = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *) lo));
+	__m256i		w0;
+	__m256i		w1;
+
+	h = _mm256_permutevar8x32_epi32(h, spread_hi);
+	h = _mm256_xor_si256(h, _mm256_set1_epi8(-128));
+
+	/* low nibbles shifted up, then high nibbles where they are, by turns */
+	l = _mm256_shuffle_epi8(l, spread_lo);
+	l = _mm256_unpacklo_epi8(_mm256_slli_epi16(l, 4), l);
+	l = _mm256_and_si256(l, _mm256_set1_epi8(-16));
+
+	w0 = _mm256_unpacklo_epi8(l, h);
+	w1 = _mm256_unpackhi_epi8(l, h);
+	v[0] = _mm256_castsi256_ps(_mm256_unpacklo_epi16(w0, magic));
+	v[1] = _mm256_castsi256_ps(_mm256_unpackhi_epi16(w0, magic));
+	v[2] = _mm256_castsi256_ps(_mm256_unpacklo_epi16(w1, magic));
+	v[3] = _mm256_castsi256_ps(_mm256_unpackhi_epi16(w1, magic));
+	v[0] = _mm256_sub_ps(v[0], bias);
+	v[1] = _mm256_sub_ps(v[1], bias);
+	v[2] = _mm256_sub_ps(v[2], bias);
+	v[3] = _mm256_sub_ps(v[3], bias);
+}
+
+/* Decodes 8 dimensions. */
+TARGET static inline __m256
+node_decode8(const int8_t *hi, const uint8_t *lo)
+{
+	const __m256i shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+	__m256i		h = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *) hi));
+	__m256i		l = _mm256_set1_epi32((int32_t) load_u32(lo));
+
+	h = _mm256_sub_epi32(_mm256_slli_epi32(h, 4), _mm256_set1_epi32(8));
+	l = _mm256_and_si256(_mm256_srlv_epi32(l, shifts), _mm256_set1_epi32(15));
+	return _mm256_cvtepi32_ps(_mm256_add_epi32(h, l));
+}
+
+/* Node code against a float query: sum q[d] * v[d]. */
+TARGET static float
+avx2_node_ip(size_t dims, const float *q, const int8_t *hi, const uint8_t *lo)
+{
+	__m256		s0 = _mm256_setzero_ps();
+	__m256		s1 = _mm256_setzero_ps();
+	__m256		s2 = _mm256_setzero_ps();
+	__m256		s3 = _mm256_setzero_ps();
+	float		tail = 0.0f;
+	size_t		d = 0;
+
+	for (; d + 32 <= dims; d += 32)
+	{
+		__m256		v[4];
+
+		node_decode32(hi + d, lo + d / 2, v);
+		s0 = _mm256_fmadd_ps(_mm256_loadu_ps(q + d), v[0], s0);
+		s1 = _mm256_fmadd_ps(_mm256_loadu_ps(q + d + 8), v[1], s1);
+		s2 = _mm256_fmadd_ps(_mm256_loadu_ps(q + d + 16), v[2], s2);
+		s3 = _mm256_fmadd_ps(_mm256_loadu_ps(q + d + 24), v[3], s3);
+	}
+	for (; d + 8 <= dims; d += 8)
+		s0 = _mm256_fmadd_ps(_mm256_loadu_ps(q + d),
+							 node_decode8(hi + d, lo + d / 2), s0);
+	for (; d < dims; d++)
+		tail += vdb_distance_load_f32(q + d) *
+			(float) vdb_distance_node_value(hi, lo, d);
+	return sum4_ps(s0, s1, s2, s3) + tail;
+}
+
+/* Node code against a float query: sum |q[d] - scale * v[d]|. */
+TARGET static float
+avx2_node_l1(size_t dims, const float *q, float scale, const int8_t *hi,
+			 const uint8_t *lo)
+{
+	__m256		vscale = _mm256_set1_ps(scale);
+	__m256		s0 = _mm256_setzero_ps();
+	__m256		s1 = _mm256_setzero_ps();
+	__m256		s2 = _mm256_setzero_ps();
+	__m256		s3 = _mm256_setzero_ps();
+	float		tail = 0.0f;
+	size_t		d = 0;
+
+	for (; d + 32 <= dims; d += 32)
+	{
+		__m256		v[4];
+
+		node_decode32(hi + d, lo + d / 2, v);
+		v[0] = _mm256_fnmadd_ps(vscale, v[0], _mm256_loadu_ps(q + d));
+		v[1] = _mm256_fnmadd_ps(vscale, v[1], _mm256_loadu_ps(q + d + 8));
+		v[2] = _mm256_fnmadd_ps(vscale, v[2], _mm256_loadu_ps(q + d + 16));
+		v[3] = _mm256_fnmadd_ps(vscale, v[3], _mm256_loadu_ps(q + d + 24));
+		s0 = _mm256_add_ps(s0, abs_ps(v[0]));
+		s1 = _mm256_add_ps(s1, abs_ps(v[1]));
+		s2 = _mm256_add_ps(s2, abs_ps(v[2]));
+		s3 = _mm256_add_ps(s3, abs_ps(v[3]));
+	}
+	for (; d + 8 <= dims; d += 8)
+	{
+		__m256		v = node_decode8(hi + d, lo + d / 2);
+
+		v = _mm256_fnmadd_ps(vscale, v, _mm256_loadu_ps(q + d));
+		s0 = _mm256_add_ps(s0, abs_ps(v));
+	}
+	for (; d < dims; d++)
+		tail += fabsf(vdb_distance_load_f32(q + d) - scale *
+					  (float) vdb_distance_node_value(hi, lo, d));
+	return sum4_ps(s0, s1, s2, s3) + tail;
+}
+
+/* Node code to floats. */
+TARGET static void
+avx2_node_decode(size_t dims, float scale, const int8_t *hi, const uint8_t *lo,
+				 float *out)
+{
+	__m256		vscale = _mm256_set1_ps(scale);
+	size_t		d = 0;
+
+	for (; d + 32 <= dims; d += 32)
+	{
+		__m256		v[4];
+
+		node_decode32(hi + d, lo + d / 2, v);
+		_mm256_storeu_ps(out + d, _mm256_mul_ps(vscale, v[0]));
+		_mm256_storeu_ps(out + d + 8, _mm256_mul_ps(vscale, v[1]));
+		_mm256_storeu_ps(out + d + 16, _mm256_mul_ps(vscale, v[2]));
+		_mm256_storeu_ps(out + d + 24, _mm256_mul_ps(vscale, v[3]));
+	}
+	for (; d + 8 <= dims; d += 8)
+		_mm256_storeu_ps(out + d,
+						 _mm256_mul_ps(vscale,
+									   node_decode8(hi + d, lo + d / 2)));
+	for (; d < dims; d++)
+		vdb_distance_store_f32(out + d, scale *
+							   (float) vdb_distance_node_value(hi, lo, d));
+}
+
+/* ---- int8 against int8 ---- */
+
+/* The 16 int8 at p as int16. */
+TARGET static inline __m256i
+load_epi8_epi16(const int8_t *p)
+{
+	return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *) p));
+}
+
+/*
+ * sum a[d] * b[d], exact.  Both factors are signed and may be -128, which
+ * rules out the maddubs tricks; they are widened and multiplied as int16.
+ */
+TARGET static int32_t
+avx2_i8_ip(size_t dims, const int8_t *a, const int8_t *b)
+{
+	__m256i		s0 = _mm256_setzero_si256();
+	__m256i		s1 = _mm256_setzero_si256();
+	size_t		d = 0;
+
+	for (; d + 32 <= dims; d += 32)
+	{
+		s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(load_epi8_epi16(a + d),
+													load_epi8_epi16(b + d)));
+		s1 = _mm256_add_epi32(s1,
+							  _mm256_madd_epi16(load_epi8_epi16(a + d + 16),
+												load_epi8_epi16(b + d + 16)));
+	}
+	if (d + 16 <= dims)
+	{
+		s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(load_epi8_epi16(a + d),
+													load_epi8_epi16(b + d)));
+		d += 16;
+	}
+	if (d < dims)
+	{
+		size_t		r = dims - d;
+		size_t		r0 = r > 8 ? 8 : r;
+		__m128i		a16;
+		__m128i		b16;
+
+		a16 = _mm_cvtsi64_si128((int64_t) load_upto8(a + d, r0));
+		b16 = _mm_cvtsi64_si128((int64_t) load_upto8(b + d, r0));
+		if (r > 8)
+		{
+			a16 = _mm_insert_epi64(a16,
+								   (int64_t) load_upto8(a + d + 8, r - 8), 1);
+			b16 = _mm_insert_epi64(b16,
+								   (int64_t) load_upto8(b + d + 8, r - 8), 1);
+		}
+		s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(_mm256_cvtepi8_epi16(a16),
+													_mm256_cvtepi8_epi16(b16)));
+	}
+	return sum_epi32(_mm256_add_epi32(s0, s1));
+}
+
+/* |sa * a - sb * b| for the eight int8 in the lower half of a and b. */
+TARGET static inline __m256
+i8_l1_step(__m256 sa, __m128i a, __m256 sb, __m128i b)
+{
+	__m256		fa = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(a));
+	__m256		fb = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b));
+
+	return abs_ps(_mm256_fmsub_ps(sa, fa, _mm256_mul_ps(sb, fb)));
+}
+
+/* sum |sa * a[d] - sb * b[d]| */
+TARGET static float
+avx2_i8_l1(size_t dims, float sa, const int8_t *a, float sb, const int8_t *b)
+{
+	__m256		vsa = _mm256_set1_ps(sa);
+	__m256		vsb = _mm256_set1_ps(sb);
+	__m256		s0 = _mm256_setzero_ps();
+	__m256		s1 = _mm256_setzero_ps();
+	size_t		d = 0;
+
+	for (; d + 16 <= dims; d += 16)
+	{
+		__m128i		va = _mm_loadu_si128((const __m128i *) (a + d));
+		__m128i		vb = _mm_loadu_si128((const __m128i *) (b + d));
+
+		s0 = _mm256_add_ps(s0, i8_l1_step(vsa, va, vsb, vb));
+		s1 = _mm256_add_ps(s1, i8_l1_step(vsa, _mm_unpackhi_epi64(va, va),
+										  vsb, _mm_unpackhi_epi64(vb, vb)));
+	}
+	if (d + 8 <= dims)
+	{
+		__m128i		va = _mm_loadl_epi64((const __m128i *) (a + d));
+		__m128i		vb = _mm_loadl_epi64((const __m128i *) (b + d));
+
+		s0 = _mm256_add_ps(s0, i8_l1_step(vsa, va, vsb, vb));
+		d += 8;
+	}
+	if (d < dims)
+	{
+		size_t		r = dims - d;
+		__m256		mask = _mm256_castsi256_ps(mask_first(r));
+		__m128i		va = _mm_cvtsi64_si128((int64_t) load_upto8(a + d, r));
+		__m128i		vb = _mm_cvtsi64_si128((int64_t) load_upto8(b + d, r));
+
+		s1 = _mm256_add_ps(s1, _mm256_and_ps(mask,
+											 i8_l1_step(vsa, va, vsb, vb)));
+	}
+	return sum_ps(_mm256_add_ps(s0, s1));
+}
+
+/* ---- Walsh-Hadamard transform ---- */
+
+/*
+ * Strides 1, 2 and 4 inside a register.  Each is one multiply-add by +-1,
+ * which rounds exactly as the addition or subtraction it stands for.
+ */
+TARGET static inline __m256
+fht_inside(__m256 x)
+{
+	const __m256 sign1 = _mm256_setr_ps(1, -1, 1, -1, 1, -1, 1, -1);
+	const __m256 sign2 = _mm256_setr_ps(1, 1, -1, -1, 1, 1, -1, -1);
+	const __m256 sign4 = _mm256_setr_ps(1, 1, 1, 1, -1, -1, -1, -1);
+
+	x = _mm256_fmadd_ps(x, sign1, _mm256_permute_ps(x, 0xb1));
+	x = _mm256_fmadd_ps(x, sign2, _mm256_permute_ps(x, 0x4e));
+	return _mm256_fmadd_ps(x, sign4, _mm256_permute2f128_ps(x, x, 1));
+}
+
+/* Two levels across four registers, stored to x, x + h, x + 2h, x + 3h. */
+TARGET static inline void
+fht_store4(float *x, size_t h, __m256 a, __m256 b, __m256 c, __m256 d)
+{
+	__m256		ab = _mm256_add_ps(a, b);
+	__m256		a_b = _mm256_sub_ps(a, b);
+	__m256		cd = _mm256_add_ps(c, d);
+	__m256		c_d = _mm256_sub_ps(c, d);
+
+	_mm256_storeu_ps(x, _mm256_add_ps(ab, cd));
+	_mm256_storeu_ps(x + h, _mm256_add_ps(a_b, c_d));
+	_mm256_storeu_ps(x + 2 * h, _mm256_sub_ps(ab, cd));
+	_mm256_storeu_ps(x + 3 * h, _mm256_sub_ps(a_b, c_d));
+}
+
+/*
+ * Walsh-Hadamard transform: strides below 32 in registers, then two levels a
+ * sweep.  The additions are those of the scalar kernel, so the bits are too.
+ */
+TARGET static void
+avx2_fht(size_t n, float *x)
+{
+	size_t		h;
+	size_t		i;
+	size_t		j;
+
+	if (n < 8)
+	{
+		vdb_kernels_scalar.fht(n, x);
+		return;
+	}
+
+	if (n < 32)
+	{
+		for (i = 0; i < n; i += 8)
+			_mm256_storeu_ps(x + i, fht_inside(_mm256_loadu_ps(x + i)));
+		h = 8;
+	}
+	else
+	{
+		for (i = 0; i < n; i += 32)
+			fht_store4(x + i, 8,
+					   fht_inside(_mm256_loadu_ps(x + i)),
+					   fht_inside(_mm256_loadu_ps(x + i + 8)),
+					   fht_inside(_mm256_loadu_ps(x + i + 16)),
+					   fht_inside(_mm256_loadu_ps(x + i + 24)));
+		h = 32;
+	}
+
+	for (; 4 * h <= n; h *= 4)
+	{
+		for (i = 0; i < n; i += 4 * h)
+		{
+			for (j = i; j < i + h; j += 8)
+				fht_store4(x + j, h,
+						   _mm256_loadu_ps(x + j),
+						   _mm256_loadu_ps(x + j + h),
+						   _mm256_loadu_ps(x + j + 2 * h),
+						   _mm256_loadu_ps(x + j + 3 * h));
+		}
+	}
+	if (2 * h <= n)
+	{
+		for (j = 0; j < h; j += 8)
+		{
+			__m256		a = _mm256_loadu_ps(x + j);
+			__m256		b = _mm256_loadu_ps(x + j + h);
+
+			_mm256_storeu_ps(x + j, _mm256_add_ps(a, b));
+			_mm256_storeu_ps(x + j + h, _mm256_sub_ps(a, b));
+		}
+	}
+}
+
+const VdbKernels vdb_kernels_avx2 = {
+	.level = VDB_SIMD_AVX2,
+	.l2_squared = avx2_l2_squared,
+	.inner_product = avx2_inner_product,
+	.l1 = avx2_l1,
+	.cosine = avx2_cosine,
+	.hot2_ip = avx2_hot2_ip,
+	.hot4_ip = avx2_hot4_ip,
+	.hot8_ip = avx2_hot8_ip,
+	.hot4_l1 = avx2_hot4_l1,
+	.hot8_l1 = avx2_hot8_l1,
+	.node_ip = avx2_node_ip,
+	.node_l1 = avx2_node_l1,
+	.node_decode = avx2_node_decode,
+	.i8_ip = avx2_i8_ip,
+	.i8_l1 = avx2_i8_l1,
+	.fht = avx2_fht
+};
+
+#endif							/* __x86_64__ */

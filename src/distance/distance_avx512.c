@@ -1,0 +1,891 @@
+/*
+ * distance_avx512.c
+ *	  The kernels for x86-64 processors with AVX-512 F, BW, VL, DQ and VNNI.
+ *
+ * Every function carries the target attribute, so the file needs no compiler
+ * flag of its own and is harmless on processors without these instructions as
+ * long as the dispatcher keeps its table out of use.  On other architectures
+ * the file is empty.
+ *
+ * Ends of arrays are read and written through masks; masked-off elements are
+ * not touched.
+ */
+#include "distance_private.h"
+
+#ifdef VDB_HAVE_X86_KERNELS
+
+/*
+ * The unit test that defines VDB_SIMDE includes this file after an emulation
+ * of the intrinsics, so that the kernels can be tested on processors without
+ * AVX-512.
+ */
+#ifdef VDB_SIMDE
+#define TARGET
+#else
+#include <immintrin.h>
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+#endif
+
+/* Masks whose first r elements are set, r <= 16, 32 and 64. */
+static inline uint16_t
+mask16_first(size_t r)
+{
+	return (uint16_t) ((1u << r) - 1);
+}
+
+static inline uint32_t
+mask32_first(size_t r)
+{
+	return (uint32_t) (((uint64_t) 1 << r) - 1);
+}
+
+static inline uint64_t
+mask64_first(size_t r)
+{
+	return r == 0 ? 0 : ~(uint64_t) 0 >> (64 - r);
+}
+
+/* How many elements a step of `step` has left at position i of n. */
+static inline size_t
+step_length(size_t n, size_t i, size_t step)
+{
+	return n - i < step ? n - i : step;
+}
+
+TARGET static inline float
+sum_ps(__m512 x)
+{
+	__m256		upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x), 1));
+	__m256		s8 = _mm256_add_ps(_mm512_castps512_ps256(x), upper);
+	__m128		s = _mm_add_ps(_mm256_castps256_ps128(s8),
+							   _mm256_extractf128_ps(s8, 1));
+
+	s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+	s = _mm_add_ss(s, _mm_movehdup_ps(s));
+	return _mm_cvtss_f32(s);
+}
+
+TARGET static inline float
+sum4_ps(__m512 x0, __m512 x1, __m512 x2, __m512 x3)
+{
+	return sum_ps(_mm512_add_ps(_mm512_add_ps(x0, x1),
+								_mm512_add_ps(x2, x3)));
+}
+
+TARGET static inline int32_t
+sum_epi32(__m512i x)
+{
+	__m256i		s8 = _mm256_add_epi32(_mm512_castsi512_si256(x),
+									  _mm512_extracti64x4_epi64(x, 1));
+	__m128i		s = _mm_add_epi32(_mm256_castsi256_si128(s8),
+								  _mm256_extracti128_si256(s8, 1));
+
+	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+	s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+	return _mm_cvtsi128_si32(s);
+}
+
+/* ---- float against float ---- */
+
+/* sum (a[i] - b[i])^2 */
+TARGET static float
+avx512_l2_squared(size_t n, const float *a, const float *b)
+{
+	__m512		s0 = _mm512_setzero_ps();
+	__m512		s1 = _mm512_setzero_ps();
+	__m512		s2 = _mm512_setzero_ps();
+	__m512		s3 = _mm512_setzero_ps();
+	size_t		i = 0;
+
+	for (; i + 64 <= n; i += 64)
+	{
+		__m512		d0 = _mm512_sub_ps(_mm512_loadu_ps(a + i),
+									   _mm512_loadu_ps(b + i));
+		__m512		d1 = _mm512_sub_ps(_mm512_loadu_ps(a + i + 16),
+									   _mm512_loadu_ps(b + i + 16));
+		__m512		d2 = _mm512_sub_ps(_mm512_loadu_ps(a + i + 32),
+									   _mm512_loadu_ps(b + i + 32));
+		__m512		d3 = _mm512_sub_ps(_mm512_loadu_ps(a + i + 48),
+									   _mm512_loadu_ps(b + i + 48));
+
+		s0 = _mm512_fmadd_ps(d0, d0, s0);
+		s1 = _mm512_fmadd_ps(d1, d1, s1);
+		s2 = _mm512_fmadd_ps(d2, d2, s2);
+		s3 = _mm512_fmadd_ps(d3, d3, s3);
+	}
+	for (; i < n; i += 16)
+	{
+		uint16_t	mask = mask16_first(step_length(n, i, 16));
+		__m512		d = _mm512_sub_ps(_mm512_maskz_loadu_ps(mask, a + i),
+									  _mm512_maskz_loadu_ps(mask, b + i));
+
+		s0 = _mm512_fmadd_ps(d, d, s0);
+	}
+	return sum4_ps(s0, s1, s2, s3);
+}
+
+/* sum a[i] * b[i] */
+TARGET static float
+avx512_inner_product(size_t n, const float *a, const float *b)
+{
+	__m512		s0 = _mm512_setzero_ps();
+	__m512		s1 = _mm512_setzero_ps();
+	__m512		s2 = _mm512_setzero_ps();
+	__m512		s3 = _mm512_setzero_ps();
+	size_t		i = 0;
+
+	for (; i + 64 <= n; i += 64)
+	{
+		s0 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i),
+							 _mm512_loadu_ps(b + i), s0);
+		s1 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16),
+							 _mm512_loadu_ps(b + i + 16), s1);
+		s2 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 32),
+							 _mm512_loadu_ps(b + i + 32), s2);
+		s3 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 48),
+							 _mm512_loadu_ps(b + i + 48), s3);
+	}
+	for (; i < n; i += 16)
+	{
+		uint16_t	mask = mask16_first(step_length(n, i, 16));
+
+		s0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, a + i),
+							 _mm512_maskz_loadu_ps(mask, b + i), s0);
+	}
+	return sum4_ps(s0, s1, s2, s3);
+}
+
+/* sum |a[i] - b[i]| */
+TARGET static float
+avx512_l1(size_t n, const float *a, const float *b)
+{
+	__m512		s0 = _mm512_setzero_ps();
+	__m512		s1 = _mm512_setzero_ps();
+	__m512		s2 = _mm512_setzero_ps();
+	__m512		s3 = _mm512_setzero_ps();
+	size_t		i = 0;
+
+	for (; i + 64 <= n; i += 64)
+	{
+		__m512		d0 = _mm512_sub_ps(_mm512_loadu_ps(a + i),
+									   _mm512_loadu_ps(b + i));
+		__m512		d1 = _mm512_sub_ps(_mm512_loadu_ps(a + i + 16),
+									   _mm512_loadu_ps(b + i + 16));
+		__m512		d2 = _mm512_sub_ps(_mm512_loadu_ps(a + i + 32),
+									   _mm512_loadu_ps(b + i + 32));
+		__m512		d3 = _mm512_sub_ps(_mm512_loadu_ps(a + i + 48),
+									   _mm512_loadu_ps(b + i + 48));
+
+		s0 = _mm512_add_ps(s0, _mm512_abs_ps(d0));
+		s1 = _mm512_add_ps(s1, _mm512_abs_ps(d1));
+		s2 = _mm512_add_ps(s2, _mm512_abs_ps(d2));
+		s3 = _mm512_add_ps(s3, _mm512_abs_ps(d3));
+	}
+	for (; i < n; i += 16)
+	{
+		uint16_t	mask = mask16_first(step_length(n, i, 16));
+		__m512		d = _mm512_sub_ps(_mm512_maskz_loadu_ps(mask, a + i),
+									  _mm512_maskz_loadu_ps(mask, b + i));
+
+		s0 = _mm512_add_ps(s0, _mm512_abs_ps(d));
+	}
+	return sum4_ps(s0, s1, s2, s3);
+}
+
+/*
+ * The three sums of cosine distance.  Three multiply-adds for two loads: bound
+ * by their latency unless each sum has several chains.
+ */
+TARGET static VdbCosineParts
+avx512_cosine(size_t n, const float *a, const float *b)
+{
+	VdbCosineParts parts;
+	__m512		ip[3];
+	__m512		aa[3];
+	__m512		bb[3];
+	__m512		a0;
+	__m512		b0;
+	size_t		i = 0;
+	int			k;
+
+	for (k = 0; k < 3; k++)
+		ip[k] = aa[k] = bb[k] = _mm512_setzero_ps();
+
+	for (; i + 48 <= n; i += 48)
+	{
+		__m512		a1 = _mm512_loadu_ps(a + i + 16);
+		__m512		b1 = _mm512_loadu_ps(b + i + 16);
+		__m512		a2 = _mm512_loadu_ps(a + i + 32);
+		__m512		b2 = _mm512_loadu_ps(b + i + 32);
+
+		a0 = _mm512_loadu_ps(a + i);
+		b0 = _mm512_loadu_ps(b + i);
+		ip[0] = _mm512_fmadd_ps(a0, b0, ip[0]);
+		aa[0] = _mm512_fmadd_ps(a0, a0, aa[0]);
+		bb[0] = _mm512_fmadd_ps(b0, b0, bb[0]);
+		ip[1] = _mm512_fmadd_ps(a1, b1, ip[1]);
+		aa[1] = _mm512_fmadd_ps(a1, a1, aa[1]);
+		bb[1] = _mm512_fmadd_ps(b1, b1, bb[1]);
+		ip[2] = _mm512_fmadd_ps(a2, b2, ip[2]);
+		aa[2] = _mm512_fmadd_ps(a2, a2, aa[2]);
+		bb[2] = _mm512_fmadd_ps(b2, b2, bb[2]);
+	}
+	for (; i < n; i += 16)
+	{
+		uint16_t	mask = mask16_first(step_length(n, i, 16));
+
+		a0 = _mm512_maskz_loadu_ps(mask, a + i);
+		b0 = _mm512_maskz_loadu_ps(mask, b + i);
+		ip[0] = _mm512_fmadd_ps(a0, b0, ip[0]);
+		aa[0] = _mm512_fmadd_ps(a0, a0, aa[0]);
+		bb[0] = _mm512_fmadd_ps(b0, b0, bb[0]);
+	}
+	parts.ip = sum_ps(_mm512_add_ps(_mm512_add_ps(ip[0], ip[1]), ip[2]));
+	parts.aa = sum_ps(_mm512_add_ps(_mm512_add_ps(aa[0], aa[1]), aa[2]));
+	parts.bb = sum_ps(_mm512_add_ps(_mm512_add_ps(bb[0], bb[1]), bb[2]));
+	return parts;
+}
+
+/* ---- hot codes against hot queries ---- */
+
+/*
+ * dpbusd adds four products of unsigned and signed bytes into int32 without
+ * saturation, so a plane need not be shifted down: its code bits are masked
+ * where they are, which multiplies its sum by 4, 16 or 64, and the sums are
+ * shifted once at the end.  A lane's sum is a multiple of its factor, so that
+ * is exact, and it cannot overflow: the largest, the upper plane of 4-bit codes
+ * of 65536 dimensions, is below 32768 * 240 * 127 < 2^30 over all lanes
+ * together.
+ *
+ * The blocks of a query are contiguous within a plane, so two full blocks make
+ * one 64-byte step.  What remains is taken block by block, as the upper half
+ * of a register masked off.
+ */
+
+/* The start of block `block` and the mask of its bytes. */
+static inline size_t
+hot_last_block(size_t cbytes, size_t start, uint32_t *mask)
+{
+	*mask = mask32_first(VDB_HOT_BLOCK);
+	if (start + VDB_HOT_BLOCK <= cbytes)
+		return start;
+	if (cbytes >= VDB_HOT_BLOCK)
+		return cbytes - VDB_HOT_BLOCK;
+	*mask = mask32_first(cbytes);
+	return 0;
+}
+
+/* Size of one plane of the query for a code of cbytes bytes. */
+static inline size_t
+hot_plane_size(size_t cbytes)
+{
+	return (cbytes + VDB_HOT_BLOCK - 1) / VDB_HOT_BLOCK * VDB_HOT_BLOCK;
+}
+
+/* Adds up the planes of 2-bit code bytes c under the query bytes at q. */
+TARGET static inline void
+hot2_step(__m512i s[4], __m512i c, uint64_t mask, const int8_t *q,
+		  size_t plane)
+{
+	__m512i		q0 = _mm512_maskz_loadu_epi8(mask, q);
+	__m512i		q1 = _mm512_maskz_loadu_epi8(mask, q + plane);
+	__m512i		q2 = _mm512_maskz_loadu_epi8(mask, q + 2 * plane);
+	__m512i		q3 = _mm512_maskz_loadu_epi8(mask, q + 3 * plane);
+	__m512i		c0 = _mm512_and_si512(c, _mm512_set1_epi8(0x03));
+	__m512i		c1 = _mm512_and_si512(c, _mm512_set1_epi8(0x0c));
+	__m512i		c2 = _mm512_and_si512(c, _mm512_set1_epi8(0x30));
+	__m512i		c3 = _mm512_and_si512(c, _mm512_set1_epi8(-64));
+
+	s[0] = _mm512_dpbusd_epi32(s[0], c0, q0);
+	s[1] = _mm512_dpbusd_epi32(s[1], c1, q1);
+	s[2] = _mm512_dpbusd_epi32(s[2], c2, q2);
+	s[3] = _mm512_dpbusd_epi32(s[3], c3, q3);
+}
+
+/* Hot code of 2 bits a dimension against its query. */
+TARGET static int32_t
+avx512_hot2_ip(size_t cbytes, const int8_t *query, const uint8_t *code)
+{
+	size_t		plane = hot_plane_size(cbytes);
+	__m512i		s[4];
+	size_t		i = 0;
+	int			k;
+
+	for (k = 0; k < 4; k++)
+		s[k] = _mm512_setzero_si512();
+
+	for (; i + 64 <= cbytes; i += 64)
+		hot2_step(s, _mm512_loadu_si512(code + i), ~(uint64_t) 0, query + i,
+				  plane);
+	for (; i < cbytes; i += VDB_HOT_BLOCK)
+	{
+		uint32_t	mask;
+		size_t		start = hot_last_block(cbytes, i, &mask);
+
+		hot2_step(s, _mm512_maskz_loadu_epi8(mask, code + start), mask,
+				  query + i, plane);
+	}
+
+	s[0] = _mm512_add_epi32(s[0], _mm512_srai_epi32(s[1], 2));
+	s[2] = _mm512_add_epi32(_mm512_srai_epi32(s[2], 4),
+							_mm512_srai_epi32(s[3], 6));
+	return sum_epi32(_mm512_add_epi32(s[0], s[2]));
+}
+
+/* Adds up the planes of 4-bit code bytes c under the query bytes at q. */
+TARGET static inline void
+hot4_step(__m512i s[2], __m512i c, uint64_t mask, const int8_t *q,
+		  size_t plane)
+{
+	__m512i		q0 = _mm512_maskz_loadu_epi8(mask, q);
+	__m512i		q1 = _mm512_maskz_loadu_epi8(mask, q + plane);
+	__m512i		c0 = _mm512_and_si512(c, _mm512_set1_epi8(0x0f));
+	__m512i		c1 = _mm512_and_si512(c, _mm512_set1_epi8(-16));
+
+	s[0] = _mm512_dpbusd_epi32(s[0], c0, q0);
+	s[1] = _mm512_dpbusd_epi32(s[1], c1, q1);
+}
+
+/* Hot code of 4 bits a dimension against its query. */
+TARGET static int32_t
+avx512_hot4_ip(size_t cbytes, const int8_t *query, const uint8_t *code)
+{
+	size_t		plane = hot_plane_size(cbytes);
+	__m512i		s[2];
+	__m512i		t[2];
+	size_t		i = 0;
+
+	s[0] = s[1] = t[0] = t[1] = _mm512_setzero_si512();
+
+	for (; i + 128 <= cbytes; i += 128)
+	{
+		hot4_step(s, _mm512_loadu_si512(code + i), ~(uint64_t) 0, query + i,
+				  plane);
+		hot4_step(t, _mm512_loadu_si512(code + i + 64), ~(uint64_t) 0,
+				  query + i + 64, plane);
+	}
+	if (i + 64 <= cbytes)
+	{
+		hot4_step(s, _mm512_loadu_si512(code + i), ~(uint64_t) 0, query + i,
+				  plane);
+		i += 64;
+	}
+	for (; i < cbytes; i += VDB_HOT_BLOCK)
+	{
+		uint32_t	mask;
+		size_t		start = hot_last_block(cbytes, i, &mask);
+
+		hot4_step(t, _mm512_maskz_loadu_epi8(mask, code + start), mask,
+				  query + i, plane);
+	}
+
+	s[0] = _mm512_add_epi32(s[0], t[0]);
+	s[1] = _mm512_add_epi32(s[1], t[1]);
+	return sum_epi32(_mm512_add_epi32(s[0], _mm512_srai_epi32(s[1], 4)));
+}
+
+/* Hot code of 8 bits a dimension against its query. */
+TARGET static int32_t
+avx512_hot8_ip(size_t cbytes, const int8_t *query, const uint8_t *code)
+{
+	__m512i		s0 = _mm512_setzero_si512();
+	__m512i		s1 = _mm512_setzero_si512();
+	__m512i		s2 = _mm512_setzero_si512();
+	__m512i		s3 = _mm512_setzero_si512();
+	size_t		i = 0;
+
+	for (; i + 256 <= cbytes; i += 256)
+	{
+		s0 = _mm512_dpbusd_epi32(s0, _mm512_loadu_si512(code + i),
+								 _mm512_loadu_si512(query + i));
+		s1 = _mm512_dpbusd_epi32(s1, _mm512_loadu_si512(code + i + 64),
+								 _mm512_loadu_si512(query + i + 64));
+		s2 = _mm512_dpbusd_epi32(s2, _mm512_loadu_si512(code + i + 128),
+								 _mm512_loadu_si512(query + i + 128));
+		s3 = _mm512_dpbusd_epi32(s3, _mm512_loadu_si512(code + i + 192),
+								 _mm512_loadu_si512(query + i + 192));
+	}
+	for (; i + 64 <= cbytes; i += 64)
+		s0 = _mm512_dpbusd_epi32(s0, _mm512_loadu_si512(code + i),
+								 _mm512_loadu_si512(query + i));
+	for (; i < cbytes; i += VDB_HOT_BLOCK)
+	{
+		uint32_t	mask;
+		size_t		start = hot_last_block(cbytes, i, &mask);
+
+		s1 = _mm512_dpbusd_epi32(s1,
+								 _mm512_maskz_loadu_epi8(mask, code + start),
+								 _mm512_maskz_loadu_epi8(mask, query + i));
+	}
+	return sum_epi32(_mm512_add_epi32(_mm512_add_epi32(s0, s1),
+									  _mm512_add_epi32(s2, s3)));
+}
+
+/* ---- hot codes against float queries ---- */
+
+/*
+ * |q - scale * (2 * u - top)| for sixteen code values u.  2 * u - top is a
+ * small integer, so the first multiply-add is exact.
+ */
+TARGET static inline __m512
+hot_l1_step(__m512 q, __m512 scale, __m512i u, __m512 top)
+{
+	__m512		w = _mm512_fmsub_ps(_mm512_cvtepi32_ps(u),
+									_mm512_set1_ps(2.0f), top);
+
+	return _mm512_abs_ps(_mm512_fnmadd_ps(scale, w, q));
+}
+
+/* City-block distance of a float query to a 4-bit hot code. */
+TARGET static float
+avx512_hot4_l1(size_t dims, const float *q, float scale, const uint8_t *code)
+{
+	const __m512i fifteen = _mm512_set1_epi32(15);
+	const __m512 top = _mm512_set1_ps(15.0f);
+	__m512		vscale = _mm512_set1_ps(scale);
+	size_t		cbytes = dims / 2;
+	const float *q0 = q;
+	const float *q1 = q + cbytes;
+	__m512		s0 = _mm512_setzero_ps();
+	__m512		s1 = _mm512_setzero_ps();
+	size_t		j;
+
+	for (j = 0; j < cbytes; j += 16)
+	{
+		uint16_t	mask = mask16_first(step_length(cbytes, j, 16));
+		__m512i		c = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, code + j));
+		__m512		d0 = hot_l1_step(_mm512_maskz_loadu_ps(mask, q0 + j), vscale,
+									 _mm512_and_si512(c, fifteen), top);
+		__m512		d1 = hot_l1_step(_mm512_maskz_loadu_ps(mask, q1 + j), vscale,
+									 _mm512_srli_epi32(c, 4), top);
+
+		s0 = _mm512_mask_add_ps(s0, mask, s0, d0);
+		s1 = _mm512_mask_add_ps(s1, mask, s1, d1);
+	}
+	return sum_ps(_mm512_add_ps(s0, s1));
+}
+
+/* City-block distance of a float query to an 8-bit hot code. */
+TARGET static float
+avx512_hot8_l1(size_t dims, const float *q, float scale, const uint8_t *code)
+{
+	const __m512 top = _mm512_set1_ps(255.0f);
+	__m512		vscale = _mm512_set1_ps(scale);
+	__m512		s0 = _mm512_setzero_ps();
+	__m512		s1 = _mm512_setzero_ps();
+	__m512i		c;
+	size_t		d = 0;
+
+	for (; d + 32 <= dims; d += 32)
+	{
+		c = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)
+												 (code + d)));
+		s0 = _mm512_add_ps(s0, hot_l1_step(_mm512_loadu_ps(q + d), vscale,
+										   c, top));
+		c = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)
+												 (code + d + 16)));
+		s1 = _mm512_add_ps(s1, hot_l1_step(_mm512_loadu_ps(q + d + 16),
+										   vscale, c, top));
+	}
+	for (; d < dims; d += 16)
+	{
+		uint16_t	mask = mask16_first(step_length(dims, d, 16));
+
+		c = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, code + d));
+		s0 = _mm512_mask_add_ps(s0, mask, s0,
+								hot_l1_step(_mm512_maskz_loadu_ps(mask, q + d),
+											vscale, c, top));
+	}
+	return sum_ps(_mm512_add_ps(s0, s1));
+}
+
+/* ---- node codes ---- */
+
+/* the 16-bit words of lo bytes in the order node_decode64 wants */
+static const uint16_t spread_lo[32] = {
+	0, 4, 8, 12, 0, 4, 8, 12, 1, 5, 9, 13, 1, 5, 9, 13,
+	2, 6, 10, 14, 2, 6, 10, 14, 3, 7, 11, 15, 3, 7, 11, 15
+};
+
+/*
+ * Decodes 64 dimensions into v, in order.
+ *
+ * The bytes are first spread so that lane k of every register holds dimensions
+ * 16j + 4k .. 16j + 4k + 3, for j = 0 .. 3; all later unpacking, which stays
+ * within lanes, then ends in plain order.  With the hi byte made unsigned, a
+ * byte pair (nibble << 4, hi + 128) is a 16-bit number w = 16 * (v + 2056).
+ * Under the exponent of 2^19, where the lowest mantissa bit weighs 1/16, it is
+ * the float 2^19 + v + 2056, and one exact subtraction leaves v.
+ */
+TARGET static inline void
+node_decode64(const int8_t *hi, const uint8_t *lo, __m512 v[4])
+{
+	const __m512i spread_hi = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13,
+												2, 6, 10, 14, 3, 7, 11, 15);
+	const __m512i magic = _mm512_set1_epi16(0x4900);
+	const __m512 bias = _mm512_set1_ps(524288.0f + 2056.0f);
+	__m512i		h = _mm512_loadu_si512(hi);
+	__m512i		l = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *) lo));
+	__m512i		w0;
+	__m512i		w1;
+
+	h = _mm512_permutexvar_epi32(spread_hi, h);
+	h = _mm512_xor_si512(h, _mm512_set1_epi8(-128));
+
+	/* low nibbles shifted up, then high nibbles where they are, by turns */
+	l = _mm512_permutexvar_epi16(_mm512_loadu_si512(spread_lo), l);
+	l = _mm512_unpacklo_epi8(_mm512_slli_epi16(l, 4), l);
+	l = _mm512_and_si512(l, _mm512_set1_epi8(-16));
+
+	w0 = _mm512_unpacklo_epi8(l, h);
+	w1 = _mm512_unpackhi_epi8(l, h);
+	v[0] = _mm512_castsi512_ps(_mm512_unpacklo_epi16(w0, magic));
+	v[1] = _mm512_castsi512_ps(_mm512_unpackhi_epi16(w0, magic));
+	v[2] = _mm512_castsi512_ps(_mm512_unpacklo_epi16(w1, magic));
+	v[3] = _mm512_castsi512_ps(_mm512_unpackhi_epi16(w1, magic));
+	v[0] = _mm512_sub_ps(v[0], bias);
+	v[1] = _mm512_sub_ps(v[1], bias);
+	v[2] = _mm512_sub_ps(v[2], bias);
+	v[3] = _mm512_sub_ps(v[3], bias);
+}
+
+/*
+ * Decodes r dimensions, 1 <= r <= 16.  v = 16 * hi + (lo - 8), where a table
+ * in a register turns the nibble into lo - 8; the lookup reads only the lowest
+ * four bits of its index.  Elements from r on are unspecified but finite.
+ */
+TARGET static inline __m512
+node_decode16(const int8_t *hi, const uint8_t *lo, size_t r)
+{
+	const __m512 nibble = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1,
+										 0, 1, 2, 3, 4, 5, 6, 7);
+	const __m512i shifts = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28,
+											 0, 4, 8, 12, 16, 20, 24, 28);
+	__m128i		h = _mm_maskz_loadu_epi8(mask16_first(r), hi);
+	__m128i		l = _mm_maskz_loadu_epi8(mask16_first((r + 1) / 2), lo);
+	__m512i		pairs;
+
+	/* the first four bytes of lo for dimensions 0 .. 7, the next for 8 .. 15 */
+	pairs = _mm512_mask_set1_epi32(_mm512_set1_epi32(_mm_cvtsi128_si32(l)),
+								   0xff00, _mm_extract_epi32(l, 1));
+	return _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(h)),
+						   _mm512_set1_ps(16.0f),
+						   _mm512_permutexvar_ps(_mm512_srlv_epi32(pairs, shifts),
+												 nibble));
+}
+
+/* Node code against a float query: sum q[d] * v[d]. */
+TARGET static float
+avx512_node_ip(size_t dims, const float *q, const int8_t *hi,
+			   const uint8_t *lo)
+{
+	__m512		s0 = _mm512_setzero_ps();
+	__m512		s1 = _mm512_setzero_ps();
+	__m512		s2 = _mm512_setzero_ps();
+	__m512		s3 = _mm512_setzero_ps();
+	size_t		d = 0;
+
+	for (; d + 64 <= dims; d += 64)
+	{
+		__m512		v[4];
+
+		node_decode64(hi + d, lo + d / 2, v);
+		s0 = _mm512_fmadd_ps(_mm512_loadu_ps(q + d), v[0], s0);
+		s1 = _mm512_fmadd_ps(_mm512_loadu_ps(q + d + 16), v[1], s1);
+		s2 = _mm512_fmadd_ps(_mm512_loadu_ps(q + d + 32), v[2], s2);
+		s3 = _mm512_fmadd_ps(_mm512_loadu_ps(q + d + 48), v[3], s3);
+	}
+	for (; d < dims; d += 16)
+	{
+		size_t		r = step_length(dims, d, 16);
+		__m512		v = node_decode16(hi + d, lo + d / 2, r);
+
+		s0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask16_first(r), q + d), v,
+							 s0);
+	}
+	return sum4_ps(s0, s1, s2, s3);
+}
+
+/* Node code against a float query: sum |q[d] - scale * v[d]|. */
+TARGET static float
+avx512_node_l1(size_t dims, const float *q, float scale, const int8_t *hi,
+			   const uint8_t *lo)
+{
+	__m512		vscale = _mm512_set1_ps(scale);
+	__m512		s0 = _mm512_setzero_ps();
+	__m512		s1 = _mm512_setzero_ps();
+	__m512		s2 = _mm512_setzero_ps();
+	__m512		s3 = _mm512_setzero_ps();
+	size_t		d = 0;
+
+	for (; d + 64 <= dims; d += 64)
+	{
+		__m512		v[4];
+
+		node_decode64(hi + d, lo + d / 2, v);
+		v[0] = _mm512_fnmadd_ps(vscale, v[0], _mm512_loadu_ps(q + d));
+		v[1] = _mm512_fnmadd_ps(vscale, v[1], _mm512_loadu_ps(q + d + 16));
+		v[2] = _mm512_fnmadd_ps(vscale, v[2], _mm512_loadu_ps(q + d + 32));
+		v[3] = _mm512_fnmadd_ps(vscale, v[3], _mm512_loadu_ps(q + d + 48));
+		s0 = _mm512_add_ps(s0, _mm512_abs_ps(v[0]));
+		s1 = _mm512_add_ps(s1, _mm512_abs_ps(v[1]));
+		s2 = _mm512_add_ps(s2, _mm512_abs_ps(v[2]));
+		s3 = _mm512_add_ps(s3, _mm512_abs_ps(v[3]));
+	}
+	for (; d < dims; d += 16)
+	{
+		size_t		r = step_length(dims, d, 16);
+		uint16_t	mask = mask16_first(r);
+		__m512		v = node_decode16(hi + d, lo + d / 2, r);
+
+		v = _mm512_fnmadd_ps(vscale, v, _mm512_maskz_loadu_ps(mask, q + d));
+		s0 = _mm512_mask_add_ps(s0, mask, s0, _mm512_abs_ps(v));
+	}
+	return sum4_ps(s0, s1, s2, s3);
+}
+
+/* Node code to floats. */
+TARGET static void
+avx512_node_decode(size_t dims, float scale, const int8_t *hi,
+				   const uint8_t *lo, float *out)
+{
+	__m512		vscale = _mm512_set1_ps(scale);
+	size_t		d = 0;
+
+	for (; d + 64 <= dims; d += 64)
+	{
+		__m512		v[4];
+
+		node_decode64(hi + d, lo + d / 2, v);
+		_mm512_storeu_ps(out + d, _mm512_mul_ps(vscale, v[0]));
+		_mm512_storeu_ps(out + d + 16, _mm512_mul_ps(vscale, v[1]));
+		_mm512_storeu_ps(out + d + 32, _mm512_mul_ps(vscale, v[2]));
+		_mm512_storeu_ps(out + d + 48, _mm512_mul_ps(vscale, v[3]));
+	}
+	for (; d < dims; d += 16)
+	{
+		size_t		r = step_length(dims, d, 16);
+		__m512		v = node_decode16(hi + d, lo + d / 2, r);
+
+		_mm512_mask_storeu_ps(out + d, mask16_first(r),
+							  _mm512_mul_ps(vscale, v));
+	}
+}
+
+/* ---- int8 against int8 ---- */
+
+/*
+ * sum a[d] * b[d], exact.  dpbusd wants one unsigned factor, so a + 128 stands
+ * in for a and 128 * sum b is taken off again, which is a dpbusd of its own.
+ * Both sums stay below 65536 * 255 * 128 < 2^31.  Masked-off elements of b are
+ * zero and count in neither.
+ */
+TARGET static int32_t
+avx512_i8_ip(size_t dims, const int8_t *a, const int8_t *b)
+{
+	const __m512i bias = _mm512_set1_epi8(-128);
+	__m512i		s0 = _mm512_setzero_si512();
+	__m512i		s1 = _mm512_setzero_si512();
+	__m512i		b0 = _mm512_setzero_si512();
+	__m512i		b1 = _mm512_setzero_si512();
+	__m512i		va;
+	__m512i		vb;
+	size_t		d = 0;
+
+	for (; d + 128 <= dims; d += 128)
+	{
+		va = _mm512_xor_si512(_mm512_loadu_si512(a + d), bias);
+		vb = _mm512_loadu_si512(b + d);
+		s0 = _mm512_dpbusd_epi32(s0, va, vb);
+		b0 = _mm512_dpbusd_epi32(b0, bias, vb);
+		va = _mm512_xor_si512(_mm512_loadu_si512(a + d + 64), bias);
+		vb = _mm512_loadu_si512(b + d + 64);
+		s1 = _mm512_dpbusd_epi32(s1, va, vb);
+		b1 = _mm512_dpbusd_epi32(b1, bias, vb);
+	}
+	for (; d < dims; d += 64)
+	{
+		uint64_t	mask = mask64_first(step_length(dims, d, 64));
+
+		va = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, a + d), bias);
+		vb = _mm512_maskz_loadu_epi8(mask, b + d);
+		s0 = _mm512_dpbusd_epi32(s0, va, vb);
+		b0 = _mm512_dpbusd_epi32(b0, bias, vb);
+	}
+	return sum_epi32(_mm512_sub_epi32(_mm512_add_epi32(s0, s1),
+									  _mm512_add_epi32(b0, b1)));
+}
+
+/* |sa * a - sb * b| for sixteen int8 each. */
+TARGET static inline __m512
+i8_l1_step(__m512 sa, __m128i a, __m512 sb, __m128i b)
+{
+	__m512		fa = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(a));
+	__m512		fb = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(b));
+
+	return _mm512_abs_ps(_mm512_fmsub_ps(sa, fa, _mm512_mul_ps(sb, fb)));
+}
+
+/* sum |sa * a[d] - sb * b[d]| */
+TARGET static float
+avx512_i8_l1(size_t dims, float sa, const int8_t *a, float sb, const int8_t *b)
+{
+	__m512		vsa = _mm512_set1_ps(sa);
+	__m512		vsb = _mm512_set1_ps(sb);
+	__m512		s0 = _mm512_setzero_ps();
+	__m512		s1 = _mm512_setzero_ps();
+	size_t		d = 0;
+
+	for (; d + 32 <= dims; d += 32)
+	{
+		s0 = _mm512_add_ps(s0,
+						   i8_l1_step(vsa, _mm_loadu_si128((const __m128i *)
+														   (a + d)),
+									  vsb, _mm_loadu_si128((const __m128i *)
+														   (b + d))));
+		s1 = _mm512_add_ps(s1,
+						   i8_l1_step(vsa, _mm_loadu_si128((const __m128i *)
+														   (a + d + 16)),
+									  vsb, _mm_loadu_si128((const __m128i *)
+														   (b + d + 16))));
+	}
+	for (; d < dims; d += 16)
+	{
+		uint16_t	mask = mask16_first(step_length(dims, d, 16));
+		__m512		v = i8_l1_step(vsa, _mm_maskz_loadu_epi8(mask, a + d),
+								   vsb, _mm_maskz_loadu_epi8(mask, b + d));
+
+		s0 = _mm512_mask_add_ps(s0, mask, s0, v);
+	}
+	return sum_ps(_mm512_add_ps(s0, s1));
+}
+
+/* ---- Walsh-Hadamard transform ---- */
+
+/* One stride inside a register: x +- its neighbour, by an exact +-1. */
+TARGET static inline __m512
+fht_stride(__m512 x, __m512i neighbour, __m512 sign)
+{
+	return _mm512_fmadd_ps(x, sign, _mm512_permutexvar_ps(neighbour, x));
+}
+
+/* Strides 1, 2, 4 and 8 inside a register. */
+TARGET static inline __m512
+fht_inside(__m512 x)
+{
+	x = fht_stride(x,
+				   _mm512_setr_epi32(1, 0, 3, 2, 5, 4, 7, 6,
+									 9, 8, 11, 10, 13, 12, 15, 14),
+				   _mm512_setr_ps(1, -1, 1, -1, 1, -1, 1, -1,
+								  1, -1, 1, -1, 1, -1, 1, -1));
+	x = fht_stride(x,
+				   _mm512_setr_epi32(2, 3, 0, 1, 6, 7, 4, 5,
+									 10, 11, 8, 9, 14, 15, 12, 13),
+				   _mm512_setr_ps(1, 1, -1, -1, 1, 1, -1, -1,
+								  1, 1, -1, -1, 1, 1, -1, -1));
+	x = fht_stride(x,
+				   _mm512_setr_epi32(4, 5, 6, 7, 0, 1, 2, 3,
+									 12, 13, 14, 15, 8, 9, 10, 11),
+				   _mm512_setr_ps(1, 1, 1, 1, -1, -1, -1, -1,
+								  1, 1, 1, 1, -1, -1, -1, -1));
+	return fht_stride(x,
+					  _mm512_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15,
+										0, 1, 2, 3, 4, 5, 6, 7),
+					  _mm512_setr_ps(1, 1, 1, 1, 1, 1, 1, 1,
+									 -1, -1, -1, -1, -1, -1, -1, -1));
+}
+
+/* Two levels across four registers, stored to x, x + h, x + 2h, x + 3h. */
+TARGET static inline void
+fht_store4(float *x, size_t h, __m512 a, __m512 b, __m512 c, __m512 d)
+{
+	__m512		ab = _mm512_add_ps(a, b);
+	__m512		a_b = _mm512_sub_ps(a, b);
+	__m512		cd = _mm512_add_ps(c, d);
+	__m512		c_d = _mm512_sub_ps(c, d);
+
+	_mm512_storeu_ps(x, _mm512_add_ps(ab, cd));
+	_mm512_storeu_ps(x + h, _mm512_add_ps(a_b, c_d));
+	_mm512_storeu_ps(x + 2 * h, _mm512_sub_ps(ab, cd));
+	_mm512_storeu_ps(x + 3 * h, _mm512_sub_ps(a_b, c_d));
+}
+
+/*
+ * Walsh-Hadamard transform: strides below 64 in registers, then two levels a
+ * sweep.  The additions are those of the scalar kernel, so the bits are too.
+ */
+TARGET static void
+avx512_fht(size_t n, float *x)
+{
+	size_t		h;
+	size_t		i;
+	size_t		j;
+
+	if (n < 16)
+	{
+		vdb_kernels_scalar.fht(n, x);
+		return;
+	}
+
+	if (n < 64)
+	{
+		for (i = 0; i < n; i += 16)
+			_mm512_storeu_ps(x + i, fht_inside(_mm512_loadu_ps(x + i)));
+		h = 16;
+	}
+	else
+	{
+		for (i = 0; i < n; i += 64)
+			fht_store4(x + i, 16,
+					   fht_inside(_mm512_loadu_ps(x + i)),
+					   fht_inside(_mm512_loadu_ps(x + i + 16)),
+					   fht_inside(_mm512_loadu_ps(x + i + 32)),
+					   fht_inside(_mm512_loadu_ps(x + i + 48)));
+		h = 64;
+	}
+
+	for (; 4 * h <= n; h *= 4)
+	{
+		for (i = 0; i < n; i += 4 * h)
+		{
+			for (j = i; j < i + h; j += 16)
+				fht_store4(x + j, h,
+						   _mm512_loadu_ps(x + j),
+						   _mm512_loadu_ps(x + j + h),
+						   _mm512_loadu_ps(x + j + 2 * h),
+						   _mm512_loadu_ps(x + j + 3 * h));
+		}
+	}
+	if (2 * h <= n)
+	{
+		for (j = 0; j < h; j += 16)
+		{
+			__m512		a = _mm512_loadu_ps(x + j);
+			__m512		b = _mm512_loadu_ps(x + j + h);
+
+			_mm512_storeu_ps(x + j, _mm512_add_ps(a, b));
+			_mm512_storeu_ps(x + j + h, _mm512_sub_ps(a, b));
+		}
+	}
+}
+
+const VdbKernels vdb_kernels_avx512 = {
+	.level = VDB_SIMD_AVX512,
+	.l2_squared = avx512_l2_squared,
+	.inner_product = avx512_inner_product,
+	.l1 = avx512_l1,
+	.cosine = avx512_cosine,
+	.hot2_ip = avx512_hot2_ip,
+	.hot4_ip = avx512_hot4_ip,
+	.hot8_ip = avx512_hot8_ip,
+	.hot4_l1 = avx512_hot4_l1,
+	.hot8_l1 = avx512_hot8_l1,
+	.node_ip = avx512_node_ip,
+	.node_l1 = avx512_node_l1,
+	.node_decode = avx512_node_decode,
+	.i8_ip = avx512_i8_ip,
+	.i8_l1 = avx512_i8_l1,
+	.fht = avx512_fht
+};
+
+#endif							/* VDB_HAVE_X86_KERNELS */

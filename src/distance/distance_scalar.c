@@ -1,0 +1,447 @@
+/*
+ * distance_scalar.c
+ *	  The kernels in plain C: what every machine can run, and the reference
+ *	  that the vector kernels are tested against.  No intrinsics here.
+ *
+ * Without -ffast-math a compiler may not reorder float additions, so the float
+ * loops keep four accumulators by hand: enough independent chains to hide the
+ * latency of an addition.
+ */
+#include "distance_private.h"
+
+#include <math.h>
+
+#define LOAD(p) vdb_distance_load_f32(p)
+
+/* sum (a[i] - b[i])^2 */
+static float
+scalar_l2_squared(size_t n, const float *a, const float *b)
+{
+	float		s0 = 0.0f;
+	float		s1 = 0.0f;
+	float		s2 = 0.0f;
+	float		s3 = 0.0f;
+	size_t		i = 0;
+
+	for (; i + 4 <= n; i += 4)
+	{
+		float		d0 = LOAD(a + i) - LOAD(b + i);
+		float		d1 = LOAD(a + i + 1) - LOAD(b + i + 1);
+		float		d2 = LOAD(a + i + 2) - LOAD(b + i + 2);
+		float		d3 = LOAD(a + i + 3) - LOAD(b + i + 3);
+
+		s0 += d0 * d0;
+		s1 += d1 * d1;
+		s2 += d2 * d2;
+		s3 += d3 * d3;
+	}
+	for (; i < n; i++)
+	{
+		float		d = LOAD(a + i) - LOAD(b + i);
+
+		s0 += d * d;
+	}
+	return (s0 + s1) + (s2 + s3);
+}
+
+/* sum a[i] * b[i] */
+static float
+scalar_inner_product(size_t n, const float *a, const float *b)
+{
+	float		s0 = 0.0f;
+	float		s1 = 0.0f;
+	float		s2 = 0.0f;
+	float		s3 = 0.0f;
+	size_t		i = 0;
+
+	for (; i + 4 <= n; i += 4)
+	{
+		s0 += LOAD(a + i) * LOAD(b + i);
+		s1 += LOAD(a + i + 1) * LOAD(b + i + 1);
+		s2 += LOAD(a + i + 2) * LOAD(b + i + 2);
+		s3 += LOAD(a + i + 3) * LOAD(b + i + 3);
+	}
+	for (; i < n; i++)
+		s0 += LOAD(a + i) * LOAD(b + i);
+	return (s0 + s1) + (s2 + s3);
+}
+
+/* sum |a[i] - b[i]| */
+static float
+scalar_l1(size_t n, const float *a, const float *b)
+{
+	float		s0 = 0.0f;
+	float		s1 = 0.0f;
+	float		s2 = 0.0f;
+	float		s3 = 0.0f;
+	size_t		i = 0;
+
+	for (; i + 4 <= n; i += 4)
+	{
+		s0 += fabsf(LOAD(a + i) - LOAD(b + i));
+		s1 += fabsf(LOAD(a + i + 1) - LOAD(b + i + 1));
+		s2 += fabsf(LOAD(a + i + 2) - LOAD(b + i + 2));
+		s3 += fabsf(LOAD(a + i + 3) - LOAD(b + i + 3));
+	}
+	for (; i < n; i++)
+		s0 += fabsf(LOAD(a + i) - LOAD(b + i));
+	return (s0 + s1) + (s2 + s3);
+}
+
+/* The three sums of cosine distance; two chains each make six in all. */
+static VdbCosineParts
+scalar_cosine(size_t n, const float *a, const float *b)
+{
+	VdbCosineParts parts;
+	float		ip0 = 0.0f;
+	float		ip1 = 0.0f;
+	float		aa0 = 0.0f;
+	float		aa1 = 0.0f;
+	float		bb0 = 0.0f;
+	float		bb1 = 0.0f;
+	size_t		i = 0;
+
+	for (; i + 2 <= n; i += 2)
+	{
+		float		a0 = LOAD(a + i);
+		float		a1 = LOAD(a + i + 1);
+		float		b0 = LOAD(b + i);
+		float		b1 = LOAD(b + i + 1);
+
+		ip0 += a0 * b0;
+		ip1 += a1 * b1;
+		aa0 += a0 * a0;
+		aa1 += a1 * a1;
+		bb0 += b0 * b0;
+		bb1 += b1 * b1;
+	}
+	if (i < n)
+	{
+		float		a0 = LOAD(a + i);
+		float		b0 = LOAD(b + i);
+
+		ip0 += a0 * b0;
+		aa0 += a0 * a0;
+		bb0 += b0 * b0;
+	}
+	parts.ip = ip0 + ip1;
+	parts.aa = aa0 + aa1;
+	parts.bb = bb0 + bb1;
+	return parts;
+}
+
+/*
+ * Where block number `block` of a code of `cbytes` bytes starts, and how many
+ * bytes it has, after the rule of VDB_HOT_BLOCK.
+ */
+static inline size_t
+hot_block_start(size_t cbytes, size_t block, size_t *length)
+{
+	size_t		start = block * VDB_HOT_BLOCK;
+
+	*length = VDB_HOT_BLOCK;
+	if (start + VDB_HOT_BLOCK <= cbytes)
+		return start;
+	if (cbytes >= VDB_HOT_BLOCK)
+		return cbytes - VDB_HOT_BLOCK;
+	*length = cbytes;
+	return 0;
+}
+
+/* Hot code of 2 bits a dimension against its query. */
+static int32_t
+scalar_hot2_ip(size_t cbytes, const int8_t *query, const uint8_t *code)
+{
+	size_t		blocks = (cbytes + VDB_HOT_BLOCK - 1) / VDB_HOT_BLOCK;
+	size_t		plane = blocks * VDB_HOT_BLOCK;
+	int32_t		s0 = 0;
+	int32_t		s1 = 0;
+	int32_t		s2 = 0;
+	int32_t		s3 = 0;
+	size_t		t;
+
+	for (t = 0; t < blocks; t++)
+	{
+		size_t		length;
+		const uint8_t *c = code + hot_block_start(cbytes, t, &length);
+		const int8_t *q = query + t * VDB_HOT_BLOCK;
+		size_t		i;
+
+		for (i = 0; i < length; i++)
+		{
+			s0 += q[i] * (c[i] & 3);
+			s1 += q[plane + i] * ((c[i] >> 2) & 3);
+			s2 += q[2 * plane + i] * ((c[i] >> 4) & 3);
+			s3 += q[3 * plane + i] * (c[i] >> 6);
+		}
+	}
+	return s0 + s1 + s2 + s3;
+}
+
+/* Hot code of 4 bits a dimension against its query. */
+static int32_t
+scalar_hot4_ip(size_t cbytes, const int8_t *query, const uint8_t *code)
+{
+	size_t		blocks = (cbytes + VDB_HOT_BLOCK - 1) / VDB_HOT_BLOCK;
+	size_t		plane = blocks * VDB_HOT_BLOCK;
+	int32_t		s0 = 0;
+	int32_t		s1 = 0;
+	size_t		t;
+
+	for (t = 0; t < blocks; t++)
+	{
+		size_t		length;
+		const uint8_t *c = code + hot_block_start(cbytes, t, &length);
+		const int8_t *q = query + t * VDB_HOT_BLOCK;
+		size_t		i;
+
+		for (i = 0; i < length; i++)
+		{
+			s0 += q[i] * (c[i] & 15);
+			s1 += q[plane + i] * (c[i] >> 4);
+		}
+	}
+	return s0 + s1;
+}
+
+/* Hot code of 8 bits a dimension against its query. */
+static int32_t
+scalar_hot8_ip(size_t cbytes, const int8_t *query, const uint8_t *code)
+{
+	size_t		blocks = (cbytes + VDB_HOT_BLOCK - 1) / VDB_HOT_BLOCK;
+	int32_t		s = 0;
+	size_t		t;
+
+	for (t = 0; t < blocks; t++)
+	{
+		size_t		length;
+		const uint8_t *c = code + hot_block_start(cbytes, t, &length);
+		const int8_t *q = query + t * VDB_HOT_BLOCK;
+		size_t		i;
+
+		for (i = 0; i < length; i++)
+			s += q[i] * c[i];
+	}
+	return s;
+}
+
+/* City-block distance of a float query to a 4-bit hot code. */
+static float
+scalar_hot4_l1(size_t dims, const float *q, float scale, const uint8_t *code)
+{
+	size_t		cbytes = dims / 2;
+	float		s0 = 0.0f;
+	float		s1 = 0.0f;
+	float		s2 = 0.0f;
+	float		s3 = 0.0f;
+	size_t		j = 0;
+
+	for (; j + 2 <= cbytes; j += 2)
+	{
+		s0 += fabsf(LOAD(q + j) - scale * (float) (2 * (code[j] & 15) - 15));
+		s1 += fabsf(LOAD(q + cbytes + j) -
+				  scale * (float) (2 * (code[j] >> 4) - 15));
+		s2 += fabsf(LOAD(q + j + 1) -
+				  scale * (float) (2 * (code[j + 1] & 15) - 15));
+		s3 += fabsf(LOAD(q + cbytes + j + 1) -
+				  scale * (float) (2 * (code[j + 1] >> 4) - 15));
+	}
+	if (j < cbytes)
+	{
+		s0 += fabsf(LOAD(q + j) - scale * (float) (2 * (code[j] & 15) - 15));
+		s1 += fabsf(LOAD(q + cbytes + j) -
+				  scale * (float) (2 * (code[j] >> 4) - 15));
+	}
+	return (s0 + s1) + (s2 + s3);
+}
+
+/* City-block distance of a float query to an 8-bit hot code. */
+static float
+scalar_hot8_l1(size_t dims, const float *q, float scale, const uint8_t *code)
+{
+	float		s0 = 0.0f;
+	float		s1 = 0.0f;
+	float		s2 = 0.0f;
+	float		s3 = 0.0f;
+	size_t		d = 0;
+
+	for (; d + 4 <= dims; d += 4)
+	{
+		s0 += fabsf(LOAD(q + d) - scale * (float) (2 * code[d] - 255));
+		s1 += fabsf(LOAD(q + d + 1) - scale * (float) (2 * code[d + 1] - 255));
+		s2 += fabsf(LOAD(q + d + 2) - scale * (float) (2 * code[d + 2] - 255));
+		s3 += fabsf(LOAD(q + d + 3) - scale * (float) (2 * code[d + 3] - 255));
+	}
+	for (; d < dims; d++)
+		s0 += fabsf(LOAD(q + d) - scale * (float) (2 * code[d] - 255));
+	return (s0 + s1) + (s2 + s3);
+}
+
+/* Node code against a float query: sum q[d] * v[d]. */
+static float
+scalar_node_ip(size_t dims, const float *q, const int8_t *hi,
+			   const uint8_t *lo)
+{
+	float		s0 = 0.0f;
+	float		s1 = 0.0f;
+	float		s2 = 0.0f;
+	float		s3 = 0.0f;
+	size_t		d = 0;
+
+	for (; d + 4 <= dims; d += 4)
+	{
+		uint8_t		l0 = lo[d / 2];
+		uint8_t		l1 = lo[d / 2 + 1];
+
+		s0 += LOAD(q + d) * (float) (16 * hi[d] + (l0 & 15) - 8);
+		s1 += LOAD(q + d + 1) * (float) (16 * hi[d + 1] + (l0 >> 4) - 8);
+		s2 += LOAD(q + d + 2) * (float) (16 * hi[d + 2] + (l1 & 15) - 8);
+		s3 += LOAD(q + d + 3) * (float) (16 * hi[d + 3] + (l1 >> 4) - 8);
+	}
+	for (; d < dims; d++)
+		s0 += LOAD(q + d) * (float) vdb_distance_node_value(hi, lo, d);
+	return (s0 + s1) + (s2 + s3);
+}
+
+/* Node code against a float query: sum |q[d] - scale * v[d]|. */
+static float
+scalar_node_l1(size_t dims, const float *q, float scale, const int8_t *hi,
+			   const uint8_t *lo)
+{
+	float		s0 = 0.0f;
+	float		s1 = 0.0f;
+	float		s2 = 0.0f;
+	float		s3 = 0.0f;
+	size_t		d = 0;
+
+	for (; d + 4 <= dims; d += 4)
+	{
+		uint8_t		l0 = lo[d / 2];
+		uint8_t		l1 = lo[d / 2 + 1];
+
+		s0 += fabsf(LOAD(q + d) -
+				  scale * (float) (16 * hi[d] + (l0 & 15) - 8));
+		s1 += fabsf(LOAD(q + d + 1) -
+				  scale * (float) (16 * hi[d + 1] + (l0 >> 4) - 8));
+		s2 += fabsf(LOAD(q + d + 2) -
+				  scale * (float) (16 * hi[d + 2] + (l1 & 15) - 8));
+		s3 += fabsf(LOAD(q + d + 3) -
+				  scale * (float) (16 * hi[d + 3] + (l1 >> 4) - 8));
+	}
+	for (; d < dims; d++)
+		s0 += fabsf(LOAD(q + d) -
+				  scale * (float) vdb_distance_node_value(hi, lo, d));
+	return (s0 + s1) + (s2 + s3);
+}
+
+/* Node code to floats. */
+static void
+scalar_node_decode(size_t dims, float scale, const int8_t *hi,
+				   const uint8_t *lo, float *out)
+{
+	size_t		d;
+
+	for (d = 0; d < dims; d++)
+		vdb_distance_store_f32(out + d, scale *
+							   (float) vdb_distance_node_value(hi, lo, d));
+}
+
+/* sum a[d] * b[d], exact */
+static int32_t
+scalar_i8_ip(size_t dims, const int8_t *a, const int8_t *b)
+{
+	int32_t		s = 0;
+	size_t		d;
+
+	for (d = 0; d < dims; d++)
+		s += a[d] * b[d];
+	return s;
+}
+
+/* sum |sa * a[d] - sb * b[d]| */
+static float
+scalar_i8_l1(size_t dims, float sa, const int8_t *a, float sb, const int8_t *b)
+{
+	float		s0 = 0.0f;
+	float		s1 = 0.0f;
+	float		s2 = 0.0f;
+	float		s3 = 0.0f;
+	size_t		d = 0;
+
+	for (; d + 4 <= dims; d += 4)
+	{
+		s0 += fabsf(sa * (float) a[d] - sb * (float) b[d]);
+		s1 += fabsf(sa * (float) a[d + 1] - sb * (float) b[d + 1]);
+		s2 += fabsf(sa * (float) a[d + 2] - sb * (float) b[d + 2]);
+		s3 += fabsf(sa * (float) a[d + 3] - sb * (float) b[d + 3]);
+	}
+	for (; d < dims; d++)
+		s0 += fabsf(sa * (float) a[d] - sb * (float) b[d]);
+	return (s0 + s1) + (s2 + s3);
+}
+
+/*
+ * Walsh-Hadamard transform.  Two levels are done in one sweep over memory; the
+ * additions are those of the one-level-at-a-time algorithm, strides ascending,
+ * which every level of this folder keeps so that all give the same bits.
+ */
+static void
+scalar_fht(size_t n, float *x)
+{
+	size_t		h = 1;
+	size_t		i;
+	size_t		j;
+
+	for (; 4 * h <= n; h *= 4)
+	{
+		for (i = 0; i < n; i += 4 * h)
+		{
+			for (j = i; j < i + h; j++)
+			{
+				float		a = LOAD(x + j);
+				float		b = LOAD(x + j + h);
+				float		c = LOAD(x + j + 2 * h);
+				float		d = LOAD(x + j + 3 * h);
+				float		ab = a + b;
+				float		a_b = a - b;
+				float		cd = c + d;
+				float		c_d = c - d;
+
+				vdb_distance_store_f32(x + j, ab + cd);
+				vdb_distance_store_f32(x + j + h, a_b + c_d);
+				vdb_distance_store_f32(x + j + 2 * h, ab - cd);
+				vdb_distance_store_f32(x + j + 3 * h, a_b - c_d);
+			}
+		}
+	}
+	if (2 * h <= n)
+	{
+		for (j = 0; j < h; j++)
+		{
+			float		a = LOAD(x + j);
+			float		b = LOAD(x + j + h);
+
+			vdb_distance_store_f32(x + j, a + b);
+			vdb_distance_store_f32(x + j + h, a - b);
+		}
+	}
+}
+
+const VdbKernels vdb_kernels_scalar = {
+	.level = VDB_SIMD_SCALAR,
+	.l2_squared = scalar_l2_squared,
+	.inner_product = scalar_inner_product,
+	.l1 = scalar_l1,
+	.cosine = scalar_cosine,
+	.hot2_ip = scalar_hot2_ip,
+	.hot4_ip = scalar_hot4_ip,
+	.hot8_ip = scalar_hot8_ip,
+	.hot4_l1 = scalar_hot4_l1,
+	.hot8_l1 = scalar_hot8_l1,
+	.node_ip = scalar_node_ip,
+	.node_l1 = scalar_node_l1,
+	.node_decode = scalar_node_decode,
+	.i8_ip = scalar_i8_ip,
+	.i8_l1 = scalar_i8_l1,
+	.fht = scalar_fht
+};

@@ -1,0 +1,1123 @@
+/*
+ * test_distance.c
+ *	  Unit test of src/distance: every kernel of every level that this machine
+ *	  has, against references computed in double precision (or exact integers)
+ *	  by the plainest code possible, and against the scalar table.  Prints TAP.
+ *
+ * All inputs lie in heap buffers of exactly the size the contract names, at
+ * various misalignments, so that a run under AddressSanitizer finds any read
+ * or write outside them.
+ *
+ * test_distance_avx512_simde.c includes this file with VDB_SIMDE defined; then
+ * the levels tested are the scalar one and the emulated AVX-512 one.
+ */
+#include "../../src/distance/distance_private.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- TAP ---- */
+
+static int	tests_run = 0;
+static int	tests_failed = 0;
+
+static void
+report(bool passed, const char *name, const char *level)
+{
+	tests_run++;
+	if (!passed)
+		tests_failed++;
+	printf("%sok %d - %s%s%s\n", passed ? "" : "not ", tests_run, name,
+		   level != NULL ? " " : "", level != NULL ? level : "");
+}
+
+/* Says what went wrong, as a TAP comment; returns false for the caller. */
+static bool
+failure(const char *format,...)
+{
+	va_list		args;
+
+	va_start(args, format);
+	printf("# ");
+	vprintf(format, args);
+	printf("\n");
+	va_end(args);
+	return false;
+}
+
+/* ---- random numbers and buffers ---- */
+
+static uint64_t random_state = 88172645463325252u;
+
+static uint32_t
+random_u32(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return (uint32_t) (random_state >> 16);
+}
+
+/* Uniform in lower .. upper, both included. */
+static int
+random_int(int lower, int upper)
+{
+	return lower + (int) (random_u32() % (uint32_t) (upper - lower + 1));
+}
+
+/* A heap block whose last `size` bytes are the buffer at `data`. */
+typedef struct Buffer
+{
+	void	   *block;
+	void	   *data;
+	size_t		size;
+} Buffer;
+
+static Buffer
+buffer_new(size_t size, size_t offset)
+{
+	Buffer		buffer;
+
+	buffer.block = malloc(size + offset);
+	if (buffer.block == NULL)
+	{
+		printf("Bail out! out of memory\n");
+		exit(1);
+	}
+	buffer.data = (char *) buffer.block + offset;
+	buffer.size = size;
+	memset(buffer.data, 0, size);
+	return buffer;
+}
+
+static void
+buffer_free(Buffer buffer)
+{
+	free(buffer.block);
+}
+
+static float
+get_float(const Buffer *buffer, size_t i)
+{
+	float		f;
+
+	memcpy(&f, (char *) buffer->data + i * sizeof(f), sizeof(f));
+	return f;
+}
+
+static void
+set_float(const Buffer *buffer, size_t i, float f)
+{
+	memcpy((char *) buffer->data + i * sizeof(f), &f, sizeof(f));
+}
+
+static const size_t offsets[] = {0, 4, 1, 13};
+
+#define NUM_OFFSETS (sizeof(offsets) / sizeof(offsets[0]))
+
+/* The lengths tested: all the short ones, then neighbours of round numbers. */
+static const size_t ranges[][2] = {
+	{0, 70}, {95, 130}, {255, 257}, {784, 784}, {1000, 1000}, {1536, 1536},
+	{2000, 2000}
+};
+
+static size_t lengths[200];
+static size_t num_lengths = 0;
+
+static void
+fill_lengths(void)
+{
+	size_t		i;
+	size_t		n;
+
+	for (i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
+	{
+		for (n = ranges[i][0]; n <= ranges[i][1]; n++)
+			lengths[num_lengths++] = n;
+	}
+}
+
+typedef enum Pattern
+{
+	PATTERN_UNIFORM,			/* -1 .. 1 */
+	PATTERN_ZERO,
+	PATTERN_DENORMAL,			/* below FLT_MIN */
+	PATTERN_MIXED,				/* exponents -40 .. 40 */
+	PATTERN_POSITIVE			/* 0 .. 1, sums without cancellation */
+} Pattern;
+
+#define NUM_PATTERNS 5
+
+static void
+fill_floats(const Buffer *buffer, size_t n, Pattern pattern)
+{
+	size_t		i;
+
+	for (i = 0; i < n; i++)
+	{
+		float		f = (float) random_int(-(1 << 24), 1 << 24) / (1 << 24);
+
+		switch (pattern)
+		{
+			case PATTERN_UNIFORM:
+				break;
+			case PATTERN_ZERO:
+				f = random_int(0, 1) != 0 ? 0.0f : -0.0f;
+				break;
+			case PATTERN_DENORMAL:
+				f = ldexpf(f, -127);
+				break;
+			case PATTERN_MIXED:
+				f = ldexpf(f, random_int(-40, 40));
+				break;
+			case PATTERN_POSITIVE:
+				f = fabsf(f);
+				break;
+		}
+		set_float(buffer, i, f);
+	}
+}
+
+/*
+ * Whether `got` may be the float sum of n terms: `exact` is the exact sum and
+ * `absolute` that of the terms' absolute values.  Summing in any order errs by
+ * less than n units of rounding of the latter; a term is itself the result of
+ * a few roundings, each of which may instead lose half of the least denormal.
+ */
+static bool
+near(double got, double exact, double absolute, size_t n)
+{
+	double		tolerance = (double) (n + 8) *
+		(ldexp(absolute, -24) + ldexp(1.0, -149));
+
+	return fabs(got - exact) <= tolerance;
+}
+
+/* ---- float against float ---- */
+
+typedef enum FloatKernel
+{
+	FLOAT_L2,
+	FLOAT_IP,
+	FLOAT_L1,
+	FLOAT_COSINE_IP,
+	FLOAT_COSINE_AA,
+	FLOAT_COSINE_BB
+} FloatKernel;
+
+static float
+call_float(const VdbKernels *k, FloatKernel kernel, size_t n, const float *a,
+		   const float *b)
+{
+	switch (kernel)
+	{
+		case FLOAT_L2:
+			return k->l2_squared(n, a, b);
+		case FLOAT_IP:
+			return k->inner_product(n, a, b);
+		case FLOAT_L1:
+			return k->l1(n, a, b);
+		case FLOAT_COSINE_IP:
+			return k->cosine(n, a, b).ip;
+		case FLOAT_COSINE_AA:
+			return k->cosine(n, a, b).aa;
+		case FLOAT_COSINE_BB:
+			return k->cosine(n, a, b).bb;
+	}
+	return 0.0f;
+}
+
+static double
+float_term(FloatKernel kernel, double a, double b)
+{
+	switch (kernel)
+	{
+		case FLOAT_L2:
+			return (a - b) * (a - b);
+		case FLOAT_IP:
+		case FLOAT_COSINE_IP:
+			return a * b;
+		case FLOAT_L1:
+			return fabs(a - b);
+		case FLOAT_COSINE_AA:
+			return a * a;
+		case FLOAT_COSINE_BB:
+			return b * b;
+	}
+	return 0.0;
+}
+
+static bool
+check_float_case(const VdbKernels *k, FloatKernel kernel, size_t n,
+				 const Buffer *a, const Buffer *b, int pattern)
+{
+	double		exact = 0.0;
+	double		absolute = 0.0;
+	double		got;
+	double		scalar;
+	size_t		i;
+
+	for (i = 0; i < n; i++)
+	{
+		double		term = float_term(kernel, get_float(a, i),
+									  get_float(b, i));
+
+		exact += term;
+		absolute += fabs(term);
+	}
+	got = call_float(k, kernel, n, a->data, b->data);
+	scalar = call_float(&vdb_kernels_scalar, kernel, n, a->data, b->data);
+	if (!near(got, exact, absolute, n) || !near(got, scalar, 2 * absolute, n))
+		return failure("n %zu pattern %d: got %.9g, exact %.9g, scalar %.9g",
+					   n, pattern, got, exact, scalar);
+	return true;
+}
+
+/* Overflow to infinity, and NaN and infinity at every position. */
+static bool
+check_float_special(const VdbKernels *k, FloatKernel kernel)
+{
+	bool		uses_a = kernel != FLOAT_COSINE_BB;
+	size_t		n;
+
+	for (n = 1; n <= 140; n++)
+	{
+		Buffer		a = buffer_new(n * sizeof(float), 0);
+		Buffer		b = buffer_new(n * sizeof(float), 4);
+		const Buffer *special = uses_a ? &a : &b;
+		size_t		i;
+		float		got;
+
+		for (i = 0; i < n; i++)
+		{
+			set_float(&a, i, FLT_MAX);
+			set_float(&b, i, kernel == FLOAT_L2 || kernel == FLOAT_L1 ?
+					  -FLT_MAX : FLT_MAX);
+		}
+		got = call_float(k, kernel, n, a.data, b.data);
+		if (!isinf(got) || got < 0)
+			return failure("n %zu: FLT_MAX gives %g", n, got);
+
+		fill_floats(&a, n, PATTERN_POSITIVE);
+		fill_floats(&b, n, PATTERN_POSITIVE);
+		for (i = 0; i < n; i++)
+		{
+			float		saved_a = get_float(&a, i);
+			float		saved_b = get_float(&b, i);
+
+			set_float(special, i, NAN);
+			got = call_float(k, kernel, n, a.data, b.data);
+			if (!isnan(got))
+				return failure("n %zu: NaN at %zu gives %g", n, i, got);
+
+			set_float(&a, i, 1.0f);
+			set_float(&b, i, 1.0f);
+			set_float(special, i, INFINITY);
+			got = call_float(k, kernel, n, a.data, b.data);
+			if (!isinf(got) || got < 0)
+				return failure("n %zu: infinity at %zu gives %g", n, i, got);
+
+			set_float(&a, i, saved_a);
+			set_float(&b, i, saved_b);
+		}
+		buffer_free(a);
+		buffer_free(b);
+	}
+	return true;
+}
+
+static bool
+check_float(const VdbKernels *k, FloatKernel kernel)
+{
+	bool		passed = true;
+	size_t		l;
+	size_t		o;
+	int			pattern;
+
+	for (l = 0; l < num_lengths; l++)
+	{
+		size_t		n = lengths[l];
+
+		for (o = 0; o < NUM_OFFSETS; o++)
+		{
+			Buffer		a = buffer_new(n * sizeof(float), offsets[o]);
+			Buffer		b = buffer_new(n * sizeof(float),
+									   offsets[NUM_OFFSETS - 1 - o]);
+
+			for (pattern = 0; pattern < NUM_PATTERNS && passed; pattern++)
+			{
+				fill_floats(&a, n, pattern);
+				fill_floats(&b, n, pattern);
+				passed = check_float_case(k, kernel, n, &a, &b, pattern);
+			}
+			buffer_free(a);
+			buffer_free(b);
+		}
+	}
+	return passed && check_float_special(k, kernel);
+}
+
+static bool
+check_l2_squared(const VdbKernels *k)
+{
+	return check_float(k, FLOAT_L2);
+}
+
+static bool
+check_inner_product(const VdbKernels *k)
+{
+	return check_float(k, FLOAT_IP);
+}
+
+static bool
+check_l1(const VdbKernels *k)
+{
+	return check_float(k, FLOAT_L1);
+}
+
+static bool
+check_cosine(const VdbKernels *k)
+{
+	return check_float(k, FLOAT_COSINE_IP) &&
+		check_float(k, FLOAT_COSINE_AA) && check_float(k, FLOAT_COSINE_BB);
+}
+
+/* ---- hot codes ---- */
+
+/* Packs code values u into the plane-strided code, dimension by dimension. */
+static Buffer
+hot_pack(int bits, size_t cbytes, const int *u, size_t offset)
+{
+	Buffer		code = buffer_new(cbytes, offset);
+	size_t		dims = cbytes * 8 / (size_t) bits;
+	size_t		d;
+
+	for (d = 0; d < dims; d++)
+	{
+		size_t		plane = d / cbytes;
+
+		((uint8_t *) code.data)[d % cbytes] |=
+			(uint8_t) (u[d] << (plane * (size_t) bits));
+	}
+	return code;
+}
+
+/* Lays out the query q, in dimension order, as VDB_HOT_BLOCK's comment says. */
+static Buffer
+hot_query(int bits, size_t cbytes, const int *q, size_t offset)
+{
+	size_t		planes = 8 / (size_t) bits;
+	size_t		blocks = cbytes / 32 + (cbytes % 32 != 0 ? 1 : 0);
+	Buffer		query = buffer_new(planes * blocks * 32, offset);
+	int8_t	   *out = query.data;
+	size_t		p;
+	size_t		t;
+	size_t		i;
+
+	for (p = 0; p < planes; p++)
+	{
+		for (t = 0; t < blocks; t++)
+		{
+			bool		partial = cbytes < 32 * t + 32;
+			size_t		start = !partial ? 32 * t :
+				cbytes >= 32 ? cbytes - 32 : 0;
+
+			for (i = 0; i < 32; i++)
+			{
+				size_t		byte = start + i;
+				bool		counted = byte < 32 * t;
+
+				if (byte < cbytes && !counted)
+					out[(p * blocks + t) * 32 + i] =
+						(int8_t) q[p * cbytes + byte];
+			}
+		}
+	}
+	return query;
+}
+
+typedef int32_t (*HotKernel) (size_t, const int8_t *, const uint8_t *);
+
+static HotKernel
+hot_kernel(const VdbKernels *k, int bits)
+{
+	return bits == 2 ? k->hot2_ip : bits == 4 ? k->hot4_ip : k->hot8_ip;
+}
+
+typedef enum HotPattern
+{
+	HOT_RANDOM,
+	HOT_ALL_MAX,				/* greatest code, q = 127 */
+	HOT_ALL_MIN,				/* greatest code, q = -127 */
+	HOT_BYTE_SIGNS,				/* greatest code, q = 127, -127, 127 ... */
+	HOT_RUN_SIGNS				/* signs that change every 5 dimensions */
+} HotPattern;
+
+#define NUM_HOT_PATTERNS 5
+
+static bool
+check_hot_case(const VdbKernels *k, int bits, size_t cbytes, size_t offset,
+			   HotPattern pattern)
+{
+	size_t		dims = cbytes * 8 / (size_t) bits;
+	int			top = (1 << bits) - 1;
+	int		   *u = malloc((dims + 1) * sizeof(int));
+	int		   *q = malloc((dims + 1) * sizeof(int));
+	int64_t		exact = 0;
+	int32_t		got;
+	int32_t		scalar;
+	Buffer		code;
+	Buffer		query;
+	size_t		d;
+
+	for (d = 0; d < dims; d++)
+	{
+		u[d] = top;
+		q[d] = 127;
+		switch (pattern)
+		{
+			case HOT_RANDOM:
+				u[d] = random_int(0, top);
+				q[d] = random_int(-127, 127);
+				break;
+			case HOT_ALL_MAX:
+				break;
+			case HOT_ALL_MIN:
+				q[d] = -127;
+				break;
+			case HOT_BYTE_SIGNS:
+				q[d] = d % 2 != 0 ? -127 : 127;
+				break;
+			case HOT_RUN_SIGNS:
+				q[d] = d / 5 % 2 != 0 ? -127 : 127;
+				break;
+		}
+		exact += (int64_t) u[d] * q[d];
+	}
+	code = hot_pack(bits, cbytes, u, offset);
+	query = hot_query(bits, cbytes, q, offset + 1);
+	got = hot_kernel(k, bits) (cbytes, query.data, code.data);
+	scalar = hot_kernel(&vdb_kernels_scalar, bits) (cbytes, query.data,
+													code.data);
+	buffer_free(code);
+	buffer_free(query);
+	free(u);
+	free(q);
+	if (got != exact || got != scalar)
+		return failure("bytes %zu pattern %d: got %d, exact %lld, scalar %d",
+					   cbytes, pattern, got, (long long) exact, scalar);
+	return true;
+}
+
+static bool
+check_hot(const VdbKernels *k, int bits)
+{
+	int			pattern;
+	size_t		l;
+	size_t		o;
+
+	for (pattern = 0; pattern < NUM_HOT_PATTERNS; pattern++)
+	{
+		for (l = 0; l < num_lengths; l++)
+		{
+			for (o = 0; o < NUM_OFFSETS; o++)
+			{
+				if (!check_hot_case(k, bits, lengths[l], offsets[o], pattern))
+					return false;
+			}
+		}
+		if (!check_hot_case(k, bits, 65536 * (size_t) bits / 8, 1, pattern))
+			return false;
+	}
+	return true;
+}
+
+static bool
+check_hot2_ip(const VdbKernels *k)
+{
+	return check_hot(k, 2);
+}
+
+static bool
+check_hot4_ip(const VdbKernels *k)
+{
+	return check_hot(k, 4);
+}
+
+static bool
+check_hot8_ip(const VdbKernels *k)
+{
+	return check_hot(k, 8);
+}
+
+/*
+ * Scales for the l1 kernels: ordinary ones, zero, one whose products are
+ * denormal, and one large enough to drown the query.
+ */
+static const float scales[] = {0.037f, -1.5f, 0.0f, 1e-41f, 1e20f};
+
+#define NUM_SCALES (sizeof(scales) / sizeof(scales[0]))
+
+static float
+call_hot_l1(const VdbKernels *k, int bits, size_t dims, const Buffer *q,
+			float scale, const Buffer *code)
+{
+	return (bits == 4 ? k->hot4_l1 : k->hot8_l1) (dims, q->data, scale,
+												  code->data);
+}
+
+static bool
+check_hot_l1_case(const VdbKernels *k, int bits, size_t cbytes, size_t offset,
+				  int pattern, float scale)
+{
+	size_t		dims = cbytes * 8 / (size_t) bits;
+	int			top = (1 << bits) - 1;
+	int		   *u = malloc((dims + 1) * sizeof(int));
+	Buffer		q = buffer_new(dims * sizeof(float), offset);
+	Buffer		code;
+	double		exact = 0.0;
+	double		absolute = 0.0;
+	double		got;
+	double		scalar;
+	bool		passed = true;
+	size_t		d;
+
+	fill_floats(&q, dims, pattern);
+	for (d = 0; d < dims; d++)
+	{
+		double		w;
+
+		u[d] = random_int(0, 9) == 0 ? random_int(0, 1) * top :
+			random_int(0, top);
+		w = (double) scale * (2 * u[d] - top);
+		exact += fabs((double) get_float(&q, d) - w);
+		absolute += fabs((double) get_float(&q, d)) + fabs(w);
+	}
+	code = hot_pack(bits, cbytes, u, offset + 1);
+	got = call_hot_l1(k, bits, dims, &q, scale, &code);
+	scalar = call_hot_l1(&vdb_kernels_scalar, bits, dims, &q, scale, &code);
+	if (!near(got, exact, absolute, dims) ||
+		!near(got, scalar, 2 * absolute, dims))
+		passed = failure("dims %zu pattern %d scale %g: got %.9g, "
+						 "exact %.9g, scalar %.9g",
+						 dims, pattern, scale, got, exact, scalar);
+
+	/* NaN at the ends and somewhere between */
+	for (d = 0; d < dims && passed; d += 1 + (dims > 200 ? 97 : 0))
+	{
+		float		saved = get_float(&q, d);
+
+		set_float(&q, d, NAN);
+		if (!isnan(call_hot_l1(k, bits, dims, &q, scale, &code)))
+			passed = failure("dims %zu: NaN at %zu lost", dims, d);
+		set_float(&q, d, saved);
+	}
+	buffer_free(code);
+	buffer_free(q);
+	free(u);
+	return passed;
+}
+
+static bool
+check_hot_l1(const VdbKernels *k, int bits)
+{
+	int			pattern;
+	size_t		l;
+	size_t		s;
+
+	for (pattern = 0; pattern < NUM_PATTERNS; pattern++)
+	{
+		for (l = 0; l < num_lengths; l++)
+		{
+			for (s = 0; s < NUM_SCALES; s++)
+			{
+				if (!check_hot_l1_case(k, bits, lengths[l],
+									   offsets[(l + s) % NUM_OFFSETS],
+									   pattern, scales[s]))
+					return false;
+			}
+		}
+	}
+	return true;
+}
+
+static bool
+check_hot4_l1(const VdbKernels *k)
+{
+	return check_hot_l1(k, 4);
+}
+
+static bool
+check_hot8_l1(const VdbKernels *k)
+{
+	return check_hot_l1(k, 8);
+}
+
+/* ---- node codes ---- */
+
+#define NODE_MIN (-2056)
+#define NODE_MAX 2039
+
+/* Random values v, extremes among them, and their packed code. */
+static void
+node_random(size_t dims, size_t offset, int *v, Buffer *hi, Buffer *lo)
+{
+	size_t		d;
+
+	*hi = buffer_new(dims, offset);
+	*lo = buffer_new(dims / 2, offset + 1);
+	for (d = 0; d < dims; d++)
+	{
+		int			low;
+
+		v[d] = random_int(NODE_MIN, NODE_MAX);
+		if (random_int(0, 7) == 0)
+			v[d] = random_int(0, 1) != 0 ? NODE_MIN : NODE_MAX;
+		low = (v[d] - NODE_MIN) % 16;
+		((int8_t *) hi->data)[d] = (int8_t) ((v[d] + 8 - low) / 16);
+		((uint8_t *) lo->data)[d / 2] |= (uint8_t) (d % 2 != 0 ? low << 4 :
+													low);
+	}
+}
+
+typedef enum NodeKernel
+{
+	NODE_IP,
+	NODE_L1
+} NodeKernel;
+
+static float
+call_node(const VdbKernels *k, NodeKernel kernel, size_t dims,
+		  const Buffer *q, float scale, const Buffer *hi, const Buffer *lo)
+{
+	if (kernel == NODE_IP)
+		return k->node_ip(dims, q->data, hi->data, lo->data);
+	return k->node_l1(dims, q->data, scale, hi->data, lo->data);
+}
+
+static bool
+check_node_case(const VdbKernels *k, NodeKernel kernel, size_t dims,
+				size_t offset, int pattern, float scale)
+{
+	int		   *v = malloc((dims + 1) * sizeof(int));
+	Buffer		q = buffer_new(dims * sizeof(float), offset);
+	Buffer		hi;
+	Buffer		lo;
+	double		exact = 0.0;
+	double		absolute = 0.0;
+	double		got;
+	double		scalar;
+	bool		passed = true;
+	size_t		d;
+
+	node_random(dims, offset, v, &hi, &lo);
+	fill_floats(&q, dims, pattern);
+	for (d = 0; d < dims; d++)
+	{
+		double		qd = get_float(&q, d);
+
+		if (kernel == NODE_IP)
+		{
+			exact += qd * v[d];
+			absolute += fabs(qd * v[d]);
+		}
+		else
+		{
+			exact += fabs(qd - (double) scale * v[d]);
+			absolute += fabs(qd) + fabs((double) scale * v[d]);
+		}
+	}
+	got = call_node(k, kernel, dims, &q, scale, &hi, &lo);
+	scalar = call_node(&vdb_kernels_scalar, kernel, dims, &q, scale, &hi, &lo);
+	if (!near(got, exact, absolute, dims) ||
+		!near(got, scalar, 2 * absolute, dims))
+		passed = failure("dims %zu pattern %d scale %g: got %.9g, "
+						 "exact %.9g, scalar %.9g",
+						 dims, pattern, scale, got, exact, scalar);
+
+	for (d = 0; d < dims && passed; d += 1 + (dims > 200 ? 97 : 0))
+	{
+		float		saved = get_float(&q, d);
+
+		set_float(&q, d, NAN);
+		if (!isnan(call_node(k, kernel, dims, &q, scale, &hi, &lo)))
+			passed = failure("dims %zu: NaN at %zu lost", dims, d);
+		set_float(&q, d, saved);
+	}
+	buffer_free(hi);
+	buffer_free(lo);
+	buffer_free(q);
+	free(v);
+	return passed;
+}
+
+static bool
+check_node(const VdbKernels *k, NodeKernel kernel)
+{
+	size_t		num_scales = kernel == NODE_IP ? 1 : NUM_SCALES;
+	int			pattern;
+	size_t		l;
+	size_t		s;
+
+	for (pattern = 0; pattern < NUM_PATTERNS; pattern++)
+	{
+		for (l = 0; l < num_lengths; l++)
+		{
+			if (lengths[l] % 2 != 0)
+				continue;
+			for (s = 0; s < num_scales; s++)
+			{
+				if (!check_node_case(k, kernel, lengths[l],
+									 offsets[(l / 2 + s) % NUM_OFFSETS],
+									 pattern, scales[s]))
+					return false;
+			}
+		}
+	}
+	return true;
+}
+
+static bool
+check_node_ip(const VdbKernels *k)
+{
+	return check_node(k, NODE_IP);
+}
+
+static bool
+check_node_l1(const VdbKernels *k)
+{
+	return check_node(k, NODE_L1);
+}
+
+/* One rounding per element, so all levels must give the same floats. */
+static bool
+check_node_decode(const VdbKernels *k)
+{
+	size_t		l;
+	size_t		s;
+
+	for (l = 0; l < num_lengths; l++)
+	{
+		size_t		dims = lengths[l];
+
+		if (dims % 2 != 0)
+			continue;
+		for (s = 0; s < NUM_SCALES; s++)
+		{
+			size_t		offset = offsets[(l / 2 + s) % NUM_OFFSETS];
+			int		   *v = malloc((dims + 1) * sizeof(int));
+			Buffer		out = buffer_new(dims * sizeof(float), offset);
+			Buffer		hi;
+			Buffer		lo;
+			size_t		d;
+
+			node_random(dims, offset, v, &hi, &lo);
+			k->node_decode(dims, scales[s], hi.data, lo.data, out.data);
+			for (d = 0; d < dims; d++)
+			{
+				float		want = scales[s] * (float) v[d];
+
+				if (get_float(&out, d) != want)
+					return failure("dims %zu, %zu: got %.9g, want %.9g",
+								   dims, d, get_float(&out, d), want);
+			}
+			buffer_free(hi);
+			buffer_free(lo);
+			buffer_free(out);
+			free(v);
+		}
+	}
+	return true;
+}
+
+/* ---- int8 against int8 ---- */
+
+/* Fills with random values, or with all `value` unless that is 0. */
+static Buffer
+int8_new(size_t n, size_t offset, int value)
+{
+	Buffer		buffer = buffer_new(n, offset);
+	size_t		i;
+
+	for (i = 0; i < n; i++)
+		((int8_t *) buffer.data)[i] = (int8_t) (value != 0 ? value :
+												random_int(-128, 127));
+	return buffer;
+}
+
+static bool
+check_i8_ip_case(const VdbKernels *k, size_t n, size_t offset, int av, int bv)
+{
+	Buffer		a = int8_new(n, offset, av);
+	Buffer		b = int8_new(n, offset + 1, bv);
+	int64_t		exact = 0;
+	int32_t		got;
+	size_t		i;
+
+	for (i = 0; i < n; i++)
+		exact += ((int8_t *) a.data)[i] * ((int8_t *) b.data)[i];
+	got = k->i8_ip(n, a.data, b.data);
+	buffer_free(a);
+	buffer_free(b);
+	if (got != exact)
+		return failure("n %zu values %d %d: got %d, exact %lld", n, av, bv,
+					   got, (long long) exact);
+	return true;
+}
+
+static bool
+check_i8_ip(const VdbKernels *k)
+{
+	static const int values[][2] = {
+		{0, 0}, {127, 127}, {-128, -128}, {-128, 127}, {127, -128}, {-1, 127}
+	};
+	size_t		p;
+	size_t		l;
+	size_t		o;
+
+	for (p = 0; p < sizeof(values) / sizeof(values[0]); p++)
+	{
+		for (l = 0; l < num_lengths; l++)
+		{
+			for (o = 0; o < NUM_OFFSETS; o++)
+			{
+				if (!check_i8_ip_case(k, lengths[l], offsets[o], values[p][0],
+									  values[p][1]))
+					return false;
+			}
+		}
+		if (!check_i8_ip_case(k, 65536, 1, values[p][0], values[p][1]))
+			return false;
+	}
+	return true;
+}
+
+static bool
+check_i8_l1(const VdbKernels *k)
+{
+	size_t		l;
+	size_t		s;
+
+	for (l = 0; l < num_lengths; l++)
+	{
+		size_t		n = lengths[l];
+
+		for (s = 0; s < NUM_SCALES; s++)
+		{
+			float		sa = scales[s];
+			float		sb = scales[(s + l) % NUM_SCALES];
+			Buffer		a = int8_new(n, offsets[s % NUM_OFFSETS], 0);
+			Buffer		b = int8_new(n, offsets[l % NUM_OFFSETS], 0);
+			double		exact = 0.0;
+			double		absolute = 0.0;
+			double		got;
+			double		scalar;
+			size_t		i;
+
+			for (i = 0; i < n; i++)
+			{
+				double		wa = (double) sa * ((int8_t *) a.data)[i];
+				double		wb = (double) sb * ((int8_t *) b.data)[i];
+
+				exact += fabs(wa - wb);
+				absolute += fabs(wa) + fabs(wb);
+			}
+			got = k->i8_l1(n, sa, a.data, sb, b.data);
+			scalar = vdb_kernels_scalar.i8_l1(n, sa, a.data, sb, b.data);
+			buffer_free(a);
+			buffer_free(b);
+			if (!near(got, exact, absolute, n) ||
+				!near(got, scalar, 2 * absolute, n))
+				return failure("n %zu scales %g %g: got %.9g, exact %.9g, "
+							   "scalar %.9g", n, sa, sb, got, exact, scalar);
+		}
+	}
+	return true;
+}
+
+/* ---- Walsh-Hadamard transform ---- */
+
+/*
+ * Against the matrix itself, entry (i, j) being +1 or -1 by the parity of the
+ * bits i and j share; and bit for bit against the scalar kernel.
+ */
+static bool
+check_fht_case(const VdbKernels *k, size_t n, size_t offset, int pattern)
+{
+	Buffer		x = buffer_new(n * sizeof(float), offset);
+	Buffer		got = buffer_new(n * sizeof(float), offset);
+	Buffer		scalar = buffer_new(n * sizeof(float), offset);
+	double		absolute = 0.0;
+	bool		passed = true;
+	size_t		i;
+	size_t		j;
+
+	fill_floats(&x, n, pattern);
+	memcpy(got.data, x.data, x.size);
+	memcpy(scalar.data, x.data, x.size);
+	k->fht(n, got.data);
+	vdb_kernels_scalar.fht(n, scalar.data);
+
+	for (i = 0; i < n; i++)
+		absolute += fabs((double) get_float(&x, i));
+	for (i = 0; i < n && passed; i++)
+	{
+		double		exact = 0.0;
+
+		for (j = 0; j < n; j++)
+			exact += __builtin_parityll(i & j) ? -get_float(&x, j) :
+				get_float(&x, j);
+		if (!near(get_float(&got, i), exact, absolute, n))
+			passed = failure("n %zu pattern %d, %zu: got %.9g, exact %.9g",
+							 n, pattern, i, get_float(&got, i), exact);
+	}
+	if (memcmp(got.data, scalar.data, got.size) != 0)
+		passed = failure("n %zu pattern %d: not the scalar bits", n, pattern);
+	buffer_free(x);
+	buffer_free(got);
+	buffer_free(scalar);
+	return passed;
+}
+
+static bool
+check_fht(const VdbKernels *k)
+{
+	size_t		n;
+	size_t		o;
+	int			pattern;
+
+	for (n = 1; n <= 2048; n *= 2)
+	{
+		for (o = 0; o < (n > 512 ? 1 : NUM_OFFSETS); o++)
+		{
+			for (pattern = 0; pattern < NUM_PATTERNS; pattern++)
+			{
+				if (!check_fht_case(k, n, offsets[o], pattern))
+					return false;
+			}
+		}
+	}
+	return true;
+}
+
+/* ---- dispatch ---- */
+
+#ifndef VDB_SIMDE
+
+/* Before vdb_distance_init() is called for the first time. */
+static void
+check_dispatch_start(void)
+{
+	report(vdb_kernels == &vdb_kernels_scalar,
+		   "vdb_kernels is scalar before init", NULL);
+}
+
+static void
+check_dispatch(void)
+{
+	VdbSimdLevel best = vdb_distance_best();
+	bool		passed = true;
+	int			level;
+
+	vdb_distance_init();
+	vdb_distance_init();
+	report(vdb_kernels != NULL && vdb_kernels->level == best,
+		   "init picks the best level", NULL);
+
+	/* one past the last level is never supported */
+	for (level = (int) best + 1; level <= VDB_SIMD_LEVELS; level++)
+	{
+		const VdbKernels *before = vdb_kernels;
+
+		if (vdb_distance_table((VdbSimdLevel) level) != NULL ||
+			vdb_distance_force((VdbSimdLevel) level) ||
+			vdb_kernels != before)
+			passed = failure("level %d", level);
+	}
+	report(passed, "forcing an unsupported level changes nothing", NULL);
+
+	passed = true;
+	for (level = 0; level <= (int) best; level++)
+	{
+		const VdbKernels *table = vdb_distance_table((VdbSimdLevel) level);
+
+		if (table == NULL || (int) table->level != level ||
+			!vdb_distance_force((VdbSimdLevel) level) || vdb_kernels != table)
+			passed = failure("level %d", level);
+	}
+	report(passed, "forcing a supported level", NULL);
+
+	(void) vdb_distance_force(VDB_SIMD_SCALAR);
+	vdb_distance_init();
+	report(vdb_kernels->level == best, "init undoes force", NULL);
+
+	report(strcmp(vdb_distance_level_name(VDB_SIMD_SCALAR), "scalar") == 0 &&
+		   strcmp(vdb_distance_level_name(VDB_SIMD_AVX2), "avx2") == 0 &&
+		   strcmp(vdb_distance_level_name(VDB_SIMD_AVX512), "avx512") == 0,
+		   "level names", NULL);
+}
+
+#endif							/* VDB_SIMDE */
+
+static const struct
+{
+	const char *name;
+	bool		(*check) (const VdbKernels *);
+}			checks[] =
+{
+	{"l2_squared", check_l2_squared},
+	{"inner_product", check_inner_product},
+	{"l1", check_l1},
+	{"cosine", check_cosine},
+	{"hot2_ip", check_hot2_ip},
+	{"hot4_ip", check_hot4_ip},
+	{"hot8_ip", check_hot8_ip},
+	{"hot4_l1", check_hot4_l1},
+	{"hot8_l1", check_hot8_l1},
+	{"node_ip", check_node_ip},
+	{"node_l1", check_node_l1},
+	{"node_decode", check_node_decode},
+	{"i8_ip", check_i8_ip},
+	{"i8_l1", check_i8_l1},
+	{"fht", check_fht}
+};
+
+static void
+check_table(const VdbKernels *k, const char *level)
+{
+	size_t		i;
+
+	for (i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
+		report(checks[i].check(k), checks[i].name, level);
+}
+
+int
+main(void)
+{
+	fill_lengths();
+
+#ifdef VDB_SIMDE
+	check_table(&vdb_kernels_scalar, "scalar");
+	check_table(&vdb_kernels_avx512, "avx512, emulated");
+#else
+	{
+		int			level;
+
+		check_dispatch_start();
+		for (level = 0; level < VDB_SIMD_LEVELS; level++)
+		{
+			const VdbKernels *k = vdb_distance_table((VdbSimdLevel) level);
+
+			if (k != NULL)
+				check_table(k, vdb_distance_level_name((VdbSimdLevel) level));
+		}
+		check_dispatch();
+	}
+#endif
+
+	printf("1..%d\n", tests_run);
+	return tests_failed == 0 ? 0 : 1;
+}

@@ -1,0 +1,146 @@
+/*
+ * test_distance_avx512_simde.c
+ *	  Runs the checks of test_distance.c on the AVX-512 kernels on machines
+ *	  that have no AVX-512, by compiling distance_avx512.c against SIMDe's
+ *	  emulation of the intrinsics.  Link it with distance_scalar.c alone, and
+ *	  compile it with -Wno-psabi: vectors wider than the target's registers
+ *	  are passed by value on purpose.
+ *
+ * What it proves is the logic of the kernels, not that a compiler accepts them
+ * with the real intrinsics, which the ordinary build shows.
+ */
+#define VDB_SIMDE
+#define SIMDE_ENABLE_NATIVE_ALIASES
+
+#include <simde/x86/fma.h>
+#include <simde/x86/avx512.h>
+
+#include <stdint.h>
+#include <string.h>
+
+/*
+ * Intrinsics that SIMDe 0.7 lacks, element by element after the manufacturer's
+ * definition.  The masked loads and stores touch no masked-off element, so an
+ * address sanitizer sees exactly the accesses of the real instructions.
+ */
+static inline __m512
+shim_mm512_maskz_loadu_ps(uint16_t mask, const void *p)
+{
+	float		lanes[16];
+	int			i;
+
+	for (i = 0; i < 16; i++)
+	{
+		lanes[i] = 0.0f;
+		if ((mask >> i & 1) != 0)
+			memcpy(&lanes[i], (const char *) p + 4 * i, 4);
+	}
+	return _mm512_loadu_ps(lanes);
+}
+
+static inline void
+shim_mm512_mask_storeu_ps(void *p, uint16_t mask, __m512 x)
+{
+	float		lanes[16];
+	int			i;
+
+	_mm512_storeu_ps(lanes, x);
+	for (i = 0; i < 16; i++)
+	{
+		if ((mask >> i & 1) != 0)
+			memcpy((char *) p + 4 * i, &lanes[i], 4);
+	}
+}
+
+static inline __m512i
+shim_mm512_maskz_loadu_epi8(uint64_t mask, const void *p)
+{
+	uint8_t		bytes[64];
+	int			i;
+
+	for (i = 0; i < 64; i++)
+		bytes[i] = (mask >> i & 1) != 0 ? ((const uint8_t *) p)[i] : 0;
+	return _mm512_loadu_si512(bytes);
+}
+
+static inline __m128i
+shim_mm_maskz_loadu_epi8(uint16_t mask, const void *p)
+{
+	uint8_t		bytes[16];
+	int			i;
+
+	for (i = 0; i < 16; i++)
+		bytes[i] = (mask >> i & 1) != 0 ? ((const uint8_t *) p)[i] : 0;
+	return _mm_loadu_si128((const __m128i *) bytes);
+}
+
+static inline __m512i
+shim_mm512_srai_epi32(__m512i x, int count)
+{
+	int32_t		lanes[16];
+	int			i;
+
+	_mm512_storeu_si512(lanes, x);
+	for (i = 0; i < 16; i++)
+		lanes[i] >>= count;
+	return _mm512_loadu_si512(lanes);
+}
+
+static inline __m512
+shim_mm512_cvtepi32_ps(__m512i x)
+{
+	int32_t		lanes[16];
+	float		floats[16];
+	int			i;
+
+	_mm512_storeu_si512(lanes, x);
+	for (i = 0; i < 16; i++)
+		floats[i] = (float) lanes[i];
+	return _mm512_loadu_ps(floats);
+}
+
+static inline __m512i
+shim_mm512_cvtepi8_epi32(__m128i x)
+{
+	int8_t		bytes[16];
+	int32_t		lanes[16];
+	int			i;
+
+	_mm_storeu_si128((__m128i *) bytes, x);
+	for (i = 0; i < 16; i++)
+		lanes[i] = bytes[i];
+	return _mm512_loadu_si512(lanes);
+}
+
+static inline __m512i
+shim_mm512_cvtepu8_epi32(__m128i x)
+{
+	uint8_t		bytes[16];
+	int32_t		lanes[16];
+	int			i;
+
+	_mm_storeu_si128((__m128i *) bytes, x);
+	for (i = 0; i < 16; i++)
+		lanes[i] = bytes[i];
+	return _mm512_loadu_si512(lanes);
+}
+
+#undef _mm512_maskz_loadu_ps
+#undef _mm512_mask_storeu_ps
+#undef _mm512_maskz_loadu_epi8
+#undef _mm_maskz_loadu_epi8
+#undef _mm512_srai_epi32
+#undef _mm512_cvtepi32_ps
+#undef _mm512_cvtepi8_epi32
+#undef _mm512_cvtepu8_epi32
+#define _mm512_maskz_loadu_ps(mask, p) shim_mm512_maskz_loadu_ps(mask, p)
+#define _mm512_mask_storeu_ps(p, mask, x) shim_mm512_mask_storeu_ps(p, mask, x)
+#define _mm512_maskz_loadu_epi8(mask, p) shim_mm512_maskz_loadu_epi8(mask, p)
+#define _mm_maskz_loadu_epi8(mask, p) shim_mm_maskz_loadu_epi8(mask, p)
+#define _mm512_srai_epi32(x, count) shim_mm512_srai_epi32(x, count)
+#define _mm512_cvtepi32_ps(x) shim_mm512_cvtepi32_ps(x)
+#define _mm512_cvtepi8_epi32(x) shim_mm512_cvtepi8_epi32(x)
+#define _mm512_cvtepu8_epi32(x) shim_mm512_cvtepu8_epi32(x)
+
+#include "../../src/distance/distance_avx512.c"
+#include "test_distance.c"
