@@ -1,0 +1,95 @@
+/*
+ * rotate.c
+ *	  A seeded random rotation that costs O(P log P) and stores nothing.
+ *
+ * Four rounds of random signs and a Walsh-Hadamard transform.  Where P is no
+ * power of two the transform covers the first 2^k entries in even rounds and
+ * the last 2^k in odd ones, and a Givens step mixes entry i with entry
+ * i + P/2, so that every input reaches every output.  This is the fast
+ * Johnson-Lindenstrauss construction (Ailon and Chazelle, 2009) with the
+ * two-window trick of the RaBitQ family of quantisers.
+ */
+#include <math.h>
+
+#include "distance/distance.h"
+#include "quant/rotate.h"
+
+#define ROUNDS 4
+
+/* The next 64 random bits of a splitmix64 generator. */
+static uint64_t
+next_random(uint64_t *state)
+{
+	uint64_t	z = (*state += UINT64_C(0x9E3779B97F4A7C15));
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+	return z ^ (z >> 31);
+}
+
+static void
+flip_signs(size_t P, uint64_t *state, float *x)
+{
+	union
+	{
+		float		f;
+		uint32_t	u;
+	}			v;
+
+	for (size_t i = 0; i < P; i += 8)
+	{
+		uint64_t	bits = next_random(state);
+
+		for (size_t j = 0; j < 8; j++)
+		{
+			v.f = x[i + j];
+			v.u ^= (uint32_t) (bits >> j & 1) << 31;
+			x[i + j] = v.f;
+		}
+	}
+}
+
+static void
+scale_by(size_t n, float factor, float *x)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] *= factor;
+}
+
+static void
+mix_halves(size_t P, float *x)
+{
+	size_t		half = P / 2;
+	const float r = 0.70710678118654752f;
+
+	for (size_t i = 0; i < half; i++)
+	{
+		float		a = x[i];
+		float		b = x[half + i];
+
+		x[i] = (a + b) * r;
+		x[half + i] = (a - b) * r;
+	}
+}
+
+void
+vdb_rotate(size_t P, uint64_t seed, float *x)
+{
+	uint64_t	state = seed;
+	size_t		window = 1;
+
+	if (seed == 0)
+		return;
+	while (window * 2 <= P)
+		window *= 2;
+	for (int round = 0; round < ROUNDS; round++)
+	{
+		float	   *part = round % 2 == 0 ? x : x + (P - window);
+
+		flip_signs(P, &state, x);
+		vdb_kernels->fht(window, part);
+		scale_by(window, 1.0f / sqrtf((float) window), part);
+		if (window != P)
+			mix_halves(P, x);
+	}
+}
