@@ -1,0 +1,68 @@
+/*
+ * compat.h
+ *	  Every test of PG_VERSION_NUM in the project lives here.
+ */
+#ifndef VDB_COMPAT_H
+#define VDB_COMPAT_H
+
+/*
+ * 16 moved the varlena macros out of postgres.h and gave input functions soft
+ * errors.  Before that an input function can only raise.
+ */
+#if PG_VERSION_NUM >= 160000
+#include "nodes/miscnodes.h"
+#include "varatt.h"
+#else
+#define ereturn(context, dummy_value, ...) \
+	do { \
+		ereport(ERROR, __VA_ARGS__); \
+		return dummy_value; \
+	} while (0)
+#endif
+
+/* 18 can show the version of a loaded library in pg_get_loaded_modules(). */
+#if PG_VERSION_NUM >= 180000
+#define VDB_MODULE_MAGIC(ver) PG_MODULE_MAGIC_EXT(.name = "vdb", .version = ver)
+#else
+#define VDB_MODULE_MAGIC(ver) PG_MODULE_MAGIC
+#endif
+
+/* 16 renamed the identity of a relation's files. */
+#if PG_VERSION_NUM >= 160000
+#include "storage/relfilelocator.h"
+typedef RelFileLocator VdbLocator;
+#define vdb_relation_locator(rel) ((rel)->rd_locator)
+#else
+#include "storage/relfilenode.h"
+typedef RelFileNode VdbLocator;
+#define vdb_relation_locator(rel) ((rel)->rd_node)
+#endif
+
+/* 18 lets an access method count its searches for EXPLAIN. */
+#if PG_VERSION_NUM >= 180000
+#define vdb_count_index_search(scan) \
+	do { if ((scan)->instrument) (scan)->instrument->nsearches++; } while (0)
+#else
+#define vdb_count_index_search(scan) ((void) 0)
+#endif
+
+/* 16 folded the ownership checks of each catalog into one. */
+#if PG_VERSION_NUM >= 160000
+#define vdb_owns_relation(relid, role) object_ownercheck(RelationRelationId, relid, role)
+#else
+#define vdb_owns_relation(relid, role) pg_class_ownercheck(relid, role)
+#endif
+
+/* 17 made maintenance run with a search path that nobody can prepare. */
+#if PG_VERSION_NUM < 170000
+#define RestrictSearchPath() ((void) 0)
+#endif
+
+/* 18 has ANALYZE say that it is the one that waits. */
+#if PG_VERSION_NUM >= 180000
+#define vdb_vacuum_delay_point() vacuum_delay_point(false)
+#else
+#define vdb_vacuum_delay_point() vacuum_delay_point()
+#endif
+
+#endif							/* VDB_COMPAT_H */

@@ -1,0 +1,29 @@
+/*
+ * testpoint.h
+ *	  Named places in the code where a test can hold a backend, fail or crash.
+ *
+ * A point costs one test of a pointer that is NULL unless a superuser has set
+ * vdb.stop_at, so points are compiled into every build: what is tested is what
+ * is shipped.  Place a point only where no LWLock, buffer content lock or
+ * critical section is held; pins and heavyweight locks may be.
+ */
+#ifndef VDB_TESTPOINT_H
+#define VDB_TESTPOINT_H
+
+/* The name in vdb.stop_at, NULL when it is empty. */
+extern const char *vdb_testpoint_name;
+
+/*
+ * Does what vdb.stop_at asks for when it names this point, else nothing.  May
+ * wait, raise an error or not return at all.
+ */
+#define VDB_TESTPOINT(name) \
+	do { \
+		if (unlikely(vdb_testpoint_name != NULL)) \
+			vdb_testpoint_reach(name); \
+	} while (0)
+
+extern void vdb_testpoint_init(void);
+extern void vdb_testpoint_reach(const char *name);
+
+#endif							/* VDB_TESTPOINT_H */

@@ -1,0 +1,111 @@
+/*
+ * vector_cast.c
+ *	  Casts between vector and arrays, and from vector to vector(n).
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "compat.h"
+#include "types/vector.h"
+
+static void read_numeric_elements(ArrayType *array, float4 *x);
+
+/* vector to vector(n): the same value, or an error. */
+PG_FUNCTION_INFO_V1(vdb_vector_enforce_typmod);
+Datum
+vdb_vector_enforce_typmod(PG_FUNCTION_ARGS)
+{
+	VdbVector  *vector = PG_GETARG_VDB_VECTOR_P(0);
+
+	vdb_vector_check_typmod(PG_GETARG_INT32(1), vector->dim);
+	PG_RETURN_POINTER(vector);
+}
+
+/* int4[], float4[], float8[] or numeric[] to vector(n). */
+PG_FUNCTION_INFO_V1(vdb_array_to_vector);
+Datum
+vdb_array_to_vector(PG_FUNCTION_ARGS)
+{
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+	int			dim = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	const char *data = ARR_DATA_PTR(array);
+	VdbVector  *result;
+
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("array must be 1-D")));
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("array must not contain nulls")));
+	vdb_vector_check_dim(dim);
+	vdb_vector_check_typmod(PG_GETARG_INT32(1), dim);
+
+	/* an array without nulls stores fixed-width elements back to back */
+	result = vdb_vector_create(dim);
+	switch (ARR_ELEMTYPE(array))
+	{
+		case INT4OID:
+			for (int i = 0; i < dim; i++)
+				result->x[i] = ((const int32 *) data)[i];
+			break;
+		case FLOAT4OID:
+			memcpy(result->x, data, sizeof(float4) * dim);
+			break;
+		case FLOAT8OID:
+			for (int i = 0; i < dim; i++)
+				result->x[i] = ((const float8 *) data)[i];
+			break;
+		case NUMERICOID:
+			read_numeric_elements(array, result->x);
+			break;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_EXCEPTION),
+					 errmsg("unsupported array type")));
+	}
+	vdb_vector_check_elements(result);
+
+	PG_RETURN_POINTER(result);
+}
+
+static void
+read_numeric_elements(ArrayType *array, float4 *x)
+{
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
+	Datum	   *elements;
+	int			count;
+
+	get_typlenbyvalalign(NUMERICOID, &typlen, &typbyval, &typalign);
+	deconstruct_array(array, NUMERICOID, typlen, typbyval, typalign,
+					  &elements, NULL, &count);
+	for (int i = 0; i < count; i++)
+		x[i] = DatumGetFloat4(DirectFunctionCall1(numeric_float4, elements[i]));
+}
+
+/* vector to float4[] */
+PG_FUNCTION_INFO_V1(vdb_vector_to_float4);
+Datum
+vdb_vector_to_float4(PG_FUNCTION_ARGS)
+{
+	VdbVector  *vector = PG_GETARG_VDB_VECTOR_P(0);
+	Size		size = ARR_OVERHEAD_NONULLS(1) + sizeof(float4) * vector->dim;
+	ArrayType  *result = palloc0(size);
+
+	SET_VARSIZE(result, size);
+	result->ndim = 1;
+	result->dataoffset = 0;
+	result->elemtype = FLOAT4OID;
+	ARR_DIMS(result)[0] = vector->dim;
+	ARR_LBOUND(result)[0] = 1;
+	memcpy(ARR_DATA_PTR(result), vector->x, sizeof(float4) * vector->dim);
+	PG_RETURN_ARRAYTYPE_P(result);
+}
