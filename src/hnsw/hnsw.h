@@ -1,0 +1,315 @@
+/*
+ * hnsw.h
+ *	  The bytes of an hnsw index on disk, and how a node number becomes an
+ *	  address.  What a dump tool would need, and nothing else.
+ *
+ * The fork is: block 0 the metapage, then the center pages, then extents of
+ * equal size.  A node extent is one hot page and node_pages node pages, an
+ * upper extent holds records of the layers above 0 on every page.  See
+ * README.md for the invariants and docs/on-disk-format.md for offsets.
+ */
+#ifndef VDB_HNSW_H
+#define VDB_HNSW_H
+
+#include "hnsw/hnsw_pool.h"
+#include "quant/codec.h"
+#include "storage/itemptr.h"
+#include "storage/storage_page.h"
+
+#define HNSW_MAGIC 0x57534E48		/* "HNSW", little-endian */
+#define HNSW_VERSION 1
+
+#define HNSW_MAX_DIMS 16000
+#define HNSW_MIN_M 2
+#define HNSW_MAX_M 100
+#define HNSW_DEFAULT_M 16
+#define HNSW_MIN_EF_CONSTRUCTION 4
+#define HNSW_MAX_EF_CONSTRUCTION 1000
+#define HNSW_DEFAULT_EF_CONSTRUCTION 64
+
+#define HNSW_META_BLOCK 0
+#define HNSW_NO_REF PG_UINT32_MAX
+#define HNSW_NO_EXTENT PG_UINT32_MAX
+
+/* The metapage's content, right after the page header. */
+typedef struct HnswMeta
+{
+	uint32		magic;
+	uint16		version;
+	uint16		metric;			/* VdbMetric */
+	uint64		incarnation;	/* random; another build, another number */
+	uint64		rotation_seed;	/* 0: codes are not rotated */
+	uint32		dims;
+	uint16		m;
+	uint16		ef_construction;
+
+	/* geometry: what HnswGeometry must come out as, checked on open */
+	uint16		hot_bits;
+	uint16		node_bits;
+	uint16		attr_bytes;		/* of a hot slot, for filter columns; 0 today */
+	uint16		hot_stride;
+	uint16		node_stride;
+	uint16		upper_stride;
+	uint16		extent_slots;
+	uint16		node_pages;
+	uint32		center_pages;
+
+	/* what changes */
+	uint32		extents;		/* extents that exist; others do not, whatever the
+								 * length of the fork */
+	uint32		open_extent;	/* node extent that takes new nodes, or
+								 * HNSW_NO_EXTENT */
+	uint32		open_upper;		/* upper extent that takes new records, or
+								 * HNSW_NO_EXTENT */
+	uint32		entry_nid;		/* HNSW_NO_NODE: no entry point */
+	uint32		entry_ref;		/* its record on its top layer, or HNSW_NO_REF */
+	int32		entry_layer;
+
+	/* reserved, all zero */
+	BlockNumber pending_head;
+	BlockNumber pending_tail;
+	BlockNumber posting_tail;
+	uint32		reserved0;
+	uint16		calibration[64];
+	uint8		reserved[260];
+} HnswMeta;
+
+StaticAssertDecl(sizeof(HnswMeta) == 480, "HnswMeta is 480 bytes on disk");
+
+/*
+ * A hot slot: what a search reads of every neighbour it weighs.  The code of
+ * hot_bits a dimension follows, then attr_bytes.
+ */
+typedef struct HnswHot
+{
+	uint32		generation;		/* same as the node slot's; odd: slot is free */
+	float		add;			/* VdbHotFactors */
+	float		rescale;
+} HnswHot;
+
+StaticAssertDecl(sizeof(HnswHot) == 12, "HnswHot is 12 bytes on disk");
+
+/* Hot slots start on a cache line. */
+#define HNSW_HOT_FIRST 64
+
+typedef enum HnswState
+{
+	HNSW_FREE = 0,				/* no node */
+	HNSW_LIVE = 1,
+	HNSW_DEAD = 2				/* its row is gone; still a stepping stone */
+} HnswState;
+
+/*
+ * A node slot: what a search reads of every node it expands.  Followed by
+ * uint32 nbr[2m], uint16 length[2m] (bfloat16 scores of the edges), the hi
+ * plane (P bytes) and the lo plane (P / 2 bytes) of the node code; the planes
+ * are missing where node_bits is 0.
+ */
+typedef struct HnswNode
+{
+	ItemPointerData tid;		/* of the heap row */
+	uint8		state;			/* HnswState */
+	uint8		layer;			/* topmost */
+	uint32		generation;
+	uint32		duplicates;		/* reserved: chain of further rows; 0 */
+	uint32		reserved;		/* 0 */
+	float		scale;			/* VdbNodeFactors */
+	float		add;
+	float		residual;
+	uint16		count;			/* neighbours */
+	uint16		flags;			/* 0 */
+} HnswNode;
+
+StaticAssertDecl(sizeof(HnswNode) == 36, "HnswNode is 36 bytes on disk");
+
+#define HNSW_NODE_FIRST 32
+
+typedef struct HnswUpperEdge
+{
+	uint32		nid;
+	uint32		ref;			/* of the neighbour's record on the same layer */
+} HnswUpperEdge;
+
+/* A node on one layer above 0, followed by HnswUpperEdge nbr[m]. */
+typedef struct HnswUpper
+{
+	uint32		nid;			/* HNSW_NO_NODE: record is free */
+	uint32		generation;		/* of the node */
+	uint32		down;			/* record one layer below, HNSW_NO_REF on layer 1 */
+	uint8		layer;
+	uint8		reserved;		/* 0 */
+	uint16		count;
+} HnswUpper;
+
+StaticAssertDecl(sizeof(HnswUpper) == 16, "HnswUpper is 16 bytes on disk");
+
+#define HNSW_UPPER_FIRST 32
+
+/* The constants of an index from which addresses are computed. */
+typedef struct HnswGeometry
+{
+	uint32		dims;
+	uint32		P;
+	uint16		m;
+	uint16		ef_construction;
+	uint16		hot_bits;
+	uint16		node_bits;		/* 12, or 0 where the slot would not fit a page */
+	uint16		attr_bytes;
+	uint16		hot_stride;
+	uint16		node_stride;
+	uint16		upper_stride;
+	uint16		nodes_per_page;
+	uint16		uppers_per_page;
+	uint16		extent_slots;	/* nodes of a node extent */
+	uint16		node_pages;		/* node pages of a node extent */
+	uint16		extent_pages;	/* 1 + node_pages */
+	uint32		upper_slots;	/* records of an upper extent */
+	uint32		center_pages;
+	uint32		max_extents;	/* keeps node numbers and references in 32 bits */
+} HnswGeometry;
+
+/*
+ * Computes the geometry; false when not even one node fits a page (m too large
+ * for the page size).
+ */
+extern bool vdb_hnsw_geometry(HnswGeometry *geometry, VdbMetric metric, uint32 dims, int m,
+							  int ef_construction);
+
+/* Center values a center page holds. */
+#define HNSW_CENTER_FIRST 32
+#define HNSW_CENTER_PER_PAGE ((VDB_PAGE_END - HNSW_CENTER_FIRST) / (int) sizeof(float))
+
+static inline BlockNumber
+vdb_hnsw_extent_block(const HnswGeometry *g, uint32 extent)
+{
+	return 1 + g->center_pages + (BlockNumber) extent * g->extent_pages;
+}
+
+/* Where something lies: a block and an offset in it. */
+typedef struct HnswAddress
+{
+	uint32		extent;
+	BlockNumber block;
+	uint32		slot;			/* on its page */
+	uint32		offset;
+} HnswAddress;
+
+static inline HnswAddress
+vdb_hnsw_hot_address(const HnswGeometry *g, uint32 nid)
+{
+	HnswAddress a;
+
+	a.extent = nid / g->extent_slots;
+	a.slot = nid % g->extent_slots;
+	a.block = vdb_hnsw_extent_block(g, a.extent);
+	a.offset = HNSW_HOT_FIRST + a.slot * g->hot_stride;
+	return a;
+}
+
+static inline HnswAddress
+vdb_hnsw_node_address(const HnswGeometry *g, uint32 nid)
+{
+	HnswAddress a;
+	uint32		s = nid % g->extent_slots;
+
+	a.extent = nid / g->extent_slots;
+	a.slot = s % g->nodes_per_page;
+	a.block = vdb_hnsw_extent_block(g, a.extent) + 1 + s / g->nodes_per_page;
+	a.offset = HNSW_NODE_FIRST + a.slot * g->node_stride;
+	return a;
+}
+
+static inline HnswAddress
+vdb_hnsw_upper_address(const HnswGeometry *g, uint32 ref)
+{
+	HnswAddress a;
+	uint32		s = ref % g->upper_slots;
+
+	a.extent = ref / g->upper_slots;
+	a.slot = s % g->uppers_per_page;
+	a.block = vdb_hnsw_extent_block(g, a.extent) + s / g->uppers_per_page;
+	a.offset = HNSW_UPPER_FIRST + a.slot * g->upper_stride;
+	return a;
+}
+
+static inline HnswMeta *
+vdb_hnsw_page_meta(Page page)
+{
+	return (HnswMeta *) PageGetContents(page);
+}
+
+static inline HnswHot *
+vdb_hnsw_page_hot(Page page, HnswAddress a)
+{
+	return (HnswHot *) ((char *) page + a.offset);
+}
+
+static inline HnswNode *
+vdb_hnsw_page_node(Page page, HnswAddress a)
+{
+	return (HnswNode *) ((char *) page + a.offset);
+}
+
+static inline HnswUpper *
+vdb_hnsw_page_upper(Page page, HnswAddress a)
+{
+	return (HnswUpper *) ((char *) page + a.offset);
+}
+
+static inline uint8 *
+vdb_hnsw_hot_code(HnswHot *hot)
+{
+	return (uint8 *) (hot + 1);
+}
+
+static inline uint32 *
+vdb_hnsw_node_nbr(HnswNode *node)
+{
+	return (uint32 *) (node + 1);
+}
+
+static inline uint16 *
+vdb_hnsw_node_length(const HnswGeometry *g, HnswNode *node)
+{
+	return (uint16 *) (vdb_hnsw_node_nbr(node) + 2 * g->m);
+}
+
+static inline int8_t *
+vdb_hnsw_node_hi(const HnswGeometry *g, HnswNode *node)
+{
+	return (int8_t *) (vdb_hnsw_node_length(g, node) + 2 * g->m);
+}
+
+static inline uint8 *
+vdb_hnsw_node_lo(const HnswGeometry *g, HnswNode *node)
+{
+	return (uint8 *) vdb_hnsw_node_hi(g, node) + g->P;
+}
+
+static inline HnswUpperEdge *
+vdb_hnsw_upper_nbr(HnswUpper *upper)
+{
+	return (HnswUpperEdge *) (upper + 1);
+}
+
+/* To bfloat16, rounding towards zero. */
+static inline uint16
+vdb_hnsw_length_store(float score)
+{
+	uint32		bits;
+
+	memcpy(&bits, &score, sizeof(bits));
+	return bits >> 16;
+}
+
+static inline float
+vdb_hnsw_length_load(uint16 stored)
+{
+	uint32		bits = (uint32) stored << 16;
+	float		score;
+
+	memcpy(&score, &bits, sizeof(score));
+	return score;
+}
+
+#endif							/* VDB_HNSW_H */

@@ -1,0 +1,470 @@
+/*
+ * hnsw_index.c
+ *	  The index as a whole: metapage, extents, and what a backend remembers.
+ *
+ * A backend keeps one HnswIndex for each index it uses.  What is in it is
+ * either constant as long as the incarnation number in the metapage is the
+ * same, or a hint, or read anew by every open.
+ */
+#include "postgres.h"
+
+#include "access/generic_xlog.h"
+#include "access/xloginsert.h"
+#include "miscadmin.h"
+#include "storage/indexfsm.h"
+#include "storage/lmgr.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "hnsw/hnsw_private.h"
+#include "testpoint.h"
+
+/* Indexes a backend remembers; beyond it, the least recently used is forgotten. */
+#define MAX_KNOWN 64
+
+typedef struct KnownIndex
+{
+	HnswIndex	index;			/* first: vdb_hnsw_open hands this out */
+	VdbLocator	locator;
+	MemoryContext context;		/* center and hints; NULL: entry is unused */
+	int			users;			/* open until their memory context is reset */
+	uint64		last_use;
+} KnownIndex;
+
+static KnownIndex *known;		/* MAX_KNOWN entries */
+static uint64 use_clock;
+
+/* The metapage, pinned and locked, with everything a reader relies on checked. */
+static Buffer
+lock_meta(Relation rel, int lock)
+{
+	Buffer		buffer = ReadBuffer(rel, HNSW_META_BLOCK);
+	HnswMeta   *meta;
+
+	LockBuffer(buffer, lock);
+	vdb_page_check(rel, HNSW_META_BLOCK, BufferGetPage(buffer), VDB_PAGE_META, HNSW_NO_EXTENT);
+	meta = vdb_hnsw_page_meta(BufferGetPage(buffer));
+	if (meta->magic != HNSW_MAGIC)
+		vdb_page_corrupted(rel, HNSW_META_BLOCK, "The metapage is not an hnsw index's.");
+	if (meta->version != HNSW_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("index \"%s\" has format version %u, this library reads version %u",
+						RelationGetRelationName(rel), meta->version, HNSW_VERSION),
+				 errhint("Install the version of vdb that wrote it, or REINDEX it.")));
+	return buffer;
+}
+
+static void
+read_changing_fields(HnswIndex *index, const HnswMeta *meta)
+{
+	index->extents = meta->extents;
+	index->open_extent = meta->open_extent;
+	index->open_upper = meta->open_upper;
+	index->entry_nid = meta->entry_nid;
+	index->entry_ref = meta->entry_ref;
+	index->entry_layer = meta->entry_layer;
+}
+
+/* Reads the center from its pages into out[P]. */
+static void
+read_center(Relation rel, const HnswGeometry *g, float *out)
+{
+	for (uint32 i = 0; i < g->center_pages; i++)
+	{
+		Buffer		buffer = ReadBuffer(rel, 1 + i);
+		uint32		first = i * HNSW_CENTER_PER_PAGE;
+		uint32		count = Min((uint32) HNSW_CENTER_PER_PAGE, g->P - first);
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		vdb_page_check(rel, 1 + i, BufferGetPage(buffer), VDB_PAGE_CENTER, i);
+		memcpy(out + first, (char *) BufferGetPage(buffer) + HNSW_CENTER_FIRST, count * sizeof(float));
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/* Recomputes the geometry and compares it with what the metapage says. */
+static void
+load_geometry(Relation rel, const HnswMeta *meta, HnswGeometry *g)
+{
+	if (meta->metric >= VDB_METRICS || meta->dims < 1 || meta->dims > HNSW_MAX_DIMS ||
+		meta->m < HNSW_MIN_M || meta->m > HNSW_MAX_M ||
+		meta->ef_construction < HNSW_MIN_EF_CONSTRUCTION ||
+		meta->ef_construction > HNSW_MAX_EF_CONSTRUCTION ||
+		!vdb_hnsw_geometry(g, meta->metric, meta->dims, meta->m, meta->ef_construction) ||
+		meta->hot_bits != g->hot_bits || meta->node_bits != g->node_bits ||
+		meta->attr_bytes != g->attr_bytes || meta->hot_stride != g->hot_stride ||
+		meta->node_stride != g->node_stride || meta->upper_stride != g->upper_stride ||
+		meta->extent_slots != g->extent_slots || meta->node_pages != g->node_pages ||
+		meta->center_pages != g->center_pages || meta->extents > g->max_extents)
+		vdb_page_corrupted(rel, HNSW_META_BLOCK, "The metapage contradicts itself.");
+}
+
+static void
+forget(KnownIndex *entry)
+{
+	if (entry->context != NULL)
+		MemoryContextDelete(entry->context);
+	memset(entry, 0, sizeof(*entry));
+}
+
+static void
+release_index(void *arg)
+{
+	((KnownIndex *) arg)->users--;
+}
+
+/* The entry of a relation, or one to use for it. */
+static KnownIndex *
+find_entry(Relation rel)
+{
+	VdbLocator	locator = vdb_relation_locator(rel);
+	KnownIndex *oldest = NULL;
+
+	if (known == NULL)
+		known = MemoryContextAllocZero(CacheMemoryContext, MAX_KNOWN * sizeof(KnownIndex));
+	for (int i = 0; i < MAX_KNOWN; i++)
+	{
+		KnownIndex *entry = &known[i];
+
+		if (entry->context != NULL && memcmp(&entry->locator, &locator, sizeof(locator)) == 0)
+			return entry;
+		if (entry->users == 0 && (oldest == NULL || entry->last_use < oldest->last_use))
+			oldest = entry;
+	}
+	if (oldest == NULL)
+	{
+		/* all in use at once: this one is forgotten with its user */
+		oldest = MemoryContextAllocZero(CurrentMemoryContext, sizeof(KnownIndex));
+	}
+	else
+		forget(oldest);
+	return oldest;
+}
+
+/* Fills an unused entry from the relation's metapage. */
+static void
+load_entry(KnownIndex *entry, Relation rel, const HnswMeta *meta)
+{
+	HnswIndex  *index = &entry->index;
+	MemoryContext parent = entry >= known && entry < known + MAX_KNOWN ? CacheMemoryContext : CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(parent, "hnsw index", ALLOCSET_SMALL_SIZES);
+	HnswGeometry geometry;
+	float	   *center;
+
+	load_geometry(rel, meta, &geometry);
+	center = MemoryContextAlloc(context, geometry.P * sizeof(float));
+	read_center(rel, &geometry, center);
+
+	/* nothing below raises */
+	entry->context = context;
+	entry->locator = vdb_relation_locator(rel);
+	index->incarnation = meta->incarnation;
+	index->geometry = geometry;
+	vdb_codec_init(&index->codec, meta->metric, meta->dims, meta->rotation_seed, center);
+	vdb_hints_init(&index->hints, context);
+}
+
+/*
+ * Opens an index for use until the current memory context is reset.  The
+ * caller holds the relation open, with a lock on it, for as long.
+ */
+HnswIndex *
+vdb_hnsw_open(Relation rel)
+{
+	KnownIndex *entry = find_entry(rel);
+	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
+	HnswMeta	meta;
+	Buffer		buffer;
+
+	if (entry->context != NULL)
+		buffer = vdb_hints_read(&entry->index.hints, rel, HNSW_META_BLOCK);
+	else
+		buffer = ReadBuffer(rel, HNSW_META_BLOCK);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	memcpy(&meta, vdb_hnsw_page_meta(BufferGetPage(buffer)), sizeof(meta));
+	UnlockReleaseBuffer(buffer);
+
+	if (entry->context == NULL || entry->index.incarnation != meta.incarnation)
+	{
+		UnlockReleaseBuffer(lock_meta(rel, BUFFER_LOCK_SHARE));
+		if (entry->users > 0)
+			elog(ERROR, "index \"%s\" was rebuilt while it is in use",
+				 RelationGetRelationName(rel));
+		forget(entry);
+		load_entry(entry, rel, &meta);
+	}
+	entry->users++;
+	entry->last_use = ++use_clock;
+	callback->func = release_index;
+	callback->arg = entry;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+	entry->index.rel = rel;
+	entry->index.support = vdb_hnsw_support(rel);
+	read_changing_fields(&entry->index, &meta);
+	return &entry->index;
+}
+
+/* Reads what may have changed since the index was opened. */
+void
+vdb_hnsw_refresh(HnswIndex *index)
+{
+	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_SHARE);
+
+	read_changing_fields(index, vdb_hnsw_page_meta(BufferGetPage(buffer)));
+	UnlockReleaseBuffer(buffer);
+}
+
+/* Adds one block to a fork of a new relation, locked. */
+static Buffer
+add_first_block(Relation rel, ForkNumber fork)
+{
+	Buffer		buffer = ReadBufferExtended(rel, fork, P_NEW, RBM_NORMAL, NULL);
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	return buffer;
+}
+
+/* Marks a formatted buffer dirty, logs it when asked to, and lets go of it. */
+static void
+finish_first_block(Buffer buffer, bool log)
+{
+	START_CRIT_SECTION();
+	MarkBufferDirty(buffer);
+	if (log)
+		log_newpage_buffer(buffer, true);
+	END_CRIT_SECTION();
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * Writes the metapage and the center of a new index into an empty fork.
+ * center: P floats, NULL for zero.  An init fork is logged here; the main fork
+ * when the build is over.  The caller has exclusive use of the relation.
+ */
+void
+vdb_hnsw_create_meta(Relation rel, ForkNumber fork, const HnswGeometry *g, VdbMetric metric,
+					 uint64 rotation_seed, const float *center)
+{
+	bool		log = fork == INIT_FORKNUM;
+	Buffer		buffer = add_first_block(rel, fork);
+	Page		page = BufferGetPage(buffer);
+	HnswMeta   *meta;
+
+	vdb_page_init(page, VDB_PAGE_META, HNSW_NO_EXTENT, MAXALIGN(SizeOfPageHeaderData) + sizeof(HnswMeta));
+	meta = vdb_hnsw_page_meta(page);
+	memset(meta, 0, sizeof(*meta));
+	meta->magic = HNSW_MAGIC;
+	meta->version = HNSW_VERSION;
+	meta->metric = metric;
+	if (!pg_strong_random(&meta->incarnation, sizeof(meta->incarnation)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate a random number for the index")));
+	meta->rotation_seed = rotation_seed;
+	meta->dims = g->dims;
+	meta->m = g->m;
+	meta->ef_construction = g->ef_construction;
+	meta->hot_bits = g->hot_bits;
+	meta->node_bits = g->node_bits;
+	meta->attr_bytes = g->attr_bytes;
+	meta->hot_stride = g->hot_stride;
+	meta->node_stride = g->node_stride;
+	meta->upper_stride = g->upper_stride;
+	meta->extent_slots = g->extent_slots;
+	meta->node_pages = g->node_pages;
+	meta->center_pages = g->center_pages;
+	meta->open_extent = HNSW_NO_EXTENT;
+	meta->open_upper = HNSW_NO_EXTENT;
+	meta->entry_nid = HNSW_NO_NODE;
+	meta->entry_ref = HNSW_NO_REF;
+	finish_first_block(buffer, log);
+
+	for (uint32 i = 0; i < g->center_pages; i++)
+	{
+		uint32		first = i * HNSW_CENTER_PER_PAGE;
+		uint32		count = Min((uint32) HNSW_CENTER_PER_PAGE, g->P - first);
+
+		buffer = add_first_block(rel, fork);
+		page = BufferGetPage(buffer);
+		vdb_page_init(page, VDB_PAGE_CENTER, i, HNSW_CENTER_FIRST + count * sizeof(float));
+		if (center != NULL)
+			memcpy((char *) page + HNSW_CENTER_FIRST, center + first, count * sizeof(float));
+		finish_first_block(buffer, log);
+	}
+}
+
+void
+vdb_hnsw_set_entry(HnswIndex *index, uint32 nid, uint32 ref, int layer, bool force,
+				   bool building)
+{
+	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
+	HnswMeta   *meta = vdb_hnsw_page_meta(BufferGetPage(buffer));
+
+	if (meta->entry_nid == HNSW_NO_NODE || layer > meta->entry_layer || force)
+	{
+		VdbChange	change;
+
+		vdb_change_begin(&change, index->rel, building);
+		meta = vdb_hnsw_page_meta(vdb_change_page(&change, buffer, false));
+		meta->entry_nid = nid;
+		meta->entry_ref = ref;
+		meta->entry_layer = layer;
+		vdb_change_finish(&change);
+		read_changing_fields(index, vdb_hnsw_page_meta(BufferGetPage(buffer)));
+	}
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * An extent's first page, pinned and share-locked, if it is of the kind wanted
+ * and has room; InvalidBuffer otherwise.
+ */
+static bool
+extent_has_room(HnswIndex *index, uint32 extent, bool upper)
+{
+	const HnswGeometry *g = &index->geometry;
+	BlockNumber first = vdb_hnsw_extent_block(g, extent);
+	bool		room = false;
+
+	for (int i = 0; i < (upper ? g->extent_pages : 1) && !room; i++)
+	{
+		Buffer		buffer = ReadBuffer(index->rel, first + i);
+		VdbPageSpecial *special = vdb_page_special(BufferGetPage(buffer));
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		if (special->kind == (upper ? VDB_PAGE_HNSW_UPPER : VDB_PAGE_HNSW_HOT))
+			room = special->free > 0 ||
+				special->used < (upper ? g->uppers_per_page : g->extent_slots);
+		UnlockReleaseBuffer(buffer);
+	}
+	return room;
+}
+
+/*
+ * An extent in which vacuum freed slots, according to the free space map, or
+ * HNSW_NO_EXTENT.  The map is a hint that survives no crash: look, then trust.
+ */
+static uint32
+find_freed_extent(HnswIndex *index, bool upper)
+{
+	const HnswGeometry *g = &index->geometry;
+	uint32		found = HNSW_NO_EXTENT;
+	List	   *others = NIL;
+	BlockNumber block;
+	ListCell   *cell;
+
+	while (found == HNSW_NO_EXTENT && list_length(others) < 8 &&
+		   (block = GetFreeIndexPage(index->rel)) != InvalidBlockNumber)
+	{
+		uint32		extent;
+
+		if (block < 1 + g->center_pages)
+			continue;
+		extent = (block - 1 - g->center_pages) / g->extent_pages;
+		if (extent >= index->extents)
+			continue;
+		if (extent_has_room(index, extent, upper))
+			found = extent;
+		else if (extent_has_room(index, extent, !upper))
+			others = lappend_int(others, (int) extent);
+	}
+	/* the map forgot what it told: remind it of what is of the other kind */
+	foreach(cell, others)
+		RecordFreeIndexPage(index->rel, vdb_hnsw_extent_block(g, (uint32) lfirst_int(cell)));
+	list_free(others);
+	return found;
+}
+
+/* Formats the pages of an extent that is about to exist, logging each. */
+static void
+format_extent(HnswIndex *index, uint32 extent, bool upper, bool building)
+{
+	const HnswGeometry *g = &index->geometry;
+	BlockNumber first = vdb_hnsw_extent_block(g, extent);
+	BlockNumber blocks = RelationGetNumberOfBlocks(index->rel);
+
+	for (int i = 0; i < g->extent_pages; i++)
+	{
+		BlockNumber block = first + i;
+		Buffer		buffer;
+		VdbChange	change;
+		Page		page;
+
+		/* a crash may have left blocks that no metapage counts: use them */
+		if (block < blocks)
+			buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_ZERO_AND_LOCK, NULL);
+		else
+		{
+			buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, P_NEW, RBM_NORMAL, NULL);
+			LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+			if (BufferGetBlockNumber(buffer) != block)
+				elog(ERROR, "unexpected block %u in index \"%s\", expected %u",
+					 BufferGetBlockNumber(buffer), RelationGetRelationName(index->rel), block);
+		}
+		vdb_change_begin(&change, index->rel, building);
+		page = vdb_change_page(&change, buffer, true);
+		if (upper)
+			vdb_page_init(page, VDB_PAGE_HNSW_UPPER, extent, HNSW_UPPER_FIRST);
+		else if (i == 0)
+			vdb_page_init(page, VDB_PAGE_HNSW_HOT, extent, HNSW_HOT_FIRST);
+		else
+			vdb_page_init(page, VDB_PAGE_HNSW_NODE, extent, HNSW_NODE_FIRST);
+		vdb_change_finish(&change);
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/*
+ * Makes sure that there is an extent other than `full` that takes new nodes,
+ * or upper records, and returns its number.  The caller holds no content lock.
+ */
+uint32
+vdb_hnsw_extend(HnswIndex *index, bool upper, uint32 full, bool building)
+{
+	const HnswGeometry *g = &index->geometry;
+	uint32		extent;
+	Buffer		buffer;
+	HnswMeta   *meta;
+	VdbChange	change;
+
+	if (!building)
+		LockRelationForExtension(index->rel, ExclusiveLock);
+	vdb_hnsw_refresh(index);
+	extent = upper ? index->open_upper : index->open_extent;
+	if (extent != full)
+	{
+		/* somebody else was faster */
+		if (!building)
+			UnlockRelationForExtension(index->rel, ExclusiveLock);
+		return extent;
+	}
+	extent = building ? HNSW_NO_EXTENT : find_freed_extent(index, upper);
+	if (extent == HNSW_NO_EXTENT || extent == full)
+	{
+		extent = index->extents;
+		if (extent >= g->max_extents)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("index \"%s\" is full", RelationGetRelationName(index->rel)),
+					 errdetail("It has %u extents.", extent),
+					 errhint("Partition the table.")));
+		format_extent(index, extent, upper, building);
+		VDB_TESTPOINT("hnsw-extend-after-pages");
+	}
+	buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
+	vdb_change_begin(&change, index->rel, building);
+	meta = vdb_hnsw_page_meta(vdb_change_page(&change, buffer, false));
+	meta->extents = Max(meta->extents, extent + 1);
+	if (upper)
+		meta->open_upper = extent;
+	else
+		meta->open_extent = extent;
+	vdb_change_finish(&change);
+	read_changing_fields(index, vdb_hnsw_page_meta(BufferGetPage(buffer)));
+	UnlockReleaseBuffer(buffer);
+	if (!building)
+		UnlockRelationForExtension(index->rel, ExclusiveLock);
+	return extent;
+}

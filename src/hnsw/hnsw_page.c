@@ -1,0 +1,212 @@
+/*
+ * hnsw_page.c
+ *	  From node numbers and references to pages: geometry, bounds, reads.
+ *
+ * Everything that follows a number found on a page goes through here, so that
+ * a damaged page raises an error and never an address out of bounds.
+ */
+#include "postgres.h"
+
+#include "hnsw/hnsw_private.h"
+
+/* Bits a dimension of the code in a node slot. */
+#define NODE_BITS 12
+
+/* More node pages than this would only make small indexes large. */
+#define MAX_NODE_PAGES 15
+
+bool
+vdb_hnsw_geometry(HnswGeometry *g, VdbMetric metric, uint32 dims, int m, int ef_construction)
+{
+	uint32		node_bytes;
+	uint32		hot_bytes;
+	uint32		hot_slots;
+	double		best = 0;
+
+	memset(g, 0, sizeof(*g));
+	g->dims = dims;
+	g->P = vdb_codec_padded(dims);
+	g->m = m;
+	g->ef_construction = ef_construction;
+	g->hot_bits = vdb_codec_hot_bits(metric, g->P);
+	g->node_bits = NODE_BITS;
+	hot_bytes = TYPEALIGN(4, sizeof(HnswHot) + g->P * g->hot_bits / 8);
+	node_bytes = sizeof(HnswNode) + 2 * m * (sizeof(uint32) + sizeof(uint16));
+
+	/* where the fuller code does not fit, rows are ordered by the heap alone */
+	if (HNSW_NODE_FIRST + node_bytes + g->P * NODE_BITS / 8 > VDB_PAGE_END)
+		g->node_bits = 0;
+	node_bytes = TYPEALIGN(4, node_bytes + g->P * g->node_bits / 8);
+	if (HNSW_HOT_FIRST + hot_bytes > VDB_PAGE_END || HNSW_NODE_FIRST + node_bytes > VDB_PAGE_END)
+		return false;
+	g->hot_stride = hot_bytes;
+	g->node_stride = node_bytes;
+	g->upper_stride = sizeof(HnswUpper) + m * sizeof(HnswUpperEdge);
+	g->nodes_per_page = (VDB_PAGE_END - HNSW_NODE_FIRST) / node_bytes;
+	g->uppers_per_page = (VDB_PAGE_END - HNSW_UPPER_FIRST) / g->upper_stride;
+	hot_slots = (VDB_PAGE_END - HNSW_HOT_FIRST) / hot_bytes;
+
+	/* as many node pages as waste least of the extent */
+	for (int pages = 1; pages <= MAX_NODE_PAGES; pages++)
+	{
+		uint32		slots = Min(hot_slots, (uint32) pages * g->nodes_per_page);
+		double		density = (double) slots / (1 + pages);
+
+		if (density > best)
+		{
+			best = density;
+			g->extent_slots = slots;
+			g->node_pages = pages;
+		}
+	}
+	g->extent_pages = 1 + g->node_pages;
+	g->upper_slots = (uint32) g->uppers_per_page * g->extent_pages;
+	g->center_pages = (g->P + HNSW_CENTER_PER_PAGE - 1) / HNSW_CENTER_PER_PAGE;
+	g->max_extents = Min((PG_UINT32_MAX - 1) / Max(g->extent_slots, g->upper_slots),
+						 (MaxBlockNumber - 1 - g->center_pages) / g->extent_pages);
+	return true;
+}
+
+/*
+ * Does a node number found on a page lie in an extent that exists?  May read
+ * the metapage: extents are added while we look.
+ */
+bool
+vdb_hnsw_nid_exists(HnswIndex *index, uint32 nid)
+{
+	uint32		extent = nid / index->geometry.extent_slots;
+
+	if (likely(extent < index->extents))
+		return true;
+	vdb_hnsw_refresh(index);
+	return extent < index->extents;
+}
+
+/* The same for a reference to a record of an upper layer. */
+bool
+vdb_hnsw_ref_exists(HnswIndex *index, uint32 ref)
+{
+	uint32		extent = ref / index->geometry.upper_slots;
+
+	if (likely(extent < index->extents))
+		return true;
+	vdb_hnsw_refresh(index);
+	return extent < index->extents;
+}
+
+static void
+check_extent(HnswIndex *index, HnswAddress a)
+{
+	if (unlikely(a.extent >= index->extents))
+	{
+		vdb_hnsw_refresh(index);
+		if (a.extent >= index->extents)
+			vdb_page_corrupted(index->rel, HNSW_META_BLOCK,
+							   psprintf("Extent %u is referred to, but only %u exist.",
+										a.extent, index->extents));
+	}
+}
+
+/*
+ * Cheap form of vdb_page_check for pages read over and over: a kind and an
+ * extent that are right leave nothing to be checked.
+ */
+static inline void
+check_page(HnswIndex *index, Buffer buffer, HnswAddress a, VdbPageKind kind)
+{
+	Page		page = BufferGetPage(buffer);
+	VdbPageSpecial *special = vdb_page_special(page);
+
+	if (unlikely(special->kind != kind || special->extent != a.extent ||
+				 special->page_id != VDB_PAGE_ID))
+		vdb_page_check(index->rel, a.block, page, kind, a.extent);
+}
+
+/*
+ * Pins a hot page.  It is not locked: a hot slot is a hint, and a torn read
+ * costs quality, not correctness.  Writers lock it as usual.
+ */
+Buffer
+vdb_hnsw_read_hot(HnswIndex *index, HnswAddress a)
+{
+	Buffer		buffer;
+
+	check_extent(index, a);
+	buffer = vdb_hints_read(&index->hints, index->rel, a.block);
+	check_page(index, buffer, a, VDB_PAGE_HNSW_HOT);
+	return buffer;
+}
+
+/* Pins and locks a node page. */
+Buffer
+vdb_hnsw_read_node(HnswIndex *index, HnswAddress a, int lock)
+{
+	Buffer		buffer;
+
+	check_extent(index, a);
+	buffer = vdb_hints_read(&index->hints, index->rel, a.block);
+	LockBuffer(buffer, lock);
+	check_page(index, buffer, a, VDB_PAGE_HNSW_NODE);
+	return buffer;
+}
+
+/* Pins and locks a page of upper records. */
+Buffer
+vdb_hnsw_read_upper(HnswIndex *index, HnswAddress a, int lock)
+{
+	Buffer		buffer;
+
+	check_extent(index, a);
+	buffer = vdb_hints_read(&index->hints, index->rel, a.block);
+	LockBuffer(buffer, lock);
+	check_page(index, buffer, a, VDB_PAGE_HNSW_UPPER);
+	return buffer;
+}
+
+VdbNodeFactors
+vdb_hnsw_node_factors(const HnswNode *node)
+{
+	VdbNodeFactors f = {node->scale, node->add, node->residual};
+
+	return f;
+}
+
+float
+vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid)
+{
+	HnswAddress a = vdb_hnsw_hot_address(&index->geometry, nid);
+	Buffer		buffer = vdb_hnsw_read_hot(index, a);
+	HnswHot    *hot = vdb_hnsw_page_hot(BufferGetPage(buffer), a);
+	VdbHotFactors f = {hot->add, hot->rescale};
+	float		score = vdb_hot_score(query, f, vdb_hnsw_hot_code(hot));
+
+	ReleaseBuffer(buffer);
+	return score;
+}
+
+bool
+vdb_hnsw_load_vector(HnswIndex *index, uint32 nid, float *out)
+{
+	const HnswGeometry *g = &index->geometry;
+	HnswAddress a = vdb_hnsw_node_address(g, nid);
+	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
+	HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
+	bool		live = node->state == HNSW_LIVE;
+
+	if (live && g->node_bits != 0)
+		vdb_kernels->node_decode(g->P, node->scale, vdb_hnsw_node_hi(g, node),
+								 vdb_hnsw_node_lo(g, node), out);
+	UnlockReleaseBuffer(buffer);
+	if (live && g->node_bits == 0)
+	{
+		HnswAddress h = vdb_hnsw_hot_address(g, nid);
+		HnswHot    *hot;
+
+		buffer = vdb_hnsw_read_hot(index, h);
+		hot = vdb_hnsw_page_hot(BufferGetPage(buffer), h);
+		vdb_decode_hot(&index->codec, (VdbHotFactors) {hot->add, hot->rescale},
+					   vdb_hnsw_hot_code(hot), out);
+		ReleaseBuffer(buffer);
+	}
+	return live;
+}

@@ -1,0 +1,287 @@
+/*
+ * hnsw_private.h
+ *	  State shared inside this folder: an open index, a search, a build.
+ */
+#ifndef VDB_HNSW_PRIVATE_H
+#define VDB_HNSW_PRIVATE_H
+
+#include "access/amapi.h"
+#include "access/genam.h"
+#include "nodes/execnodes.h"
+#include "nodes/pathnodes.h"
+
+#include "hnsw/hnsw.h"
+#include "hnsw/hnsw_bits.h"
+#include "hnsw/hnsw_graph.h"
+#include "storage/storage_hints.h"
+#include "storage/storage_wal.h"
+
+/* Support function of an operator class: () -> internal, a HnswSupport */
+#define HNSW_SUPPORT_PROC 1
+#define HNSW_NUM_PROCS 1
+
+/* What an operator class says about its type and its distance. */
+typedef struct HnswSupport
+{
+	const char *type_name;		/* for messages */
+	VdbMetric	metric;
+	int			max_dims;
+
+	/*
+	 * The value's elements as dims floats.  *must_free: pfree them.
+	 * The number of dimensions is written to *dims.
+	 */
+	const float *(*elements) (Datum value, int *dims, void **must_free);
+
+	/* what the operator returns for two values' elements */
+	double		(*distance) (int dims, const float *a, const float *b);
+} HnswSupport;
+
+/* Phases of CREATE INDEX after the server's own first one, see progress.h */
+#define HNSW_PHASE_LOAD 2
+#define HNSW_PHASE_WRITE 3
+
+/* Reloptions */
+typedef struct HnswOptions
+{
+	int32		vl_len_;		/* varlena header (do not touch directly!) */
+	int			m;
+	int			ef_construction;
+} HnswOptions;
+
+typedef enum HnswIterativeScan
+{
+	HNSW_ITERATIVE_OFF,
+	HNSW_ITERATIVE_RELAXED,
+	HNSW_ITERATIVE_STRICT
+} HnswIterativeScan;
+
+/* Settings */
+extern int	hnsw_ef_search;
+extern int	hnsw_iterative_scan;
+extern int	hnsw_max_scan_tuples;
+extern double hnsw_scan_mem_multiplier;
+
+/*
+ * An index as one backend knows it, kept from statement to statement.  What
+ * cannot change while the incarnation is the same is cached, the rest is read
+ * from the metapage by vdb_hnsw_open and vdb_hnsw_refresh.
+ */
+typedef struct HnswIndex
+{
+	Relation	rel;			/* the caller's, valid while it is open */
+	const HnswSupport *support;
+
+	/* constant */
+	uint64		incarnation;
+	HnswGeometry geometry;
+	VdbCodec	codec;
+	VdbHints	hints;
+
+	/* as last read from the metapage */
+	uint32		extents;
+	uint32		open_extent;
+	uint32		open_upper;
+	uint32		entry_nid;
+	uint32		entry_ref;
+	int			entry_layer;
+} HnswIndex;
+
+/* A node as a search returns it. */
+typedef struct HnswFound
+{
+	double		lower;			/* bounds of the operator's distance, */
+	double		upper;			/* equal once it is known exactly */
+	uint32		nid;
+	float		score;
+	ItemPointerData tid;
+	bool		exact;
+	float	   *vector;			/* decoded, when the search keeps vectors */
+} HnswFound;
+
+/*
+ * A search of layer 0 that can be continued.  All of its memory is in its own
+ * context, a child of the one current at vdb_hnsw_search_begin.
+ */
+typedef struct HnswSearch
+{
+	HnswIndex  *index;
+	MemoryContext context;
+	VdbQuery	query;
+	bool		keep_vectors;	/* decode what is found (insert) */
+	bool		keep_overflow;	/* remember what the pool refused (iteration) */
+
+	HnswPool	pool;
+	HnswVisited visited;
+	HnswCandidate *overflow;
+	uint32		overflow_count;
+	uint32		overflow_size;
+	HnswFound  *found;			/* live nodes expanded, in that order */
+	uint32		found_count;
+	uint32		found_size;
+	int64		weighed;		/* scores computed */
+	uint32	   *fresh;			/* scratch: 2 m node numbers */
+	uint32	   *fresh_ref;
+} HnswSearch;
+
+/* A node's out-edge, chosen. */
+typedef struct HnswEdge
+{
+	uint32		nid;
+	uint32		ref;			/* on layers above 0 */
+	float		score;
+} HnswEdge;
+
+/* hnsw.c */
+extern Datum vdb_hnsw_handler(PG_FUNCTION_ARGS);
+extern const HnswOptions *vdb_hnsw_options(Relation index);
+
+/* hnsw_support.c */
+extern const HnswSupport *vdb_hnsw_support(Relation index);
+
+/*
+ * The value of an indexed row in code space: P floats into out.  Returns false
+ * for a value that is not indexed (a zero vector under cosine distance).
+ * Raises when the dimensions differ from the index's.
+ */
+extern bool vdb_hnsw_transform(HnswIndex *index, Datum value, float *out, float *norm);
+
+/* hnsw_index.c */
+extern HnswIndex *vdb_hnsw_open(Relation rel);
+extern void vdb_hnsw_refresh(HnswIndex *index);
+extern void vdb_hnsw_create_meta(Relation rel, ForkNumber fork, const HnswGeometry *geometry,
+								 VdbMetric metric, uint64 rotation_seed, const float *center);
+/*
+ * Makes a node the entry point if its top layer is higher than the present
+ * one's, if there is none, or if `force` says that none leads anywhere.
+ */
+extern void vdb_hnsw_set_entry(HnswIndex *index, uint32 nid, uint32 ref, int layer, bool force,
+							   bool building);
+
+/*
+ * Makes sure that there is an extent that may take a node (or upper records)
+ * other than `full`, and returns its number.
+ */
+extern uint32 vdb_hnsw_extend(HnswIndex *index, bool upper, uint32 full, bool building);
+
+/* hnsw_page.c */
+extern Buffer vdb_hnsw_read_hot(HnswIndex *index, HnswAddress a);
+extern Buffer vdb_hnsw_read_node(HnswIndex *index, HnswAddress a, int lock);
+extern Buffer vdb_hnsw_read_upper(HnswIndex *index, HnswAddress a, int lock);
+extern bool vdb_hnsw_nid_exists(HnswIndex *index, uint32 nid);
+extern bool vdb_hnsw_ref_exists(HnswIndex *index, uint32 ref);
+extern VdbNodeFactors vdb_hnsw_node_factors(const HnswNode *node);
+extern float vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid);
+
+/*
+ * Decodes a live node's vector into P floats.  False when the slot is not in
+ * use (any more).
+ */
+extern bool vdb_hnsw_load_vector(HnswIndex *index, uint32 nid, float *out);
+
+/* hnsw_search.c */
+extern void vdb_hnsw_search_begin(HnswSearch *search, HnswIndex *index, const float *vector,
+								  float norm);
+extern void vdb_hnsw_search_end(HnswSearch *search);
+
+/*
+ * Greedy descent from the entry point to the layer above `layer`: the pool
+ * then holds the one start of that layer, or nothing when the index is empty.
+ */
+extern void vdb_hnsw_search_descend(HnswSearch *search, int layer);
+
+/* Best-first search of one layer > 0 with a pool of ef. */
+extern void vdb_hnsw_search_upper(HnswSearch *search, int layer, uint32 ef);
+
+/* Turns the pool of layer `layer` + 1 into starts of layer `layer`. */
+extern void vdb_hnsw_search_down(HnswSearch *search, int layer);
+
+/* Best-first search of layer 0 with a pool of ef, from the pool's starts. */
+extern void vdb_hnsw_search_base(HnswSearch *search, uint32 ef);
+
+/* Goes on with a pool of ef > before, and what it refused before. */
+extern void vdb_hnsw_search_resume(HnswSearch *search, uint32 ef);
+
+/* Reads every node that was weighed but not expanded, and ends the search. */
+extern void vdb_hnsw_search_drain(HnswSearch *search);
+
+/* hnsw_build.c */
+extern IndexBuildResult *vdb_hnsw_build(Relation heap, Relation index, IndexInfo *info);
+extern void vdb_hnsw_buildempty(Relation index);
+
+/* hnsw_insert.c */
+extern bool vdb_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
+							Relation heap, IndexUniqueCheck unique, bool unchanged,
+							IndexInfo *info);
+extern void vdb_hnsw_insert_vector(HnswIndex *index, const float *vector, float norm,
+								   ItemPointer tid, int layer, bool building);
+extern int	vdb_hnsw_draw_layer(int m);
+
+/*
+ * Gives the live node `from` an edge to node `to` of this score.  query: the
+ * vector of `to`.  A full list takes it when a longer edge can go; `force`:
+ * whatever the edges there are.  True when the edge is there afterwards.
+ */
+extern bool vdb_hnsw_add_edge(HnswIndex *index, uint32 from, const VdbQuery *query, uint32 to,
+							  float score, bool force, bool building);
+
+/*
+ * Of `count` candidates sorted by score, chooses at most max to be neighbours:
+ * first those nearer to the base than to any chosen one, then the nearest of
+ * the others up to `fill`.  vectors[i]: P floats of candidates[i], NULL where
+ * it can't be chosen.  Returns the number of indexes written to chosen[max].
+ */
+extern uint32 vdb_hnsw_choose(const VdbCodec *codec, const float *scores,
+							  const float *const *vectors, uint32 count, uint32 max,
+							  uint32 fill, uint32 *chosen);
+
+/* hnsw_scan.c */
+extern IndexScanDesc vdb_hnsw_beginscan(Relation index, int nkeys, int norderbys);
+extern void vdb_hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,
+							int norderbys);
+extern bool vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir);
+extern void vdb_hnsw_endscan(IndexScanDesc scan);
+
+/* What vacuum knows of an index while it works on it. */
+typedef struct HnswVacuum
+{
+	IndexVacuumInfo *info;
+	HnswIndex  *index;
+	MemoryContext context;		/* of the whole call */
+	MemoryContext page_context; /* of work on one page */
+	MemoryContext list_context; /* of work on one neighbour list */
+	uint32		extents;		/* there were when it started */
+	HnswBits	dead;			/* a range of nodes: those to be freed */
+	bool		knows_all_dead; /* the range is all of the nodes */
+	double		live;			/* live nodes seen */
+	BlockNumber empty_pages;	/* in extents without a node */
+} HnswVacuum;
+
+/* hnsw_vacuum.c */
+extern bool vdb_hnsw_vacuum_is_upper(HnswVacuum *vacuum, uint32 extent);
+extern Buffer vdb_hnsw_vacuum_page(HnswVacuum *vacuum, BlockNumber block, VdbPageKind kind,
+								   uint32 extent, int lock);
+extern IndexBulkDeleteResult *vdb_hnsw_bulkdelete(IndexVacuumInfo *info,
+												  IndexBulkDeleteResult *stats,
+												  IndexBulkDeleteCallback callback,
+												  void *callback_state);
+extern IndexBulkDeleteResult *vdb_hnsw_vacuumcleanup(IndexVacuumInfo *info,
+													 IndexBulkDeleteResult *stats);
+
+/* hnsw_repair.c */
+
+/*
+ * Makes every list of a live node do without the nodes in vacuum->dead, and
+ * every live node reachable from the entry point without them.
+ */
+extern void vdb_hnsw_repair(HnswVacuum *vacuum);
+
+/* hnsw_cost.c */
+extern void vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
+								  Cost *startup, Cost *total, Selectivity *selectivity,
+								  double *correlation, double *pages);
+
+/* hnsw_validate.c */
+extern bool vdb_hnsw_validate(Oid opclassoid);
+
+#endif							/* VDB_HNSW_PRIVATE_H */

@@ -1,0 +1,433 @@
+/*
+ * hnsw_scan.c
+ *	  Index scans: from what a search found to rows in exact order.
+ *
+ * A node code bounds the operator's distance.  Found nodes wait in a heap by
+ * their lower bounds; the first one may be returned as soon as its upper bound
+ * is no greater than every other lower bound.  Where intervals overlap, the
+ * row itself is fetched and measured, so rows come back in the order of the
+ * operator whatever the codes can tell apart.
+ *
+ * A scan holds no pin or lock between rows.  It needs an MVCC snapshot: a
+ * row's identifier may be used again after it was copied out of the index.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "catalog/index.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/float.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "hnsw/hnsw_private.h"
+#include "testpoint.h"
+
+/* Fetches rows to measure them exactly. */
+typedef struct ExactFetch
+{
+	IndexFetchTableData *fetch; /* NULL until the first use */
+	TupleTableSlot *slot;
+	IndexInfo  *info;			/* for expressions, else NULL */
+	EState	   *estate;
+	MemoryContext context;		/* reset after each row */
+} ExactFetch;
+
+typedef struct HnswScan
+{
+	MemoryContext context;		/* of one rescan */
+	HnswIndex  *index;
+	HnswSearch	search;
+	bool		started;
+	bool		complete;		/* nothing more to be searched */
+	bool		null_query;		/* no distance is known to anything */
+	HnswIterativeScan iterative;	/* hnsw.iterative_scan when the scan began */
+	float	   *query;			/* the user's vector */
+
+	uint32	   *heap;			/* of indexes into search.found, by lower bound */
+	uint32		heap_count;
+	uint32		heap_size;
+	uint32		taken;			/* found nodes that went into the heap */
+	uint32		ef;				/* of the search so far */
+	uint32		allowed;		/* rows that search may yield */
+	uint32		yielded;
+
+	bool		has_last;
+	double		last;			/* upper bound of the last row's distance */
+	ItemPointerData last_tid;
+	bool		last_exact;
+
+	ExactFetch	exact;
+} HnswScan;
+
+IndexScanDesc
+vdb_hnsw_beginscan(Relation index, int nkeys, int norderbys)
+{
+	IndexScanDesc scan = RelationGetIndexScan(index, nkeys, norderbys);
+	HnswScan   *so = palloc0(sizeof(HnswScan));
+
+	so->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw scan", ALLOCSET_DEFAULT_SIZES);
+	scan->opaque = so;
+	return scan;
+}
+
+static void
+end_exact(ExactFetch *exact)
+{
+	if (exact->fetch != NULL)
+	{
+		ExecDropSingleTupleTableSlot(exact->slot);
+		table_index_fetch_end(exact->fetch);
+		if (exact->estate != NULL)
+			FreeExecutorState(exact->estate);
+	}
+	memset(exact, 0, sizeof(*exact));
+}
+
+void
+vdb_hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
+{
+	HnswScan   *so = scan->opaque;
+	MemoryContext context = so->context;
+
+	end_exact(&so->exact);
+	MemoryContextReset(context);
+	memset(so, 0, sizeof(*so));
+	so->context = context;
+	if (keys != NULL && scan->numberOfKeys > 0)
+		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
+	if (orderbys != NULL && scan->numberOfOrderBys > 0)
+		memmove(scan->orderByData, orderbys, scan->numberOfOrderBys * sizeof(ScanKeyData));
+}
+
+void
+vdb_hnsw_endscan(IndexScanDesc scan)
+{
+	HnswScan   *so = scan->opaque;
+
+	end_exact(&so->exact);
+	MemoryContextDelete(so->context);
+	pfree(so);
+	scan->opaque = NULL;
+}
+
+static void
+begin_exact(IndexScanDesc scan, ExactFetch *exact)
+{
+	exact->slot = table_slot_create(scan->heapRelation, NULL);
+	exact->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw exact distance",
+										   ALLOCSET_DEFAULT_SIZES);
+	if (scan->indexRelation->rd_index->indkey.values[0] == 0)
+	{
+		exact->info = BuildIndexInfo(scan->indexRelation);
+		exact->estate = CreateExecutorState();
+		GetPerTupleExprContext(exact->estate)->ecxt_scantuple = exact->slot;
+	}
+	exact->fetch = table_index_fetch_begin(scan->heapRelation);
+}
+
+/*
+ * The operator's distance to the row at tid; false when no version of it is
+ * visible to the scan's snapshot.
+ */
+static bool
+measure(IndexScanDesc scan, ItemPointerData tid, double *distance)
+{
+	HnswScan   *so = scan->opaque;
+	ExactFetch *exact = &so->exact;
+	bool		call_again = false;
+	bool		all_dead = false;
+	bool		isnull;
+	Datum		value;
+	MemoryContext old = MemoryContextSwitchTo(so->context);
+
+	if (exact->fetch == NULL)
+		begin_exact(scan, exact);
+	if (!table_index_fetch_tuple(exact->fetch, &tid, scan->xs_snapshot, exact->slot,
+								 &call_again, &all_dead))
+	{
+		MemoryContextSwitchTo(old);
+		return false;
+	}
+	MemoryContextSwitchTo(exact->context);
+	if (exact->info == NULL)
+		value = slot_getattr(exact->slot, scan->indexRelation->rd_index->indkey.values[0], &isnull);
+	else
+	{
+		Datum		values[INDEX_MAX_KEYS];
+		bool		isnulls[INDEX_MAX_KEYS];
+
+		FormIndexDatum(exact->info, exact->slot, exact->estate, values, isnulls);
+		value = values[0];
+		isnull = isnulls[0];
+	}
+	if (!isnull)
+	{
+		void	   *must_free;
+		int			dims;
+		const float *x = so->index->support->elements(value, &dims, &must_free);
+
+		if (dims != (int) so->index->codec.dims)
+			isnull = true;
+		else
+			*distance = so->index->support->distance(dims, x, so->query);
+	}
+	MemoryContextSwitchTo(old);
+	if (exact->estate != NULL)
+		ResetPerTupleExprContext(exact->estate);
+	MemoryContextReset(exact->context);
+	ExecClearTuple(exact->slot);
+	if (!isnull && isnan(*distance))
+		*distance = get_float8_infinity();
+	return !isnull;
+}
+
+static inline double
+heap_key(const HnswScan *so, uint32 at)
+{
+	return so->search.found[so->heap[at]].lower;
+}
+
+static void
+heap_swap(HnswScan *so, uint32 a, uint32 b)
+{
+	uint32		t = so->heap[a];
+
+	so->heap[a] = so->heap[b];
+	so->heap[b] = t;
+}
+
+static void
+heap_sift_down(HnswScan *so, uint32 at)
+{
+	for (;;)
+	{
+		uint32		child = 2 * at + 1;
+
+		if (child >= so->heap_count)
+			return;
+		if (child + 1 < so->heap_count && heap_key(so, child + 1) < heap_key(so, child))
+			child++;
+		if (heap_key(so, at) <= heap_key(so, child))
+			return;
+		heap_swap(so, at, child);
+		at = child;
+	}
+}
+
+static void
+heap_pop(HnswScan *so)
+{
+	so->heap[0] = so->heap[--so->heap_count];
+	heap_sift_down(so, 0);
+}
+
+/* Moves what the search found since the last call into the heap. */
+static void
+take_found(HnswScan *so)
+{
+	if (so->search.found_count > so->heap_size)
+	{
+		so->heap_size = so->search.found_count * 2;
+		if (so->heap == NULL)
+			so->heap = MemoryContextAllocHuge(so->context, (Size) so->heap_size * sizeof(uint32));
+		else
+			so->heap = repalloc_huge(so->heap, (Size) so->heap_size * sizeof(uint32));
+	}
+	for (; so->taken < so->search.found_count; so->taken++)
+	{
+		uint32		at = so->heap_count++;
+
+		so->heap[at] = so->taken;
+		while (at > 0 && heap_key(so, at) < heap_key(so, (at - 1) / 2))
+		{
+			heap_swap(so, at, (at - 1) / 2);
+			at = (at - 1) / 2;
+		}
+	}
+}
+
+/* The query in code space, and as the user gave it. */
+static void
+load_query(IndexScanDesc scan, float *vector, float *norm)
+{
+	HnswScan   *so = scan->opaque;
+	uint32		dims = so->index->codec.dims;
+
+	so->query = palloc0(dims * sizeof(float));
+	so->null_query = (scan->orderByData->sk_flags & SK_ISNULL) != 0;
+	if (so->null_query)
+		*norm = vdb_codec_transform(&so->index->codec, so->query, vector);
+	else
+	{
+		void	   *must_free;
+		int			given;
+		const float *x = so->index->support->elements(scan->orderByData->sk_argument, &given,
+													  &must_free);
+
+		(void) vdb_hnsw_transform(so->index, scan->orderByData->sk_argument, vector, norm);
+		memcpy(so->query, x, dims * sizeof(float));
+		if (must_free != NULL)
+			pfree(must_free);
+	}
+}
+
+static void
+start(IndexScanDesc scan)
+{
+	HnswScan   *so = scan->opaque;
+	float	   *vector;
+	float		norm;
+
+	if (scan->numberOfOrderBys != 1 || scan->numberOfKeys != 0)
+		elog(ERROR, "cannot scan hnsw index without order");
+	if (!IsMVCCSnapshot(scan->xs_snapshot))
+		elog(ERROR, "non-MVCC snapshots are not supported with hnsw");
+	pgstat_count_index_scan(scan->indexRelation);
+	vdb_count_index_search(scan);
+
+	so->index = vdb_hnsw_open(scan->indexRelation);
+	vector = palloc(so->index->geometry.P * sizeof(float));
+	load_query(scan, vector, &norm);
+	vdb_hnsw_search_begin(&so->search, so->index, vector, norm);
+	so->iterative = hnsw_iterative_scan;
+	so->search.keep_overflow = so->iterative != HNSW_ITERATIVE_OFF;
+	so->ef = so->allowed = hnsw_ef_search;
+	vdb_hnsw_search_descend(&so->search, 0);
+	vdb_hnsw_search_base(&so->search, so->ef);
+	take_found(so);
+	so->complete = !so->search.keep_overflow;
+	so->started = true;
+	VDB_TESTPOINT("hnsw-scan-after-search");
+}
+
+/* May the search go on, as far as the user's limits are concerned? */
+static bool
+within_limits(const HnswScan *so)
+{
+	double		limit = (double) work_mem * 1024 * hnsw_scan_mem_multiplier;
+
+	return so->search.weighed < hnsw_max_scan_tuples &&
+		MemoryContextMemAllocated(so->context, true) < limit;
+}
+
+/*
+ * Searches further after all rows that were allowed have been returned.  The
+ * search keeps ahead of what it yields, so that few rows turn up too late for
+ * their place.
+ */
+static void
+go_on(IndexScanDesc scan)
+{
+	HnswScan   *so = scan->opaque;
+
+	/* what comes now is compared with the last row: know its distance */
+	if (so->has_last && !so->last_exact)
+	{
+		double		distance;
+
+		if (measure(scan, so->last_tid, &distance))
+			so->last = distance;
+		so->last_exact = true;
+	}
+	if (!within_limits(so) || so->search.overflow_count == 0)
+	{
+		vdb_hnsw_search_drain(&so->search);
+		so->complete = true;
+	}
+	else
+	{
+		so->allowed = so->ef > PG_UINT32_MAX / 4 ? so->ef : so->allowed * 2;
+		so->ef = so->allowed + so->allowed / 2;
+		vdb_hnsw_search_resume(&so->search, so->ef);
+	}
+	take_found(so);
+}
+
+/* Is a distance smaller than that of a row which has been returned? */
+static bool
+is_late(const HnswScan *so, double distance)
+{
+	return so->has_last && distance < so->last && !so->null_query &&
+		so->iterative != HNSW_ITERATIVE_RELAXED;
+}
+
+/* Is the first found node's place certain without measuring it? */
+static bool
+first_is_certain(const HnswScan *so, const HnswFound *first)
+{
+	if (first->exact || so->null_query)
+		return true;
+	if (is_late(so, first->lower))
+		return false;
+	for (uint32 child = 1; child <= 2 && child < so->heap_count; child++)
+	{
+		if (first->upper > heap_key(so, child))
+			return false;
+	}
+	return true;
+}
+
+bool
+vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
+{
+	HnswScan   *so = scan->opaque;
+	MemoryContext old = MemoryContextSwitchTo(so->context);
+	bool		result = false;
+
+	if (!so->started)
+		start(scan);
+	for (;;)
+	{
+		HnswFound  *first;
+
+		CHECK_FOR_INTERRUPTS();
+		if (so->yielded >= so->allowed || so->heap_count == 0)
+		{
+			if (!so->complete)
+			{
+				go_on(scan);
+				continue;
+			}
+			if (so->heap_count == 0 || so->iterative == HNSW_ITERATIVE_OFF)
+				break;
+		}
+		first = &so->search.found[so->heap[0]];
+		if (!first_is_certain(so, first))
+		{
+			double		distance;
+
+			if (measure(scan, first->tid, &distance))
+			{
+				first->lower = first->upper = distance;
+				first->exact = true;
+				heap_sift_down(so, 0);
+			}
+			else
+				heap_pop(so);
+			continue;
+		}
+		heap_pop(so);
+
+		if (is_late(so, first->upper))
+			continue;
+		so->has_last = true;
+		so->last = first->upper;
+		so->last_exact = first->exact;
+		so->last_tid = first->tid;
+		so->yielded++;
+		scan->xs_heaptid = first->tid;
+		scan->xs_recheck = false;
+		scan->xs_recheckorderby = false;
+		result = true;
+		break;
+	}
+	MemoryContextSwitchTo(old);
+	return result;
+}

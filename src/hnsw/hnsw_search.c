@@ -1,0 +1,447 @@
+/*
+ * hnsw_search.c
+ *	  Walking the graph on pages: what scans and inserts share.
+ *
+ * Hot codes steer the walk: every neighbour is weighed by its estimate.  A
+ * node that is expanded shows its fuller code in the same page access that
+ * shows its neighbours, and its place in the pool is corrected by it.
+ *
+ * No lock is held between steps; a node page is share-locked while one node is
+ * copied out of it, hot pages are only pinned.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/float.h"
+#include "utils/memutils.h"
+
+#include "hnsw/hnsw_private.h"
+
+/*
+ * Estimates misplace a few candidates, so the pool of layer 0 keeps so many
+ * more than ef_search asks for.
+ */
+#define POOL_SLACK 10
+
+/* Slots of a fresh visited set: neighbours weighed for each pool entry. */
+#define VISITED_FACTOR 32
+
+static void
+init_visited(HnswVisited *visited, MemoryContext context, uint64 expected)
+{
+	uint64		slots = 1024;
+
+	while (slots < expected * 2 && slots < UINT64CONST(1) << 30)
+		slots *= 2;
+	visited->slots = MemoryContextAllocExtended(context, slots * sizeof(uint32),
+												MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	visited->mask = (uint32) (slots - 1);
+	visited->count = 0;
+}
+
+/* Adds a node number to the visited set, growing it when needed. */
+static inline bool
+visit(HnswSearch *search, uint32 nid)
+{
+	HnswVisited *visited = &search->visited;
+
+	if (unlikely(hnsw_visited_is_full(visited)))
+	{
+		HnswVisited old = *visited;
+
+		init_visited(visited, search->context, (uint64) old.mask + 1);
+		for (uint32 i = 0; i <= old.mask; i++)
+		{
+			if (old.slots[i] != 0)
+				hnsw_visited_add(visited, old.slots[i] - 1);
+		}
+		pfree(old.slots);
+	}
+	return hnsw_visited_add(visited, nid);
+}
+
+void
+vdb_hnsw_search_begin(HnswSearch *search, HnswIndex *index, const float *vector, float norm)
+{
+	const HnswGeometry *g = &index->geometry;
+	MemoryContext old;
+
+	memset(search, 0, sizeof(*search));
+	search->index = index;
+	search->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw search",
+											ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(search->context);
+	search->query.vector = palloc(g->P * sizeof(float));
+	memcpy(search->query.vector, vector, g->P * sizeof(float));
+	search->query.hot = palloc(vdb_query_bytes(&index->codec));
+	vdb_query_prepare(&search->query, &index->codec, norm);
+	search->fresh = palloc(2 * g->m * sizeof(uint32));
+	search->fresh_ref = palloc(2 * g->m * sizeof(uint32));
+	MemoryContextSwitchTo(old);
+}
+
+void
+vdb_hnsw_search_end(HnswSearch *search)
+{
+	MemoryContextDelete(search->context);
+}
+
+/* Makes room for a pool of so many candidates, keeping what is in it. */
+static void
+size_pool(HnswSearch *search, uint32 capacity)
+{
+	HnswPool   *pool = &search->pool;
+
+	if (capacity > pool->capacity || pool->items == NULL)
+	{
+		Size		bytes = (capacity + 1) * sizeof(HnswCandidate);
+
+		if (pool->items == NULL)
+			pool->items = MemoryContextAlloc(search->context, bytes);
+		else
+			pool->items = repalloc_huge(pool->items, bytes);
+	}
+	pool->capacity = capacity;
+}
+
+static void
+append_overflow(HnswSearch *search, HnswCandidate item)
+{
+	if (search->overflow_count == search->overflow_size)
+	{
+		uint32		size = Max(256, search->overflow_size * 2);
+
+		if (search->overflow == NULL)
+			search->overflow = MemoryContextAlloc(search->context, size * sizeof(HnswCandidate));
+		else
+			search->overflow = repalloc_huge(search->overflow, size * sizeof(HnswCandidate));
+		search->overflow_size = size;
+	}
+	search->overflow[search->overflow_count++] = item;
+}
+
+/* Offers a weighed candidate to the pool. */
+static inline void
+offer(HnswSearch *search, HnswCandidate item)
+{
+	HnswCandidate evicted;
+
+	if (!hnsw_pool_admits(&search->pool, item.score))
+	{
+		if (search->keep_overflow)
+			append_overflow(search, item);
+	}
+	else if (hnsw_pool_insert(&search->pool, item, &evicted) && search->keep_overflow &&
+			 !evicted.expanded)
+		append_overflow(search, evicted);
+}
+
+/* Weighs the fresh nodes found by an expansion and offers them to the pool. */
+static void
+weigh_fresh(HnswSearch *search, uint32 count)
+{
+	HnswIndex  *index = search->index;
+	const HnswGeometry *g = &index->geometry;
+
+	for (uint32 i = 0; i < count; i++)
+	{
+		HnswAddress a = vdb_hnsw_hot_address(g, search->fresh[i]);
+
+		vdb_hints_prefetch(&index->hints, a.block, a.offset, g->hot_stride);
+	}
+	for (uint32 i = 0; i < count; i++)
+	{
+		HnswCandidate item;
+
+		item.score = vdb_hnsw_score_hot(index, &search->query, search->fresh[i]);
+		item.nid = search->fresh[i];
+		item.ref = search->fresh_ref[i];
+		item.expanded = 0;
+		offer(search, item);
+	}
+	search->weighed += count;
+}
+
+/*
+ * Copies the neighbours of a record of an upper layer that were not seen yet
+ * to the scratch arrays; returns their number.  A record that is not what the
+ * reference said (freed, or used again) has none.
+ */
+static uint32
+read_upper(HnswSearch *search, const HnswCandidate *from, int layer)
+{
+	HnswIndex  *index = search->index;
+	const HnswGeometry *g = &index->geometry;
+	HnswAddress a;
+	Buffer		buffer;
+	HnswUpper  *upper;
+	uint32		count = 0;
+	uint32		fresh = 0;
+
+	if (from->ref == HNSW_NO_REF || !vdb_hnsw_ref_exists(index, from->ref))
+		return 0;
+	a = vdb_hnsw_upper_address(g, from->ref);
+	buffer = vdb_hnsw_read_upper(index, a, BUFFER_LOCK_SHARE);
+	upper = vdb_hnsw_page_upper(BufferGetPage(buffer), a);
+	if (upper->nid == from->nid && upper->layer == layer)
+	{
+		HnswUpperEdge *nbr = vdb_hnsw_upper_nbr(upper);
+
+		if (upper->count > g->m)
+			vdb_page_corrupted(index->rel, a.block, "A record has too many neighbours.");
+		for (; count < upper->count; count++)
+		{
+			search->fresh[count] = nbr[count].nid;
+			search->fresh_ref[count] = nbr[count].ref;
+		}
+	}
+	UnlockReleaseBuffer(buffer);
+	for (uint32 i = 0; i < count; i++)
+	{
+		if (vdb_hnsw_nid_exists(index, search->fresh[i]) && visit(search, search->fresh[i]))
+		{
+			search->fresh[fresh] = search->fresh[i];
+			search->fresh_ref[fresh++] = search->fresh_ref[i];
+		}
+	}
+	return fresh;
+}
+
+void
+vdb_hnsw_search_descend(HnswSearch *search, int layer)
+{
+	HnswIndex  *index = search->index;
+	HnswCandidate at;
+
+	size_pool(search, 1);
+	search->pool.size = 0;
+	search->pool.next = 0;
+	if (index->entry_nid == HNSW_NO_NODE)
+		return;
+	if (!vdb_hnsw_nid_exists(index, index->entry_nid))
+		vdb_page_corrupted(index->rel, HNSW_META_BLOCK, "The entry point does not exist.");
+	at.nid = index->entry_nid;
+	at.ref = index->entry_ref;
+	at.expanded = 0;
+	at.score = vdb_hnsw_score_hot(index, &search->query, at.nid);
+	hnsw_pool_insert(&search->pool, at, &at);
+	for (int l = index->entry_layer; l > layer; l--)
+	{
+		vdb_hnsw_search_upper(search, l, 1);
+		vdb_hnsw_search_down(search, l - 1);
+	}
+}
+
+void
+vdb_hnsw_search_upper(HnswSearch *search, int layer, uint32 ef)
+{
+	HnswCandidate *best;
+
+	size_pool(search, ef);
+	if (search->visited.slots != NULL)
+		pfree(search->visited.slots);
+	init_visited(&search->visited, search->context, (uint64) ef * VISITED_FACTOR);
+	search->pool.next = 0;
+	for (uint32 i = 0; i < search->pool.size; i++)
+	{
+		search->pool.items[i].expanded = 0;
+		visit(search, search->pool.items[i].nid);
+	}
+	while ((best = hnsw_pool_peek(&search->pool)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		best->expanded = 1;
+		weigh_fresh(search, read_upper(search, best, layer));
+	}
+}
+
+void
+vdb_hnsw_search_down(HnswSearch *search, int layer)
+{
+	HnswIndex  *index = search->index;
+	HnswPool   *pool = &search->pool;
+
+	for (uint32 i = 0; i < pool->size; i++)
+	{
+		HnswCandidate *item = &pool->items[i];
+		HnswAddress a;
+		Buffer		buffer;
+		HnswUpper  *upper;
+		uint32		down = HNSW_NO_REF;
+
+		if (layer > 0 && item->ref != HNSW_NO_REF && vdb_hnsw_ref_exists(index, item->ref))
+		{
+			a = vdb_hnsw_upper_address(&index->geometry, item->ref);
+			buffer = vdb_hnsw_read_upper(index, a, BUFFER_LOCK_SHARE);
+			upper = vdb_hnsw_page_upper(BufferGetPage(buffer), a);
+			if (upper->nid == item->nid && upper->layer == layer + 1)
+				down = upper->down;
+			UnlockReleaseBuffer(buffer);
+		}
+		item->ref = down;
+		item->expanded = 0;
+	}
+	pool->next = 0;
+}
+
+/* Appends a node to what was found. */
+static HnswFound *
+append_found(HnswSearch *search)
+{
+	if (search->found_count == search->found_size)
+	{
+		uint32		size = Max(128, search->found_size * 2);
+
+		if (search->found == NULL)
+			search->found = MemoryContextAlloc(search->context, size * sizeof(HnswFound));
+		else
+			search->found = repalloc_huge(search->found, (Size) size * sizeof(HnswFound));
+		search->found_size = size;
+	}
+	return &search->found[search->found_count++];
+}
+
+/*
+ * Reads a node: its neighbours (not yet visited) into search->fresh, and
+ * itself, when it is live, into what was found.  Returns its state and sets
+ * *score; the estimate stays where there is no fuller code.
+ */
+static HnswState
+read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
+{
+	HnswIndex  *index = search->index;
+	const HnswGeometry *g = &index->geometry;
+	HnswAddress a = vdb_hnsw_node_address(g, nid);
+	HnswFound  *found = append_found(search);
+	float	   *vector = NULL;
+	Buffer		buffer;
+	HnswNode   *node;
+	HnswState	state;
+	uint32		count;
+
+	if (search->keep_vectors)
+		vector = MemoryContextAlloc(search->context, g->P * sizeof(float));
+	buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
+	node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
+	state = node->state;
+	count = state == HNSW_FREE ? 0 : node->count;
+	if (count > 2u * g->m)
+		vdb_page_corrupted(index->rel, a.block, "A node has too many neighbours.");
+	memcpy(search->fresh, vdb_hnsw_node_nbr(node), count * sizeof(uint32));
+	if (state != HNSW_FREE)
+	{
+		VdbNodeFactors f = vdb_hnsw_node_factors(node);
+
+		if (g->node_bits != 0)
+		{
+			*score = vdb_node_score(&search->query, f, vdb_hnsw_node_hi(g, node),
+									vdb_hnsw_node_lo(g, node));
+			if (vector != NULL)
+				vdb_kernels->node_decode(g->P, f.scale, vdb_hnsw_node_hi(g, node),
+										 vdb_hnsw_node_lo(g, node), vector);
+		}
+		if (state == HNSW_LIVE)
+		{
+			VdbBounds	bounds = {-get_float8_infinity(), get_float8_infinity()};
+
+			if (g->node_bits != 0)
+				bounds = vdb_node_bounds(&search->query, f, *score);
+			found->tid = node->tid;
+			found->nid = nid;
+			found->score = *score;
+			found->lower = bounds.lower;
+			found->upper = bounds.upper;
+			found->exact = false;
+			found->vector = vector;
+		}
+	}
+	UnlockReleaseBuffer(buffer);
+	if (state != HNSW_LIVE)
+		search->found_count--;
+	else if (vector != NULL && g->node_bits == 0)
+		vdb_hnsw_load_vector(index, nid, vector);
+
+	*fresh = 0;
+	for (uint32 i = 0; i < count; i++)
+	{
+		uint32		nbr = search->fresh[i];
+
+		if (vdb_hnsw_nid_exists(index, nbr) && visit(search, nbr))
+			search->fresh[(*fresh)++] = nbr;
+	}
+	return state;
+}
+
+/* Expands candidates until the pool holds none that is not. */
+static void
+expand_pool(HnswSearch *search)
+{
+	HnswPool   *pool = &search->pool;
+	HnswCandidate *best;
+
+	while ((best = hnsw_pool_peek(pool)) != NULL)
+	{
+		float		score = best->score;
+		uint32		at = (uint32) (best - pool->items);
+		uint32		fresh;
+
+		CHECK_FOR_INTERRUPTS();
+
+		/* a node that is no row must not take a row's place */
+		if (read_node(search, best->nid, &score, &fresh) == HNSW_LIVE)
+			hnsw_pool_expand(pool, at, score);
+		else
+			hnsw_pool_remove(pool, at);
+		weigh_fresh(search, fresh);
+	}
+}
+
+void
+vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
+{
+	HnswPool   *pool = &search->pool;
+
+	size_pool(search, ef + POOL_SLACK);
+	if (search->visited.slots != NULL)
+		pfree(search->visited.slots);
+	init_visited(&search->visited, search->context, (uint64) pool->capacity * VISITED_FACTOR);
+	memset(search->fresh_ref, 0, 2 * search->index->geometry.m * sizeof(uint32));
+	pool->next = 0;
+	for (uint32 i = 0; i < pool->size; i++)
+	{
+		pool->items[i].expanded = 0;
+		visit(search, pool->items[i].nid);
+	}
+	expand_pool(search);
+}
+
+void
+vdb_hnsw_search_resume(HnswSearch *search, uint32 ef)
+{
+	uint32		count = search->overflow_count;
+
+	size_pool(search, ef + POOL_SLACK);
+	search->overflow_count = 0;
+	for (uint32 i = 0; i < count; i++)
+	{
+		HnswCandidate item = search->overflow[i];
+
+		/* writes at most as far as it has read */
+		offer(search, item);
+	}
+	expand_pool(search);
+}
+
+void
+vdb_hnsw_search_drain(HnswSearch *search)
+{
+	for (uint32 i = 0; i < search->overflow_count; i++)
+	{
+		float		score = search->overflow[i].score;
+		uint32		fresh;
+
+		CHECK_FOR_INTERRUPTS();
+		read_node(search, search->overflow[i].nid, &score, &fresh);
+	}
+	search->overflow_count = 0;
+}

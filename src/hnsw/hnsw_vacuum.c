@@ -1,0 +1,613 @@
+/*
+ * hnsw_vacuum.c
+ *	  Taking dead rows out of an index: marking, and giving slots back.
+ *
+ * ambulkdelete only marks: a dead row's node stays a stepping stone.  It may
+ * run several times in one VACUUM, in a worker that keeps nothing but the
+ * statistics, so what it marked is collected anew by amvacuumcleanup, which
+ * has the graph repaired (hnsw_repair.c) and only then frees what nothing
+ * leads to any more.
+ *
+ * Every step leaves an index that is complete by itself; to be interrupted
+ * between any two costs space and time, until the next VACUUM.  See README.md
+ * for what scans and inserts may see meanwhile.
+ */
+#include "postgres.h"
+
+#include "commands/vacuum.h"
+#include "miscadmin.h"
+#include "postmaster/autovacuum.h"
+#include "storage/indexfsm.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "hnsw/hnsw_private.h"
+#include "testpoint.h"
+
+/* Node slots that a page can hold at most. */
+#define MAX_PAGE_NODES (BLCKSZ / sizeof(HnswNode))
+
+static void begin_vacuum(HnswVacuum *vacuum, IndexVacuumInfo *info);
+static void end_vacuum(HnswVacuum *vacuum);
+static void mark_page(HnswVacuum *vacuum, uint32 extent, int number,
+					  IndexBulkDeleteCallback callback, void *callback_state,
+					  IndexBulkDeleteResult *stats);
+static void vacuum_range(HnswVacuum *vacuum, uint32 first, uint32 count);
+static uint32 range_extents(HnswVacuum *vacuum);
+static uint32 collect_extent(HnswVacuum *vacuum, uint32 extent);
+static void replace_entry(HnswVacuum *vacuum);
+static void free_records(HnswVacuum *vacuum);
+static void free_nodes(HnswVacuum *vacuum, uint32 first, uint32 count);
+
+/* Node slots on the number-th node page of an extent. */
+static inline uint32
+page_nodes(const HnswGeometry *g, int number)
+{
+	return Min((uint32) g->nodes_per_page, (uint32) g->extent_slots - (uint32) number * g->nodes_per_page);
+}
+
+/*
+ * Extents added after the start hold rows that were inserted after it, which
+ * are neither dead to this VACUUM nor missed by the validation of CREATE INDEX
+ * CONCURRENTLY: that asks for rows visible to a snapshot taken before.
+ */
+IndexBulkDeleteResult *
+vdb_hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
+					IndexBulkDeleteCallback callback, void *callback_state)
+{
+	HnswVacuum	vacuum;
+
+	if (stats == NULL)
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+	begin_vacuum(&vacuum, info);
+	stats->estimated_count = false;
+	stats->num_index_tuples = 0;
+	for (uint32 extent = 0; extent < vacuum.extents; extent++)
+	{
+		if (vdb_hnsw_vacuum_is_upper(&vacuum, extent))
+			continue;
+		for (int i = 0; i < vacuum.index->geometry.node_pages; i++)
+			mark_page(&vacuum, extent, i, callback, callback_state, stats);
+	}
+	stats->num_pages = RelationGetNumberOfBlocks(info->index);
+	end_vacuum(&vacuum);
+	VDB_TESTPOINT("hnsw-vacuum-after-bulkdelete");
+	return stats;
+}
+
+/*
+ * Reads all of the index even when nothing was deleted: a VACUUM before may
+ * have been interrupted.
+ */
+IndexBulkDeleteResult *
+vdb_hnsw_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
+{
+	HnswVacuum	vacuum;
+	uint32		step;
+
+	if (info->analyze_only)
+		return stats;
+	if (stats == NULL)
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+	begin_vacuum(&vacuum, info);
+	step = range_extents(&vacuum);
+	vacuum.knows_all_dead = step >= vacuum.extents;
+	for (uint32 first = 0; first < vacuum.extents; first += step)
+		vacuum_range(&vacuum, first, Min(step, vacuum.extents - first));
+	IndexFreeSpaceMapVacuum(info->index);
+
+	stats->num_pages = RelationGetNumberOfBlocks(info->index);
+	stats->pages_free = vacuum.empty_pages;
+	stats->estimated_count = false;
+	stats->num_index_tuples = vacuum.live;
+	/* rows inserted meanwhile were counted here but not there */
+	if (!info->estimated_count && stats->num_index_tuples > info->num_heap_tuples)
+		stats->num_index_tuples = info->num_heap_tuples;
+	end_vacuum(&vacuum);
+	return stats;
+}
+
+/* Opens the index in a context of its own, which becomes the current one. */
+static void
+begin_vacuum(HnswVacuum *vacuum, IndexVacuumInfo *info)
+{
+	memset(vacuum, 0, sizeof(*vacuum));
+	vacuum->info = info;
+	vacuum->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw vacuum",
+											ALLOCSET_DEFAULT_SIZES);
+	vacuum->page_context = AllocSetContextCreate(vacuum->context, "hnsw vacuum page",
+												 ALLOCSET_DEFAULT_SIZES);
+	vacuum->list_context = AllocSetContextCreate(vacuum->context, "hnsw vacuum list",
+												 ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(vacuum->context);
+	vacuum->index = vdb_hnsw_open(info->index);
+	vacuum->extents = vacuum->index->extents;
+}
+
+static void
+end_vacuum(HnswVacuum *vacuum)
+{
+	MemoryContextSwitchTo(MemoryContextGetParent(vacuum->context));
+	MemoryContextDelete(vacuum->context);
+}
+
+/*
+ * A page in sequential order, pinned and locked.  Lists are followed through
+ * the index's hints instead.
+ */
+Buffer
+vdb_hnsw_vacuum_page(HnswVacuum *vacuum, BlockNumber block, VdbPageKind kind, uint32 extent,
+					 int lock)
+{
+	Relation	rel = vacuum->index->rel;
+	Buffer		buffer;
+
+	vdb_vacuum_delay_point();
+	buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, vacuum->info->strategy);
+	LockBuffer(buffer, lock);
+	vdb_page_check(rel, block, BufferGetPage(buffer), kind, extent);
+	return buffer;
+}
+
+/*
+ * Does an extent hold upper records?  Its first page tells, and needs no lock
+ * for that: a page never changes kind.
+ */
+bool
+vdb_hnsw_vacuum_is_upper(HnswVacuum *vacuum, uint32 extent)
+{
+	Relation	rel = vacuum->index->rel;
+	BlockNumber block = vdb_hnsw_extent_block(&vacuum->index->geometry, extent);
+	Buffer		buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL,
+											vacuum->info->strategy);
+	Page		page = BufferGetPage(buffer);
+	bool		upper = vdb_page_special(page)->kind == VDB_PAGE_HNSW_UPPER;
+
+	vdb_page_check(rel, block, page, upper ? VDB_PAGE_HNSW_UPPER : VDB_PAGE_HNSW_HOT, extent);
+	ReleaseBuffer(buffer);
+	return upper;
+}
+
+/* Asks about every live node of a page, and marks those whose row is dead. */
+static void
+mark_page(HnswVacuum *vacuum, uint32 extent, int number, IndexBulkDeleteCallback callback,
+		  void *callback_state, IndexBulkDeleteResult *stats)
+{
+	const HnswGeometry *g = &vacuum->index->geometry;
+	uint32		first = extent * g->extent_slots + (uint32) number * g->nodes_per_page;
+	BlockNumber block = vdb_hnsw_extent_block(g, extent) + 1 + number;
+	Buffer		buffer = vdb_hnsw_vacuum_page(vacuum, block, VDB_PAGE_HNSW_NODE, extent,
+											  BUFFER_LOCK_SHARE);
+	uint32		dead[MAX_PAGE_NODES];
+	int			count = 0;
+
+	for (uint32 nid = first; nid < first + page_nodes(g, number); nid++)
+	{
+		HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), vdb_hnsw_node_address(g, nid));
+
+		if (node->state != HNSW_LIVE)
+			continue;
+		if (callback(&node->tid, callback_state))
+			dead[count++] = nid;
+		else
+			stats->num_index_tuples++;
+	}
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+
+	/* only VACUUM ends a node's life, and there is no other */
+	if (count > 0)
+	{
+		VdbChange	change;
+		Page		page;
+
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		vdb_change_begin(&change, vacuum->index->rel, false);
+		page = vdb_change_page(&change, buffer, false);
+		for (int i = 0; i < count; i++)
+			vdb_hnsw_page_node(page, vdb_hnsw_node_address(g, dead[i]))->state = HNSW_DEAD;
+		vdb_change_finish(&change);
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		stats->tuples_removed += count;
+	}
+	ReleaseBuffer(buffer);
+}
+
+/* Bytes that the sets of nodes may take. */
+static Size
+memory_limit(void)
+{
+	int			kilobytes = maintenance_work_mem;
+
+	if (MyBackendType == B_AUTOVAC_WORKER && autovacuum_work_mem != -1)
+		kilobytes = autovacuum_work_mem;
+	return (Size) kilobytes * 1024;
+}
+
+/*
+ * Extents whose nodes are dealt with at once.  There are three sets of nodes:
+ * the dead, and two of the search for what can be reached.
+ */
+static uint32
+range_extents(HnswVacuum *vacuum)
+{
+	Size		nodes = memory_limit() / 3 * BITS_PER_BYTE;
+
+	return (uint32) Max(1, Min(nodes / vacuum->index->geometry.extent_slots, vacuum->extents));
+}
+
+/* Repairs the graph around the dead nodes of some extents, and frees them. */
+static void
+vacuum_range(HnswVacuum *vacuum, uint32 first, uint32 count)
+{
+	const HnswGeometry *g = &vacuum->index->geometry;
+	uint32		dead = 0;
+
+	vacuum->dead.first = first * g->extent_slots;
+	vacuum->dead.count = count * g->extent_slots;
+	vacuum->dead.words = MemoryContextAllocExtended(vacuum->context,
+													hnsw_bits_bytes(vacuum->dead.count),
+													MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (uint32 extent = first; extent < first + count; extent++)
+		dead += collect_extent(vacuum, extent);
+	VDB_TESTPOINT("hnsw-vacuum-after-collect");
+	if (dead > 0)
+	{
+		replace_entry(vacuum);
+		vdb_hnsw_repair(vacuum);
+		VDB_TESTPOINT("hnsw-vacuum-after-repair");
+		free_records(vacuum);
+		VDB_TESTPOINT("hnsw-vacuum-before-free");
+		free_nodes(vacuum, first, count);
+		VDB_TESTPOINT("hnsw-vacuum-after-free");
+	}
+	pfree(vacuum->dead.words);
+}
+
+/*
+ * Tells the free space map of an extent with room.  The map is not logged, so
+ * every VACUUM tells it again.
+ */
+static void
+publish_extent(HnswVacuum *vacuum, uint32 extent)
+{
+	RecordFreeIndexPage(vacuum->index->rel,
+						vdb_hnsw_extent_block(&vacuum->index->geometry, extent));
+}
+
+/* Is there a slot on a page that may be taken? */
+static bool
+page_has_room(HnswVacuum *vacuum, BlockNumber block, VdbPageKind kind, uint32 extent, uint32 slots)
+{
+	Buffer		buffer = vdb_hnsw_vacuum_page(vacuum, block, kind, extent, BUFFER_LOCK_SHARE);
+	VdbPageSpecial *special = vdb_page_special(BufferGetPage(buffer));
+	bool		room = special->free > 0 || special->used < slots;
+
+	UnlockReleaseBuffer(buffer);
+	return room;
+}
+
+/* Does an extent have room?  The ones that inserts know of do not count. */
+static bool
+is_room_unknown(HnswVacuum *vacuum, uint32 extent, bool upper)
+{
+	HnswIndex  *index = vacuum->index;
+	const HnswGeometry *g = &index->geometry;
+	BlockNumber block = vdb_hnsw_extent_block(g, extent);
+	bool		room = false;
+
+	if (extent == index->open_extent || extent == index->open_upper)
+		return false;
+	if (!upper)
+		return page_has_room(vacuum, block, VDB_PAGE_HNSW_HOT, extent, g->extent_slots);
+	for (int i = 0; i < g->extent_pages && !room; i++)
+		room = page_has_room(vacuum, block + i, VDB_PAGE_HNSW_UPPER, extent, g->uppers_per_page);
+	return room;
+}
+
+/*
+ * Adds the dead nodes of an extent to the set and returns their number.
+ * Counts live ones, and publishes room that is there already.
+ */
+static uint32
+collect_extent(HnswVacuum *vacuum, uint32 extent)
+{
+	const HnswGeometry *g = &vacuum->index->geometry;
+	bool		upper = vdb_hnsw_vacuum_is_upper(vacuum, extent);
+	uint32		nid = extent * g->extent_slots;
+	uint32		live = 0;
+	uint32		dead = 0;
+
+	if (is_room_unknown(vacuum, extent, upper))
+		publish_extent(vacuum, extent);
+	for (int i = 0; i < g->node_pages && !upper; i++)
+	{
+		BlockNumber block = vdb_hnsw_extent_block(g, extent) + 1 + i;
+		Buffer		buffer = vdb_hnsw_vacuum_page(vacuum, block, VDB_PAGE_HNSW_NODE, extent,
+												  BUFFER_LOCK_SHARE);
+
+		for (uint32 end = nid + page_nodes(g, i); nid < end; nid++)
+		{
+			HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), vdb_hnsw_node_address(g, nid));
+
+			live += node->state == HNSW_LIVE;
+			if (node->state == HNSW_DEAD)
+			{
+				hnsw_bits_add(&vacuum->dead, nid);
+				dead++;
+			}
+		}
+		UnlockReleaseBuffer(buffer);
+	}
+	vacuum->live += live;
+	if (!upper && live == 0)
+		vacuum->empty_pages += g->extent_pages;
+	return dead;
+}
+
+/* A possible entry point. */
+typedef struct Entry
+{
+	uint32		nid;
+	uint32		ref;
+	int			layer;
+} Entry;
+
+static bool
+node_is_live(HnswVacuum *vacuum, uint32 nid)
+{
+	HnswIndex  *index = vacuum->index;
+	HnswAddress a;
+	Buffer		buffer;
+	bool		live;
+
+	if (!vdb_hnsw_nid_exists(index, nid))
+		return false;
+	a = vdb_hnsw_node_address(&index->geometry, nid);
+	buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
+	live = vdb_hnsw_page_node(BufferGetPage(buffer), a)->state == HNSW_LIVE;
+	UnlockReleaseBuffer(buffer);
+	return live;
+}
+
+/* Makes *entry the highest live node of an upper extent, if higher. */
+static void
+find_entry_in_records(HnswVacuum *vacuum, uint32 extent, Entry *entry)
+{
+	const HnswGeometry *g = &vacuum->index->geometry;
+	char	   *copy = MemoryContextAlloc(vacuum->page_context, BLCKSZ);
+
+	for (int i = 0; i < g->extent_pages; i++)
+	{
+		BlockNumber block = vdb_hnsw_extent_block(g, extent) + i;
+		uint32		ref = extent * g->upper_slots + (uint32) i * g->uppers_per_page;
+		Buffer		buffer = vdb_hnsw_vacuum_page(vacuum, block, VDB_PAGE_HNSW_UPPER, extent,
+												  BUFFER_LOCK_SHARE);
+		uint32		used;
+
+		memcpy(copy, BufferGetPage(buffer), BLCKSZ);
+		UnlockReleaseBuffer(buffer);
+		used = Min(vdb_page_special(copy)->used, g->uppers_per_page);
+		for (uint32 end = ref + used; ref < end; ref++)
+		{
+			HnswUpper  *upper = vdb_hnsw_page_upper(copy, vdb_hnsw_upper_address(g, ref));
+
+			if (upper->nid != HNSW_NO_NODE && upper->layer > entry->layer &&
+				upper->layer <= HNSW_MAX_LAYER && node_is_live(vacuum, upper->nid))
+				*entry = (Entry) {upper->nid, ref, upper->layer};
+		}
+	}
+	MemoryContextReset(vacuum->page_context);
+}
+
+/* Makes *entry the first live node of a node extent, if it is none yet. */
+static void
+find_entry_in_nodes(HnswVacuum *vacuum, uint32 extent, Entry *entry)
+{
+	const HnswGeometry *g = &vacuum->index->geometry;
+	uint32		first = extent * g->extent_slots;
+
+	for (uint32 i = 0; i < g->extent_slots && entry->nid == HNSW_NO_NODE; i++)
+	{
+		if (i % g->nodes_per_page == 0)
+			vdb_vacuum_delay_point();
+		if (node_is_live(vacuum, first + i))
+			*entry = (Entry) {first + i, HNSW_NO_REF, 0};
+	}
+}
+
+/* A live node of the highest layer there is. */
+static Entry
+find_entry(HnswVacuum *vacuum)
+{
+	Entry		entry = {HNSW_NO_NODE, HNSW_NO_REF, 0};
+	uint32		extents = vacuum->index->extents;
+
+	for (uint32 extent = 0; extent < extents; extent++)
+	{
+		if (vdb_hnsw_vacuum_is_upper(vacuum, extent))
+			find_entry_in_records(vacuum, extent, &entry);
+	}
+	for (uint32 extent = 0; extent < extents && entry.nid == HNSW_NO_NODE; extent++)
+	{
+		if (!vdb_hnsw_vacuum_is_upper(vacuum, extent))
+			find_entry_in_nodes(vacuum, extent, &entry);
+	}
+	return entry;
+}
+
+/* Makes a node the entry point if that still is the node `old`. */
+static void
+swap_entry(HnswVacuum *vacuum, uint32 old, Entry entry)
+{
+	Relation	rel = vacuum->index->rel;
+	Buffer		buffer = vdb_hnsw_vacuum_page(vacuum, HNSW_META_BLOCK, VDB_PAGE_META, HNSW_NO_EXTENT,
+											  BUFFER_LOCK_EXCLUSIVE);
+
+	if (vdb_hnsw_page_meta(BufferGetPage(buffer))->entry_nid == old)
+	{
+		VdbChange	change;
+		HnswMeta   *meta;
+
+		vdb_change_begin(&change, rel, false);
+		meta = vdb_hnsw_page_meta(vdb_change_page(&change, buffer, false));
+		meta->entry_nid = entry.nid;
+		meta->entry_ref = entry.ref;
+		meta->entry_layer = entry.layer;
+		vdb_change_finish(&change);
+	}
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * Replaces the entry point unless it is live.  Inserts may replace it as well:
+ * whatever is there in the end was looked at.  Without a live node there is no
+ * entry point, and after saying so we look once more: a node inserted before
+ * was told that there is one, a node inserted after makes itself the one.
+ */
+static void
+replace_entry(HnswVacuum *vacuum)
+{
+	HnswIndex  *index = vacuum->index;
+
+	for (;;)
+	{
+		uint32		old;
+		Entry		entry;
+
+		vdb_hnsw_refresh(index);
+		old = index->entry_nid;
+		if (old != HNSW_NO_NODE && node_is_live(vacuum, old))
+			return;
+		entry = find_entry(vacuum);
+		if (old == HNSW_NO_NODE && entry.nid == HNSW_NO_NODE)
+			return;
+		swap_entry(vacuum, old, entry);
+	}
+}
+
+/* Frees the records of dead nodes on one page; returns their number. */
+static uint32
+free_page_records(HnswVacuum *vacuum, uint32 extent, int number)
+{
+	const HnswGeometry *g = &vacuum->index->geometry;
+	BlockNumber block = vdb_hnsw_extent_block(g, extent) + number;
+	uint32		first = extent * g->upper_slots + (uint32) number * g->uppers_per_page;
+	Buffer		buffer = vdb_hnsw_vacuum_page(vacuum, block, VDB_PAGE_HNSW_UPPER, extent,
+											  BUFFER_LOCK_EXCLUSIVE);
+	uint32		used = Min(vdb_page_special(BufferGetPage(buffer))->used, g->uppers_per_page);
+	VdbChange	change;
+	Page		page;
+	uint32		freed = 0;
+
+	vdb_change_begin(&change, vacuum->index->rel, false);
+	page = vdb_change_page(&change, buffer, false);
+	for (uint32 ref = first; ref < first + used; ref++)
+	{
+		HnswUpper  *upper = vdb_hnsw_page_upper(page, vdb_hnsw_upper_address(g, ref));
+
+		if (upper->nid == HNSW_NO_NODE || !hnsw_bits_has(&vacuum->dead, upper->nid))
+			continue;
+		memset(upper, 0, g->upper_stride);
+		upper->nid = HNSW_NO_NODE;
+		vdb_page_special(page)->free++;
+		freed++;
+	}
+	if (freed > 0)
+		vdb_change_finish(&change);
+	else
+		vdb_change_abort(&change);
+	UnlockReleaseBuffer(buffer);
+	return freed;
+}
+
+/* Frees the records of dead nodes, before their numbers can be used again. */
+static void
+free_records(HnswVacuum *vacuum)
+{
+	for (uint32 extent = 0; extent < vacuum->extents; extent++)
+	{
+		uint32		freed = 0;
+
+		if (!vdb_hnsw_vacuum_is_upper(vacuum, extent))
+			continue;
+		for (int i = 0; i < vacuum->index->geometry.extent_pages; i++)
+			freed += free_page_records(vacuum, extent, i);
+		if (freed > 0)
+			publish_extent(vacuum, extent);
+	}
+}
+
+/* Clears a dead node's slots, leaving nothing but their generation. */
+static void
+free_node(const HnswGeometry *g, HnswHot *hot, HnswNode *node)
+{
+	uint32		generation = node->generation + 1;
+
+	memset(hot, 0, g->hot_stride);
+	memset(node, 0, g->node_stride);
+	hot->generation = generation;
+	node->generation = generation;
+}
+
+/* Frees the dead nodes of one node page, given its hot page. */
+static uint32
+free_page_nodes(HnswVacuum *vacuum, uint32 extent, int number)
+{
+	const HnswGeometry *g = &vacuum->index->geometry;
+	BlockNumber block = vdb_hnsw_extent_block(g, extent);
+	uint32		first = extent * g->extent_slots + (uint32) number * g->nodes_per_page;
+	uint32		end = first + page_nodes(g, number);
+	uint32		nid = hnsw_bits_next(&vacuum->dead, NULL, first);
+	Buffer		hot_buffer;
+	Buffer		node_buffer;
+	VdbChange	change;
+	Page		hot_page;
+	Page		node_page;
+	uint32		freed = 0;
+
+	if (nid >= end)
+		return 0;
+	hot_buffer = vdb_hnsw_vacuum_page(vacuum, block, VDB_PAGE_HNSW_HOT, extent,
+									  BUFFER_LOCK_EXCLUSIVE);
+	node_buffer = ReadBufferExtended(vacuum->index->rel, MAIN_FORKNUM, block + 1 + number,
+									 RBM_NORMAL, vacuum->info->strategy);
+	LockBuffer(node_buffer, BUFFER_LOCK_EXCLUSIVE);
+	vdb_page_check(vacuum->index->rel, block + 1 + number, BufferGetPage(node_buffer),
+				   VDB_PAGE_HNSW_NODE, extent);
+
+	vdb_change_begin(&change, vacuum->index->rel, false);
+	hot_page = vdb_change_page(&change, hot_buffer, false);
+	node_page = vdb_change_page(&change, node_buffer, false);
+	for (; nid < end; nid = hnsw_bits_next(&vacuum->dead, NULL, nid + 1))
+	{
+		HnswNode   *node = vdb_hnsw_page_node(node_page, vdb_hnsw_node_address(g, nid));
+
+		if (node->state != HNSW_DEAD)
+			continue;
+		free_node(g, vdb_hnsw_page_hot(hot_page, vdb_hnsw_hot_address(g, nid)), node);
+		freed++;
+	}
+	vdb_page_special(hot_page)->free += freed;
+	vdb_change_finish(&change);
+	UnlockReleaseBuffer(node_buffer);
+	UnlockReleaseBuffer(hot_buffer);
+	return freed;
+}
+
+/* Frees the dead nodes of some extents.  Nothing of the graph leads to them. */
+static void
+free_nodes(HnswVacuum *vacuum, uint32 first, uint32 count)
+{
+	for (uint32 extent = first; extent < first + count; extent++)
+	{
+		uint32		freed = 0;
+
+		if (hnsw_bits_next(&vacuum->dead, NULL, extent * vacuum->index->geometry.extent_slots) >=
+			(extent + 1) * vacuum->index->geometry.extent_slots)
+			continue;
+		for (int i = 0; i < vacuum->index->geometry.node_pages; i++)
+			freed += free_page_nodes(vacuum, extent, i);
+		if (freed > 0)
+			publish_extent(vacuum, extent);
+	}
+}

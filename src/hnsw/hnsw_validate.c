@@ -1,0 +1,226 @@
+/*
+ * hnsw_validate.c
+ *	  Is an operator class one that this access method can work with?
+ *
+ * An operator class has one operator, a distance that sorts as float8, and one
+ * support function that describes the type and the distance in C.  Whether the
+ * two belong together cannot be seen in the catalogs.
+ */
+#include "postgres.h"
+
+#include "access/amvalidate.h"
+#include "access/htup_details.h"
+#include "catalog/pg_amop.h"
+#include "catalog/pg_amproc.h"
+#include "catalog/pg_opclass.h"
+#include "catalog/pg_opfamily.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/catcache.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+#include "utils/syscache.h"
+
+#include "hnsw/hnsw_private.h"
+
+/* The one strategy, "nearest first", as a bit of OpFamilyOpFuncGroup. */
+#define ORDER_STRATEGY 1
+#define ORDER_STRATEGY_BIT (UINT64CONST(1) << ORDER_STRATEGY)
+#define SUPPORT_PROC_BIT (UINT64CONST(1) << HNSW_SUPPORT_PROC)
+
+static char *family_name(Oid familyoid);
+static bool check_functions(const char *family, CatCList *functions);
+static bool check_operators(const char *family, CatCList *operators);
+static bool check_groups(const char *family, List *groups);
+static bool check_class(Form_pg_opclass opclass, List *groups);
+
+/* An amvalidate callback: what is wrong is reported at level INFO. */
+bool
+vdb_hnsw_validate(Oid opclassoid)
+{
+	HeapTuple	tuple = SearchSysCache1(CLAOID, ObjectIdGetDatum(opclassoid));
+	Form_pg_opclass opclass;
+	CatCList   *operators;
+	CatCList   *functions;
+	List	   *groups;
+	char	   *family;
+	bool		valid;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for operator class %u", opclassoid);
+	opclass = (Form_pg_opclass) GETSTRUCT(tuple);
+	family = family_name(opclass->opcfamily);
+	operators = SearchSysCacheList1(AMOPSTRATEGY, ObjectIdGetDatum(opclass->opcfamily));
+	functions = SearchSysCacheList1(AMPROCNUM, ObjectIdGetDatum(opclass->opcfamily));
+	groups = identify_opfamily_groups(operators, functions);
+
+	/* report all that is wrong, not just the first */
+	valid = check_functions(family, functions);
+	valid &= check_operators(family, operators);
+	valid &= check_groups(family, groups);
+	valid &= check_class(opclass, groups);
+
+	ReleaseCatCacheList(functions);
+	ReleaseCatCacheList(operators);
+	ReleaseSysCache(tuple);
+	return valid;
+}
+
+static char *
+family_name(Oid familyoid)
+{
+	HeapTuple	tuple = SearchSysCache1(OPFAMILYOID, ObjectIdGetDatum(familyoid));
+	char	   *name;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for operator family %u", familyoid);
+	name = pstrdup(NameStr(((Form_pg_opfamily) GETSTRUCT(tuple))->opfname));
+	ReleaseSysCache(tuple);
+	return name;
+}
+
+static bool
+check_functions(const char *family, CatCList *functions)
+{
+	bool		valid = true;
+
+	for (int i = 0; i < functions->n_members; i++)
+	{
+		Form_pg_amproc form = (Form_pg_amproc) GETSTRUCT(&functions->members[i]->tuple);
+
+		if (form->amproclefttype != form->amprocrighttype)
+		{
+			ereport(INFO,
+					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+					 errmsg("operator family \"%s\" of access method %s contains support function %s with different left and right input types",
+							family, "hnsw", format_procedure(form->amproc))));
+			valid = false;
+		}
+		if (form->amprocnum != HNSW_SUPPORT_PROC)
+		{
+			ereport(INFO,
+					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+					 errmsg("operator family \"%s\" of access method %s contains function %s with invalid support number %d",
+							family, "hnsw", format_procedure(form->amproc), form->amprocnum)));
+			valid = false;
+		}
+		else if (!check_amproc_signature(form->amproc, INTERNALOID, true, 1, 1, INTERNALOID))
+		{
+			ereport(INFO,
+					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+					 errmsg("operator family \"%s\" of access method %s contains function %s with wrong signature for support number %d",
+							family, "hnsw", format_procedure(form->amproc), form->amprocnum)));
+			valid = false;
+		}
+	}
+	return valid;
+}
+
+static bool
+check_operators(const char *family, CatCList *operators)
+{
+	bool		valid = true;
+
+	for (int i = 0; i < operators->n_members; i++)
+	{
+		Form_pg_amop form = (Form_pg_amop) GETSTRUCT(&operators->members[i]->tuple);
+
+		if (form->amopstrategy != ORDER_STRATEGY)
+		{
+			ereport(INFO,
+					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+					 errmsg("operator family \"%s\" of access method %s contains operator %s with invalid strategy number %d",
+							family, "hnsw", format_operator(form->amopopr), form->amopstrategy)));
+			valid = false;
+		}
+
+		/* an index of this kind finds what is near, not what is equal */
+		if (form->amoppurpose != AMOP_ORDER ||
+			!opfamily_can_sort_type(form->amopsortfamily, FLOAT8OID))
+		{
+			ereport(INFO,
+					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+					 errmsg("operator family \"%s\" of access method %s contains invalid ORDER BY specification for operator %s",
+							family, "hnsw", format_operator(form->amopopr))));
+			valid = false;
+		}
+		if (form->amoplefttype != form->amoprighttype ||
+			!check_amop_signature(form->amopopr, FLOAT8OID, form->amoplefttype, form->amoprighttype))
+		{
+			ereport(INFO,
+					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+					 errmsg("operator family \"%s\" of access method %s contains operator %s with wrong signature",
+							family, "hnsw", format_operator(form->amopopr))));
+			valid = false;
+		}
+	}
+	return valid;
+}
+
+/* Each type of the family needs both of its members. */
+static bool
+check_groups(const char *family, List *groups)
+{
+	bool		valid = true;
+	ListCell   *cell;
+
+	foreach(cell, groups)
+	{
+		const OpFamilyOpFuncGroup *group = lfirst(cell);
+
+		if (group->operatorset != ORDER_STRATEGY_BIT)
+		{
+			ereport(INFO,
+					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+					 errmsg("operator family \"%s\" of access method %s is missing operator(s) for types %s and %s",
+							family, "hnsw", format_type_be(group->lefttype),
+							format_type_be(group->righttype))));
+			valid = false;
+		}
+		if (group->functionset != SUPPORT_PROC_BIT)
+		{
+			ereport(INFO,
+					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+					 errmsg("operator family \"%s\" of access method %s is missing support function(s) for types %s and %s",
+							family, "hnsw", format_type_be(group->lefttype),
+							format_type_be(group->righttype))));
+			valid = false;
+		}
+	}
+	return valid;
+}
+
+/* The class's own type is a member of the family, and stored as nothing else. */
+static bool
+check_class(Form_pg_opclass opclass, List *groups)
+{
+	bool		valid = true;
+	bool		found = false;
+	ListCell   *cell;
+
+	foreach(cell, groups)
+	{
+		const OpFamilyOpFuncGroup *group = lfirst(cell);
+
+		found |= group->lefttype == opclass->opcintype && group->righttype == opclass->opcintype;
+	}
+	if (!found)
+	{
+		ereport(INFO,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("operator class \"%s\" of access method %s is missing operator(s)",
+						NameStr(opclass->opcname), "hnsw"),
+				 errdetail("There are none for type %s.", format_type_be(opclass->opcintype))));
+		valid = false;
+	}
+	if (OidIsValid(opclass->opckeytype) && opclass->opckeytype != opclass->opcintype)
+	{
+		ereport(INFO,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("operator class \"%s\" of access method %s has a storage type",
+						NameStr(opclass->opcname), "hnsw"),
+				 errdetail("The access method stores codes of its own making.")));
+		valid = false;
+	}
+	return valid;
+}

@@ -1,0 +1,63 @@
+/*
+ * storage_hints.c
+ *	  A backend's memory of which buffer held which block.
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "storage/storage_hints.h"
+#include "utils/memutils.h"
+
+/*
+ * ReadRecentBuffer does not raise a buffer's usage count on every release, so
+ * one access in so many goes through ReadBuffer: pages in use stay resident.
+ */
+#define USAGE_INTERVAL 32
+
+void
+vdb_hints_init(VdbHints *hints, MemoryContext context)
+{
+	hints->buffers = NULL;
+	hints->size = 0;
+	hints->context = context;
+	hints->reads = 0;
+}
+
+void
+vdb_hints_free(VdbHints *hints)
+{
+	if (hints->buffers != NULL)
+		pfree(hints->buffers);
+	hints->buffers = NULL;
+	hints->size = 0;
+}
+
+static void
+grow(VdbHints *hints, BlockNumber block)
+{
+	Size		size = Max((Size) block + 1, Min((Size) hints->size * 2, (Size) MaxBlockNumber + 1));
+
+	size = Max(size, 64);
+	if (hints->buffers == NULL)
+		hints->buffers = MemoryContextAllocHuge(hints->context, size * sizeof(Buffer));
+	else
+		hints->buffers = repalloc_huge(hints->buffers, size * sizeof(Buffer));
+	memset(hints->buffers + hints->size, 0, (size - hints->size) * sizeof(Buffer));
+	hints->size = (BlockNumber) Min(size, (Size) MaxBlockNumber);
+}
+
+Buffer
+vdb_hints_read(VdbHints *hints, Relation index, BlockNumber block)
+{
+	Buffer		buffer;
+
+	if (unlikely(block >= hints->size))
+		grow(hints, block);
+	buffer = hints->buffers[block];
+	if (buffer != InvalidBuffer && ++hints->reads % USAGE_INTERVAL != 0 &&
+		ReadRecentBuffer(vdb_relation_locator(index), MAIN_FORKNUM, block, buffer))
+		return buffer;
+	buffer = ReadBuffer(index, block);
+	hints->buffers[block] = buffer;
+	return buffer;
+}
