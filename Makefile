@@ -1,0 +1,148 @@
+# vdb: vector search for PostgreSQL.  PGXS does the work; this file lists what
+# there is to build and to test.
+#
+#   make                  build vdb.so
+#   make install          put it where the server looks
+#   make test             every test there is; KIND=... ONLY=... JOBS=... narrow it
+#   make unit             only the C programs that need no server
+#   make demo             a private server with 12,000 word vectors; make demo-stop
+#
+# PG_CONFIG=/path/to/pg_config chooses the server.
+
+MODULE_big = vdb
+EXTENSION  = vdb
+DATA       = $(wildcard sql/vdb--*.sql)
+PGFILEDESC = "vdb - vector search"
+
+OBJS = \
+	src/distance/distance_avx2.o \
+	src/distance/distance_avx512.o \
+	src/distance/distance_dispatch.o \
+	src/distance/distance_scalar.o \
+	src/hnsw/hnsw.o \
+	src/hnsw/hnsw_build.o \
+	src/hnsw/hnsw_check.o \
+	src/hnsw/hnsw_cost.o \
+	src/hnsw/hnsw_graph.o \
+	src/hnsw/hnsw_index.o \
+	src/hnsw/hnsw_insert.o \
+	src/hnsw/hnsw_page.o \
+	src/hnsw/hnsw_recall.o \
+	src/hnsw/hnsw_repair.o \
+	src/hnsw/hnsw_scan.o \
+	src/hnsw/hnsw_search.o \
+	src/hnsw/hnsw_support.o \
+	src/hnsw/hnsw_vacuum.o \
+	src/hnsw/hnsw_validate.o \
+	src/quant/codec.o \
+	src/quant/rotate.o \
+	src/storage/storage_hints.o \
+	src/storage/storage_page.o \
+	src/storage/storage_wal.o \
+	src/testpoint.o \
+	src/types/vector.o \
+	src/types/vector_agg.o \
+	src/types/vector_cast.o \
+	src/types/vector_distance.o \
+	src/types/vector_parse.o \
+	src/vdb.o
+
+TESTS     = $(sort $(wildcard test/sql/*.sql))
+REGRESS   = $(TESTS:test/sql/%.sql=%)
+ISOLATION = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+
+REGRESS_OPTS   = --inputdir=test --load-extension=vdb
+ISOLATION_OPTS = --inputdir=test/isolation --load-extension=vdb
+
+# The server's headers do not pass these two.
+WARNINGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
+
+# Distributions build the server without --enable-depend, so PGXS would never
+# rebuild anything after a change to a header: the compiler writes the rules.
+override PG_CPPFLAGS += -I$(srcdir)/src
+override PG_CFLAGS   += $(WARNINGS) -MMD -MP
+
+# A server loads extensions into one name space: export what it calls by name.
+override SHLIB_LINK  += -Wl,--version-script=$(srcdir)/src/vdb.map
+
+EXTRA_CLEAN = $(OBJS:.o=.d) $(UNIT_DIR) tmp_check
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+
+.DEFAULT_GOAL := all
+
+ifneq ($(wildcard $(PGXS)),)
+
+include $(PGXS)
+
+vdb$(DLSUFFIX): src/vdb.map
+
+# The same for bitcode: an object whose header changed takes its bitcode along.
+$(OBJS:.o=.bc): %.bc: %.o
+
+-include $(OBJS:.o=.d)
+
+# From 16 on the answers of isolation tests have an option of their own.
+ifeq ($(filter 15,$(MAJORVERSION)),)
+ISOLATION_OPTS += --expecteddir=test/isolation
+endif
+
+else
+
+# No server to build against yet: `make demo` and `make test` install one.
+srcdir = .
+all install installcheck:
+	@echo "$(PG_CONFIG) names no PostgreSQL with its server headers: install" >&2
+	@echo "postgresql-server-dev-NN, or run test/setup, or say PG_CONFIG=..." >&2
+	@exit 1
+clean:
+	rm -rf $(OBJS) $(OBJS:.o=.bc) vdb.so $(EXTRA_CLEAN)
+
+endif
+
+# --- C programs without a server -------------------------------------------
+#
+# Each test/unit/*.c is one program, linked with the part of the library that
+# is pure C, under the address and undefined-behaviour sanitizers.
+
+UNIT_DIR      = test/unit/build
+UNIT_PROGRAMS = $(patsubst test/unit/%.c,$(UNIT_DIR)/%,$(sort $(wildcard test/unit/*.c)))
+UNIT_OBJS     = $(addprefix $(UNIT_DIR)/,$(filter src/distance/% src/quant/% src/types/vector_parse.o,$(OBJS)))
+UNIT_CC       = $(or $(CC),cc)
+UNIT_CFLAGS   = -std=gnu99 -O1 -g -fno-omit-frame-pointer $(WARNINGS) $(COPT) \
+	-fsanitize=address,undefined -fno-sanitize-recover=all -Isrc -Itest/unit -MMD -MP
+
+unit: unit-programs
+	@set -e; for program in $(UNIT_PROGRAMS); do echo "# $$program"; ./$$program; done
+
+unit-programs: $(UNIT_PROGRAMS)
+
+$(UNIT_PROGRAMS): $(UNIT_DIR)/%: $(UNIT_DIR)/test/unit/%.o $(UNIT_DIR)/libpure.a
+	$(UNIT_CC) $(UNIT_CFLAGS) -o $@ $^ -lm
+
+$(UNIT_DIR)/libpure.a: $(UNIT_OBJS)
+	rm -f $@
+	ar rcs $@ $^
+
+$(UNIT_DIR)/%.o: %.c
+	@mkdir -p $(@D)
+	$(UNIT_CC) $(UNIT_CFLAGS) -c -o $@ $<
+
+-include $(wildcard $(UNIT_DIR)/*/*/*.d)
+
+# --- the commands ----------------------------------------------------------
+
+test:
+	@exec env PG_CONFIG='$(PG_CONFIG)' KIND='$(KIND)' ONLY='$(ONLY)' JOBS='$(JOBS)' test/run
+
+demo:
+	@exec env PG_CONFIG='$(PG_CONFIG)' bench/demo.sh
+
+demo-stop:
+	@exec env PG_CONFIG='$(PG_CONFIG)' bench/demo.sh stop
+
+.PHONY: all install clean unit unit-programs test demo demo-stop
+.SECONDARY:
