@@ -1,0 +1,11 @@
+--
+-- hot.sql
+--	  pgbench script: 90 % of the accesses go to 50 pages.
+--
+--	  for m in A D E F H; do
+--	    for c in 1 2; do
+--	      pgbench -n -f hot.sql -D method=$m -D clients=$c -c $c -j $c -t 20
+--	    done
+--	  done
+--
+INSERT INTO page_access_result VALUES (:clients, 'page_access_192', ':method', 192, true, page_access('page_access_192', ':method', 192, 640000, 50, 90));
