@@ -5,9 +5,9 @@
  * A scan is one search for the nearest ef_search rows, paid before the first
  * row comes out, and then a little for each further row.  The executor takes
  * rows until enough of them have passed the query's other conditions, so what
- * counts is LIMIT divided by the share of rows that pass.  A scan that runs
- * into hnsw.max_scan_tuples before that is not cheap but incomplete: its cost
- * is that of the rows that were wanted, and a plan that finds them all wins.
+ * counts is LIMIT divided by the share of rows that pass.  A scan that stops
+ * at hnsw.max_scan_tuples before that is no cheaper for it: what counts is
+ * what the rows that were wanted would cost.
  *
  * The planner interpolates between the first row (startup) and the last of all
  * rows (total).  Where LIMIT is known, total is chosen so that the line passes
@@ -29,14 +29,20 @@
 #include "hnsw/hnsw_private.h"
 
 /*
- * In units of cpu_operator_cost: to get at a page that is cached, for a
- * neighbour's hot slot and for a node slot; and one per so many dimensions of
- * a code.
+ * To get at a page that is cached, in units of cpu_operator_cost: for a
+ * neighbour's hot slot, and for a node slot.
  */
-#define HOT_ACCESS_OPERATORS 8
-#define NODE_ACCESS_OPERATORS 50
-#define HOT_DIMS_PER_OPERATOR 128.0
-#define NODE_DIMS_PER_OPERATOR 32.0
+#define HOT_ACCESS_OPERATORS 12
+#define NODE_ACCESS_OPERATORS 80
+
+/*
+ * To compute with a code, in units of what the operator costs.  That one is a
+ * constant which stands for vectors of any length, in their row or out of it,
+ * and what competes with us is charged by it: a cost of our own that knew the
+ * dimensions would compare like with unlike.
+ */
+#define HOT_SHARE 0.33
+#define NODE_SHARE 1.0
 
 /* The share of a node's neighbours that a search has not seen before. */
 #define FRESH_SHARE 0.5
@@ -57,8 +63,8 @@ typedef struct HnswScanModel
 	double		node_cost;		/* of expanding one node */
 } HnswScanModel;
 
-static void init_model(HnswScanModel *model, PlannerInfo *root, IndexPath *path);
-static void load_options(IndexPath *path, int *dims, int *m);
+static void init_model(HnswScanModel *model, IndexPath *path, Cost distance);
+static int	load_m(IndexPath *path);
 static double search_cost(const HnswScanModel *model, double rows);
 static double rows_to_read(PlannerInfo *root, IndexPath *path, double nodes);
 
@@ -86,8 +92,8 @@ vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cos
 		return;
 	}
 
-	init_model(&model, root, path);
 	cost_qual_eval(&operand, path->indexorderbys, root);
+	init_model(&model, path, operand.per_tuple);
 	first = Min(hnsw_ef_search, model.nodes);
 	rows = Max(first, rows_to_read(root, path, model.nodes));
 
@@ -102,19 +108,15 @@ vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cos
 }
 
 static void
-init_model(HnswScanModel *model, PlannerInfo *root, IndexPath *path)
+init_model(HnswScanModel *model, IndexPath *path, Cost distance)
 {
 	IndexOptInfo *info = path->indexinfo;
 	double		random_page;
 	double		missing;
-	double		page_cost;
-	int			dims;
-	int			m;
 
-	load_options(path, &dims, &m);
 	model->nodes = Max(1.0, info->tuples);
 	model->pages = Max(1.0, info->pages);
-	model->m = m;
+	model->m = load_m(path);
 
 	/*
 	 * An index like this is asked point questions all day, so as much of it
@@ -123,27 +125,25 @@ init_model(HnswScanModel *model, PlannerInfo *root, IndexPath *path)
 	 */
 	get_tablespace_page_costs(info->reltablespace, &random_page, NULL);
 	missing = Max(0.0, 1.0 - effective_cache_size / (model->pages + info->rel->pages));
-	page_cost = random_page * missing;
-	model->hot_cost = page_cost +
-		cpu_operator_cost * (HOT_ACCESS_OPERATORS + dims / HOT_DIMS_PER_OPERATOR);
-	model->node_cost = page_cost +
-		cpu_operator_cost * (NODE_ACCESS_OPERATORS + dims / NODE_DIMS_PER_OPERATOR);
+	model->hot_cost = random_page * missing + cpu_operator_cost * HOT_ACCESS_OPERATORS +
+		distance * HOT_SHARE;
+	model->node_cost = random_page * missing + cpu_operator_cost * NODE_ACCESS_OPERATORS +
+		distance * NODE_SHARE;
 }
 
-/* An index that exists in the planner alone has the options' defaults. */
-static void
-load_options(IndexPath *path, int *dims, int *m)
+/* An index that exists in the planner alone has the default. */
+static int
+load_m(IndexPath *path)
 {
 	Relation	index;
+	int			m;
 
-	*dims = 0;
-	*m = HNSW_DEFAULT_M;
 	if (path->indexinfo->hypothetical)
-		return;
+		return HNSW_DEFAULT_M;
 	index = index_open(path->indexinfo->indexoid, NoLock);
-	*m = vdb_hnsw_options(index)->m;
-	*dims = Max(0, TupleDescAttr(RelationGetDescr(index), 0)->atttypmod);
+	m = vdb_hnsw_options(index)->m;
 	index_close(index, NoLock);
+	return m;
 }
 
 /* Of finding the nearest so many rows. */

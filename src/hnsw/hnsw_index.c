@@ -163,7 +163,7 @@ load_entry(KnownIndex *entry, Relation rel, const HnswMeta *meta)
 	index->incarnation = meta->incarnation;
 	index->geometry = geometry;
 	vdb_codec_init(&index->codec, meta->metric, meta->dims, meta->rotation_seed, center);
-	vdb_hints_init(&index->hints, context);
+	vdb_hints_init(&index->hints, rel, context);
 }
 
 /*

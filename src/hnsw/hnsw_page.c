@@ -171,15 +171,35 @@ vdb_hnsw_node_factors(const HnswNode *node)
 	return f;
 }
 
+static inline float
+score_slot(const VdbQuery *query, HnswHot *hot)
+{
+	VdbHotFactors f = {hot->add, hot->rescale};
+
+	return vdb_hot_score(query, f, vdb_hnsw_hot_code(hot));
+}
+
+/*
+ * The estimated score of a node.  An estimate decides nothing but the way a
+ * search takes, so in the usual case the page is not even pinned.
+ */
 float
 vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid)
 {
 	HnswAddress a = vdb_hnsw_hot_address(&index->geometry, nid);
-	Buffer		buffer = vdb_hnsw_read_hot(index, a);
-	HnswHot    *hot = vdb_hnsw_page_hot(BufferGetPage(buffer), a);
-	VdbHotFactors f = {hot->add, hot->rescale};
-	float		score = vdb_hot_score(query, f, vdb_hnsw_hot_code(hot));
+	Buffer		buffer;
+	Page		page = vdb_hints_peek(&index->hints, a.block, &buffer);
+	float		score;
 
+	if (likely(page != NULL))
+	{
+		score = score_slot(query, vdb_hnsw_page_hot(page, a));
+		pg_read_barrier();
+		if (likely(vdb_hints_hold(&index->hints, a.block, buffer)))
+			return score;
+	}
+	buffer = vdb_hnsw_read_hot(index, a);
+	score = score_slot(query, vdb_hnsw_page_hot(BufferGetPage(buffer), a));
 	ReleaseBuffer(buffer);
 	return score;
 }

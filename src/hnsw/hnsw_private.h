@@ -251,9 +251,10 @@ typedef struct HnswVacuum
 	MemoryContext page_context; /* of work on one page */
 	MemoryContext list_context; /* of work on one neighbour list */
 	uint32		extents;		/* there were when it started */
-	HnswBits	dead;			/* a range of nodes: those to be freed */
-	bool		knows_all_dead; /* the range is all of the nodes */
-	double		live;			/* live nodes seen */
+	HnswBits	dead;			/* of a range of nodes, those to be freed */
+	HnswBits	live;			/* of the same range */
+	bool		knows_all;		/* the range is all there were at the start */
+	double		live_count;		/* over all ranges */
 	BlockNumber empty_pages;	/* in extents without a node */
 } HnswVacuum;
 

@@ -91,7 +91,7 @@ vdb_hnsw_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
 	begin_vacuum(&vacuum, info);
 	step = range_extents(&vacuum);
-	vacuum.knows_all_dead = step >= vacuum.extents;
+	vacuum.knows_all = step >= vacuum.extents;
 	for (uint32 first = 0; first < vacuum.extents; first += step)
 		vacuum_range(&vacuum, first, Min(step, vacuum.extents - first));
 	IndexFreeSpaceMapVacuum(info->index);
@@ -99,7 +99,7 @@ vdb_hnsw_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	stats->pages_free = vacuum.empty_pages;
 	stats->estimated_count = false;
-	stats->num_index_tuples = vacuum.live;
+	stats->num_index_tuples = vacuum.live_count;
 	/* rows inserted meanwhile were counted here but not there */
 	if (!info->estimated_count && stats->num_index_tuples > info->num_heap_tuples)
 		stats->num_index_tuples = info->num_heap_tuples;
@@ -224,15 +224,25 @@ memory_limit(void)
 }
 
 /*
- * Extents whose nodes are dealt with at once.  There are three sets of nodes:
- * the dead, and two of the search for what can be reached.
+ * Extents whose nodes are dealt with at once.  There are five sets of nodes:
+ * the dead, the live, and three of the search for what can be reached.
  */
 static uint32
 range_extents(HnswVacuum *vacuum)
 {
-	Size		nodes = memory_limit() / 3 * BITS_PER_BYTE;
+	Size		nodes = memory_limit() / 5 * BITS_PER_BYTE;
 
 	return (uint32) Max(1, Min(nodes / vacuum->index->geometry.extent_slots, vacuum->extents));
+}
+
+/* An empty set of nodes, in the vacuum's context. */
+static void
+init_set(HnswVacuum *vacuum, HnswBits *set, uint32 first, uint32 count)
+{
+	set->first = first;
+	set->count = count;
+	set->words = MemoryContextAllocExtended(vacuum->context, hnsw_bits_bytes(count),
+											MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 }
 
 /* Repairs the graph around the dead nodes of some extents, and frees them. */
@@ -242,11 +252,8 @@ vacuum_range(HnswVacuum *vacuum, uint32 first, uint32 count)
 	const HnswGeometry *g = &vacuum->index->geometry;
 	uint32		dead = 0;
 
-	vacuum->dead.first = first * g->extent_slots;
-	vacuum->dead.count = count * g->extent_slots;
-	vacuum->dead.words = MemoryContextAllocExtended(vacuum->context,
-													hnsw_bits_bytes(vacuum->dead.count),
-													MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	init_set(vacuum, &vacuum->dead, first * g->extent_slots, count * g->extent_slots);
+	init_set(vacuum, &vacuum->live, first * g->extent_slots, count * g->extent_slots);
 	for (uint32 extent = first; extent < first + count; extent++)
 		dead += collect_extent(vacuum, extent);
 	VDB_TESTPOINT("hnsw-vacuum-after-collect");
@@ -260,6 +267,7 @@ vacuum_range(HnswVacuum *vacuum, uint32 first, uint32 count)
 		free_nodes(vacuum, first, count);
 		VDB_TESTPOINT("hnsw-vacuum-after-free");
 	}
+	pfree(vacuum->live.words);
 	pfree(vacuum->dead.words);
 }
 
@@ -305,8 +313,8 @@ is_room_unknown(HnswVacuum *vacuum, uint32 extent, bool upper)
 }
 
 /*
- * Adds the dead nodes of an extent to the set and returns their number.
- * Counts live ones, and publishes room that is there already.
+ * Adds the nodes of an extent to the sets and returns the number of dead ones.
+ * Publishes room that is there already.
  */
 static uint32
 collect_extent(HnswVacuum *vacuum, uint32 extent)
@@ -329,8 +337,12 @@ collect_extent(HnswVacuum *vacuum, uint32 extent)
 		{
 			HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), vdb_hnsw_node_address(g, nid));
 
-			live += node->state == HNSW_LIVE;
-			if (node->state == HNSW_DEAD)
+			if (node->state == HNSW_LIVE)
+			{
+				hnsw_bits_add(&vacuum->live, nid);
+				live++;
+			}
+			else if (node->state == HNSW_DEAD)
 			{
 				hnsw_bits_add(&vacuum->dead, nid);
 				dead++;
@@ -338,7 +350,7 @@ collect_extent(HnswVacuum *vacuum, uint32 extent)
 		}
 		UnlockReleaseBuffer(buffer);
 	}
-	vacuum->live += live;
+	vacuum->live_count += live;
 	if (!upper && live == 0)
 		vacuum->empty_pages += g->extent_pages;
 	return dead;

@@ -4,23 +4,18 @@
  */
 #include "postgres.h"
 
-#include "compat.h"
 #include "storage/storage_hints.h"
 #include "utils/memutils.h"
 
-/*
- * ReadRecentBuffer does not raise a buffer's usage count on every release, so
- * one access in so many goes through ReadBuffer: pages in use stay resident.
- */
-#define USAGE_INTERVAL 32
-
 void
-vdb_hints_init(VdbHints *hints, MemoryContext context)
+vdb_hints_init(VdbHints *hints, Relation index, MemoryContext context)
 {
+	VdbLocator	locator = vdb_relation_locator(index);
+
 	hints->buffers = NULL;
 	hints->size = 0;
 	hints->context = context;
-	hints->reads = 0;
+	vdb_buffer_tag_init(&hints->tag, &locator, MAIN_FORKNUM, 0);
 }
 
 void
@@ -54,7 +49,7 @@ vdb_hints_read(VdbHints *hints, Relation index, BlockNumber block)
 	if (unlikely(block >= hints->size))
 		grow(hints, block);
 	buffer = hints->buffers[block];
-	if (buffer != InvalidBuffer && ++hints->reads % USAGE_INTERVAL != 0 &&
+	if (buffer > 0 && vdb_hints_hold(hints, block, buffer) &&
 		ReadRecentBuffer(vdb_relation_locator(index), MAIN_FORKNUM, block, buffer))
 		return buffer;
 	buffer = ReadBuffer(index, block);

@@ -6,6 +6,9 @@
  * backend that remembers the buffer a block was in can have the server check
  * that the block is still there instead (ReadRecentBuffer), and can start to
  * fetch its bytes before asking.  A hint is never wrong, only useless.
+ *
+ * Bytes that are themselves no more than a hint can be read without any pin
+ * (vdb_hints_peek): the buffer's tag is compared before and after.
  */
 #ifndef VDB_STORAGE_HINTS_H
 #define VDB_STORAGE_HINTS_H
@@ -14,15 +17,17 @@
 #include "storage/bufmgr.h"
 #include "utils/rel.h"
 
+#include "compat.h"
+
 typedef struct VdbHints
 {
 	Buffer	   *buffers;		/* by block number; InvalidBuffer where unknown */
 	BlockNumber size;
 	MemoryContext context;
-	uint32		reads;			/* drives the refresh of usage counts */
+	BufferTag	tag;			/* of the relation; the block is filled in */
 } VdbHints;
 
-extern void vdb_hints_init(VdbHints *hints, MemoryContext context);
+extern void vdb_hints_init(VdbHints *hints, Relation index, MemoryContext context);
 extern void vdb_hints_free(VdbHints *hints);
 
 /*
@@ -30,6 +35,41 @@ extern void vdb_hints_free(VdbHints *hints);
  * May do I/O and raises what ReadBuffer raises.
  */
 extern Buffer vdb_hints_read(VdbHints *hints, Relation index, BlockNumber block);
+
+/*
+ * Buffers used less than this are read the long way, which counts the use, so
+ * that blocks in demand stay in memory although peeks leave no trace.
+ */
+#define VDB_HINTS_MIN_USAGE 2
+
+/* Does the shared buffer still hold this block, and is it in demand? */
+static inline bool
+vdb_hints_hold(const VdbHints *hints, BlockNumber block, Buffer buffer)
+{
+	BufferDesc *descriptor = GetBufferDescriptor(buffer - 1);
+	BufferTag	tag = hints->tag;
+	uint32		state = pg_atomic_read_u32(&descriptor->state);
+
+	tag.blockNum = block;
+	pg_read_barrier();
+	return (state & BM_VALID) != 0 && BUF_STATE_GET_USAGECOUNT(state) >= VDB_HINTS_MIN_USAGE &&
+		vdb_buffer_tags_equal(&descriptor->tag, &tag);
+}
+
+/*
+ * The page of a block, without a pin, when a hint leads to it; else NULL.
+ * What is read there may be torn, and belongs to the block only if
+ * vdb_hints_hold() says so afterwards.  Use no byte of it as an address.
+ */
+static inline Page
+vdb_hints_peek(const VdbHints *hints, BlockNumber block, Buffer *buffer)
+{
+	*buffer = block < hints->size ? hints->buffers[block] : InvalidBuffer;
+	if (*buffer <= 0 || !vdb_hints_hold(hints, block, *buffer))
+		return NULL;
+	pg_read_barrier();
+	return (Page) BufferGetBlock(*buffer);
+}
 
 /*
  * Starts to bring `bytes` bytes at `offset` of a block into the CPU's cache,
@@ -44,7 +84,7 @@ vdb_hints_prefetch(const VdbHints *hints, BlockNumber block, uint32 offset, uint
 	{
 		const char *at = (const char *) BufferGetBlock(buffer) + offset;
 
-		__builtin_prefetch(GetBufferDescriptor(buffer - 1), 1);
+		__builtin_prefetch(GetBufferDescriptor(buffer - 1));
 		for (uint32 i = 0; i < bytes; i += 64)
 			__builtin_prefetch(at + i);
 		__builtin_prefetch(at + bytes - 1);

@@ -2,21 +2,20 @@
  * vector.c
  *	  The type vector: input and output, distances, arithmetic, comparison.
  *
- * Parsing is in vector_parse.c, casts in vector_cast.c, aggregates in
- * vector_agg.c.  Messages and error codes are those of pgvector, which
- * applications match on.
+ * Parsing is in vector_parse.c, the arithmetic of distances in
+ * vector_distance.c, casts in vector_cast.c, aggregates in vector_agg.c.
+ * Messages and error codes are those of pgvector, which applications match on.
  */
 #include "postgres.h"
 
 #include <math.h>
 
-#include "catalog/pg_type.h"
 #include "common/shortest_dec.h"
 #include "fmgr.h"
 #include "libpq/pqformat.h"
+#include "nodes/nodes.h"
 #include "port/pg_bswap.h"
 #include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/varbit.h"
 
@@ -289,8 +288,7 @@ vdb_vector_send(PG_FUNCTION_ARGS)
 }
 
 /*
- * Distances.  A sum too large for float4 gives Infinity or NaN, no error, as
- * it does in pgvector.
+ * Distances.  What they compute is in vector_distance.c, where indexes find it.
  */
 
 PG_FUNCTION_INFO_V1(vdb_vector_l2_distance);
@@ -301,7 +299,7 @@ vdb_vector_l2_distance(PG_FUNCTION_ARGS)
 	VdbVector  *b = PG_GETARG_VDB_VECTOR_P(1);
 
 	vdb_vector_check_same_dims(a, b);
-	PG_RETURN_FLOAT8(sqrt((double) vdb_kernels->l2_squared(a->dim, a->x, b->x)));
+	PG_RETURN_FLOAT8(vdb_vector_distance_l2(a->dim, a->x, b->x));
 }
 
 /* Orders as l2_distance does, without the square root. */
@@ -324,7 +322,7 @@ vdb_vector_inner_product(PG_FUNCTION_ARGS)
 	VdbVector  *b = PG_GETARG_VDB_VECTOR_P(1);
 
 	vdb_vector_check_same_dims(a, b);
-	PG_RETURN_FLOAT8((double) vdb_kernels->inner_product(a->dim, a->x, b->x));
+	PG_RETURN_FLOAT8(-vdb_vector_distance_ip(a->dim, a->x, b->x));
 }
 
 PG_FUNCTION_INFO_V1(vdb_vector_negative_inner_product);
@@ -335,29 +333,29 @@ vdb_vector_negative_inner_product(PG_FUNCTION_ARGS)
 	VdbVector  *b = PG_GETARG_VDB_VECTOR_P(1);
 
 	vdb_vector_check_same_dims(a, b);
-	PG_RETURN_FLOAT8((double) -vdb_kernels->inner_product(a->dim, a->x, b->x));
+	PG_RETURN_FLOAT8(vdb_vector_distance_ip(a->dim, a->x, b->x));
 }
 
-/* NaN when a vector is zero or a sum is out of range. */
 PG_FUNCTION_INFO_V1(vdb_vector_cosine_distance);
 Datum
 vdb_vector_cosine_distance(PG_FUNCTION_ARGS)
 {
 	VdbVector  *a = PG_GETARG_VDB_VECTOR_P(0);
 	VdbVector  *b = PG_GETARG_VDB_VECTOR_P(1);
-	VdbCosineParts parts;
-	double		similarity;
 
 	vdb_vector_check_same_dims(a, b);
-	parts = vdb_kernels->cosine(a->dim, a->x, b->x);
-	similarity = (double) parts.ip / sqrt((double) parts.aa * (double) parts.bb);
+	PG_RETURN_FLOAT8(vdb_vector_distance_cosine(a->dim, a->x, b->x));
+}
 
-	/* rounding may take it out of bounds; both tests let NaN pass */
-	if (similarity > 1)
-		similarity = 1;
-	else if (similarity < -1)
-		similarity = -1;
-	PG_RETURN_FLOAT8(1 - similarity);
+PG_FUNCTION_INFO_V1(vdb_vector_l1_distance);
+Datum
+vdb_vector_l1_distance(PG_FUNCTION_ARGS)
+{
+	VdbVector  *a = PG_GETARG_VDB_VECTOR_P(0);
+	VdbVector  *b = PG_GETARG_VDB_VECTOR_P(1);
+
+	vdb_vector_check_same_dims(a, b);
+	PG_RETURN_FLOAT8(vdb_vector_distance_l1(a->dim, a->x, b->x));
 }
 
 /*
@@ -373,23 +371,12 @@ vdb_vector_spherical_distance(PG_FUNCTION_ARGS)
 	double		similarity;
 
 	vdb_vector_check_same_dims(a, b);
-	similarity = vdb_kernels->inner_product(a->dim, a->x, b->x);
+	similarity = -vdb_vector_distance_ip(a->dim, a->x, b->x);
 	if (similarity > 1)
 		similarity = 1;
 	else if (similarity < -1)
 		similarity = -1;
 	PG_RETURN_FLOAT8(acos(similarity) / M_PI);
-}
-
-PG_FUNCTION_INFO_V1(vdb_vector_l1_distance);
-Datum
-vdb_vector_l1_distance(PG_FUNCTION_ARGS)
-{
-	VdbVector  *a = PG_GETARG_VDB_VECTOR_P(0);
-	VdbVector  *b = PG_GETARG_VDB_VECTOR_P(1);
-
-	vdb_vector_check_same_dims(a, b);
-	PG_RETURN_FLOAT8((double) vdb_kernels->l1(a->dim, a->x, b->x));
 }
 
 /*

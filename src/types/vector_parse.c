@@ -10,11 +10,12 @@
  * how many of its bytes are digits, and three multiplications turn those into a
  * number, so there is no branch for each digit to be mispredicted.
  *
- * The decimal w * 10^q is rounded to float32 by one or two multiplications of w
- * with a 128-bit approximation of 5^q (D. Lemire, "Number Parsing at a Gigabyte
- * per Second", 2021).  That this is exact for every 64-bit w, with no case left
- * to fall back on, is shown in N. Mushtak and D. Lemire, "Fast Number Parsing
- * Without Fallback", 2023.
+ * The decimal w * 10^q becomes a float32 by one division of doubles, whose error
+ * seldom matters.  Where it might, or the power is out of a double's reach, w is
+ * multiplied by a 128-bit approximation of 5^q (D. Lemire, "Number Parsing at a
+ * Gigabyte per Second", 2021).  That this is exact for every 64-bit w, with no
+ * case left to fall back on, is shown in N. Mushtak and D. Lemire, "Fast Number
+ * Parsing Without Fallback", 2023.
  */
 #include "types/vector_parse.h"
 
@@ -27,6 +28,7 @@
 
 /* Where the compiler must not weigh size: the loop over the elements. */
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#define NO_INLINE __attribute__((noinline))
 
 /* A number of up to 19 digits fits 64 bits. */
 #define MAX_DIGITS 19
@@ -51,13 +53,13 @@
 #define INFINITE_EXPONENT 255
 #define INFINITY_BITS ((uint32_t) INFINITE_EXPONENT << MANTISSA_BITS)
 
-/* Integers and powers of ten up to these are exact as doubles. */
-#define MAX_EXACT_DIGITS (UINT64_C(1) << 53)
+/* Powers of ten up to this one are exact as doubles. */
 #define MAX_EXACT_POWER 22
 
 /* The bits that a double has more than a float, and their middle value. */
-#define HALFWAY_MASK ((UINT64_C(1) << 29) - 1)
+#define EXCESS_BITS ((UINT64_C(1) << 29) - 1)
 #define HALFWAY_BITS (UINT64_C(1) << 28)
+#define DOUBLE_ERROR 3
 
 /*
  * 5^q for MIN_POWER <= q <= MAX_POWER, scaled by a power of two to 2^127 ..
@@ -197,6 +199,7 @@ static ALWAYS_INLINE const char *parse_float(const char *text, const char *end,
 static ALWAYS_INLINE const char *read_decimal(const char *p, const char *end, Decimal *number);
 static inline const char *read_digits(const char *p, const char *end, uint64_t *digits);
 static inline uint64_t load_bytes(const char *p, const char *end);
+static NO_INLINE uint64_t load_last_bytes(const char *p, const char *end);
 static inline uint64_t find_others(uint64_t bytes);
 static inline uint64_t convert_digits(uint64_t bytes, int count);
 static int	count_leading_zeros(const char *p);
@@ -295,10 +298,10 @@ vdb_float_parse(const char *text, const char *end, float *value,
 }
 
 /*
- * See vdb_float_parse().  Numbers whose digits and power of ten are both exact
- * as doubles take one division.  It rounds correctly to double, and from there
- * correctly to float unless the double lies, or was rounded to lie, halfway
- * between two floats.
+ * See vdb_float_parse().  Most numbers take one division of doubles.  The digits
+ * are rounded once to become a double, the quotient once more, so it is off by
+ * less than DOUBLE_ERROR units of its last place.  Rounding it to float is then
+ * right, unless halfway between two floats lies that near.
  */
 static ALWAYS_INLINE const char *
 parse_float(const char *text, const char *end, float *value,
@@ -311,14 +314,14 @@ parse_float(const char *text, const char *end, float *value,
 	if (next == NULL)
 		return parse_with_strtof(text, value, class);
 
-	if (number.digits <= MAX_EXACT_DIGITS &&
+	if (number.digits <= INT64_MAX &&
 		number.power <= 0 && number.power >= -MAX_EXACT_POWER)
 	{
 		double		quotient = (double) (int64_t) number.digits / exact_powers[-number.power];
 		uint64_t	quotient_bits;
 
 		memcpy(&quotient_bits, &quotient, sizeof(quotient));
-		if ((quotient_bits & HALFWAY_MASK) != HALFWAY_BITS)
+		if (((quotient_bits - HALFWAY_BITS + DOUBLE_ERROR) & EXCESS_BITS) > 2 * DOUBLE_ERROR)
 		{
 			*value = (float) quotient;
 			memcpy(&bits, value, sizeof(bits));
@@ -454,15 +457,25 @@ read_exponent(const char *p, int *exponent)
 static inline uint64_t
 load_bytes(const char *p, const char *end)
 {
-	uint64_t	bytes = 0;
+	uint64_t	bytes;
 
-	if (end - p >= 8)
-		memcpy(&bytes, p, 8);
-	else
-		memcpy(&bytes, p, end - p);
+	if (end - p < 8)
+		return load_last_bytes(p, end);
+	memcpy(&bytes, p, 8);
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 	bytes = __builtin_bswap64(bytes);
 #endif
+	return bytes;
+}
+
+/* Out of line: its buffer would cost the caller a store for each number. */
+static NO_INLINE uint64_t
+load_last_bytes(const char *p, const char *end)
+{
+	uint64_t	bytes = 0;
+
+	for (int shift = 0; p < end; p++, shift += 8)
+		bytes |= (uint64_t) (unsigned char) *p << shift;
 	return bytes;
 }
 

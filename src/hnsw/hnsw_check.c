@@ -1,0 +1,1108 @@
+/*
+ * hnsw_check.c
+ *	  vdb.check_index(): does an index keep its promises?
+ *
+ * Verifies the invariants of README.md, numbered I1 to I12 there and here, and
+ * raises ERRCODE_INDEX_CORRUPTED for the first that is violated.  What an
+ * index may contain although nobody wants it (edges to free slots, nodes that
+ * nothing leads to) is counted.
+ *
+ * Like amcheck, it takes no lock that stands in the way of reads or writes, so
+ * what belongs together may be read at two times.  Where two readings
+ * contradict each other, we first make sure that the one that the other was
+ * held against is still true; the order in which VACUUM and inserts write
+ * makes that a proof.
+ *
+ * Nothing here shares code with those who write pages, except for the
+ * arithmetic of addresses and codes.
+ */
+#include "postgres.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/index.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "executor/tuptable.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplesort.h"
+
+#include "compat.h"
+#include "hnsw/hnsw_private.h"
+
+typedef struct CheckCounts
+{
+	int64		live;
+	int64		dead;
+	int64		free;
+	int64		upper_records;
+	int64		edges;
+	int64		dangling_edges;
+	int64		unreachable;
+} CheckCounts;
+
+/* A live node and its row. */
+typedef struct NodeTid
+{
+	int64		tid;			/* block << 16 | offset */
+	uint32		nid;
+} NodeTid;
+
+typedef struct Check
+{
+	HnswIndex  *index;
+	Relation	heap;
+	BufferAccessStrategy strategy;
+	MemoryContext context;		/* reset after each page or row */
+	uint32		extents;		/* there were when we started */
+	uint32		nodes;			/* slots in them */
+	HnswBits	upper;			/* extents of upper records */
+	HnswBits	live;
+	HnswBits	occupied;		/* nodes live or dead */
+	HnswBits	reached;
+	HnswBits	expanded;		/* reached, and its list was read */
+	Page	   *copies;			/* extent_pages pages of one extent */
+	CheckCounts counts;
+
+	/* live nodes in the order of their rows */
+	Tuplesortstate *sort;
+	TupleTableSlot *put_slot;
+	TupleTableSlot *get_slot;
+	NodeTid		next;			/* not taken yet; tid < 0: there is none */
+
+	/* of these, those of one block of the heap */
+	BlockNumber heap_block;
+	NodeTid    *block_nodes;
+	uint32		block_count;
+	uint32		block_size;
+} Check;
+
+static void begin_check(Check *check, Relation index, Relation heap);
+static void check_meta(Check *check);
+static void check_centers(Check *check);
+static void find_upper_extents(Check *check);
+static void check_node_extent(Check *check, uint32 extent);
+static void check_upper_extent(Check *check, uint32 extent);
+static void check_entry(Check *check);
+static void begin_tids(Check *check);
+static void check_tids(Check *check, Snapshot snapshot);
+static void end_tids(Check *check);
+static void follow_edges(Check *check);
+
+/* The whole index, and the heap when there is a snapshot to see it with. */
+static void
+check_index(Check *check, Snapshot snapshot)
+{
+	begin_tids(check);
+	check_meta(check);
+	check_centers(check);
+	find_upper_extents(check);
+	for (uint32 extent = 0; extent < check->extents; extent++)
+	{
+		if (hnsw_bits_has(&check->upper, extent))
+			check_upper_extent(check, extent);
+		else
+			check_node_extent(check, extent);
+	}
+	check_entry(check);
+	check_tids(check, snapshot);
+	end_tids(check);
+	follow_edges(check);
+}
+
+/* The snapshot must be older than anything we are going to read. */
+static Snapshot
+register_snapshot(Relation index)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
+
+	/* such an index lacks versions of rows that an old snapshot may see */
+	if (IsolationUsesXactSnapshot() && index->rd_index->indcheckxmin &&
+		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), snapshot->xmin))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("index \"%s\" cannot be verified using transaction snapshot",
+						RelationGetRelationName(index))));
+	return snapshot;
+}
+
+/*
+ * Opens an index of this access method that the user may check.  *heap is its
+ * table; both are locked.
+ */
+static Relation
+open_index(Oid oid, Relation *heap)
+{
+	Oid			heap_oid = IndexGetRelation(oid, true);
+	Relation	index;
+
+	if (!OidIsValid(heap_oid))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("relation with OID %u is not an index", oid)));
+	if (!vdb_owns_relation(oid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, get_rel_name(oid));
+	*heap = table_open(heap_oid, AccessShareLock);
+	index = index_open(oid, AccessShareLock);
+	if (index->rd_rel->relkind != RELKIND_INDEX || index->rd_indam->ambuild != vdb_hnsw_build)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not an hnsw index", RelationGetRelationName(index))));
+	if (RELATION_IS_OTHER_TEMP(index))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot access temporary indexes of other sessions")));
+	if (!index->rd_index->indisvalid)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("index \"%s\" is not valid", RelationGetRelationName(index))));
+	if (RecoveryInProgress() && index->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("index \"%s\" has no content during recovery", RelationGetRelationName(index))));
+	return index;
+}
+
+static Datum
+form_counts(FunctionCallInfo fcinfo, const CheckCounts *counts)
+{
+	TupleDesc	desc;
+	Datum		values[8];
+	bool		isnull[8] = {0};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != 8)
+		elog(ERROR, "return type must be a row type of 8 columns");
+	values[0] = Int64GetDatum(counts->live + counts->dead);
+	values[1] = Int64GetDatum(counts->live);
+	values[2] = Int64GetDatum(counts->dead);
+	values[3] = Int64GetDatum(counts->free);
+	values[4] = Int64GetDatum(counts->upper_records);
+	values[5] = Int64GetDatum(counts->edges);
+	values[6] = Int64GetDatum(counts->dangling_edges);
+	values[7] = Int64GetDatum(counts->unreachable);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull));
+}
+
+/* vdb.check_index(index regclass, heap_all_indexed boolean) */
+PG_FUNCTION_INFO_V1(vdb_check_index);
+Datum
+vdb_check_index(PG_FUNCTION_ARGS)
+{
+	bool		with_heap = PG_GETARG_BOOL(1);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw check",
+												  ALLOCSET_DEFAULT_SIZES);
+	Snapshot	snapshot = NULL;
+	Relation	heap;
+	Relation	index = open_index(PG_GETARG_OID(0), &heap);
+	MemoryContext old;
+	Check		check;
+	Oid			user;
+	int			security;
+	int			nest;
+
+	/* an index's expressions are the owner's code: run them as the owner */
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(heap->rd_rel->relowner, security | SECURITY_RESTRICTED_OPERATION);
+	nest = NewGUCNestLevel();
+	RestrictSearchPath();
+
+	if (with_heap)
+		snapshot = register_snapshot(index);
+	old = MemoryContextSwitchTo(context);
+	begin_check(&check, index, heap);
+	check_index(&check, snapshot);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	if (with_heap)
+		UnregisterSnapshot(snapshot);
+
+	AtEOXact_GUC(false, nest);
+	SetUserIdAndSecContext(user, security);
+	index_close(index, AccessShareLock);
+	table_close(heap, AccessShareLock);
+	return form_counts(fcinfo, &check.counts);
+}
+
+static void
+init_set(HnswBits *set, uint32 count)
+{
+	set->first = 0;
+	set->count = count;
+	set->words = MemoryContextAllocExtended(CurrentMemoryContext, hnsw_bits_bytes(count),
+											MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+}
+
+static void
+begin_check(Check *check, Relation index, Relation heap)
+{
+	memset(check, 0, sizeof(*check));
+	check->index = vdb_hnsw_open(index);
+	check->heap = heap;
+	check->strategy = GetAccessStrategy(BAS_BULKREAD);
+	check->extents = check->index->extents;
+	check->nodes = check->extents * check->index->geometry.extent_slots;
+	check->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw check page",
+										   ALLOCSET_DEFAULT_SIZES);
+	init_set(&check->upper, check->extents);
+	init_set(&check->live, check->nodes);
+	init_set(&check->occupied, check->nodes);
+	init_set(&check->reached, check->nodes);
+	init_set(&check->expanded, check->nodes);
+	check->copies = palloc(check->index->geometry.extent_pages * sizeof(Page));
+	for (int i = 0; i < check->index->geometry.extent_pages; i++)
+		check->copies[i] = palloc(BLCKSZ);
+}
+
+static void pg_attribute_noreturn()
+corrupted(Check *check, BlockNumber block, const char *what)
+{
+	vdb_page_corrupted(check->index->rel, block, what);
+}
+
+/* A page, pinned and share-locked. */
+static Buffer
+get_page(Check *check, BlockNumber block, VdbPageKind kind, uint32 extent)
+{
+	Buffer		buffer = ReadBufferExtended(check->index->rel, MAIN_FORKNUM, block, RBM_NORMAL,
+											check->strategy);
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	vdb_page_check(check->index->rel, block, BufferGetPage(buffer), kind, extent);
+	return buffer;
+}
+
+static void
+copy_page(Check *check, BlockNumber block, VdbPageKind kind, uint32 extent, Page copy)
+{
+	Buffer		buffer = get_page(check, block, kind, extent);
+
+	memcpy(copy, BufferGetPage(buffer), BLCKSZ);
+	UnlockReleaseBuffer(buffer);
+	CHECK_FOR_INTERRUPTS();
+}
+
+static HnswMeta
+read_meta(Check *check)
+{
+	Buffer		buffer = get_page(check, HNSW_META_BLOCK, VDB_PAGE_META, HNSW_NO_EXTENT);
+	HnswMeta	meta = *vdb_hnsw_page_meta(BufferGetPage(buffer));
+
+	UnlockReleaseBuffer(buffer);
+	return meta;
+}
+
+/* I1: the metapage agrees with itself, with the codec and with the file. */
+static void
+check_meta(Check *check)
+{
+	HnswMeta	meta = read_meta(check);
+	const HnswGeometry *known = &check->index->geometry;
+	HnswGeometry g;
+	BlockNumber blocks;
+
+	if (meta.magic != HNSW_MAGIC || meta.version != HNSW_VERSION)
+		corrupted(check, HNSW_META_BLOCK, "The metapage is not one of this version.");
+	if (meta.metric >= VDB_METRICS || meta.metric != check->index->support->metric)
+		corrupted(check, HNSW_META_BLOCK, "The metric is not the operator class's.");
+	if (meta.dims < 1 || meta.dims > HNSW_MAX_DIMS || meta.m < HNSW_MIN_M || meta.m > HNSW_MAX_M)
+		corrupted(check, HNSW_META_BLOCK, "Dimensions or m are out of range.");
+	if (!vdb_hnsw_geometry(&g, meta.metric, meta.dims, meta.m, meta.ef_construction) ||
+		g.dims != known->dims || g.m != known->m || g.ef_construction != known->ef_construction)
+		corrupted(check, HNSW_META_BLOCK, "The geometry is not that of an index like this.");
+	if (meta.hot_bits != g.hot_bits || meta.node_bits != g.node_bits ||
+		meta.attr_bytes != g.attr_bytes || meta.hot_stride != g.hot_stride ||
+		meta.node_stride != g.node_stride || meta.upper_stride != g.upper_stride ||
+		meta.extent_slots != g.extent_slots || meta.node_pages != g.node_pages ||
+		meta.center_pages != g.center_pages)
+		corrupted(check, HNSW_META_BLOCK, "The geometry stored is not the one computed.");
+	if (meta.extents < check->extents || meta.extents > g.max_extents)
+		corrupted(check, HNSW_META_BLOCK, psprintf("There cannot be %u extents.", meta.extents));
+	if ((meta.open_extent != HNSW_NO_EXTENT && meta.open_extent >= meta.extents) ||
+		(meta.open_upper != HNSW_NO_EXTENT && meta.open_upper >= meta.extents))
+		corrupted(check, HNSW_META_BLOCK, "An open extent does not exist.");
+	blocks = RelationGetNumberOfBlocks(check->index->rel);
+	if (vdb_hnsw_extent_block(&g, meta.extents) > blocks)
+		corrupted(check, HNSW_META_BLOCK,
+				  psprintf("%u extents need %u blocks, but there are %u.", meta.extents,
+						   vdb_hnsw_extent_block(&g, meta.extents), blocks));
+}
+
+/* I2: the center is there and consists of numbers. */
+static void
+check_centers(Check *check)
+{
+	const HnswGeometry *g = &check->index->geometry;
+
+	for (uint32 i = 0; i < g->center_pages; i++)
+	{
+		uint32		count = Min((uint32) HNSW_CENTER_PER_PAGE, g->P - i * HNSW_CENTER_PER_PAGE);
+		const float *center = (const float *) ((char *) check->copies[0] + HNSW_CENTER_FIRST);
+
+		copy_page(check, 1 + i, VDB_PAGE_CENTER, i, check->copies[0]);
+		for (uint32 j = 0; j < count; j++)
+		{
+			if (!isfinite(center[j]))
+				corrupted(check, 1 + i, psprintf("Value %u of the center is no finite number.", j));
+		}
+	}
+}
+
+/* I3, first half: every extent says what it holds. */
+static void
+find_upper_extents(Check *check)
+{
+	for (uint32 extent = 0; extent < check->extents; extent++)
+	{
+		BlockNumber block = vdb_hnsw_extent_block(&check->index->geometry, extent);
+		Buffer		buffer = ReadBufferExtended(check->index->rel, MAIN_FORKNUM, block, RBM_NORMAL,
+												check->strategy);
+		Page		page = BufferGetPage(buffer);
+		bool		upper;
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		upper = vdb_page_special(page)->kind == VDB_PAGE_HNSW_UPPER;
+		vdb_page_check(check->index->rel, block, page,
+					   upper ? VDB_PAGE_HNSW_UPPER : VDB_PAGE_HNSW_HOT, extent);
+		if (upper)
+			hnsw_bits_add(&check->upper, extent);
+		UnlockReleaseBuffer(buffer);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* Can a node number be one?  Extents may have been added since we started. */
+static bool
+is_node_number(Check *check, uint32 nid)
+{
+	uint32		extent = nid / check->index->geometry.extent_slots;
+
+	if (extent < check->extents)
+		return !hnsw_bits_has(&check->upper, extent);
+	return vdb_hnsw_nid_exists(check->index, nid);
+}
+
+/* Can a reference be one to an upper record? */
+static bool
+is_upper_reference(Check *check, uint32 ref)
+{
+	uint32		extent = ref / check->index->geometry.upper_slots;
+
+	if (extent < check->extents)
+		return hnsw_bits_has(&check->upper, extent);
+	return vdb_hnsw_ref_exists(check->index, ref);
+}
+
+/* What is said of a node, without its vector and edges. */
+static HnswNode
+read_node(Check *check, uint32 nid)
+{
+	HnswAddress a = vdb_hnsw_node_address(&check->index->geometry, nid);
+	Buffer		buffer = get_page(check, a.block, VDB_PAGE_HNSW_NODE, a.extent);
+	HnswNode	node = *vdb_hnsw_page_node(BufferGetPage(buffer), a);
+
+	UnlockReleaseBuffer(buffer);
+	return node;
+}
+
+static HnswUpper
+read_record(Check *check, uint32 ref)
+{
+	HnswAddress a = vdb_hnsw_upper_address(&check->index->geometry, ref);
+	Buffer		buffer = get_page(check, a.block, VDB_PAGE_HNSW_UPPER, a.extent);
+	HnswUpper	upper = *vdb_hnsw_page_upper(BufferGetPage(buffer), a);
+
+	UnlockReleaseBuffer(buffer);
+	return upper;
+}
+
+/* Is the node that we read still the same, and live? */
+static bool
+is_still_live(Check *check, uint32 nid, uint32 generation)
+{
+	HnswNode	node = read_node(check, nid);
+
+	return node.state == HNSW_LIVE && node.generation == generation;
+}
+
+/* Is the record that we read still that of the same node? */
+static bool
+is_still_record(Check *check, uint32 ref, const HnswUpper *upper)
+{
+	HnswUpper	now = read_record(check, ref);
+
+	return now.nid == upper->nid && now.generation == upper->generation &&
+		now.layer == upper->layer && now.down == upper->down;
+}
+
+/* I3, second half: a page's counters and bounds.  `slots` fit on it. */
+static void
+check_counters(Check *check, BlockNumber block, Page page, uint32 slots, int first, int stride)
+{
+	VdbPageSpecial *special = vdb_page_special(page);
+	PageHeader	header = (PageHeader) page;
+
+	if (special->used > slots || special->free > special->used)
+		corrupted(check, block, psprintf("%u slots are used and %u of these free, but there are %u.",
+										 special->used, special->free, slots));
+	if (header->pd_lower < first + special->used * stride || header->pd_lower > header->pd_upper ||
+		header->pd_upper > VDB_PAGE_END)
+		corrupted(check, block, "WAL would not keep all slots of the page.");
+}
+
+/* Bits by which a hot code differs from what it should be, in dimensions. */
+static uint32
+count_differences(const VdbCodec *codec, const uint8 *a, const uint8 *b)
+{
+	uint32		C = codec->hot_bytes;
+	uint32		mask = (1 << codec->hot_bits) - 1;
+	uint32		count = 0;
+
+	for (uint32 i = 0; i < codec->P; i++)
+	{
+		uint32		shift = i / C * codec->hot_bits;
+
+		count += ((a[i % C] ^ b[i % C]) >> shift & mask) != 0;
+	}
+	return count;
+}
+
+/*
+ * I8: the hot slot is made from the node code alone.  Machines round
+ * differently, so few dimensions may be off, and factors by little.
+ */
+static void
+check_hot_code(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node)
+{
+	const HnswGeometry *g = &check->index->geometry;
+	const VdbCodec *codec = &check->index->codec;
+	float	   *decoded = palloc(g->P * sizeof(float));
+	uint8	   *code = palloc(codec->hot_bytes);
+	VdbHotFactors f;
+	double		size = 0;
+	double		tolerance;
+
+	vdb_kernels->node_decode(g->P, node->scale, vdb_hnsw_node_hi(g, node), vdb_hnsw_node_lo(g, node),
+							 decoded);
+	f = vdb_encode_hot(codec, decoded, code);
+	for (uint32 i = 0; i < g->P; i++)
+		size += (double) decoded[i] * decoded[i] + fabs((double) decoded[i] * codec->center[i]);
+
+	/* vectors too large for arithmetic in floats are found by exact distance */
+	if (!isfinite(size) || size > FLT_MAX / 2)
+		return;
+	tolerance = 1e-4 * size + FLT_MIN;
+	if (count_differences(codec, code, vdb_hnsw_hot_code(hot)) > 1 + g->P / 64)
+		corrupted(check, block, psprintf("The hot code of node %u is not that of its vector.", nid));
+	if (!(fabs((double) hot->add - f.add) <= tolerance) ||
+		!(fabs((double) hot->rescale - f.rescale) <= 1e-2 * fabs(f.rescale) + FLT_MIN))
+		corrupted(check, block, psprintf("The hot factors of node %u are not those of its vector.", nid));
+}
+
+/* I6: edges lead to other nodes, once to each. */
+static void
+check_node_edges(Check *check, uint32 nid, BlockNumber block, HnswNode *node)
+{
+	const HnswGeometry *g = &check->index->geometry;
+	uint32	   *nbr = vdb_hnsw_node_nbr(node);
+
+	if (node->count > 2 * g->m)
+		corrupted(check, block, psprintf("Node %u has %u neighbours, more than %d.", nid, node->count, 2 * g->m));
+	for (uint32 i = 0; i < node->count; i++)
+	{
+		if (nbr[i] == nid || !is_node_number(check, nbr[i]))
+			corrupted(check, block, psprintf("Node %u cannot have the neighbour %u.", nid, nbr[i]));
+		for (uint32 j = 0; j < i; j++)
+		{
+			if (nbr[i] == nbr[j])
+				corrupted(check, block, psprintf("Node %u has the neighbour %u twice.", nid, nbr[i]));
+		}
+	}
+	check->counts.edges += node->count;
+}
+
+/* I5: a live node names a row of the table. */
+static void
+check_node_tid(Check *check, uint32 nid, BlockNumber block, HnswNode *node)
+{
+	if (!ItemPointerIsValid(&node->tid) ||
+		(ItemPointerGetBlockNumberNoCheck(&node->tid) >= RelationGetNumberOfBlocks(check->heap) &&
+		 is_still_live(check, nid, node->generation)))
+		corrupted(check, block, psprintf("Node %u is of row (%u,%u), which cannot exist.", nid,
+										 ItemPointerGetBlockNumberNoCheck(&node->tid),
+										 ItemPointerGetOffsetNumberNoCheck(&node->tid)));
+}
+
+static int64
+tid_key(const ItemPointerData *tid)
+{
+	return (int64) ItemPointerGetBlockNumberNoCheck(tid) << 16 |
+		ItemPointerGetOffsetNumberNoCheck(tid);
+}
+
+/* Remembers a live node, to be sorted by its row. */
+static void
+put_tid(Check *check, uint32 nid, const HnswNode *node)
+{
+	TupleTableSlot *slot = check->put_slot;
+
+	ExecClearTuple(slot);
+	slot->tts_values[0] = Int64GetDatum(tid_key(&node->tid));
+	slot->tts_values[1] = Int64GetDatum((int64) nid);
+	slot->tts_isnull[0] = slot->tts_isnull[1] = false;
+	ExecStoreVirtualTuple(slot);
+	tuplesort_puttupleslot(check->sort, slot);
+}
+
+/* A node that is live or dead. */
+static void
+check_node(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node)
+{
+	if (node->layer > HNSW_MAX_LAYER)
+		corrupted(check, block, psprintf("Node %u is on layer %u.", nid, node->layer));
+	if (node->duplicates != 0 || node->reserved != 0 || node->flags != 0)
+		corrupted(check, block, psprintf("Node %u has reserved fields in use.", nid));
+	/* I7 */
+	if (isnan(node->scale) || node->scale < 0 || isnan(node->add) || isnan(node->residual) ||
+		node->residual < 0)
+		corrupted(check, block, psprintf("The factors of node %u are no numbers.", nid));
+	check_node_edges(check, nid, block, node);
+	if (check->index->geometry.node_bits != 0)
+		check_hot_code(check, nid, block, hot, node);
+	hnsw_bits_add(&check->occupied, nid);
+	if (node->state == HNSW_DEAD)
+		check->counts.dead++;
+	else
+	{
+		check_node_tid(check, nid, block, node);
+		put_tid(check, nid, node);
+		hnsw_bits_add(&check->live, nid);
+		check->counts.live++;
+	}
+}
+
+/* I4: both slots of a node are of the same generation, which tells its state. */
+static void
+check_slot(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node, bool used)
+{
+	bool		is_free = node->state == HNSW_FREE;
+
+	if (node->state > HNSW_DEAD)
+		corrupted(check, block, psprintf("Node %u is in state %u.", nid, node->state));
+	if (hot->generation != node->generation)
+		corrupted(check, block, psprintf("Node %u is of generation %u, its hot slot of generation %u.",
+										 nid, node->generation, hot->generation));
+	if (!used)
+	{
+		if (!is_free || node->generation != 0)
+			corrupted(check, block, psprintf("Node %u is in a slot that was never used.", nid));
+		return;
+	}
+	if (is_free != (node->generation % 2 == 1))
+		corrupted(check, block, psprintf("Node %u of generation %u is in state %u.", nid,
+										 node->generation, node->state));
+	if (is_free)
+	{
+		if (node->count != 0)
+			corrupted(check, block, psprintf("The free slot of node %u has neighbours.", nid));
+		check->counts.free++;
+	}
+	else
+		check_node(check, nid, block, hot, node);
+}
+
+/* Copies an extent while its hot page is locked, so that the copies agree. */
+static void
+copy_node_extent(Check *check, uint32 extent)
+{
+	const HnswGeometry *g = &check->index->geometry;
+	BlockNumber block = vdb_hnsw_extent_block(g, extent);
+	Buffer		hot = get_page(check, block, VDB_PAGE_HNSW_HOT, extent);
+
+	memcpy(check->copies[0], BufferGetPage(hot), BLCKSZ);
+	for (int i = 1; i < g->extent_pages; i++)
+	{
+		Buffer		buffer = get_page(check, block + i, VDB_PAGE_HNSW_NODE, extent);
+
+		memcpy(check->copies[i], BufferGetPage(buffer), BLCKSZ);
+		UnlockReleaseBuffer(buffer);
+	}
+	UnlockReleaseBuffer(hot);
+	CHECK_FOR_INTERRUPTS();
+}
+
+static void
+check_node_extent(Check *check, uint32 extent)
+{
+	const HnswGeometry *g = &check->index->geometry;
+	BlockNumber block = vdb_hnsw_extent_block(g, extent);
+	uint32		first = extent * g->extent_slots;
+	int64		free_before = check->counts.free;
+	MemoryContext old = MemoryContextSwitchTo(check->context);
+	uint32		used;
+
+	copy_node_extent(check, extent);
+	check_counters(check, block, check->copies[0], g->extent_slots, HNSW_HOT_FIRST, g->hot_stride);
+	used = vdb_page_special(check->copies[0])->used;
+	for (int i = 1; i < g->extent_pages; i++)
+	{
+		uint32		before = (uint32) (i - 1) * g->nodes_per_page;
+		uint32		here = used > before ? Min(used - before, g->nodes_per_page) : 0;
+
+		check_counters(check, block + i, check->copies[i], g->nodes_per_page, HNSW_NODE_FIRST,
+					   g->node_stride);
+		if (vdb_page_special(check->copies[i])->used != here)
+			corrupted(check, block + i, psprintf("The page counts %u used slots, its hot page %u.",
+												 vdb_page_special(check->copies[i])->used, here));
+	}
+	for (uint32 s = 0; s < g->extent_slots; s++)
+	{
+		HnswAddress hot = vdb_hnsw_hot_address(g, first + s);
+		HnswAddress node = vdb_hnsw_node_address(g, first + s);
+
+		check_slot(check, first + s, node.block, vdb_hnsw_page_hot(check->copies[0], hot),
+				   vdb_hnsw_page_node(check->copies[node.block - block], node), s < used);
+		MemoryContextReset(check->context);
+	}
+	if (check->counts.free - free_before != vdb_page_special(check->copies[0])->free)
+		corrupted(check, block, psprintf("The page counts %u free slots, but there are %u.",
+										 vdb_page_special(check->copies[0])->free,
+										 (uint32) (check->counts.free - free_before)));
+	MemoryContextSwitchTo(old);
+}
+
+/* I10: a record is of a node that exists; and what it stands on is there. */
+static void
+check_record_node(Check *check, uint32 ref, BlockNumber block, const HnswUpper *upper)
+{
+	HnswNode	node;
+	HnswUpper	down;
+	bool		fits;
+
+	if (!is_node_number(check, upper->nid))
+		corrupted(check, block, psprintf("Record %u is of node %u, which cannot exist.", ref, upper->nid));
+	node = read_node(check, upper->nid);
+	fits = node.state != HNSW_FREE && node.generation == upper->generation && upper->layer <= node.layer;
+	if (!fits && is_still_record(check, ref, upper))
+		corrupted(check, block, psprintf("Record %u on layer %u is of node %u, generation %u, which is of generation %u and layer %u.",
+										 ref, upper->layer, upper->nid, upper->generation,
+										 node.generation, node.layer));
+	if (upper->layer == 1 ? upper->down != HNSW_NO_REF : !is_upper_reference(check, upper->down))
+		corrupted(check, block, psprintf("Record %u on layer %u cannot stand on %u.", ref, upper->layer, upper->down));
+	if (upper->layer == 1)
+		return;
+
+	/* an interrupted VACUUM may have freed some records of a dead node */
+	down = read_record(check, upper->down);
+	fits = down.nid == upper->nid && down.layer == upper->layer - 1;
+	if (!fits && is_still_record(check, ref, upper) && is_still_live(check, upper->nid, upper->generation))
+		corrupted(check, block, psprintf("Record %u of node %u stands on a record of node %u.", ref,
+										 upper->nid, down.nid));
+}
+
+/* I9: edges of a record lead to other nodes, once to each. */
+static void
+check_record_edges(Check *check, uint32 ref, BlockNumber block, HnswUpper *upper)
+{
+	const HnswGeometry *g = &check->index->geometry;
+	HnswUpperEdge *nbr = vdb_hnsw_upper_nbr(upper);
+
+	if (upper->count > g->m)
+		corrupted(check, block, psprintf("Record %u has %u neighbours, more than %d.", ref, upper->count, g->m));
+	for (uint32 i = 0; i < upper->count; i++)
+	{
+		if (nbr[i].nid == upper->nid || !is_node_number(check, nbr[i].nid) ||
+			(nbr[i].ref != HNSW_NO_REF && !is_upper_reference(check, nbr[i].ref)))
+			corrupted(check, block, psprintf("Record %u cannot have the neighbour %u at %u.", ref,
+											 nbr[i].nid, nbr[i].ref));
+		for (uint32 j = 0; j < i; j++)
+		{
+			if (nbr[i].nid == nbr[j].nid)
+				corrupted(check, block, psprintf("Record %u has the neighbour %u twice.", ref, nbr[i].nid));
+		}
+	}
+}
+
+static void
+check_upper_page(Check *check, uint32 extent, BlockNumber block, uint32 first)
+{
+	const HnswGeometry *g = &check->index->geometry;
+	Page		page = check->copies[0];
+	uint32		unused = 0;
+
+	copy_page(check, block, VDB_PAGE_HNSW_UPPER, extent, page);
+	check_counters(check, block, page, g->uppers_per_page, HNSW_UPPER_FIRST, g->upper_stride);
+	for (uint32 s = 0; s < vdb_page_special(page)->used; s++)
+	{
+		HnswUpper  *upper = vdb_hnsw_page_upper(page, vdb_hnsw_upper_address(g, first + s));
+
+		if (upper->nid == HNSW_NO_NODE)
+		{
+			unused++;
+			continue;
+		}
+		if (upper->layer < 1 || upper->layer > HNSW_MAX_LAYER)
+			corrupted(check, block, psprintf("Record %u is on layer %u.", first + s, upper->layer));
+		check_record_edges(check, first + s, block, upper);
+		check_record_node(check, first + s, block, upper);
+		check->counts.upper_records++;
+	}
+	if (unused != vdb_page_special(page)->free)
+		corrupted(check, block, psprintf("The page counts %u free records, but there are %u.",
+										 vdb_page_special(page)->free, unused));
+}
+
+static void
+check_upper_extent(Check *check, uint32 extent)
+{
+	const HnswGeometry *g = &check->index->geometry;
+	BlockNumber block = vdb_hnsw_extent_block(g, extent);
+
+	for (int i = 0; i < g->extent_pages; i++)
+		check_upper_page(check, extent, block + i,
+						 extent * g->upper_slots + (uint32) i * g->uppers_per_page);
+}
+
+/* Is the entry point a node, on the layer that the metapage says? */
+static bool
+entry_is_valid(Check *check, const HnswMeta *meta)
+{
+	HnswUpper	upper;
+
+	if (!is_node_number(check, meta->entry_nid) ||
+		read_node(check, meta->entry_nid).state == HNSW_FREE)
+		return false;
+	if (meta->entry_layer == 0)
+		return meta->entry_ref == HNSW_NO_REF;
+	if (!is_upper_reference(check, meta->entry_ref))
+		return false;
+	upper = read_record(check, meta->entry_ref);
+	return upper.nid == meta->entry_nid && upper.layer == meta->entry_layer;
+}
+
+/* I11: there is an entry point to a graph that is not empty, and it is valid. */
+static void
+check_entry(Check *check)
+{
+	HnswMeta	meta = read_meta(check);
+
+	for (;;)
+	{
+		HnswMeta	now;
+
+		if (meta.entry_nid == HNSW_NO_NODE)
+		{
+			if (meta.entry_ref != HNSW_NO_REF)
+				corrupted(check, HNSW_META_BLOCK, "There is a record of an entry point but no entry point.");
+			break;
+		}
+		if (entry_is_valid(check, &meta))
+		{
+			hnsw_bits_add(&check->reached, meta.entry_nid);
+			break;
+		}
+		now = read_meta(check);
+		if (now.entry_nid == meta.entry_nid && now.entry_ref == meta.entry_ref &&
+			now.entry_layer == meta.entry_layer)
+			corrupted(check, HNSW_META_BLOCK,
+					  psprintf("Node %u cannot be the entry point on layer %d at %u.", meta.entry_nid,
+							   meta.entry_layer, meta.entry_ref));
+		meta = now;
+	}
+}
+
+static void
+begin_tids(Check *check)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(2);
+	AttrNumber	attribute = 1;
+	Oid			operator = Int8LessOperator;
+	Oid			collation = InvalidOid;
+	bool		nulls_first = false;
+
+	TupleDescInitEntry(desc, 1, "tid", INT8OID, -1, 0);
+	TupleDescInitEntry(desc, 2, "nid", INT8OID, -1, 0);
+	check->sort = tuplesort_begin_heap(desc, 1, &attribute, &operator, &collation, &nulls_first,
+									   work_mem, NULL, TUPLESORT_NONE);
+	check->put_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	check->get_slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	check->heap_block = InvalidBlockNumber;
+}
+
+static void
+end_tids(Check *check)
+{
+	ExecDropSingleTupleTableSlot(check->get_slot);
+	ExecDropSingleTupleTableSlot(check->put_slot);
+	tuplesort_end(check->sort);
+}
+
+/* Does a node live for this row, and if so, in which generation? */
+static bool
+is_live_with(Check *check, uint32 nid, int64 tid, uint32 *generation)
+{
+	HnswNode	node = read_node(check, nid);
+
+	*generation = node.generation;
+	return node.state == HNSW_LIVE && tid_key(&node.tid) == tid;
+}
+
+/*
+ * I12: two nodes never live for one row.  We saw them at two times; one that
+ * lived before and after we look at the other did so at that moment.
+ */
+static void
+check_twins(Check *check, const NodeTid *a, const NodeTid *b)
+{
+	uint32		before;
+	uint32		after;
+	uint32		other;
+
+	if (is_live_with(check, a->nid, a->tid, &before) && is_live_with(check, b->nid, b->tid, &other) &&
+		is_live_with(check, a->nid, a->tid, &after) && before == after)
+		corrupted(check, vdb_hnsw_node_address(&check->index->geometry, b->nid).block,
+				  psprintf("Nodes %u and %u are both of row (%u,%u).", a->nid, b->nid,
+						   (uint32) (a->tid >> 16), (uint32) (a->tid & 0xFFFF)));
+}
+
+/* Takes the next live node in the order of rows. */
+static NodeTid
+take_tid(Check *check)
+{
+	NodeTid		taken = check->next;
+
+	CHECK_FOR_INTERRUPTS();
+	if (tuplesort_gettupleslot(check->sort, true, false, check->get_slot, NULL))
+	{
+		slot_getallattrs(check->get_slot);
+		check->next.tid = DatumGetInt64(check->get_slot->tts_values[0]);
+		check->next.nid = (uint32) DatumGetInt64(check->get_slot->tts_values[1]);
+		if (check->next.tid == taken.tid)
+			check_twins(check, &taken, &check->next);
+	}
+	else
+		check->next.tid = -1;
+	return taken;
+}
+
+/* Takes the live nodes up to a block of the heap, and keeps those of it. */
+static void
+load_heap_block(Check *check, BlockNumber block)
+{
+	if (block == check->heap_block)
+		return;
+	if (check->heap_block != InvalidBlockNumber && block < check->heap_block)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" cannot be compared with its index",
+						RelationGetRelationName(check->heap)),
+				 errdetail("Its access method does not scan it in the order of its blocks.")));
+	check->heap_block = block;
+	check->block_count = 0;
+	while (check->next.tid >= 0 && check->next.tid >> 16 <= block)
+	{
+		NodeTid		taken = take_tid(check);
+
+		if (taken.tid >> 16 != block)
+			continue;
+		if (check->block_count == check->block_size)
+		{
+			check->block_size = check->block_size * 2 + 256;
+			check->block_nodes = check->block_nodes == NULL ?
+				MemoryContextAlloc(MemoryContextGetParent(check->context), check->block_size * sizeof(NodeTid)) :
+				repalloc(check->block_nodes, check->block_size * sizeof(NodeTid));
+		}
+		check->block_nodes[check->block_count++] = taken;
+	}
+}
+
+/* How far a node's vector is from x, in the norm of the residual. */
+static double
+node_error(Check *check, const float *x, HnswNode *node)
+{
+	const HnswGeometry *g = &check->index->geometry;
+	float	   *decoded = palloc(g->P * sizeof(float));
+	bool		l1 = check->index->codec.metric == VDB_METRIC_L1;
+	double		sum = 0;
+
+	vdb_kernels->node_decode(g->P, node->scale, vdb_hnsw_node_hi(g, node), vdb_hnsw_node_lo(g, node),
+							 decoded);
+	for (uint32 i = 0; i < g->P; i++)
+	{
+		double		error = (double) x[i] - decoded[i];
+
+		sum += l1 ? fabs(error) : error * error;
+	}
+	return l1 ? sum : sqrt(sum);
+}
+
+/*
+ * A visible row has a live node, whose code stands for its vector.  The node
+ * cannot have gone since: the row is still visible to our snapshot.
+ */
+static void
+check_row_node(Check *check, uint32 nid, int64 tid, const float *x, float norm)
+{
+	HnswAddress a = vdb_hnsw_node_address(&check->index->geometry, nid);
+	Page		page = check->copies[0];
+	HnswNode   *node;
+
+	copy_page(check, a.block, VDB_PAGE_HNSW_NODE, a.extent, page);
+	node = vdb_hnsw_page_node(page, a);
+	if (node->state != HNSW_LIVE || tid_key(&node->tid) != tid)
+		corrupted(check, a.block, psprintf("Node %u of visible row (%u,%u) has gone.", nid,
+										   (uint32) (tid >> 16), (uint32) (tid & 0xFFFF)));
+	if (check->index->geometry.node_bits != 0)
+	{
+		double		error = node_error(check, x, node);
+		double		allowed = 1.001 * (double) node->residual + 1e-5 * (double) norm + FLT_MIN;
+
+		if (error > allowed && isfinite(error))
+			corrupted(check, a.block, psprintf("Node %u is %g away from its row (%u,%u), more than %g.",
+											   nid, error, (uint32) (tid >> 16),
+											   (uint32) (tid & 0xFFFF), allowed));
+	}
+}
+
+/* A row that our snapshot sees: a callback of the heap's scan. */
+static void
+check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *state)
+{
+	Check	   *check = state;
+	MemoryContext old = MemoryContextSwitchTo(check->context);
+	float	   *x = palloc(check->index->geometry.P * sizeof(float));
+	float		norm;
+
+	if (!isnull[0] && vdb_hnsw_transform(check->index, values[0], x, &norm))
+	{
+		int64		key = tid_key(tid);
+		uint32		i = 0;
+
+		load_heap_block(check, ItemPointerGetBlockNumber(tid));
+		while (i < check->block_count && check->block_nodes[i].tid != key)
+			i++;
+		if (i == check->block_count)
+			ereport(ERROR,
+					(errcode(ERRCODE_INDEX_CORRUPTED),
+					 errmsg("index \"%s\" lacks row (%u,%u) of table \"%s\"",
+							RelationGetRelationName(index), ItemPointerGetBlockNumber(tid),
+							ItemPointerGetOffsetNumber(tid), RelationGetRelationName(check->heap)),
+					 errhint("Please REINDEX it.")));
+		check_row_node(check, check->block_nodes[i].nid, key, x, norm);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(check->context);
+}
+
+static void
+check_heap(Check *check, Snapshot snapshot)
+{
+	IndexInfo  *info = BuildIndexInfo(check->index->rel);
+	TableScanDesc scan = table_beginscan_strat(check->heap, snapshot, 0, NULL, true, false);
+
+	info->ii_Concurrent = true;
+	info->ii_Unique = false;
+	/* ends the scan; "sync" is what the interface demands of a scan given */
+	table_index_build_scan(check->heap, check->index->rel, info, true, false, check_row, check, scan);
+}
+
+/* I12, and every visible row is indexed, when there is a snapshot. */
+static void
+check_tids(Check *check, Snapshot snapshot)
+{
+	tuplesort_performsort(check->sort);
+	check->next.tid = -1;
+	(void) take_tid(check);
+	if (snapshot != NULL)
+		check_heap(check, snapshot);
+	while (check->next.tid >= 0)
+		(void) take_tid(check);
+}
+
+/*
+ * Reads the lists of the nodes on one node page: of all to count edges to free
+ * slots, or only of those reached and not expanded yet.
+ */
+static void
+expand_page(Check *check, uint32 nid, bool count)
+{
+	const HnswGeometry *g = &check->index->geometry;
+	HnswAddress a = vdb_hnsw_node_address(g, nid);
+	uint32		first = nid - a.slot;
+	uint32		end = Min(first + g->nodes_per_page, (a.extent + 1) * g->extent_slots);
+	Buffer		buffer = get_page(check, a.block, VDB_PAGE_HNSW_NODE, a.extent);
+	Page		page = BufferGetPage(buffer);
+
+	for (nid = first; count && nid < end; nid++)
+	{
+		HnswNode   *node = vdb_hnsw_page_node(page, vdb_hnsw_node_address(g, nid));
+
+		for (uint32 i = 0; i < Min(node->count, 2 * g->m) && node->state != HNSW_FREE; i++)
+		{
+			uint32		nbr = vdb_hnsw_node_nbr(node)[i];
+
+			if (nbr < check->nodes && !hnsw_bits_has(&check->occupied, nbr))
+				check->counts.dangling_edges++;
+		}
+	}
+	while ((nid = hnsw_bits_next(&check->reached, &check->expanded, first)) < end)
+	{
+		HnswNode   *node = vdb_hnsw_page_node(page, vdb_hnsw_node_address(g, nid));
+
+		hnsw_bits_add(&check->expanded, nid);
+		for (uint32 i = 0; i < Min(node->count, 2 * g->m) && node->state != HNSW_FREE; i++)
+		{
+			uint32		nbr = vdb_hnsw_node_nbr(node)[i];
+
+			if (hnsw_bits_has(&check->occupied, nbr))
+				hnsw_bits_add(&check->reached, nbr);
+		}
+	}
+	UnlockReleaseBuffer(buffer);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * Counts what is allowed: edges to free slots, and live nodes that the entry
+ * point does not lead to on layer 0.  One sweep over all node pages, then as
+ * many over those with something new.
+ */
+static void
+follow_edges(Check *check)
+{
+	const HnswGeometry *g = &check->index->geometry;
+	uint32		nid = 0;
+
+	for (uint32 extent = 0; extent < check->extents; extent++)
+	{
+		if (hnsw_bits_has(&check->upper, extent))
+			continue;
+		for (uint32 s = 0; s < g->extent_slots; s += g->nodes_per_page)
+			expand_page(check, extent * g->extent_slots + s, true);
+	}
+	while ((nid = hnsw_bits_next(&check->reached, &check->expanded, 0)) != HNSW_BITS_NONE)
+	{
+		for (; nid != HNSW_BITS_NONE;
+			 nid = hnsw_bits_next(&check->reached, &check->expanded, nid + 1))
+			expand_page(check, nid, false);
+	}
+	nid = hnsw_bits_next(&check->live, &check->reached, 0);
+	for (; nid != HNSW_BITS_NONE; nid = hnsw_bits_next(&check->live, &check->reached, nid + 1))
+		check->counts.unreachable++;
+}
