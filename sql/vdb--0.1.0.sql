@@ -362,3 +362,27 @@ CREATE OPERATOR CLASS vector_l1_ops
 	FOR TYPE vector USING hnsw AS
 	OPERATOR 1 <+> (vector, vector) FOR ORDER BY float_ops,
 	FUNCTION 1 hnsw_vector_l1_support(internal);
+
+/*
+ * Looking after indexes
+ */
+
+CREATE SCHEMA vdb;
+
+CREATE FUNCTION vdb.check_index(
+	index regclass, heap_all_indexed boolean DEFAULT false,
+	OUT nodes bigint, OUT live bigint, OUT dead bigint, OUT free bigint,
+	OUT upper_records bigint, OUT edges bigint, OUT dangling_edges bigint, OUT unreachable bigint)
+	AS 'MODULE_PATHNAME', 'vdb_check_index' LANGUAGE C STRICT;
+
+COMMENT ON FUNCTION vdb.check_index(regclass, boolean) IS
+	'verifies an index of this extension, raises an error for the first violated invariant';
+
+CREATE FUNCTION vdb.recall(
+	index regclass, OUT recall double precision,
+	INOUT k integer DEFAULT 10, INOUT queries integer DEFAULT 100,
+	OUT ef_search integer, OUT exact_ms double precision, OUT index_ms double precision)
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_recall' LANGUAGE C STRICT;
+
+COMMENT ON FUNCTION vdb.recall(regclass, integer, integer) IS
+	'recall of an index at the present settings, measured on sampled rows against exact search';

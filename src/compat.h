@@ -44,9 +44,13 @@ typedef RelFileNode VdbLocator;
 
 /* 18 lets an access method count its searches for EXPLAIN. */
 #if PG_VERSION_NUM >= 180000
+#define vdb_index_beginscan(heap, index, snapshot, nkeys, norderbys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, norderbys)
 #define vdb_count_index_search(scan) \
 	do { if ((scan)->instrument) (scan)->instrument->nsearches++; } while (0)
 #else
+#define vdb_index_beginscan(heap, index, snapshot, nkeys, norderbys) \
+	index_beginscan(heap, index, snapshot, nkeys, norderbys)
 #define vdb_count_index_search(scan) ((void) 0)
 #endif
 

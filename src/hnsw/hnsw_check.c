@@ -270,7 +270,7 @@ begin_check(Check *check, Relation index, Relation heap)
 		check->copies[i] = palloc(BLCKSZ);
 }
 
-static void pg_attribute_noreturn()
+static void __attribute__((noreturn))
 corrupted(Check *check, BlockNumber block, const char *what)
 {
 	vdb_page_corrupted(check->index->rel, block, what);

@@ -376,11 +376,7 @@ keep_nearest(RecallQuery *query, int k, double distance)
 static double
 answer_by_index(Recall *recall)
 {
-#ifdef VDB_HAVE_SCAN_INSTRUMENTATION
-	IndexScanDesc scan = index_beginscan(recall->heap, recall->index, recall->snapshot, NULL, 0, 1);
-#else
-	IndexScanDesc scan = index_beginscan(recall->heap, recall->index, recall->snapshot, 0, 1);
-#endif
+	IndexScanDesc scan = vdb_index_beginscan(recall->heap, recall->index, recall->snapshot, 0, 1);
 	int64		true_answers = 0;
 	int64		right = 0;
 
