@@ -1,0 +1,180 @@
+# What the TAP tests share: a server with the extension and real vectors in it,
+# load in the background, and the checks every one of them ends with.
+
+package VdbTest;
+
+use strict;
+use warnings;
+use Exporter 'import';
+use File::Basename qw(dirname);
+use File::Spec;
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+our @EXPORT = qw(
+  new_server load_words check_index recall_at_least
+  begin_psql begin_pgbench await_end kill_and_start await_server psql_fails
+  index_size
+);
+
+# Word vectors shipped with the project: word, tab, 100 numbers.
+my $words = File::Spec->rel2abs(
+	dirname(__FILE__) . '/../../bench/datasets/glove-12k-100.tsv.gz');
+
+# A started server that has the extension, with lines for its configuration.
+sub new_server
+{
+	my ($name, @lines) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(allows_streaming => 1);
+	$node->append_conf(
+		'postgresql.conf', join "\n",
+		'autovacuum = off',
+		'jit = off',
+		'max_wal_size = 1GB',
+		'shared_buffers = 64MB',
+		"log_min_messages = info",
+		"log_statement = none",
+		@lines, '');
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION vdb');
+	return $node;
+}
+
+# The table words (id, word, v), of so many rows at most.
+sub load_words
+{
+	my ($node, $rows) = @_;
+	my $program = "gzip -dc $words";
+
+	$program .= " | head -n $rows" if $rows;
+	$node->safe_psql(
+		'postgres', qq(
+		CREATE TABLE words (id serial, word text, v vector(100));
+		COPY words (word, v) FROM PROGRAM '$program';
+		ALTER TABLE words ADD PRIMARY KEY (id);
+		ANALYZE words));
+	return;
+}
+
+# Claims that the index satisfies its invariants and holds every row.
+sub check_index
+{
+	my ($node, $index, $when) = @_;
+	my ($status, $out, $err) = $node->psql('postgres',
+		"SELECT FROM vdb.check_index('$index', true)");
+
+	return is("$status $err", '0 ', "$index satisfies its invariants $when");
+}
+
+# Claims a recall, measured on so many rows, of so many nearest neighbours.
+sub recall_at_least
+{
+	my ($node, $index, $floor, $when, %how) = @_;
+	my $settings = $how{settings} || '';
+	my $k = $how{k} || 10;
+	my $queries = $how{queries} || 100;
+	my $recall = $node->safe_psql('postgres',
+		"$settings; SELECT recall FROM vdb.recall('$index', $k, $queries)");
+
+	return cmp_ok($recall, '>=', $floor, "recall\@$k of $index $when");
+}
+
+sub index_size
+{
+	my ($node, $index) = @_;
+	return $node->safe_psql('postgres', "SELECT pg_relation_size('$index')");
+}
+
+# A psql that runs a script on its own.
+sub begin_psql
+{
+	my ($node, $script) = @_;
+	my $output = '';
+	my $run = IPC::Run::start(
+		[ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'),
+			'-c', $script ],
+		'<', \undef, '>&', \$output);
+
+	return { run => $run, output => \$output };
+}
+
+# A pgbench with so many clients for so many seconds; scripts as name => text,
+# where the name may end in @weight.
+sub begin_pgbench
+{
+	my ($node, $clients, $seconds, %scripts) = @_;
+	my @files;
+	my $output = '';
+
+	for my $name (sort keys %scripts)
+	{
+		my ($file, $weight) = split /@/, $name;
+		my $path = $node->basedir . "/$file.sql";
+
+		PostgreSQL::Test::Utils::append_to_file($path, '') unless -e $path;
+		open my $out, '>', $path or die "$path: $!";
+		print $out $scripts{$name};
+		close $out;
+		push @files, '-f', defined $weight ? "$path\@$weight" : $path;
+	}
+	my $run = IPC::Run::start(
+		[ 'pgbench', '-n', '-c', $clients, '-T', $seconds, @files,
+			'-d', $node->connstr('postgres') ],
+		'<', \undef, '>&', \$output);
+
+	return { run => $run, output => \$output };
+}
+
+# Waits for a program begun above; returns true when it succeeded.
+sub await_end
+{
+	my ($program) = @_;
+	return $program->{run}->finish;
+}
+
+# Ends a server as a power failure would, its backends included, and starts it
+# again.
+sub kill_and_start
+{
+	my ($node) = @_;
+	my @pids = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity');
+
+	$node->kill9;
+	kill 9, @pids;
+
+	# the shared memory is free when the last backend has gone
+	for (1 .. 100)
+	{
+		return if $node->start(fail_ok => 1);
+		$node->kill9;
+		usleep(100_000);
+	}
+	die 'the server does not start';
+}
+
+# Waits until a server that restarts itself after a crash answers again.
+sub await_server
+{
+	my ($node) = @_;
+	$node->poll_query_until('postgres', 'SELECT true')
+	  or die 'the server did not come back';
+	return;
+}
+
+# Claims that a statement fails with this SQLSTATE and text, and that the
+# server answers afterwards.
+sub psql_fails
+{
+	my ($node, $sql, $state, $text, $name) = @_;
+	my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\n$sql");
+
+	like($err, qr/$state.*$text/s, $name);
+	return is($node->safe_psql('postgres', 'SELECT 1'), '1', "$name: the server stays up");
+}
+
+1;

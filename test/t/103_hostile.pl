@@ -1,0 +1,161 @@
+# Claims that an index whose file was damaged gives clear errors or rows, and
+# never takes the server down.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VdbTest;
+
+use constant BLCKSZ => 8192;
+
+my $node = new_server('hostile', 'ignore_checksum_failure = on');
+
+load_words($node, 2000);
+$node->safe_psql(
+	'postgres', q(
+	CREATE TABLE t (v vector(100));
+	INSERT INTO t SELECT v FROM words;
+	CREATE INDEX t_v_idx ON t USING hnsw (v vector_l2_ops) WITH (m = 8);
+	CHECKPOINT));
+
+my $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('t_v_idx')");
+my $sound = slurp_file($file);
+my $pages = length($sound) / BLCKSZ;
+
+my $scan = 'SET enable_seqscan = off; SELECT count(*) FROM
+	(SELECT FROM t ORDER BY v <-> (SELECT v FROM words WHERE id = 1) LIMIT 100) s';
+my $insert = 'INSERT INTO t SELECT v FROM words WHERE id = 1';
+
+# Changes the file while the server is stopped.
+sub damage
+{
+	my ($bytes) = @_;
+
+	$node->stop;
+	open my $out, '+<:raw', $file or die "$file: $!";
+	truncate $out, 0;
+	print $out $bytes;
+	close $out;
+	$node->start;
+	return;
+}
+
+# The file with some bytes of a block replaced.
+sub with_bytes
+{
+	my ($block, $offset, $bytes) = @_;
+	my $changed = $sound;
+
+	substr($changed, $block * BLCKSZ + $offset, length $bytes) = $bytes;
+	return $changed;
+}
+
+sub page
+{
+	my ($block) = @_;
+	return substr $sound, $block * BLCKSZ, BLCKSZ;
+}
+
+# The kind of a page, from its special area.
+sub kind
+{
+	my ($block) = @_;
+	return unpack 'v', substr page($block), BLCKSZ - 12, 2;
+}
+
+my %first;
+$first{ kind($_) } = $_ for reverse 0 .. $pages - 1;
+my ($meta, $center, $hot, $node_page, $upper) = map { $first{$_} } 1 .. 5;
+
+is($meta, 0, 'block 0 is the metapage');
+ok(defined $center && defined $hot && defined $node_page && defined $upper,
+	'there is a page of each kind');
+
+# --- the metapage: nothing works, everything says why -----------------------------
+
+my %bad_meta = (
+	'another magic number' => [ with_bytes(0, 24, 'ABCD'), 'XX002', 'is not an hnsw index' ],
+	'a version from the future' => [ with_bytes(0, 28, pack 'v', 99), '0A000', 'format version 99' ],
+	'too many dimensions' => [ with_bytes(0, 48, pack 'V', 99_999), 'XX002', 'contradicts itself' ],
+	'another m' => [ with_bytes(0, 52, pack 'v', 33), 'XX002', 'contradicts itself' ],
+	'a page of zeros' => [ with_bytes(0, 0, "\0" x BLCKSZ), 'XX002', 't_v_idx' ],
+	'a page of another kind' => [ with_bytes(0, 0, page($node_page)), 'XX002', 't_v_idx' ],
+	'an entry point that does not exist' => [ with_bytes(0, 24 + 64, pack 'V', 0x7fffffff), 'XX002', 't_v_idx' ]);
+
+for my $what (sort keys %bad_meta)
+{
+	my ($bytes, $state, $text) = @{ $bad_meta{$what} };
+
+	damage($bytes);
+	psql_fails($node, $scan, $state, $text, "metapage with $what: scan");
+	psql_fails($node, $insert, $state, $text, "metapage with $what: insert");
+	psql_fails($node, "SELECT vdb.check_index('t_v_idx')", $state, $text, "metapage with $what: check");
+}
+
+# --- the other pages: a page of another kind in their place -----------------------
+
+for my $target ($center, $hot, $node_page, $upper)
+{
+	my $other = $target == $hot ? $node_page : $hot;
+	my %bad = (
+		'zeros' => "\0" x BLCKSZ,
+		'another kind' => page($other),
+		'noise' => join('', map { pack 'V', $_ * 2654435761 % 2**32 } 1 .. BLCKSZ / 4));
+
+	for my $what (sort keys %bad)
+	{
+		damage(with_bytes($target, 0, $bad{$what}));
+		psql_fails($node, "SELECT vdb.check_index('t_v_idx')", 'XX00[12]', '',
+			"block $target of kind @{[ kind($target) ]} with $what: check");
+		my ($status, $out, $err) = $node->psql('postgres', $scan);
+		ok($status == 0 || $err =~ /t_v_idx|page/, "block $target with $what: scan")
+		  or diag($err);
+	}
+}
+
+# --- a file that is too short ------------------------------------------------------
+
+damage(substr $sound, 0, int($pages / 2) * BLCKSZ);
+psql_fails($node, "SELECT vdb.check_index('t_v_idx')", 'XX00[0-2]', '', 'half a file: check');
+my ($status, $out, $err) = $node->psql('postgres', $scan);
+ok($status == 0 || $err =~ /t_v_idx|could not read block/, 'half a file: scan') or diag($err);
+damage('');
+psql_fails($node, $scan, 'XX00[0-2]', '', 'an empty file: scan');
+psql_fails($node, $insert, 'XX00[0-2]', '', 'an empty file: insert');
+
+# --- bytes flipped anywhere: an error or an answer, and nobody dies ---------------
+
+srand 20240229;
+for my $round (1 .. 25)
+{
+	my $changed = $sound;
+
+	for (1 .. 40)
+	{
+		# past the page header: that the server itself checks
+		my $at = int(rand $pages) * BLCKSZ + 24 + int rand BLCKSZ - 24;
+		substr($changed, $at, 1) = chr int rand 256;
+	}
+	damage($changed);
+	for my $sql ($scan, $insert, 'DELETE FROM t WHERE ctid = (SELECT max(ctid) FROM t)',
+		'VACUUM (INDEX_CLEANUP ON) t', "SELECT vdb.check_index('t_v_idx')", $scan)
+	{
+		my ($status, $out, $err) = $node->psql('postgres', "SET statement_timeout = '30s'; $sql", timeout => 60);
+		next if $status == 0 || $err =~ /ERROR/ && $err !~ /statement timeout|server closed|invalid memory alloc/;
+		fail("round $round: $sql");
+		diag($err);
+	}
+}
+
+# --- and back ---------------------------------------------------------------------
+
+$node->safe_psql('postgres', 'REINDEX INDEX t_v_idx');
+check_index($node, 't_v_idx', 'after REINDEX');
+recall_at_least($node, 't_v_idx', 0.95, 'after REINDEX');
+
+$node->stop;
+unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal/, 'no process died');
+done_testing();
