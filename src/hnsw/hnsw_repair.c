@@ -269,17 +269,35 @@ add_bridges(Choice *choice, EdgeList before, HnswEdge dead, HnswPool *bridges)
 	}
 }
 
-/* Searches for candidates where the neighbourhood has too few left. */
+static int
+compare_found(const void *a, const void *b)
+{
+	float		x = ((const HnswFound *) a)->score;
+	float		y = ((const HnswFound *) b)->score;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * Searches layer 0 for candidates: the nearest nodes, or with `of` those of
+ * this set on the way to them.
+ */
 static void
-search_candidates(Choice *choice)
+search_candidates(Choice *choice, const HnswBits *of)
 {
 	HnswSearch	search;
 
 	vdb_hnsw_search_begin(&search, choice->vacuum->index, choice->query.vector, 0);
 	vdb_hnsw_search_descend(&search, 0);
 	vdb_hnsw_search_base(&search, choice->max);
-	for (uint32 i = 0; i < search.pool.size; i++)
-		add_candidate(choice, (HnswEdge) {search.pool.items[i].nid, HNSW_NO_REF, 0});
+	qsort(search.found, search.found_count, sizeof(HnswFound), compare_found);
+	for (uint32 i = 0; i < search.found_count; i++)
+	{
+		uint32		nid = search.found[i].nid;
+
+		if (of == NULL || hnsw_bits_has(of, nid))
+			add_candidate(choice, (HnswEdge) {nid, HNSW_NO_REF, 0});
+	}
 	vdb_hnsw_search_end(&search);
 }
 
@@ -293,17 +311,20 @@ compare_candidates(const void *a, const void *b)
 }
 
 /*
- * Chooses from the candidates, as an insert does, but keeps the list as long
- * as it was.
+ * Chooses from the candidates: diverse ones, as an insert does; then what the
+ * list had; then the nearest of what it had not, until it is about as long as
+ * it was.  A quarter is left free of those, for inserts to come.
  */
 static EdgeList
-end_choice(Choice *choice, uint32 before, MemoryContext context)
+end_choice(Choice *choice, EdgeList before, MemoryContext context)
 {
 	uint32		count = choice->count;
-	uint32		fill = Min(choice->max, Max(before, choice->max / 2));
 	float	   *scores = palloc(choice->size * sizeof(float));
 	const float **vectors = palloc(choice->size * sizeof(float *));
 	uint32	   *chosen = palloc(choice->max * sizeof(uint32));
+	bool	   *taken = palloc0(choice->size * sizeof(bool));
+	uint32		fill = Max(choice->max / 2, Min(before.count, choice->max * 3 / 4));
+	uint32		kept;
 	EdgeList	list;
 
 	qsort(choice->candidates, count, sizeof(Candidate), compare_candidates);
@@ -312,10 +333,26 @@ end_choice(Choice *choice, uint32 before, MemoryContext context)
 		scores[i] = choice->candidates[i].edge.score;
 		vectors[i] = choice->candidates[i].vector;
 	}
+	kept = vdb_hnsw_choose(&choice->vacuum->index->codec, scores, vectors, count, choice->max, 0,
+						   chosen);
+	for (uint32 i = 0; i < kept; i++)
+		taken[chosen[i]] = true;
+	for (uint32 i = 0; i < count && kept < choice->max; i++)
+	{
+		if (!taken[i] && list_has(before, choice->candidates[i].edge.nid))
+		{
+			chosen[kept++] = i;
+			taken[i] = true;
+		}
+	}
+	for (uint32 i = 0; i < count && kept < fill; i++)
+	{
+		if (!taken[i])
+			chosen[kept++] = i;
+	}
+	list.count = kept;
 	list.edges = MemoryContextAlloc(context, choice->max * sizeof(HnswEdge));
-	list.count = vdb_hnsw_choose(&choice->vacuum->index->codec, scores, vectors, count, choice->max, fill,
-								 chosen);
-	for (uint32 i = 0; i < list.count; i++)
+	for (uint32 i = 0; i < kept; i++)
 		list.edges[i] = choice->candidates[chosen[i]].edge;
 	return list;
 }
@@ -348,8 +385,8 @@ choose_list(HnswVacuum *vacuum, uint32 nid, int layer, EdgeList before, EdgeList
 		for (uint32 i = 0; i < bridges.size; i++)
 			add_candidate(&choice, (HnswEdge) {bridges.items[i].nid, bridges.items[i].ref, 0});
 		if (layer == 0 && choice.count < Min(before.count, choice.max / 2))
-			search_candidates(&choice);
-		*after = end_choice(&choice, before.count, vacuum->page_context);
+			search_candidates(&choice, NULL);
+		*after = end_choice(&choice, before, vacuum->page_context);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(vacuum->list_context);
@@ -595,32 +632,19 @@ expand_reach(Reach *reach)
 	}
 }
 
-/*
- * Gives nodes that were reached an edge to this one.  True when one took it.
- * No node gives up an edge twice: the second could be the one it got here.
- */
-static bool
-tie_node(Reach *reach, Choice *choice, EdgeList own)
+/* Gives candidates, the nearest first, an edge to this node; returns how many. */
+static uint32
+tie_to_candidates(Reach *reach, Choice *choice)
 {
 	HnswIndex  *index = reach->vacuum->index;
 	uint32		ties = 0;
 
-	for (uint32 i = 0; i < own.count; i++)
-	{
-		if (hnsw_bits_has(&reach->reached, own.edges[i].nid) &&
-			!hnsw_bits_has(&reach->posts, own.edges[i].nid))
-			add_candidate(choice, own.edges[i]);
-	}
-	if (choice->count == 0)
-	{
-		add_candidate(choice, (HnswEdge) {index->entry_nid, HNSW_NO_REF, 0});
-		search_candidates(choice);
-	}
 	qsort(choice->candidates, choice->count, sizeof(Candidate), compare_candidates);
 	for (uint32 i = 0; i < choice->count && ties < TIES; i++)
 	{
 		HnswEdge   *edge = &choice->candidates[i].edge;
 
+		/* the second edge that a node gives up could be the one it got here */
 		if (hnsw_bits_has(&reach->reached, edge->nid) && !hnsw_bits_has(&reach->posts, edge->nid) &&
 			vdb_hnsw_add_edge(index, edge->nid, &choice->query, choice->nid, edge->score, true, false))
 		{
@@ -628,7 +652,31 @@ tie_node(Reach *reach, Choice *choice, EdgeList own)
 			ties++;
 		}
 	}
-	return ties > 0;
+	return ties;
+}
+
+/*
+ * Ties a node to nodes that were reached: its neighbours, or those a search
+ * for it comes by, or any.
+ */
+static bool
+tie_node(Reach *reach, Choice *choice, EdgeList own)
+{
+	uint32		nid = 0;
+
+	for (uint32 i = 0; i < own.count; i++)
+		add_candidate(choice, own.edges[i]);
+	if (tie_to_candidates(reach, choice) > 0)
+		return true;
+	choice->count = 0;
+	search_candidates(choice, &reach->reached);
+	if (tie_to_candidates(reach, choice) > 0)
+		return true;
+	choice->count = 0;
+	while (choice->count < TIES &&
+		   (nid = hnsw_bits_next(&reach->reached, &reach->posts, nid)) != HNSW_BITS_NONE)
+		add_candidate(choice, (HnswEdge) {nid++, HNSW_NO_REF, 0});
+	return tie_to_candidates(reach, choice) > 0;
 }
 
 /*

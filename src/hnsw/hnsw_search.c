@@ -372,6 +372,24 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 	return state;
 }
 
+/*
+ * Fetches the slot of the node that is likely to be expanded next into the
+ * CPU's cache, while the neighbours of this one are weighed.
+ */
+static inline void
+prefetch_next(HnswSearch *search)
+{
+	const HnswGeometry *g = &search->index->geometry;
+	HnswCandidate *next = hnsw_pool_peek(&search->pool);
+
+	if (next != NULL)
+	{
+		HnswAddress a = vdb_hnsw_node_address(g, next->nid);
+
+		vdb_hints_prefetch(&search->index->hints, a.block, a.offset, g->node_stride);
+	}
+}
+
 /* Expands candidates until the pool holds none that is not. */
 static void
 expand_pool(HnswSearch *search)
@@ -392,6 +410,7 @@ expand_pool(HnswSearch *search)
 			hnsw_pool_expand(pool, at, score);
 		else
 			hnsw_pool_remove(pool, at);
+		prefetch_next(search);
 		weigh_fresh(search, fresh);
 	}
 }
@@ -406,6 +425,9 @@ vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 		pfree(search->visited.slots);
 	init_visited(&search->visited, search->context, (uint64) pool->capacity * VISITED_FACTOR);
 	memset(search->fresh_ref, 0, 2 * search->index->geometry.m * sizeof(uint32));
+
+	/* what upper layers refused may be met here again */
+	search->overflow_count = 0;
 	pool->next = 0;
 	for (uint32 i = 0; i < pool->size; i++)
 	{
