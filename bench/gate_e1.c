@@ -174,7 +174,7 @@ search(const VdbQuery *q, const float *raw, uint32_t ef, int k, const int32_t *g
 	}
 	/* sized like a query's own: clearing costs what it costs there */
 	visited.mask = 4095;
-	while (visited.mask < ef * 40)
+	while (visited.mask < ef * 128)
 		visited.mask = visited.mask * 2 + 1;
 	memset(slots, 0, (visited.mask + 1) * sizeof(uint32_t));
 	hnsw_pool_init(&pool, items, ef);
@@ -255,7 +255,7 @@ search(const VdbQuery *q, const float *raw, uint32_t ef, int k, const int32_t *g
 static void
 run(const char *label)
 {
-	const uint32_t efs[] = {10, 20, 40, 80, 120, 200, 400, 800};
+	const uint32_t efs[] = {8, 10, 12, 15, 18, 20, 25, 30, 35, 40, 80, 120, 200, 400, 800};
 	size_t		queries = test.rows;
 	float	   *vectors = malloc(queries * codec.P * sizeof(float));
 	int8_t	   *hot = malloc(vdb_query_bytes(&codec));

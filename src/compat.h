@@ -73,4 +73,9 @@ typedef RelFileNode VdbLocator;
 #define vdb_vacuum_delay_point() vacuum_delay_point()
 #endif
 
+/* 18 counts disabled plan nodes instead of adding a huge cost. */
+#if PG_VERSION_NUM >= 180000
+#define VDB_HAVE_DISABLED_NODES
+#endif
+
 #endif							/* VDB_COMPAT_H */

@@ -119,7 +119,7 @@ row_elements(HnswBuild *build, Datum *values, bool *isnull)
 	if (dims != (int) build->geometry.dims)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("different vector dimensions %d and %d", dims, (int) build->geometry.dims)));
+				 errmsg("expected %d dimensions, not %d", (int) build->geometry.dims, dims)));
 	return x;
 }
 

@@ -148,18 +148,24 @@ static void
 load_entry(KnownIndex *entry, Relation rel, const HnswMeta *meta)
 {
 	HnswIndex  *index = &entry->index;
-	MemoryContext parent = entry >= known && entry < known + MAX_KNOWN ? CacheMemoryContext : CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(parent, "hnsw index", ALLOCSET_SMALL_SIZES);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw index",
+												  ALLOCSET_SMALL_SIZES);
+	const HnswSupport *support = vdb_hnsw_support(rel);
 	HnswGeometry geometry;
 	float	   *center;
 
 	load_geometry(rel, meta, &geometry);
+	if (support->metric != (VdbMetric) meta->metric)
+		vdb_page_corrupted(rel, HNSW_META_BLOCK, "The index was built for another distance.");
 	center = MemoryContextAlloc(context, geometry.P * sizeof(float));
 	read_center(rel, &geometry, center);
 
 	/* nothing below raises */
+	if (entry >= known && entry < known + MAX_KNOWN)
+		MemoryContextSetParent(context, CacheMemoryContext);
 	entry->context = context;
 	entry->locator = vdb_relation_locator(rel);
+	index->support = support;
 	index->incarnation = meta->incarnation;
 	index->geometry = geometry;
 	vdb_codec_init(&index->codec, meta->metric, meta->dims, meta->rotation_seed, center);
@@ -201,7 +207,6 @@ vdb_hnsw_open(Relation rel)
 	callback->arg = entry;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
 	entry->index.rel = rel;
-	entry->index.support = vdb_hnsw_support(rel);
 	read_changing_fields(&entry->index, &meta);
 	return &entry->index;
 }

@@ -8,7 +8,10 @@
 #include <math.h>
 
 #include "access/genam.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
 #include "utils/rel.h"
 
 #include "hnsw/hnsw_private.h"
@@ -67,12 +70,22 @@ vdb_hnsw_vector_l1_support(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(&vector_l1);
 }
 
-/* The support of an index's operator class; static memory. */
+/*
+ * The support of an index's operator class; static memory.  An operator class
+ * made for another access method of the same name has something else in this
+ * place.
+ */
 const HnswSupport *
 vdb_hnsw_support(Relation index)
 {
 	FmgrInfo   *proc = index_getprocinfo(index, 1, HNSW_SUPPORT_PROC);
 
+	if (proc->fn_nargs != 1 || get_func_rettype(proc->fn_oid) != INTERNALOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("support function %s of index \"%s\" is not one of vdb's",
+						format_procedure(proc->fn_oid), RelationGetRelationName(index)),
+				 errhint("Use one of the operator classes of extension vdb.")));
 	return (const HnswSupport *) DatumGetPointer(FunctionCall1(proc, PointerGetDatum(NULL)));
 }
 
@@ -86,7 +99,7 @@ vdb_hnsw_transform(HnswIndex *index, Datum value, float *out, float *norm)
 	if (dims != (int) index->codec.dims)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("different vector dimensions %d and %d", dims, (int) index->codec.dims)));
+				 errmsg("expected %d dimensions, not %d", (int) index->codec.dims, dims)));
 	*norm = vdb_codec_transform(&index->codec, x, out);
 	if (must_free != NULL)
 		pfree(must_free);
