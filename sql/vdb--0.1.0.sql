@@ -369,6 +369,8 @@ CREATE OPERATOR CLASS vector_l1_ops
 
 CREATE SCHEMA vdb;
 
+GRANT USAGE ON SCHEMA vdb TO PUBLIC;
+
 CREATE FUNCTION vdb.check_index(
 	index regclass, heap_all_indexed boolean DEFAULT false,
 	OUT nodes bigint, OUT live bigint, OUT dead bigint, OUT free bigint,

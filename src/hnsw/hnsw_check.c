@@ -2,7 +2,7 @@
  * hnsw_check.c
  *	  vdb.check_index(): does an index keep its promises?
  *
- * Verifies the invariants of README.md, numbered I1 to I12 there and here, and
+ * Verifies the invariants of README.md, numbered I1 to I13 there and here, and
  * raises ERRCODE_INDEX_CORRUPTED for the first that is violated.  What an
  * index may contain although nobody wants it (edges to free slots, nodes that
  * nothing leads to) is counted.
@@ -458,6 +458,8 @@ check_counters(Check *check, BlockNumber block, Page page, uint32 slots, int fir
 	VdbPageSpecial *special = vdb_page_special(page);
 	PageHeader	header = (PageHeader) page;
 
+	if (special->flags != 0 || special->reserved != 0)
+		corrupted(check, block, "Reserved fields of the page are in use.");
 	if (special->used > slots || special->free > special->used)
 		corrupted(check, block, psprintf("%u slots are used and %u of these free, but there are %u.",
 										 special->used, special->free, slots));
@@ -483,12 +485,31 @@ count_differences(const VdbCodec *codec, const uint8 *a, const uint8 *b)
 	return count;
 }
 
+/* What VdbNodeFactors.add is of a decoded vector. */
+static double
+expected_add(const VdbCodec *codec, const float *x)
+{
+	double		sum = 0;
+
+	for (uint32 i = 0; i < codec->P; i++)
+	{
+		if (codec->metric == VDB_METRIC_IP)
+			sum -= (double) x[i] * codec->center[i];
+		else if (codec->metric != VDB_METRIC_L1)
+			sum += (double) x[i] * x[i];
+	}
+	return sum;
+}
+
 /*
- * I8: the hot slot is made from the node code alone.  Machines round
- * differently, so few dimensions may be off, and factors by little.
+ * I7: the factors are those of the node code.  I8: the hot slot is made from
+ * the node code alone.  Machines round differently, so few dimensions may be
+ * off, and factors by little.  Where a vector was too large for arithmetic in
+ * floats, nothing is claimed of it (the row itself is measured by every scan
+ * that meets it), so there is nothing to be held against it.
  */
 static void
-check_hot_code(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node)
+check_codes(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node)
 {
 	const HnswGeometry *g = &check->index->geometry;
 	const VdbCodec *codec = &check->index->codec;
@@ -500,14 +521,14 @@ check_hot_code(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNo
 
 	vdb_kernels->node_decode(g->P, node->scale, vdb_hnsw_node_hi(g, node), vdb_hnsw_node_lo(g, node),
 							 decoded);
-	f = vdb_encode_hot(codec, decoded, code);
 	for (uint32 i = 0; i < g->P; i++)
 		size += (double) decoded[i] * decoded[i] + fabs((double) decoded[i] * codec->center[i]);
-
-	/* vectors too large for arithmetic in floats are found by exact distance */
-	if (!isfinite(size) || size > FLT_MAX / 2)
+	if (!isfinite(node->residual) || !isfinite(size) || size > FLT_MAX / 2)
 		return;
 	tolerance = 1e-4 * size + FLT_MIN;
+	if (!(fabs(expected_add(codec, decoded) - node->add) <= tolerance))
+		corrupted(check, block, psprintf("The factors of node %u are not those of its vector.", nid));
+	f = vdb_encode_hot(codec, decoded, code);
 	if (count_differences(codec, code, vdb_hnsw_hot_code(hot)) > 1 + g->P / 64)
 		corrupted(check, block, psprintf("The hot code of node %u is not that of its vector.", nid));
 	if (!(fabs((double) hot->add - f.add) <= tolerance) ||
@@ -578,13 +599,11 @@ check_node(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *
 		corrupted(check, block, psprintf("Node %u is on layer %u.", nid, node->layer));
 	if (node->duplicates != 0 || node->reserved != 0 || node->flags != 0)
 		corrupted(check, block, psprintf("Node %u has reserved fields in use.", nid));
-	/* I7 */
-	if (isnan(node->scale) || node->scale < 0 || isnan(node->add) || isnan(node->residual) ||
-		node->residual < 0)
-		corrupted(check, block, psprintf("The factors of node %u are no numbers.", nid));
+	if (isnan(node->scale) || node->scale < 0 || node->residual < 0)
+		corrupted(check, block, psprintf("Node %u has impossible factors.", nid));
 	check_node_edges(check, nid, block, node);
 	if (check->index->geometry.node_bits != 0)
-		check_hot_code(check, nid, block, hot, node);
+		check_codes(check, nid, block, hot, node);
 	hnsw_bits_add(&check->occupied, nid);
 	if (node->state == HNSW_DEAD)
 		check->counts.dead++;
@@ -667,6 +686,8 @@ check_node_extent(Check *check, uint32 extent)
 
 		check_counters(check, block + i, check->copies[i], g->nodes_per_page, HNSW_NODE_FIRST,
 					   g->node_stride);
+		if (vdb_page_special(check->copies[i])->free != 0)
+			corrupted(check, block + i, "The page counts free slots, which is its hot page's affair.");
 		if (vdb_page_special(check->copies[i])->used != here)
 			corrupted(check, block + i, psprintf("The page counts %u used slots, its hot page %u.",
 												 vdb_page_special(check->copies[i])->used, here));
@@ -1022,7 +1043,7 @@ check_heap(Check *check, Snapshot snapshot)
 	table_index_build_scan(check->heap, check->index->rel, info, true, false, check_row, check, scan);
 }
 
-/* I12, and every visible row is indexed, when there is a snapshot. */
+/* I12, and with a snapshot I13: every row that it sees is indexed. */
 static void
 check_tids(Check *check, Snapshot snapshot)
 {
@@ -1035,9 +1056,40 @@ check_tids(Check *check, Snapshot snapshot)
 		(void) take_tid(check);
 }
 
+/* Counts a node's edges to free slots, which may have been taken since. */
+static void
+count_dangling(Check *check, HnswNode *node)
+{
+	uint32		count = node->state == HNSW_FREE ? 0 : Min(node->count, 2 * check->index->geometry.m);
+
+	for (uint32 i = 0; i < count; i++)
+	{
+		uint32		nbr = vdb_hnsw_node_nbr(node)[i];
+
+		if (nbr < check->nodes && !hnsw_bits_has(&check->occupied, nbr) &&
+			is_node_number(check, nbr) && read_node(check, nbr).state == HNSW_FREE)
+			check->counts.dangling_edges++;
+	}
+}
+
+/* Takes what a node that was reached leads to for reached. */
+static void
+expand_node(Check *check, HnswNode *node)
+{
+	uint32		count = node->state == HNSW_FREE ? 0 : Min(node->count, 2 * check->index->geometry.m);
+
+	for (uint32 i = 0; i < count; i++)
+	{
+		uint32		nbr = vdb_hnsw_node_nbr(node)[i];
+
+		if (hnsw_bits_has(&check->occupied, nbr))
+			hnsw_bits_add(&check->reached, nbr);
+	}
+}
+
 /*
- * Reads the lists of the nodes on one node page: of all to count edges to free
- * slots, or only of those reached and not expanded yet.
+ * Reads the lists of the nodes on one node page that were reached and not
+ * expanded yet; with `count` also those of the others, for what dangles.
  */
 static void
 expand_page(Check *check, uint32 nid, bool count)
@@ -1046,36 +1098,16 @@ expand_page(Check *check, uint32 nid, bool count)
 	HnswAddress a = vdb_hnsw_node_address(g, nid);
 	uint32		first = nid - a.slot;
 	uint32		end = Min(first + g->nodes_per_page, (a.extent + 1) * g->extent_slots);
-	Buffer		buffer = get_page(check, a.block, VDB_PAGE_HNSW_NODE, a.extent);
-	Page		page = BufferGetPage(buffer);
+	Page		page = check->copies[0];
 
+	copy_page(check, a.block, VDB_PAGE_HNSW_NODE, a.extent, page);
 	for (nid = first; count && nid < end; nid++)
-	{
-		HnswNode   *node = vdb_hnsw_page_node(page, vdb_hnsw_node_address(g, nid));
-
-		for (uint32 i = 0; i < Min(node->count, 2 * g->m) && node->state != HNSW_FREE; i++)
-		{
-			uint32		nbr = vdb_hnsw_node_nbr(node)[i];
-
-			if (nbr < check->nodes && !hnsw_bits_has(&check->occupied, nbr))
-				check->counts.dangling_edges++;
-		}
-	}
+		count_dangling(check, vdb_hnsw_page_node(page, vdb_hnsw_node_address(g, nid)));
 	while ((nid = hnsw_bits_next(&check->reached, &check->expanded, first)) < end)
 	{
-		HnswNode   *node = vdb_hnsw_page_node(page, vdb_hnsw_node_address(g, nid));
-
 		hnsw_bits_add(&check->expanded, nid);
-		for (uint32 i = 0; i < Min(node->count, 2 * g->m) && node->state != HNSW_FREE; i++)
-		{
-			uint32		nbr = vdb_hnsw_node_nbr(node)[i];
-
-			if (hnsw_bits_has(&check->occupied, nbr))
-				hnsw_bits_add(&check->reached, nbr);
-		}
+		expand_node(check, vdb_hnsw_page_node(page, vdb_hnsw_node_address(g, nid)));
 	}
-	UnlockReleaseBuffer(buffer);
-	CHECK_FOR_INTERRUPTS();
 }
 
 /*

@@ -499,6 +499,50 @@ add_upper_edge(HnswIndex *index, const HnswEdge *from, int layer, uint32 to, uin
 	UnlockReleaseBuffer(buffer);
 }
 
+/* Gives a new node's neighbours an edge to it; true when one took it. */
+static bool
+add_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid, bool building)
+{
+	bool		linked = false;
+
+	for (uint32 i = 0; i < edges->count; i++)
+		linked |= vdb_hnsw_add_edge(search->index, edges->edges[i].nid, &search->query, nid,
+									edges->edges[i].score, i < FORCED_EDGES, building);
+	return linked;
+}
+
+/*
+ * Links a node whose neighbours all died since it chose them.  False when
+ * there is nothing to link it to.
+ */
+static bool
+link_again(HnswIndex *index, const float *vector, float norm, uint32 nid, bool building)
+{
+	for (;;)
+	{
+		HnswSearch	search;
+		LayerEdges	edges;
+		bool		linked = false;
+
+		CHECK_FOR_INTERRUPTS();
+		vdb_hnsw_refresh(index);
+		vdb_hnsw_search_begin(&search, index, vector, norm);
+		search.keep_vectors = true;
+		vdb_hnsw_search_descend(&search, 0);
+		vdb_hnsw_search_base(&search, index->geometry.ef_construction);
+
+		/* somebody else may have led here meanwhile */
+		for (uint32 i = 0; i < search.found_count; i++)
+			linked |= search.found[i].nid == nid;
+		edges = choose_base(&search);
+		if (!linked)
+			linked = add_edges(&search, &edges, nid, building);
+		vdb_hnsw_search_end(&search);
+		if (linked || edges.count == 0)
+			return linked;
+	}
+}
+
 /*
  * Searches and writes.  Returns false, having written nothing, when no live
  * node was found and `alone` does not allow for that.
@@ -513,6 +557,7 @@ link_vector(HnswIndex *index, const float *vector, float norm, ItemPointer tid, 
 	uint32		nid;
 	uint32		generation;
 	uint32		ref = HNSW_NO_REF;
+	bool		linked;
 
 	memset(layers, 0, sizeof(layers));
 	vdb_hnsw_search_begin(&search, index, vector, norm);
@@ -535,9 +580,7 @@ link_vector(HnswIndex *index, const float *vector, float norm, ItemPointer tid, 
 
 	nid = write_node(index, vector, norm, tid, layer, &layers[0], building, &generation);
 	VDB_TESTPOINT("hnsw-insert-after-node");
-	for (uint32 i = 0; i < layers[0].count; i++)
-		vdb_hnsw_add_edge(index, layers[0].edges[i].nid, &search.query, nid,
-						  layers[0].edges[i].score, i < FORCED_EDGES, building);
+	linked = add_edges(&search, &layers[0], nid, building);
 	VDB_TESTPOINT("hnsw-insert-after-edges");
 	for (int l = 1; l <= layer; l++)
 	{
@@ -546,8 +589,10 @@ link_vector(HnswIndex *index, const float *vector, float norm, ItemPointer tid, 
 			add_upper_edge(index, &layers[l].edges[i], l, nid, ref, building);
 	}
 	VDB_TESTPOINT("hnsw-insert-before-entry");
-	if (layer > index->entry_layer || search.found_count == 0)
-		vdb_hnsw_set_entry(index, nid, ref, layer, search.found_count == 0, building);
+	if (!linked && search.found_count > 0)
+		linked = link_again(index, vector, norm, nid, building);
+	if (layer > index->entry_layer || !linked)
+		vdb_hnsw_set_entry(index, nid, ref, layer, !linked, building);
 	vdb_hnsw_search_end(&search);
 	return true;
 }

@@ -415,6 +415,23 @@ expand_pool(HnswSearch *search)
 	}
 }
 
+/*
+ * Keeps the entry point for a search that goes on to the end: the node that
+ * the descent came to need not lead everywhere, the entry point does.
+ */
+static void
+remember_entry(HnswSearch *search)
+{
+	HnswIndex  *index = search->index;
+	HnswCandidate entry = {0, index->entry_nid, HNSW_NO_REF, 0};
+
+	if (search->pool.size > 0 && visit(search, entry.nid))
+	{
+		entry.score = vdb_hnsw_score_hot(index, &search->query, entry.nid);
+		append_overflow(search, entry);
+	}
+}
+
 void
 vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 {
@@ -434,6 +451,8 @@ vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 		pool->items[i].expanded = 0;
 		visit(search, pool->items[i].nid);
 	}
+	if (search->keep_overflow)
+		remember_entry(search);
 	expand_pool(search);
 }
 

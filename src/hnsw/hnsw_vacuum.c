@@ -24,6 +24,9 @@
 #include "hnsw/hnsw_private.h"
 #include "testpoint.h"
 
+/* Enough for sets of 13 million nodes. */
+#define LEAST_MEMORY ((Size) 8 * 1024 * 1024)
+
 /* Node slots that a page can hold at most. */
 #define MAX_PAGE_NODES (BLCKSZ / sizeof(HnswNode))
 
@@ -35,6 +38,7 @@ static void mark_page(HnswVacuum *vacuum, uint32 extent, int number,
 static void vacuum_range(HnswVacuum *vacuum, uint32 first, uint32 count);
 static uint32 range_extents(HnswVacuum *vacuum);
 static uint32 collect_extent(HnswVacuum *vacuum, uint32 extent);
+static bool lacks_entry(HnswVacuum *vacuum);
 static void replace_entry(HnswVacuum *vacuum);
 static void free_records(HnswVacuum *vacuum);
 static void free_nodes(HnswVacuum *vacuum, uint32 first, uint32 count);
@@ -212,7 +216,10 @@ mark_page(HnswVacuum *vacuum, uint32 extent, int number, IndexBulkDeleteCallback
 	ReleaseBuffer(buffer);
 }
 
-/* Bytes that the sets of nodes may take. */
+/*
+ * Bytes that the sets of nodes may take.  A bit a node is so little that less
+ * than LEAST_MEMORY is not worth what it costs.
+ */
 static Size
 memory_limit(void)
 {
@@ -220,7 +227,7 @@ memory_limit(void)
 
 	if (MyBackendType == B_AUTOVAC_WORKER && autovacuum_work_mem != -1)
 		kilobytes = autovacuum_work_mem;
-	return (Size) kilobytes * 1024;
+	return Max((Size) kilobytes * 1024, LEAST_MEMORY);
 }
 
 /*
@@ -257,7 +264,7 @@ vacuum_range(HnswVacuum *vacuum, uint32 first, uint32 count)
 	for (uint32 extent = first; extent < first + count; extent++)
 		dead += collect_extent(vacuum, extent);
 	VDB_TESTPOINT("hnsw-vacuum-after-collect");
-	if (dead > 0)
+	if (dead > 0 || lacks_entry(vacuum))
 	{
 		replace_entry(vacuum);
 		vdb_hnsw_repair(vacuum);
@@ -372,13 +379,24 @@ node_is_live(HnswVacuum *vacuum, uint32 nid)
 	Buffer		buffer;
 	bool		live;
 
-	if (!vdb_hnsw_nid_exists(index, nid))
+	if (nid == HNSW_NO_NODE || !vdb_hnsw_nid_exists(index, nid))
 		return false;
 	a = vdb_hnsw_node_address(&index->geometry, nid);
 	buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
 	live = vdb_hnsw_page_node(BufferGetPage(buffer), a)->state == HNSW_LIVE;
 	UnlockReleaseBuffer(buffer);
 	return live;
+}
+
+/*
+ * Are there live nodes that no entry point leads to?  An insert whose
+ * neighbours all died between its search and its writing may leave one.
+ */
+static bool
+lacks_entry(HnswVacuum *vacuum)
+{
+	vdb_hnsw_refresh(vacuum->index);
+	return vacuum->live_count > 0 && !node_is_live(vacuum, vacuum->index->entry_nid);
 }
 
 /* Makes *entry the highest live node of an upper extent, if higher. */
@@ -488,7 +506,7 @@ replace_entry(HnswVacuum *vacuum)
 
 		vdb_hnsw_refresh(index);
 		old = index->entry_nid;
-		if (old != HNSW_NO_NODE && node_is_live(vacuum, old))
+		if (node_is_live(vacuum, old))
 			return;
 		entry = find_entry(vacuum);
 		if (old == HNSW_NO_NODE && entry.nid == HNSW_NO_NODE)
