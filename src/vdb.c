@@ -39,10 +39,11 @@ static void assign_simd(int newval, void *extra);
 void
 _PG_init(void)
 {
+	/* the first one may refuse, and must not leave settings behind */
+	vdb_hnsw_init();
 	vdb_distance_init();
 	init_simd_setting();
 	vdb_testpoint_init();
-	vdb_hnsw_init();
 	MarkGUCPrefixReserved("vdb");
 }
 

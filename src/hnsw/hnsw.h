@@ -117,12 +117,19 @@ typedef struct HnswNode
 	float		add;
 	float		residual;
 	uint16		count;			/* neighbours */
-	uint16		flags;			/* 0 */
+	uint16		kept;			/* of these, the first so many are never given up:
+								 * the tree that keeps the graph connected */
 } HnswNode;
 
 StaticAssertDecl(sizeof(HnswNode) == 36, "HnswNode is 36 bytes on disk");
 
 #define HNSW_NODE_FIRST 32
+
+/*
+ * Edges of the tree a node may have before newcomers look for another parent.
+ * Less than half of a list for the usual m, and never all of it.
+ */
+#define HNSW_MAX_KEPT(m) ((m) / 4 + 3)
 
 typedef struct HnswUpperEdge
 {

@@ -229,12 +229,21 @@ write_graph_node(HnswBuild *build, uint32 nid, Page hot_page, Page node_page)
 	node->scale = factors->scale;
 	node->add = factors->add;
 	node->residual = factors->residual;
-	node->count = list->count;
-	for (uint32 i = 0; i < list->count; i++)
+
+	/* the tree's edges first */
+	for (int tree = 1; tree >= 0; tree--)
 	{
-		vdb_hnsw_node_nbr(node)[i] = vdb_hnsw_list_nbr(list)[i];
-		vdb_hnsw_node_length(g, node)[i] =
-			vdb_hnsw_length_store(vdb_hnsw_list_score(list, 2 * g->m)[i]);
+		for (uint32 i = 0; i < list->count; i++)
+		{
+			uint32		nbr = vdb_hnsw_list_nbr(list)[i];
+
+			if (vdb_hnsw_graph_is_tree_edge(graph, nid, nbr) != (tree == 1))
+				continue;
+			vdb_hnsw_node_nbr(node)[node->count] = nbr;
+			vdb_hnsw_node_length(g, node)[node->count++] =
+				vdb_hnsw_length_store(vdb_hnsw_list_score(list, 2 * g->m)[i]);
+			node->kept += tree;
+		}
 	}
 	if (g->node_bits != 0)
 	{
@@ -360,7 +369,7 @@ flush_graph(HnswBuild *build)
 		write_graph_uppers(build, first);
 		if (graph->entry_level > 0)
 			ref = first * g->upper_slots + graph_list_number(graph, graph->entry, graph->entry_level);
-		vdb_hnsw_set_entry(build->index, graph->entry, ref, graph->entry_level, true, true);
+		vdb_hnsw_set_entry(build->index, graph->entry, ref, graph->entry_level, true);
 	}
 	build->flushed = true;
 }

@@ -5,6 +5,12 @@
  * Hierarchical navigable small worlds (Malkov and Yashunin, 2018) over node
  * codes: distances come from the hi planes alone, so a comparison reads P
  * bytes.  This file never touches a page; hnsw_build.c writes the result out.
+ *
+ * The heuristic that prunes lists can cut a node off, and does so to most of a
+ * set of equal vectors.  So the nodes also form a tree: each one but the first
+ * has a parent among its neighbours on layer 0, and pruning keeps the edges
+ * between parent and child in both directions.  Layer 0 is therefore always
+ * strongly connected.
  */
 #include <math.h>
 
@@ -30,8 +36,8 @@ upper_lists(uint32_t m, uint32_t nodes)
 size_t
 vdb_hnsw_graph_node_bytes(const VdbCodec *codec, uint32_t m)
 {
-	return ALIGN64(codec->P) + codec->P / 2 + sizeof(VdbNodeFactors) + 1 + sizeof(uint16_t) +
-		list_bytes(2 * m) + (list_bytes(m) + sizeof(uint32_t)) / (m - 1) + 2;
+	return ALIGN64(codec->P) + codec->P / 2 + sizeof(VdbNodeFactors) + sizeof(uint16_t) + 2 +
+		sizeof(uint32_t) + list_bytes(2 * m) + (list_bytes(m) + sizeof(uint32_t)) / (m - 1) + 2;
 }
 
 /* Places the arrays of a graph in memory, or only adds up their bytes. */
@@ -54,12 +60,14 @@ lay_out(HnswGraph *graph, char *memory)
 	PLACE(factors, n * sizeof(VdbNodeFactors));
 	PLACE(levels, n);
 	PLACE(marks, n * sizeof(uint16_t));
+	PLACE(parents, n * sizeof(uint32_t));
+	PLACE(children, n);
 	PLACE(lists, n * graph->list_stride);
 	PLACE(upper, graph->upper_capacity * graph->upper_stride);
 	PLACE(upper_node, graph->upper_capacity * sizeof(uint32_t));
-	PLACE(pool, (graph->ef_construction + 1) * sizeof(HnswCandidate));
-	PLACE(chosen, (max + 1) * sizeof(HnswCandidate));
-	PLACE(pruned, (max + 1) * sizeof(HnswCandidate));
+	PLACE(pool, graph->ef_construction * sizeof(HnswCandidate));
+	PLACE(sorted, (max + 1) * sizeof(HnswCandidate));
+	PLACE(fresh, max * sizeof(uint32_t));
 #undef PLACE
 	return at;
 }
@@ -116,24 +124,18 @@ score_between(const HnswGraph *graph, uint32_t a, uint32_t b)
 						  graph->factors[b], vdb_hnsw_graph_hi(graph, b));
 }
 
-/* A node's list on a layer; ref is its list number where layer > 0. */
+/* A node's list on a layer it has. */
 static inline HnswList *
-list_of(const HnswGraph *graph, int layer, uint32_t nid, uint32_t ref)
+list_of(const HnswGraph *graph, int layer, uint32_t nid)
 {
-	return layer == 0 ? vdb_hnsw_graph_list(graph, nid) : vdb_hnsw_graph_upper(graph, ref);
+	HnswList   *list = vdb_hnsw_graph_list(graph, nid);
+
+	while (layer-- > 0)
+		list = vdb_hnsw_graph_upper(graph, list->up);
+	return list;
 }
 
-/* Number of a node's list on a layer above 0. */
-static uint32_t
-upper_ref(const HnswGraph *graph, int layer, uint32_t nid)
-{
-	uint32_t	ref = vdb_hnsw_graph_list(graph, nid)->up;
-
-	while (--layer > 0)
-		ref = vdb_hnsw_graph_upper(graph, ref)->up;
-	return ref;
-}
-
+/* Notes that the present search has seen a node; false when it had. */
 static inline bool
 mark_seen(HnswGraph *graph, uint32_t nid)
 {
@@ -144,15 +146,12 @@ mark_seen(HnswGraph *graph, uint32_t nid)
 }
 
 /*
- * Best-first search of one layer from the pool's items for the nodes nearest
- * to node `target`; the pool ends up with the nearest ones found.
+ * Starts a search: `target` and what the pool holds count as seen, and all of
+ * the pool is to be expanded.
  */
 static void
-search_layer(HnswGraph *graph, int layer, uint32_t target, HnswPool *pool)
+begin_search(HnswGraph *graph, uint32_t target, HnswPool *pool)
 {
-	HnswCandidate *best;
-	HnswCandidate evicted;
-
 	if (++graph->mark == 0)
 	{
 		memset(graph->marks, 0, graph->count * sizeof(uint16_t));
@@ -165,12 +164,24 @@ search_layer(HnswGraph *graph, int layer, uint32_t target, HnswPool *pool)
 		mark_seen(graph, pool->items[i].nid);
 	}
 	pool->next = 0;
+}
+
+/*
+ * Best-first search of one layer from the pool's items for the nodes nearest
+ * to node `target`; the pool ends up with the nearest ones found.
+ */
+static void
+search_layer(HnswGraph *graph, int layer, uint32_t target, HnswPool *pool)
+{
+	uint32_t   *fresh = graph->fresh;
+	HnswCandidate *best;
+	HnswCandidate evicted;
+
+	begin_search(graph, target, pool);
 	while ((best = hnsw_pool_peek(pool)) != NULL)
 	{
-		const HnswList *list = list_of(graph, layer, best->nid,
-									   layer > 0 ? upper_ref(graph, layer, best->nid) : 0);
+		const HnswList *list = list_of(graph, layer, best->nid);
 		const uint32_t *nbr = vdb_hnsw_list_nbr(list);
-		uint32_t	fresh[512];
 		uint32_t	count = 0;
 
 		best->expanded = 1;
@@ -179,13 +190,14 @@ search_layer(HnswGraph *graph, int layer, uint32_t target, HnswPool *pool)
 			if (mark_seen(graph, nbr[i]))
 			{
 				fresh[count++] = nbr[i];
+				/* the CPU sees by itself how a longer code goes on */
 				__builtin_prefetch(vdb_hnsw_graph_hi(graph, nbr[i]));
 				__builtin_prefetch(vdb_hnsw_graph_hi(graph, nbr[i]) + 64);
 			}
 		}
 		for (uint32_t i = 0; i < count; i++)
 		{
-			HnswCandidate item = {score_between(graph, target, fresh[i]), fresh[i], 0, 0};
+			HnswCandidate item = {.score = score_between(graph, target, fresh[i]), .nid = fresh[i]};
 
 			if (hnsw_pool_admits(pool, item.score))
 				hnsw_pool_insert(pool, item, &evicted);
@@ -193,81 +205,153 @@ search_layer(HnswGraph *graph, int layer, uint32_t target, HnswPool *pool)
 	}
 }
 
+static inline void
+append_edge(HnswList *list, uint32_t max, uint32_t nid, float score)
+{
+	vdb_hnsw_list_nbr(list)[list->count] = nid;
+	vdb_hnsw_list_score(list, max)[list->count] = score;
+	list->count++;
+}
+
+/* Is a candidate nearer to the base than to any node of the list? */
+static inline bool
+is_diverse(const HnswGraph *graph, const HnswList *list, const HnswCandidate *c)
+{
+	for (uint32_t i = 0; i < list->count; i++)
+	{
+		if (score_between(graph, c->nid, vdb_hnsw_list_nbr(list)[i]) < c->score)
+			return false;
+	}
+	return true;
+}
+
 /*
- * The heuristic of the paper's algorithm 4: of `count` candidates sorted by
- * score, keep at most max that are nearer to the base than to any kept one.
- * With `fill`, the nearest of the others take the places left.
+ * Fills a new node's list of at most max with up to m of the pool: those that
+ * the heuristic of the paper's algorithm 4 keeps, then the nearest others.
  */
-static uint32_t
-select_neighbors(const HnswGraph *graph, const HnswCandidate *candidates, uint32_t count,
-				 uint32_t max, bool fill, HnswCandidate *chosen)
-{
-	uint32_t	kept = 0;
-	uint32_t	spare = 0;
-
-	for (uint32_t i = 0; i < count && kept < max; i++)
-	{
-		bool		nearest = true;
-
-		for (uint32_t j = 0; j < kept && nearest; j++)
-			nearest = score_between(graph, candidates[i].nid, chosen[j].nid) >= candidates[i].score;
-		if (nearest)
-			chosen[kept++] = candidates[i];
-		else if (fill && spare < max)
-			graph->pruned[spare++] = candidates[i];
-	}
-	for (uint32_t i = 0; i < spare && kept < max; i++)
-		chosen[kept++] = graph->pruned[i];
-	return kept;
-}
-
-static int
-compare_candidates(const HnswCandidate *a, const HnswCandidate *b)
-{
-	return a->score < b->score ? -1 : a->score > b->score;
-}
-
 static void
-sort_candidates(HnswCandidate *items, uint32_t count)
+choose_neighbors(const HnswGraph *graph, const HnswPool *pool, HnswList *list, uint32_t max)
 {
-	for (uint32_t i = 1; i < count; i++)
-	{
-		HnswCandidate item = items[i];
-		uint32_t	j = i;
+	uint32_t	diverse;
 
-		for (; j > 0 && compare_candidates(&item, &items[j - 1]) < 0; j--)
-			items[j] = items[j - 1];
-		items[j] = item;
+	for (uint32_t i = 0; i < pool->size && list->count < graph->m; i++)
+	{
+		if (is_diverse(graph, list, &pool->items[i]))
+			append_edge(list, max, pool->items[i].nid, pool->items[i].score);
+	}
+	diverse = list->count;
+	for (uint32_t i = 0, next = 0; i < pool->size && list->count < graph->m; i++)
+	{
+		/* the diverse ones stand in the order of the pool */
+		if (next < diverse && vdb_hnsw_list_nbr(list)[next] == pool->items[i].nid)
+			next++;
+		else
+			append_edge(list, max, pool->items[i].nid, pool->items[i].score);
 	}
 }
 
-/* Adds `from` to a list of at most max, pruning the list when it is full. */
-static void
-add_reverse_edge(HnswGraph *graph, HnswList *list, uint32_t max, uint32_t from, float score)
+/*
+ * May a node have one more child?  Few nodes use up their share of the tree,
+ * but without a limit the neighbours of a hub would all be its children.
+ */
+static inline bool
+may_have_child(const HnswGraph *graph, uint32_t nid)
 {
-	uint32_t   *nbr = vdb_hnsw_list_nbr(list);
-	float	   *scores = vdb_hnsw_list_score(list, max);
-	HnswCandidate *all = graph->pool;
-	uint32_t	count = list->count;
+	uint32_t	edges = graph->children[nid] + (graph->parents[nid] != HNSW_NO_NODE);
 
-	if (count < max)
+	return edges < graph->m / 4 + 3;
+}
+
+/*
+ * Adds `from` to a list of node `base`.  A full list is pruned: it keeps the
+ * tree's edges on layer 0, and of the others those that the heuristic keeps.
+ */
+static void
+add_reverse_edge(HnswGraph *graph, int layer, uint32_t base, uint32_t from, float score)
+{
+	HnswList   *list = list_of(graph, layer, base);
+	uint32_t	max = layer == 0 ? 2 * graph->m : graph->m;
+	uint32_t	reserved = 0;
+	HnswPool	all;
+	HnswCandidate evicted;
+
+	if (list->count < max)
 	{
-		nbr[count] = from;
-		scores[count] = score;
-		list->count++;
+		append_edge(list, max, from, score);
 		return;
 	}
-	for (uint32_t i = 0; i < count; i++)
-		all[i] = (HnswCandidate) {scores[i], nbr[i], 0, 0};
-	all[count] = (HnswCandidate) {score, from, 0, 0};
-	sort_candidates(all, count + 1);
-	count = select_neighbors(graph, all, count + 1, max, false, graph->chosen);
-	for (uint32_t i = 0; i < count; i++)
+	hnsw_pool_init(&all, graph->sorted, max + 1);
+	for (uint32_t i = 0; i < max; i++)
 	{
-		nbr[i] = graph->chosen[i].nid;
-		scores[i] = graph->chosen[i].score;
+		HnswCandidate item = {.score = vdb_hnsw_list_score(list, max)[i],
+		.nid = vdb_hnsw_list_nbr(list)[i]};
+
+		hnsw_pool_insert(&all, item, &evicted);
 	}
-	list->count = count;
+	hnsw_pool_insert(&all, (HnswCandidate) {.score = score, .nid = from}, &evicted);
+	for (uint32_t i = 0; i < all.size && layer == 0; i++)
+		reserved += vdb_hnsw_graph_is_tree_edge(graph, base, all.items[i].nid);
+	list->count = 0;
+	for (uint32_t i = 0; i < all.size; i++)
+	{
+		HnswCandidate *c = &all.items[i];
+		bool		keep;
+
+		if (layer == 0 && vdb_hnsw_graph_is_tree_edge(graph, base, c->nid))
+		{
+			keep = true;
+			reserved--;
+		}
+		else
+			keep = list->count + reserved < max && is_diverse(graph, list, c);
+		if (keep)
+			append_edge(list, max, c->nid, c->score);
+	}
+}
+
+/*
+ * A descendant that may have one more child, or the node itself.  `path`: a
+ * number that says which way to go down, so that the tree grows evenly.
+ */
+static uint32_t
+find_descendant(const HnswGraph *graph, uint32_t nid, uint32_t path)
+{
+	while (!may_have_child(graph, nid))
+	{
+		const uint32_t *nbr = vdb_hnsw_list_nbr(vdb_hnsw_graph_list(graph, nid));
+		uint32_t	skip = path % graph->children[nid];
+
+		path /= graph->children[nid];
+		while (graph->parents[*nbr] != nid || skip-- > 0)
+			nbr++;
+		nid = *nbr;
+	}
+	return nid;
+}
+
+/*
+ * Gives a new node its parent: its nearest neighbour that may have one more
+ * child.  Among very many equal vectors none may; then one of their
+ * descendants becomes a neighbour too.
+ */
+static void
+choose_parent(HnswGraph *graph, uint32_t nid, HnswList *list)
+{
+	const uint32_t *nbr = vdb_hnsw_list_nbr(list);
+	uint32_t	parent = HNSW_NO_NODE;
+
+	for (uint32_t i = 0; i < list->count && parent == HNSW_NO_NODE; i++)
+	{
+		if (may_have_child(graph, nbr[i]))
+			parent = nbr[i];
+	}
+	if (parent == HNSW_NO_NODE)
+	{
+		parent = find_descendant(graph, nbr[0], nid);
+		append_edge(list, 2 * graph->m, parent, score_between(graph, nid, parent));
+	}
+	graph->parents[nid] = parent;
+	graph->children[parent]++;
 }
 
 /* Room for a new node's lists above layer 0; returns the level it gets. */
@@ -292,13 +376,26 @@ allocate_lists(HnswGraph *graph, uint32_t nid, int level)
 	return layer;
 }
 
+/* Links a new node on one layer, both ways, to the best of the pool. */
+static void
+link_node(HnswGraph *graph, int layer, uint32_t nid, const HnswPool *pool)
+{
+	uint32_t	max = layer == 0 ? 2 * graph->m : graph->m;
+	HnswList   *list = list_of(graph, layer, nid);
+
+	choose_neighbors(graph, pool, list, max);
+	if (layer == 0)
+		choose_parent(graph, nid, list);
+	for (uint32_t i = 0; i < list->count; i++)
+		add_reverse_edge(graph, layer, vdb_hnsw_list_nbr(list)[i], nid,
+						 vdb_hnsw_list_score(list, max)[i]);
+}
+
 uint32_t
 vdb_hnsw_graph_add(HnswGraph *graph, const float *x, float norm)
 {
 	uint32_t	nid = graph->count++;
 	int			level = allocate_lists(graph, nid, draw_level(graph));
-	uint32_t	links[2 * 100];
-	float		scores[2 * 100];
 	HnswPool	pool;
 
 	graph->factors[nid] = vdb_encode_node(graph->codec, x, norm,
@@ -306,6 +403,8 @@ vdb_hnsw_graph_add(HnswGraph *graph, const float *x, float norm)
 										  graph->lo + (size_t) graph->codec->P / 2 * nid);
 	graph->levels[nid] = (uint8_t) level;
 	graph->marks[nid] = 0;
+	graph->parents[nid] = HNSW_NO_NODE;
+	graph->children[nid] = 0;
 	if (graph->entry == HNSW_NO_NODE)
 	{
 		graph->entry = nid;
@@ -313,39 +412,16 @@ vdb_hnsw_graph_add(HnswGraph *graph, const float *x, float norm)
 		return nid;
 	}
 	hnsw_pool_init(&pool, graph->pool, 1);
-	pool.items[0] = (HnswCandidate) {score_between(graph, nid, graph->entry), graph->entry, 0, 0};
+	pool.items[0] = (HnswCandidate) {.score = score_between(graph, nid, graph->entry),
+		.nid = graph->entry};
 	pool.size = 1;
 	for (int layer = graph->entry_level; layer >= 0; layer--)
 	{
-		uint32_t	max = layer == 0 ? 2 * graph->m : graph->m;
-		uint32_t	count;
-		HnswList   *own;
-
 		if (layer <= level)
 			pool.capacity = graph->ef_construction;
 		search_layer(graph, layer, nid, &pool);
-		if (layer > level)
-			continue;
-		count = select_neighbors(graph, pool.items, pool.size, graph->m, true, graph->chosen);
-		own = list_of(graph, layer, nid, layer > 0 ? upper_ref(graph, layer, nid) : 0);
-		for (uint32_t i = 0; i < count; i++)
-		{
-			links[i] = vdb_hnsw_list_nbr(own)[i] = graph->chosen[i].nid;
-			scores[i] = vdb_hnsw_list_score(own, max)[i] = graph->chosen[i].score;
-		}
-		own->count = count;
-		/* the pool is the next layer's start: keep it out of the pruning */
-		{
-			HnswCandidate saved[1000];
-			memcpy(saved, pool.items, pool.size * sizeof(HnswCandidate));
-			for (uint32_t i = 0; i < count; i++)
-			{
-				uint32_t	ref = layer > 0 ? upper_ref(graph, layer, links[i]) : 0;
-
-				add_reverse_edge(graph, list_of(graph, layer, links[i], ref), max, nid, scores[i]);
-			}
-			memcpy(pool.items, saved, pool.size * sizeof(HnswCandidate));
-		}
+		if (layer <= level)
+			link_node(graph, layer, nid, &pool);
 	}
 	if (level > graph->entry_level)
 	{

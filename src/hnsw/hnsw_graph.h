@@ -39,6 +39,8 @@ typedef struct HnswGraph
 	VdbNodeFactors *factors;
 	uint8_t    *levels;
 	uint16_t   *marks;			/* equals mark: seen by this search */
+	uint32_t   *parents;		/* in the tree that keeps the graph connected */
+	uint8_t    *children;		/* in that tree: how many */
 	char	   *lists;			/* layer 0: list_stride bytes each */
 
 	/* by list number */
@@ -51,9 +53,9 @@ typedef struct HnswGraph
 	uint16_t	mark;
 
 	/* scratch of one insertion */
-	HnswCandidate *pool;		/* ef_construction + 1 */
-	HnswCandidate *chosen;		/* 2 m + 1 */
-	HnswCandidate *pruned;		/* 2 m + 1 */
+	HnswCandidate *pool;		/* ef_construction */
+	HnswCandidate *sorted;		/* 2 m + 1 */
+	uint32_t   *fresh;			/* 2 m */
 } HnswGraph;
 
 /* Bytes one node takes on average, upper lists included. */
@@ -78,6 +80,13 @@ extern void vdb_hnsw_graph_init(HnswGraph *graph, const VdbCodec *codec, uint32_
  * 0.  The graph must not be full.
  */
 extern uint32_t vdb_hnsw_graph_add(HnswGraph *graph, const float *x, float norm);
+
+/* Are two nodes parent and child in the tree that keeps layer 0 connected? */
+static inline bool
+vdb_hnsw_graph_is_tree_edge(const HnswGraph *graph, uint32_t a, uint32_t b)
+{
+	return graph->parents[a] == b || graph->parents[b] == a;
+}
 
 static inline const int8_t *
 vdb_hnsw_graph_hi(const HnswGraph *graph, uint32_t nid)

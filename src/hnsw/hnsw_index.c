@@ -59,6 +59,8 @@ lock_meta(Relation rel, int lock)
 static void
 read_changing_fields(HnswIndex *index, const HnswMeta *meta)
 {
+	if (meta->entry_layer < 0 || meta->entry_layer > HNSW_MAX_LAYER)
+		vdb_page_corrupted(index->rel, HNSW_META_BLOCK, "The entry point's layer is out of range.");
 	index->extents = meta->extents;
 	index->open_extent = meta->open_extent;
 	index->open_upper = meta->open_upper;
@@ -300,26 +302,44 @@ vdb_hnsw_create_meta(Relation rel, ForkNumber fork, const HnswGeometry *g, VdbMe
 	}
 }
 
+/* Writes a new entry point into the locked metapage. */
+static void
+write_entry(HnswIndex *index, Buffer buffer, uint32 nid, uint32 ref, int layer, bool building)
+{
+	VdbChange	change;
+	HnswMeta   *meta;
+
+	vdb_change_begin(&change, index->rel, building);
+	meta = vdb_hnsw_page_meta(vdb_change_page(&change, buffer, false));
+	meta->entry_nid = nid;
+	meta->entry_ref = ref;
+	meta->entry_layer = layer;
+	vdb_change_finish(&change);
+	read_changing_fields(index, vdb_hnsw_page_meta(BufferGetPage(buffer)));
+}
+
 void
-vdb_hnsw_set_entry(HnswIndex *index, uint32 nid, uint32 ref, int layer, bool force,
-				   bool building)
+vdb_hnsw_set_entry(HnswIndex *index, uint32 nid, uint32 ref, int layer, bool building)
 {
 	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
 	HnswMeta   *meta = vdb_hnsw_page_meta(BufferGetPage(buffer));
 
-	if (meta->entry_nid == HNSW_NO_NODE || layer > meta->entry_layer || force)
-	{
-		VdbChange	change;
-
-		vdb_change_begin(&change, index->rel, building);
-		meta = vdb_hnsw_page_meta(vdb_change_page(&change, buffer, false));
-		meta->entry_nid = nid;
-		meta->entry_ref = ref;
-		meta->entry_layer = layer;
-		vdb_change_finish(&change);
-		read_changing_fields(index, vdb_hnsw_page_meta(BufferGetPage(buffer)));
-	}
+	if (meta->entry_nid == HNSW_NO_NODE || layer > meta->entry_layer)
+		write_entry(index, buffer, nid, ref, layer, building);
 	UnlockReleaseBuffer(buffer);
+}
+
+bool
+vdb_hnsw_replace_entry(HnswIndex *index, uint32 old, uint32 nid, uint32 ref, int layer,
+					   bool building)
+{
+	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
+	bool		same = vdb_hnsw_page_meta(BufferGetPage(buffer))->entry_nid == old;
+
+	if (same)
+		write_entry(index, buffer, nid, ref, layer, building);
+	UnlockReleaseBuffer(buffer);
+	return same;
 }
 
 /*
@@ -365,6 +385,7 @@ find_freed_extent(HnswIndex *index, bool upper)
 	{
 		uint32		extent;
 
+		CHECK_FOR_INTERRUPTS();
 		if (block < 1 + g->center_pages)
 			continue;
 		extent = (block - 1 - g->center_pages) / g->extent_pages;

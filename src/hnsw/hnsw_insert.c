@@ -5,6 +5,10 @@
  * The order of steps makes a crash between any two of them harmless: first the
  * node with its own edges, which nothing leads to yet; then edges to it, one
  * page each; then its records on upper layers; last the entry point.
+ *
+ * Lists are pruned as the graph grows, and pruning alone would cut off nodes,
+ * among equal vectors most of them.  So every node has a parent: the edges
+ * between the two are kept, both ways, as long as both live.
  */
 #include "postgres.h"
 
@@ -20,13 +24,12 @@
 #include "hnsw/hnsw_private.h"
 #include "testpoint.h"
 
-/* So many of a new node's nearest neighbours get an edge to it in any case. */
-#define FORCED_EDGES 2
-
 /* Edges of one layer, chosen before anything is written. */
 typedef struct LayerEdges
 {
 	uint32		count;
+	uint32		kept;			/* on layer 0: 1 if the first one leads to the parent
+								 * to be */
 	HnswEdge   *edges;
 } LayerEdges;
 
@@ -96,12 +99,21 @@ choose_base(HnswSearch *search)
 		vectors[i] = search->found[i].vector;
 	}
 	layer.count = vdb_hnsw_choose(&search->index->codec, scores, vectors, count, g->m, g->m, chosen);
+	layer.kept = 0;
 	layer.edges = palloc(g->m * sizeof(HnswEdge));
 	for (uint32 i = 0; i < layer.count; i++)
 	{
 		HnswFound  *found = &search->found[chosen[i]];
 
 		layer.edges[i] = (HnswEdge) {found->nid, HNSW_NO_REF, found->score};
+		if (layer.kept == 0 && found->kept < HNSW_MAX_KEPT(g->m))
+		{
+			HnswEdge	parent = layer.edges[i];
+
+			layer.edges[i] = layer.edges[0];
+			layer.edges[0] = parent;
+			layer.kept = 1;
+		}
 	}
 	return layer;
 }
@@ -128,6 +140,7 @@ choose_upper(HnswSearch *search)
 		vectors[i] = usable ? vector : NULL;
 	}
 	layer.count = vdb_hnsw_choose(&index->codec, scores, vectors, count, g->m, g->m, chosen);
+	layer.kept = 0;
 	layer.edges = palloc(g->m * sizeof(HnswEdge));
 	for (uint32 i = 0; i < layer.count; i++)
 	{
@@ -177,6 +190,30 @@ lock_free_slot(HnswIndex *index, Buffer *buffer, bool building)
 		CHECK_FOR_INTERRUPTS();
 		vdb_hnsw_extend(index, false, extent, building);
 	}
+}
+
+/*
+ * Writes a node's own edges, except one to itself: the slot it got may be that
+ * of a neighbour which was freed after it was chosen.
+ */
+static void
+store_edges(const HnswGeometry *g, HnswNode *node, uint32 nid, const LayerEdges *edges)
+{
+	uint32		count = 0;
+
+	node->kept = edges->kept;
+	for (uint32 i = 0; i < edges->count; i++)
+	{
+		if (edges->edges[i].nid == nid)
+		{
+			node->kept -= i < edges->kept;
+			continue;
+		}
+		vdb_hnsw_node_nbr(node)[count] = edges->edges[i].nid;
+		vdb_hnsw_node_length(g, node)[count] = vdb_hnsw_length_store(edges->edges[i].score);
+		count++;
+	}
+	node->count = count;
 }
 
 /*
@@ -237,12 +274,7 @@ write_node(HnswIndex *index, const float *vector, float norm, ItemPointer tid, i
 	node->scale = factors.scale;
 	node->add = factors.add;
 	node->residual = factors.residual;
-	node->count = edges->count;
-	for (uint32 i = 0; i < edges->count; i++)
-	{
-		vdb_hnsw_node_nbr(node)[i] = edges->edges[i].nid;
-		vdb_hnsw_node_length(g, node)[i] = vdb_hnsw_length_store(edges->edges[i].score);
-	}
+	store_edges(g, node, nid, edges);
 	if (g->node_bits != 0)
 	{
 		memcpy(vdb_hnsw_node_hi(g, node), hi, g->P);
@@ -256,102 +288,159 @@ write_node(HnswIndex *index, const float *vector, float norm, ItemPointer tid, i
 	return nid;
 }
 
+/* A neighbour list away from its page. */
+typedef struct EdgeCopy
+{
+	uint32		generation;
+	uint32		count;
+	uint32		kept;
+	uint32	   *nbr;
+	uint16	   *lengths;
+} EdgeCopy;
+
 /*
- * Where a full list takes a new edge: the index of the edge to replace, or -1.
- * nbr and lengths are a copy of the list.
+ * Where a full list takes a new edge: the index of the edge to give up, or -1.
+ * That is none of those to be kept.
  */
 static int
-choose_replaced(HnswIndex *index, const VdbQuery *query, float score, const uint32 *nbr,
-				const uint16 *lengths, uint32 count, bool force)
+choose_replaced(HnswIndex *index, const VdbQuery *query, float score, const EdgeCopy *copy,
+				HnswClaim claim)
 {
 	int			longest = -1;
 	int			occluded = -1;
 
-	for (uint32 i = 0; i < count; i++)
+	for (uint32 i = 0; i < copy->count; i++)
 	{
-		float		length = vdb_hnsw_length_load(lengths[i]);
-		float		between;
+		float		length = vdb_hnsw_length_load(copy->lengths[i]);
+		bool		exists = vdb_hnsw_nid_exists(index, copy->nbr[i]);
+		float		between = exists ? vdb_hnsw_score_hot(index, query, copy->nbr[i]) : 0;
 
-		if (!vdb_hnsw_nid_exists(index, nbr[i]))
-			return (int) i;
-		between = vdb_hnsw_score_hot(index, query, nbr[i]);
-		if (length < score && between < score && !force)
+		if (exists && length < score && between < score && claim == HNSW_CLAIM_GOOD)
 			return -1;
-		if (longest < 0 || length > vdb_hnsw_length_load(lengths[longest]))
+		if (i < copy->kept)
+			continue;
+		if (!exists)
+			return (int) i;
+		if (longest < 0 || length > vdb_hnsw_length_load(copy->lengths[longest]))
 			longest = (int) i;
 		if (between < length && length > score &&
-			(occluded < 0 || length > vdb_hnsw_length_load(lengths[occluded])))
+			(occluded < 0 || length > vdb_hnsw_length_load(copy->lengths[occluded])))
 			occluded = (int) i;
 	}
 	if (occluded >= 0)
 		return occluded;
-	if (longest >= 0 && (force || vdb_hnsw_length_load(lengths[longest]) > score))
+	if (longest >= 0 &&
+		(claim != HNSW_CLAIM_GOOD || vdb_hnsw_length_load(copy->lengths[longest]) > score))
 		return longest;
 	return -1;
 }
 
+/* Copies a node's list; false when the node is not live. */
+static bool
+copy_edges(HnswIndex *index, uint32 nid, EdgeCopy *copy)
+{
+	const HnswGeometry *g = &index->geometry;
+	HnswAddress a = vdb_hnsw_node_address(g, nid);
+	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
+	HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
+	bool		live = node->state == HNSW_LIVE;
+
+	if (node->count > 2u * g->m || node->kept > node->count)
+		vdb_page_corrupted(index->rel, a.block, "A node has too many neighbours.");
+	copy->generation = node->generation;
+	copy->count = node->count;
+	copy->kept = node->kept;
+	memcpy(copy->nbr, vdb_hnsw_node_nbr(node), copy->count * sizeof(uint32));
+	memcpy(copy->lengths, vdb_hnsw_node_length(g, node), copy->count * sizeof(uint16));
+	UnlockReleaseBuffer(buffer);
+	return live;
+}
+
+/* Is a node's list still what was copied? */
+static bool
+list_is_same(const HnswNode *node, const EdgeCopy *copy)
+{
+	return node->count == copy->count && node->kept == copy->kept &&
+		memcmp(copy->nbr, vdb_hnsw_node_nbr((HnswNode *) node), copy->count * sizeof(uint32)) == 0;
+}
+
+/*
+ * Puts an edge at index `at` of a list, or with `keep` at the end of those to
+ * be kept, moving the one there to `at`.
+ */
+static void
+put_edge(const HnswGeometry *g, HnswNode *node, uint32 at, uint32 to, float score, bool keep)
+{
+	uint32	   *nbr = vdb_hnsw_node_nbr(node);
+	uint16	   *lengths = vdb_hnsw_node_length(g, node);
+
+	node->count = Max(node->count, (uint16) (at + 1));
+	if (keep)
+	{
+		nbr[at] = nbr[node->kept];
+		lengths[at] = lengths[node->kept];
+		at = node->kept++;
+	}
+	nbr[at] = to;
+	lengths[at] = vdb_hnsw_length_store(score);
+}
+
 bool
 vdb_hnsw_add_edge(HnswIndex *index, uint32 from, const VdbQuery *query, uint32 to, float score,
-				  bool force, bool building)
+				  HnswClaim claim, bool building)
 {
 	const HnswGeometry *g = &index->geometry;
 	HnswAddress a = vdb_hnsw_node_address(g, from);
 	uint32		max = 2 * g->m;
-	uint32	   *nbr = palloc(max * sizeof(uint32));
-	uint16	   *lengths = palloc(max * sizeof(uint16));
-	bool		done = false;
-	bool		added = false;
+	uint32		most = claim == HNSW_CLAIM_MUST ? max - 1 : HNSW_MAX_KEPT(g->m);
+	bool		keep = claim != HNSW_CLAIM_GOOD;
+	EdgeCopy	copy;
+
+	copy.nbr = palloc(max * sizeof(uint32));
+	copy.lengths = palloc(max * sizeof(uint16));
 
 	/* decide on a copy, then look whether the list is still the same there */
-	while (!done)
+	while (copy_edges(index, from, &copy))
 	{
-		Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
-		HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
-		uint32		generation = node->generation;
-		uint32		count = node->count;
-		bool		live = node->state == HNSW_LIVE;
-		int			at;
+		int			at = 0;
+		Buffer		buffer;
+		HnswNode   *node;
+		bool		same;
 
-		if (count > max)
-			vdb_page_corrupted(index->rel, a.block, "A node has too many neighbours.");
-		memcpy(nbr, vdb_hnsw_node_nbr(node), count * sizeof(uint32));
-		memcpy(lengths, vdb_hnsw_node_length(g, node), count * sizeof(uint16));
-		UnlockReleaseBuffer(buffer);
-		if (!live)
-			break;
-		for (uint32 i = 0; i < count && !added; i++)
-			added = nbr[i] == to;
-		if (added)
-			break;
-		at = (int) count;
-		if (count == max)
-			at = choose_replaced(index, query, score, nbr, lengths, count, force);
+		while (at < (int) copy.count && copy.nbr[at] != to)
+			at++;
+		if (at < (int) (keep ? copy.kept : copy.count))
+			return true;
+		if (keep && copy.kept >= most)
+			return false;
+		if (at == (int) max)
+			at = choose_replaced(index, query, score, &copy, claim);
 		if (at < 0)
-			break;
+			return false;
 
 		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_EXCLUSIVE);
 		node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
-		if (node->state != HNSW_LIVE || node->generation != generation)
-			done = true;
-		else if (node->count == count &&
-				 memcmp(nbr, vdb_hnsw_node_nbr(node), count * sizeof(uint32)) == 0)
+		if (node->state != HNSW_LIVE || node->generation != copy.generation)
+		{
+			UnlockReleaseBuffer(buffer);
+			return false;
+		}
+		same = list_is_same(node, &copy);
+		if (same)
 		{
 			VdbChange	change;
 
 			vdb_change_begin(&change, index->rel, building);
 			node = vdb_hnsw_page_node(vdb_change_page(&change, buffer, false), a);
-			vdb_hnsw_node_nbr(node)[at] = to;
-			vdb_hnsw_node_length(g, node)[at] = vdb_hnsw_length_store(score);
-			node->count = Max(node->count, (uint16) (at + 1));
+			put_edge(g, node, at, to, score, keep);
 			vdb_change_finish(&change);
-			done = added = true;
 		}
 		UnlockReleaseBuffer(buffer);
+		if (same)
+			return true;
 		CHECK_FOR_INTERRUPTS();
 	}
-	pfree(nbr);
-	pfree(lengths);
-	return added;
+	return false;
 }
 
 /* Finds a free upper record and locks its page exclusively. */
@@ -417,9 +506,11 @@ write_upper(HnswIndex *index, uint32 nid, uint32 generation, int layer, uint32 d
 	upper->generation = generation;
 	upper->down = down;
 	upper->layer = layer;
-	upper->count = edges->count;
 	for (uint32 i = 0; i < edges->count; i++)
-		vdb_hnsw_upper_nbr(upper)[i] = (HnswUpperEdge) {edges->edges[i].nid, edges->edges[i].ref};
+	{
+		if (edges->edges[i].nid != nid)
+			vdb_hnsw_upper_nbr(upper)[upper->count++] = (HnswUpperEdge) {edges->edges[i].nid, edges->edges[i].ref};
+	}
 	vdb_page_cover(page, a.offset + g->upper_stride);
 	vdb_change_finish(&change);
 	UnlockReleaseBuffer(buffer);
@@ -456,8 +547,11 @@ add_upper_edge(HnswIndex *index, const HnswEdge *from, int layer, uint32 to, uin
 	memcpy(copy, vdb_hnsw_upper_nbr(upper), count * sizeof(HnswUpperEdge));
 	UnlockReleaseBuffer(buffer);
 
-	at = (int) count;
-	if (count == g->m)
+	/* an edge that is there may lead to a record of a former life */
+	at = 0;
+	while (at < (int) count && copy[at].nid != to)
+		at++;
+	if (at == (int) g->m)
 	{
 		VdbQuery	query;
 		float		longest = from->score;
@@ -499,102 +593,137 @@ add_upper_edge(HnswIndex *index, const HnswEdge *from, int layer, uint32 to, uin
 	UnlockReleaseBuffer(buffer);
 }
 
-/* Gives a new node's neighbours an edge to it; true when one took it. */
-static bool
+/*
+ * Gives a new node's neighbours edges to it, and finds it a parent: the nearest
+ * of them, or of all that were found, that has an edge left for the tree.
+ * Returns the parent, HNSW_NO_NODE when no node is left that could be one.
+ */
+static uint32
 add_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid, bool building)
 {
-	bool		linked = false;
+	HnswIndex  *index = search->index;
+	HnswEdge	parent = {HNSW_NO_NODE, HNSW_NO_REF, 0};
 
 	for (uint32 i = 0; i < edges->count; i++)
-		linked |= vdb_hnsw_add_edge(search->index, edges->edges[i].nid, &search->query, nid,
-									edges->edges[i].score, i < FORCED_EDGES, building);
-	return linked;
+	{
+		const HnswEdge *edge = &edges->edges[i];
+		HnswClaim	claim = parent.nid == HNSW_NO_NODE ? HNSW_CLAIM_TREE : HNSW_CLAIM_GOOD;
+
+		if (edge->nid == nid)
+			continue;
+		if (vdb_hnsw_add_edge(index, edge->nid, &search->query, nid, edge->score, claim, building))
+		{
+			if (claim == HNSW_CLAIM_TREE)
+				parent = *edge;
+		}
+		else if (claim == HNSW_CLAIM_TREE)
+			vdb_hnsw_add_edge(index, edge->nid, &search->query, nid, edge->score, HNSW_CLAIM_GOOD,
+							  building);
+	}
+	for (int claim = HNSW_CLAIM_TREE; claim <= HNSW_CLAIM_MUST; claim++)
+	{
+		for (uint32 i = 0; i < search->found_count && parent.nid == HNSW_NO_NODE; i++)
+		{
+			HnswFound  *found = &search->found[i];
+
+			if (found->nid != nid &&
+				vdb_hnsw_add_edge(index, found->nid, &search->query, nid, found->score, claim, building))
+				parent = (HnswEdge) {found->nid, HNSW_NO_REF, found->score};
+		}
+	}
+
+	/* the way back; a new node's list has room */
+	if (parent.nid != HNSW_NO_NODE && (edges->kept == 0 || edges->edges[0].nid != parent.nid))
+		vdb_hnsw_add_edge(index, nid, &search->query, parent.nid, parent.score, HNSW_CLAIM_MUST,
+						  building);
+	return parent.nid;
+}
+
+/* Replaces a node's own edges; it may have got others meanwhile. */
+static void
+rewrite_edges(HnswIndex *index, uint32 nid, uint32 generation, const LayerEdges *edges,
+			  bool building)
+{
+	const HnswGeometry *g = &index->geometry;
+	HnswAddress a = vdb_hnsw_node_address(g, nid);
+	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_EXCLUSIVE);
+	HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
+
+	if (node->state == HNSW_LIVE && node->generation == generation)
+	{
+		VdbChange	change;
+
+		vdb_change_begin(&change, index->rel, building);
+		node = vdb_hnsw_page_node(vdb_change_page(&change, buffer, false), a);
+		store_edges(g, node, nid, edges);
+		vdb_change_finish(&change);
+	}
+	UnlockReleaseBuffer(buffer);
 }
 
 /*
- * Links a node whose neighbours all died since it chose them.  False when
- * there is nothing to link it to.
+ * Links a node that found no parent: its neighbours all died since it chose
+ * them, or there were none.  Where there is nothing to link it to, it becomes
+ * the entry point.  Two that do so at once would not find each other, so the
+ * caller holds the page lock of the metapage.
  */
-static bool
-link_again(HnswIndex *index, const float *vector, float norm, uint32 nid, bool building)
+static void
+link_again(HnswIndex *index, const float *vector, float norm, uint32 nid, uint32 generation,
+		   uint32 ref, int layer, bool building)
 {
-	for (;;)
+	bool		linked = false;
+
+	while (!linked)
 	{
 		HnswSearch	search;
 		LayerEdges	edges;
-		bool		linked = false;
 
 		CHECK_FOR_INTERRUPTS();
 		vdb_hnsw_refresh(index);
 		vdb_hnsw_search_begin(&search, index, vector, norm);
 		search.keep_vectors = true;
-		vdb_hnsw_search_descend(&search, 0);
-		vdb_hnsw_search_base(&search, index->geometry.ef_construction);
+		vdb_hnsw_search_nearest(&search, index->geometry.ef_construction);
 
 		/* somebody else may have led here meanwhile */
 		for (uint32 i = 0; i < search.found_count; i++)
 			linked |= search.found[i].nid == nid;
 		edges = choose_base(&search);
-		if (!linked)
-			linked = add_edges(&search, &edges, nid, building);
+		if (edges.count > (linked ? 1 : 0))
+		{
+			rewrite_edges(index, nid, generation, &edges, building);
+			linked |= add_edges(&search, &edges, nid, building) != HNSW_NO_NODE;
+		}
+		else if (!linked)
+			linked = vdb_hnsw_replace_entry(index, search.entry_nid, nid, ref, layer, building);
 		vdb_hnsw_search_end(&search);
-		if (linked || edges.count == 0)
-			return linked;
 	}
 }
 
-/*
- * Searches and writes.  Returns false, having written nothing, when no live
- * node was found and `alone` does not allow for that.
- */
-static bool
-link_vector(HnswIndex *index, const float *vector, float norm, ItemPointer tid, int layer,
-			bool alone, bool building)
+/* Edges of a new node on each layer. */
+typedef struct NodeEdges
+{
+	LayerEdges	layers[HNSW_MAX_LAYER + 1];
+} NodeEdges;
+
+/* Searches for a new node's neighbours; the search is left open. */
+static void
+find_edges(HnswSearch *search, HnswIndex *index, const float *vector, float norm, int layer,
+		   NodeEdges *edges)
 {
 	const HnswGeometry *g = &index->geometry;
-	LayerEdges	layers[HNSW_MAX_LAYER + 1];
-	HnswSearch	search;
-	uint32		nid;
-	uint32		generation;
-	uint32		ref = HNSW_NO_REF;
-	bool		linked;
 
-	memset(layers, 0, sizeof(layers));
-	vdb_hnsw_search_begin(&search, index, vector, norm);
-	search.keep_vectors = true;
-	vdb_hnsw_search_descend(&search, layer);
-	for (int l = Min(layer, index->entry_layer); l > 0 && search.pool.size > 0; l--)
+	memset(edges, 0, sizeof(*edges));
+	vdb_hnsw_search_begin(search, index, vector, norm);
+	search->keep_vectors = true;
+	vdb_hnsw_search_descend(search, layer);
+	for (int l = Min(layer, search->entry_layer); l > 0 && search->pool.size > 0; l--)
 	{
-		vdb_hnsw_search_upper(&search, l, g->ef_construction);
-		layers[l] = choose_upper(&search);
-		vdb_hnsw_search_down(&search, l - 1);
+		vdb_hnsw_search_upper(search, l, g->ef_construction);
+		edges->layers[l] = choose_upper(search);
+		vdb_hnsw_search_down(search, l - 1);
 	}
-	vdb_hnsw_search_base(&search, g->ef_construction);
-	layers[0] = choose_base(&search);
-	if (search.found_count == 0 && !alone)
-	{
-		vdb_hnsw_search_end(&search);
-		return false;
-	}
-	VDB_TESTPOINT("hnsw-insert-after-search");
-
-	nid = write_node(index, vector, norm, tid, layer, &layers[0], building, &generation);
-	VDB_TESTPOINT("hnsw-insert-after-node");
-	linked = add_edges(&search, &layers[0], nid, building);
-	VDB_TESTPOINT("hnsw-insert-after-edges");
-	for (int l = 1; l <= layer; l++)
-	{
-		ref = write_upper(index, nid, generation, l, ref, &layers[l], building);
-		for (uint32 i = 0; i < layers[l].count; i++)
-			add_upper_edge(index, &layers[l].edges[i], l, nid, ref, building);
-	}
-	VDB_TESTPOINT("hnsw-insert-before-entry");
-	if (!linked && search.found_count > 0)
-		linked = link_again(index, vector, norm, nid, building);
-	if (layer > index->entry_layer || !linked)
-		vdb_hnsw_set_entry(index, nid, ref, layer, !linked, building);
-	vdb_hnsw_search_end(&search);
-	return true;
+	vdb_hnsw_search_base(search, g->ef_construction);
+	edges->layers[0] = choose_base(search);
 }
 
 /*
@@ -605,19 +734,40 @@ void
 vdb_hnsw_insert_vector(HnswIndex *index, const float *vector, float norm, ItemPointer tid,
 					   int layer, bool building)
 {
-	if (link_vector(index, vector, norm, tid, layer, false, building))
-		return;
+	HnswSearch	search;
+	NodeEdges	edges;
+	uint32		nid;
+	uint32		generation;
+	uint32		ref = HNSW_NO_REF;
+	bool		linked;
 
-	/*
-	 * Nothing to link to: this row becomes the entry point.  Two that do so at
-	 * once would not find each other, so they take turns.
-	 */
-	if (!building)
-		LockPage(index->rel, HNSW_META_BLOCK, ExclusiveLock);
-	vdb_hnsw_refresh(index);
-	link_vector(index, vector, norm, tid, layer, true, building);
-	if (!building)
-		UnlockPage(index->rel, HNSW_META_BLOCK, ExclusiveLock);
+	find_edges(&search, index, vector, norm, layer, &edges);
+	VDB_TESTPOINT("hnsw-insert-after-search");
+	nid = write_node(index, vector, norm, tid, layer, &edges.layers[0], building, &generation);
+	VDB_TESTPOINT("hnsw-insert-after-node");
+	linked = add_edges(&search, &edges.layers[0], nid, building) != HNSW_NO_NODE;
+	VDB_TESTPOINT("hnsw-insert-after-edges");
+	for (int l = 1; l <= layer; l++)
+	{
+		ref = write_upper(index, nid, generation, l, ref, &edges.layers[l], building);
+		for (uint32 i = 0; i < edges.layers[l].count; i++)
+		{
+			if (edges.layers[l].edges[i].nid != nid)
+				add_upper_edge(index, &edges.layers[l].edges[i], l, nid, ref, building);
+		}
+	}
+	VDB_TESTPOINT("hnsw-insert-before-entry");
+	if (!linked)
+	{
+		if (!building)
+			LockPage(index->rel, HNSW_META_BLOCK, ExclusiveLock);
+		link_again(index, vector, norm, nid, generation, ref, layer, building);
+		if (!building)
+			UnlockPage(index->rel, HNSW_META_BLOCK, ExclusiveLock);
+	}
+	else if (layer > search.entry_layer)
+		vdb_hnsw_set_entry(index, nid, ref, layer, building);
+	vdb_hnsw_search_end(&search);
 }
 
 bool

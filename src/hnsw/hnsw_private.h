@@ -95,6 +95,7 @@ typedef struct HnswFound
 	uint32		nid;
 	float		score;
 	ItemPointerData tid;
+	uint16		kept;			/* of the node's edges */
 	bool		exact;
 	float	   *vector;			/* decoded, when the search keeps vectors */
 } HnswFound;
@@ -110,6 +111,11 @@ typedef struct HnswSearch
 	VdbQuery	query;
 	bool		keep_vectors;	/* decode what is found (insert) */
 	bool		keep_overflow;	/* remember what the pool refused (iteration) */
+
+	/* entry point of the last descent */
+	uint32		entry_nid;
+	uint32		entry_ref;
+	int			entry_layer;
 
 	HnswPool	pool;
 	HnswVisited visited;
@@ -132,6 +138,14 @@ typedef struct HnswEdge
 	float		score;
 } HnswEdge;
 
+/* How much an edge is wanted by the node it leads to. */
+typedef enum HnswClaim
+{
+	HNSW_CLAIM_GOOD,			/* only if it is worth more than another */
+	HNSW_CLAIM_TREE,			/* as an edge to keep, if the node has any left */
+	HNSW_CLAIM_MUST				/* the same, beyond HNSW_MAX_KEPT */
+} HnswClaim;
+
 /* hnsw.c */
 extern Datum vdb_hnsw_handler(PG_FUNCTION_ARGS);
 extern const HnswOptions *vdb_hnsw_options(Relation index);
@@ -152,11 +166,14 @@ extern void vdb_hnsw_refresh(HnswIndex *index);
 extern void vdb_hnsw_create_meta(Relation rel, ForkNumber fork, const HnswGeometry *geometry,
 								 VdbMetric metric, uint64 rotation_seed, const float *center);
 /*
- * Makes a node the entry point if its top layer is higher than the present
- * one's, if there is none, or if `force` says that none leads anywhere.
+ * Makes a node the entry point if its top layer is higher than that of the
+ * present one, or if there is none.
  */
-extern void vdb_hnsw_set_entry(HnswIndex *index, uint32 nid, uint32 ref, int layer, bool force,
-							   bool building);
+extern void vdb_hnsw_set_entry(HnswIndex *index, uint32 nid, uint32 ref, int layer, bool building);
+
+/* Makes a node the entry point if that still is `old`; true when it was. */
+extern bool vdb_hnsw_replace_entry(HnswIndex *index, uint32 old, uint32 nid, uint32 ref, int layer,
+								   bool building);
 
 /*
  * Makes sure that there is an extent that may take a node (or upper records)
@@ -183,6 +200,12 @@ extern bool vdb_hnsw_load_vector(HnswIndex *index, uint32 nid, float *out);
 extern void vdb_hnsw_search_begin(HnswSearch *search, HnswIndex *index, const float *vector,
 								  float norm);
 extern void vdb_hnsw_search_end(HnswSearch *search);
+
+/*
+ * Searches layer 0 with a pool of ef, from the entry point down.  Looks again
+ * when it came upon nothing because the entry point was just replaced.
+ */
+extern void vdb_hnsw_search_nearest(HnswSearch *search, uint32 ef);
 
 /*
  * Greedy descent from the entry point to the layer above `layer`: the pool
@@ -219,11 +242,11 @@ extern int	vdb_hnsw_draw_layer(int m);
 
 /*
  * Gives the live node `from` an edge to node `to` of this score.  query: the
- * vector of `to`.  A full list takes it when a longer edge can go; `force`:
- * whatever the edges there are.  True when the edge is there afterwards.
+ * vector of `to`; NULL where the list is known to have room.  True when the
+ * edge is there afterwards, and kept if that was claimed.
  */
 extern bool vdb_hnsw_add_edge(HnswIndex *index, uint32 from, const VdbQuery *query, uint32 to,
-							  float score, bool force, bool building);
+							  float score, HnswClaim claim, bool building);
 
 /*
  * Of `count` candidates sorted by score, chooses at most max to be neighbours:
@@ -271,11 +294,11 @@ extern IndexBulkDeleteResult *vdb_hnsw_vacuumcleanup(IndexVacuumInfo *info,
 
 /* hnsw_repair.c */
 
-/*
- * Makes every list of a live node do without the nodes in vacuum->dead, and
- * every live node reachable from the entry point without them.
- */
+/* Makes every list of a live node do without the nodes in vacuum->dead. */
 extern void vdb_hnsw_repair(HnswVacuum *vacuum);
+
+/* Makes every live node reachable from the entry point over live nodes. */
+extern void vdb_hnsw_tie_unreached(HnswVacuum *vacuum);
 
 /* hnsw_cost.c */
 extern void vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,

@@ -82,7 +82,6 @@ typedef struct Reach
 
 static void repair_nodes(HnswVacuum *vacuum, uint32 extent);
 static void repair_records(HnswVacuum *vacuum, uint32 extent);
-static void tie_unreached(HnswVacuum *vacuum);
 
 void
 vdb_hnsw_repair(HnswVacuum *vacuum)
@@ -94,7 +93,6 @@ vdb_hnsw_repair(HnswVacuum *vacuum)
 		else
 			repair_nodes(vacuum, extent);
 	}
-	tie_unreached(vacuum);
 }
 
 /* A node's list, in the current context. */
@@ -414,11 +412,35 @@ merge_lists(const Repair *repair, EdgeList now, uint32 max)
 	return merged;
 }
 
+/* The tree's edges of a list, the first `kept`, that lead to live nodes. */
+static EdgeList
+live_tree(HnswVacuum *vacuum, EdgeList now, uint32 kept)
+{
+	EdgeList	tree = {0, palloc(Max(now.count, 1) * sizeof(HnswEdge))};
+
+	for (uint32 i = 0; i < Min(kept, now.count); i++)
+	{
+		if (!hnsw_bits_has(&vacuum->dead, now.edges[i].nid))
+			tree.edges[tree.count++] = now.edges[i];
+	}
+	return tree;
+}
+
+/* Writes a list: the edges to be kept, then as many of the others as fit. */
 static void
-store_node_list(const HnswGeometry *g, HnswNode *node, EdgeList list)
+store_node_list(const HnswGeometry *g, HnswNode *node, EdgeList tree, EdgeList others)
 {
 	uint32	   *nbr = vdb_hnsw_node_nbr(node);
 	uint16	   *lengths = vdb_hnsw_node_length(g, node);
+	EdgeList	list = {0, palloc(2 * g->m * sizeof(HnswEdge))};
+
+	for (uint32 i = 0; i < tree.count; i++)
+		list.edges[list.count++] = tree.edges[i];
+	for (uint32 i = 0; i < others.count && list.count < 2u * g->m; i++)
+	{
+		if (!list_has(tree, others.edges[i].nid))
+			list.edges[list.count++] = others.edges[i];
+	}
 
 	memset(nbr, 0, 2 * g->m * sizeof(uint32));
 	memset(lengths, 0, 2 * g->m * sizeof(uint16));
@@ -428,6 +450,7 @@ store_node_list(const HnswGeometry *g, HnswNode *node, EdgeList list)
 		lengths[i] = vdb_hnsw_length_store(list.edges[i].score);
 	}
 	node->count = list.count;
+	node->kept = tree.count;
 }
 
 static void
@@ -472,7 +495,12 @@ write_lists(HnswVacuum *vacuum, Buffer buffer, const Repair *repairs, int count,
 			HnswNode   *node = vdb_hnsw_page_node(page, vdb_hnsw_node_address(g, repair->number));
 
 			if (node->state == HNSW_LIVE && node->generation == repair->generation)
-				store_node_list(g, node, merge_lists(repair, load_node_list(vacuum, block, node), 2 * g->m));
+			{
+				EdgeList	now = load_node_list(vacuum, block, node);
+				EdgeList	tree = live_tree(vacuum, now, node->kept);
+
+				store_node_list(g, node, tree, merge_lists(repair, now, 2 * g->m));
+			}
 		}
 	}
 	vdb_change_finish(&change);
@@ -646,7 +674,8 @@ tie_to_candidates(Reach *reach, Choice *choice)
 
 		/* the second edge that a node gives up could be the one it got here */
 		if (hnsw_bits_has(&reach->reached, edge->nid) && !hnsw_bits_has(&reach->posts, edge->nid) &&
-			vdb_hnsw_add_edge(index, edge->nid, &choice->query, choice->nid, edge->score, true, false))
+			vdb_hnsw_add_edge(index, edge->nid, &choice->query, choice->nid, edge->score,
+							  HNSW_CLAIM_MUST, false))
 		{
 			hnsw_bits_add(&reach->posts, edge->nid);
 			ties++;
@@ -719,8 +748,8 @@ tie_round(Reach *reach)
  * where the sets do not fit the memory that maintenance may use, we do without
  * and rely on the repair of lists alone.
  */
-static void
-tie_unreached(HnswVacuum *vacuum)
+void
+vdb_hnsw_tie_unreached(HnswVacuum *vacuum)
 {
 	Size		bytes = hnsw_bits_bytes(vacuum->live.count);
 	MemoryContext old;

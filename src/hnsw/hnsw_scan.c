@@ -299,8 +299,8 @@ start(IndexScanDesc scan)
 	so->iterative = hnsw_iterative_scan;
 	so->search.keep_overflow = so->iterative != HNSW_ITERATIVE_OFF;
 	so->ef = so->allowed = hnsw_ef_search;
-	vdb_hnsw_search_descend(&so->search, 0);
-	vdb_hnsw_search_base(&so->search, so->ef);
+	VDB_TESTPOINT("hnsw-scan-before-descent");
+	vdb_hnsw_search_nearest(&so->search, so->ef);
 	take_found(so);
 	so->complete = !so->search.keep_overflow;
 	so->started = true;

@@ -216,16 +216,21 @@ vdb_hnsw_search_descend(HnswSearch *search, int layer)
 	size_pool(search, 1);
 	search->pool.size = 0;
 	search->pool.next = 0;
-	if (index->entry_nid == HNSW_NO_NODE)
+
+	/* what the metapage says now; the index may be refreshed on the way */
+	search->entry_nid = index->entry_nid;
+	search->entry_ref = index->entry_ref;
+	search->entry_layer = index->entry_layer;
+	if (search->entry_nid == HNSW_NO_NODE)
 		return;
-	if (!vdb_hnsw_nid_exists(index, index->entry_nid))
+	if (!vdb_hnsw_nid_exists(index, search->entry_nid))
 		vdb_page_corrupted(index->rel, HNSW_META_BLOCK, "The entry point does not exist.");
-	at.nid = index->entry_nid;
-	at.ref = index->entry_ref;
+	at.nid = search->entry_nid;
+	at.ref = search->entry_ref;
 	at.expanded = 0;
 	at.score = vdb_hnsw_score_hot(index, &search->query, at.nid);
 	hnsw_pool_insert(&search->pool, at, &at);
-	for (int l = index->entry_layer; l > layer; l--)
+	for (int l = search->entry_layer; l > layer; l--)
 	{
 		vdb_hnsw_search_upper(search, l, 1);
 		vdb_hnsw_search_down(search, l - 1);
@@ -351,6 +356,7 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 			found->score = *score;
 			found->lower = bounds.lower;
 			found->upper = bounds.upper;
+			found->kept = node->kept;
 			found->exact = false;
 			found->vector = vector;
 		}
@@ -358,8 +364,8 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 	UnlockReleaseBuffer(buffer);
 	if (state != HNSW_LIVE)
 		search->found_count--;
-	else if (vector != NULL && g->node_bits == 0)
-		vdb_hnsw_load_vector(index, nid, vector);
+	else if (vector != NULL && g->node_bits == 0 && !vdb_hnsw_load_vector(index, nid, vector))
+		found->vector = NULL;
 
 	*fresh = 0;
 	for (uint32 i = 0; i < count; i++)
@@ -415,23 +421,6 @@ expand_pool(HnswSearch *search)
 	}
 }
 
-/*
- * Keeps the entry point for a search that goes on to the end: the node that
- * the descent came to need not lead everywhere, the entry point does.
- */
-static void
-remember_entry(HnswSearch *search)
-{
-	HnswIndex  *index = search->index;
-	HnswCandidate entry = {0, index->entry_nid, HNSW_NO_REF, 0};
-
-	if (search->pool.size > 0 && visit(search, entry.nid))
-	{
-		entry.score = vdb_hnsw_score_hot(index, &search->query, entry.nid);
-		append_overflow(search, entry);
-	}
-}
-
 void
 vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 {
@@ -451,9 +440,34 @@ vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 		pool->items[i].expanded = 0;
 		visit(search, pool->items[i].nid);
 	}
-	if (search->keep_overflow)
-		remember_entry(search);
 	expand_pool(search);
+
+	/*
+	 * The node that the descent came to need not lead everywhere, the entry
+	 * point does.
+	 */
+	if (search->entry_nid != HNSW_NO_NODE && visit(search, search->entry_nid))
+	{
+		search->fresh[0] = search->entry_nid;
+		weigh_fresh(search, 1);
+		expand_pool(search);
+	}
+}
+
+void
+vdb_hnsw_search_nearest(HnswSearch *search, uint32 ef)
+{
+	HnswIndex  *index = search->index;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		vdb_hnsw_search_descend(search, 0);
+		vdb_hnsw_search_base(search, ef);
+		if (search->found_count > 0)
+			break;
+		vdb_hnsw_refresh(index);
+	} while (index->entry_nid != search->entry_nid);
 }
 
 void

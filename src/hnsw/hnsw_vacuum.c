@@ -268,7 +268,11 @@ vacuum_range(HnswVacuum *vacuum, uint32 first, uint32 count)
 	{
 		replace_entry(vacuum);
 		vdb_hnsw_repair(vacuum);
-		VDB_TESTPOINT("hnsw-vacuum-after-repair");
+	}
+	vdb_hnsw_tie_unreached(vacuum);
+	VDB_TESTPOINT("hnsw-vacuum-after-repair");
+	if (dead > 0)
+	{
 		free_records(vacuum);
 		VDB_TESTPOINT("hnsw-vacuum-before-free");
 		free_nodes(vacuum, first, count);
@@ -465,29 +469,6 @@ find_entry(HnswVacuum *vacuum)
 	return entry;
 }
 
-/* Makes a node the entry point if that still is the node `old`. */
-static void
-swap_entry(HnswVacuum *vacuum, uint32 old, Entry entry)
-{
-	Relation	rel = vacuum->index->rel;
-	Buffer		buffer = vdb_hnsw_vacuum_page(vacuum, HNSW_META_BLOCK, VDB_PAGE_META, HNSW_NO_EXTENT,
-											  BUFFER_LOCK_EXCLUSIVE);
-
-	if (vdb_hnsw_page_meta(BufferGetPage(buffer))->entry_nid == old)
-	{
-		VdbChange	change;
-		HnswMeta   *meta;
-
-		vdb_change_begin(&change, rel, false);
-		meta = vdb_hnsw_page_meta(vdb_change_page(&change, buffer, false));
-		meta->entry_nid = entry.nid;
-		meta->entry_ref = entry.ref;
-		meta->entry_layer = entry.layer;
-		vdb_change_finish(&change);
-	}
-	UnlockReleaseBuffer(buffer);
-}
-
 /*
  * Replaces the entry point unless it is live.  Inserts may replace it as well:
  * whatever is there in the end was looked at.  Without a live node there is no
@@ -511,7 +492,7 @@ replace_entry(HnswVacuum *vacuum)
 		entry = find_entry(vacuum);
 		if (old == HNSW_NO_NODE && entry.nid == HNSW_NO_NODE)
 			return;
-		swap_entry(vacuum, old, entry);
+		vdb_hnsw_replace_entry(index, old, entry.nid, entry.ref, entry.layer, false);
 	}
 }
 

@@ -15,18 +15,52 @@
 #define NODE_MAX 2039			/* largest |v| of a node code: 16 * 127 + 7 */
 #define HOT_FIT_ROUNDS 4
 
+#define UNIT_ROUNDOFF (FLT_EPSILON / 2)
+
 /*
- * Relative rounding error allowed for a float sum of n terms in at least 8
- * parallel accumulators.
+ * Rounding of normalisation and rotation, relative to the norm: fewer than 80
+ * roundings in a row for 16,000 dimensions.
  */
-static inline float
+#define ROTATE_ERROR 5e-6
+
+/* The float square of a shorter vector may be wrong, or zero. */
+#define SHORT_LENGTH 2e-20
+
+/* Within these squares of norms the cosine operator's sums are sound. */
+#define COSINE_MIN_NORM2 1e-33
+#define COSINE_MAX_NORM2 1e37
+
+/* Float sums below this do not overflow, nor do squares of lengths. */
+#define LARGE_SUM 1e38
+#define LARGE_LENGTH 1e19
+
+/*
+ * Relative rounding error of two float sums of n terms together.  The scalar
+ * kernels have at least 4 accumulators, or 2 in each of the three sums of the
+ * cosine; the others at least 24.
+ */
+static inline double
 sum_error(uint32_t n)
 {
-	return (16.0f + (float) n / 8.0f) * (FLT_EPSILON / 2);
+	double		lanes = vdb_kernels->level == VDB_SIMD_SCALAR ? 2 : 8;
+
+	return (24 + n / lanes) * UNIT_ROUNDOFF;
 }
 
-/* Rounding of the rotation, relative to the norm of what is rotated. */
-#define ROTATE_ERROR 4e-6f
+/*
+ * How far rounding may have moved a vector on its way to code space and back,
+ * in the norm of the metric.  norm: what vdb_codec_transform returned; size:
+ * norm of the result.
+ */
+static inline double
+transform_error(const VdbCodec *codec, double norm, double size)
+{
+	double		error = 2 * UNIT_ROUNDOFF * size;
+
+	if (codec->metric != VDB_METRIC_L1)
+		error += ROTATE_ERROR * (norm + SHORT_LENGTH);
+	return error;
+}
 
 uint32_t
 vdb_codec_padded(uint32_t dims)
@@ -62,39 +96,52 @@ vdb_codec_init(VdbCodec *codec, VdbMetric metric, uint32_t dims, uint64_t seed,
 		codec->base = -vdb_kernels->inner_product(P, center, center);
 }
 
-/* Normalised where the metric says so, padded and rotated. */
-static void
+/* Scales x to length 1 into out; returns what vdb_codec_transform does. */
+static float
+normalize(uint32_t n, const float *x, float *out)
+{
+	double		norm2 = 0;
+	double		inverse;
+
+	for (uint32_t i = 0; i < n; i++)
+		norm2 += (double) x[i] * x[i];
+	inverse = norm2 > 0 ? 1 / sqrt(norm2) : 0;
+	for (uint32_t i = 0; i < n; i++)
+		out[i] = (float) (x[i] * inverse);
+	if (norm2 == 0)
+		return 0;
+	return norm2 > COSINE_MIN_NORM2 && norm2 < COSINE_MAX_NORM2 ? 1 : INFINITY;
+}
+
+/*
+ * Normalised where the metric says so, padded and rotated.  Returns what
+ * vdb_codec_transform does.
+ */
+static float
 rotate_vector(const VdbCodec *codec, const float *x, float *out)
 {
 	uint32_t	dims = codec->dims;
+	float		norm = 0;
 
 	if (codec->metric == VDB_METRIC_COSINE)
-	{
-		double		norm2 = 0;
-		double		inverse;
-
-		for (uint32_t i = 0; i < dims; i++)
-			norm2 += (double) x[i] * x[i];
-		inverse = norm2 > 0 ? 1 / sqrt(norm2) : 0;
-		for (uint32_t i = 0; i < dims; i++)
-			out[i] = (float) (x[i] * inverse);
-	}
+		norm = normalize(dims, x, out);
 	else
 		memcpy(out, x, dims * sizeof(float));
 	memset(out + dims, 0, (codec->P - dims) * sizeof(float));
 	vdb_rotate(codec->P, codec->seed, out);
+	if (codec->metric != VDB_METRIC_COSINE)
+		norm = sqrtf(vdb_kernels->inner_product(codec->P, out, out));
+	return norm;
 }
 
 float
 vdb_codec_transform(const VdbCodec *codec, const float *x, float *out)
 {
-	float		norm2;
+	float		norm = rotate_vector(codec, x, out);
 
-	rotate_vector(codec, x, out);
-	norm2 = vdb_kernels->inner_product(codec->P, out, out);
 	for (uint32_t i = 0; i < codec->P; i++)
 		out[i] -= codec->center[i];
-	return sqrtf(norm2);
+	return norm;
 }
 
 void
@@ -152,10 +199,12 @@ vdb_encode_node(const VdbCodec *codec, const float *x, float norm, int8_t *hi, u
 	double		error2 = 0;
 	double		error1 = 0;
 	double		norm2 = 0;
+	double		norm1 = 0;
 	double		cdot = 0;
+	double		rounding;
 	VdbNodeFactors f;
 
-	if (!isfinite(inverse))
+	if (!isfinite(scale) || !isfinite(inverse))
 	{
 		scale = 0;
 		inverse = 0;
@@ -174,13 +223,22 @@ vdb_encode_node(const VdbCodec *codec, const float *x, float norm, int8_t *hi, u
 		error2 += error * error;
 		error1 += fabs(error);
 		norm2 += decoded * decoded;
+		norm1 += fabs(decoded);
 		cdot += decoded * codec->center[i];
 	}
 	f.scale = scale;
 	if (codec->metric == VDB_METRIC_L1)
-		f.residual = (float) (error1 * 1.0001) + sum_error(P) * norm;
+	{
+		rounding = transform_error(codec, norm, norm1 + error1);
+		f.residual = (float) (error1 * 1.0001 + rounding);
+	}
 	else
-		f.residual = (float) (sqrt(error2) * 1.0001) + ROTATE_ERROR * norm;
+	{
+		rounding = transform_error(codec, norm, sqrt(norm2) + sqrt(error2));
+		f.residual = (float) (sqrt(error2) * 1.0001 + rounding);
+	}
+	if (isnan(f.residual))
+		f.residual = INFINITY;
 	switch (codec->metric)
 	{
 		case VDB_METRIC_L2:
@@ -310,6 +368,8 @@ vdb_query_prepare(VdbQuery *query, const VdbCodec *codec, float norm)
 	uint32_t	T = hot_blocks(codec);
 	float		scale = largest_abs(codec->P, query->vector) / 127;
 	float		inverse = scale > 0 ? 1.0f / scale : 0;
+	double		norm1 = 0;
+	double		norm2 = 0;
 	int32_t		sum = 0;
 
 	if (!isfinite(inverse))
@@ -332,7 +392,10 @@ vdb_query_prepare(VdbQuery *query, const VdbCodec *codec, float norm)
 			start = C - VDB_HOT_BLOCK;
 		query->hot[(size_t) plane * T * VDB_HOT_BLOCK + block * VDB_HOT_BLOCK + (byte - start)] = value;
 		sum += value;
+		norm1 += fabs((double) query->vector[i]);
+		norm2 += (double) query->vector[i] * query->vector[i];
 	}
+	query->error = transform_error(codec, norm, codec->metric == VDB_METRIC_L1 ? norm1 : sqrt(norm2));
 	query->hot_const = codec->base + query->add;
 	query->hot_mult = ip_weight(codec) * scale * 2;
 	query->hot_sum = ip_weight(codec) * scale * (float) ((1 << codec->hot_bits) - 1) * (float) sum;
@@ -401,11 +464,13 @@ vdb_node_bounds(const VdbQuery *query, VdbNodeFactors f, float score)
 {
 	const VdbCodec *codec = query->codec;
 	double		relative = sum_error(codec->P);
-	double		r = (double) f.residual + ROTATE_ERROR * (double) query->norm;
+	double		r = f.residual + query->error;
 	double		lower;
 	double		upper;
-	VdbBounds	bounds;
 
+	/* what overflowed proves nothing */
+	if (!isfinite(score) || score == FLT_MAX)
+		return (VdbBounds) {-INFINITY, INFINITY};
 	switch (codec->metric)
 	{
 		case VDB_METRIC_L2:
@@ -413,40 +478,42 @@ vdb_node_bounds(const VdbQuery *query, VdbNodeFactors f, float score)
 			{
 				double		slack = relative * ((double) query->add + f.add);
 
-				lower = sqrt(fmax(0, score - slack)) - r;
-				upper = sqrt(fmax(0, score + slack)) + r;
-				lower = fmax(0, lower) * (1 - relative);
-				upper = upper * (1 + relative);
+				r += SHORT_LENGTH;
+				lower = fmax(0, sqrt(fmax(0, score - slack)) - r) * (1 - relative);
+				upper = (sqrt(fmax(0, score + slack)) + r) * (1 + relative);
 				if (codec->metric == VDB_METRIC_COSINE)
 				{
 					/* 1 - cos of unit vectors; the operator rounds around 1 */
 					lower = fmax(0, lower * lower / 2 - 2 * relative);
 					upper = upper * upper / 2 + 2 * relative;
 				}
+				else if (upper > LARGE_LENGTH)
+					upper = INFINITY;
 				break;
 			}
 		case VDB_METRIC_IP:
 			{
-				double		x = sqrt(fabs((double) codec->base)) + NODE_MAX * (double) f.scale *
-					sqrt(codec->P);
-				double		slack = query->norm * (double) f.residual + 4 * relative * query->norm * x +
-					ROTATE_ERROR * query->norm * x;
+				double		c = sqrt(fabs((double) codec->base)) + SHORT_LENGTH;
+				double		q = ((double) query->norm + SHORT_LENGTH) * (1 + relative);
+				double		x = c + NODE_MAX * (double) f.scale * sqrt(codec->P) + f.residual;
+				double		slack = q * f.residual + x * query->error +
+					2 * relative * (q + 2 * c) * x + SHORT_LENGTH * SHORT_LENGTH;
 
+				if (!(q * x < LARGE_SUM))
+					slack = INFINITY;
 				lower = score - slack;
 				upper = score + slack;
 				break;
 			}
 		default:
 			{
-				double		slack = (double) f.residual + relative * (score + 4 * query->norm);
+				double		slack = r + relative * score;
 
-				lower = fmax(0, score - slack);
-				upper = score + slack;
+				lower = fmax(0, score - slack) * (1 - relative);
+				upper = (score + slack) * (1 + relative);
+				if (upper > LARGE_SUM)
+					upper = INFINITY;
 			}
 	}
-
-	/* whatever overflowed proves nothing */
-	bounds.lower = isnan(lower) || !isfinite(score) || score == FLT_MAX ? -INFINITY : lower;
-	bounds.upper = isnan(upper) || !isfinite(score) || score == FLT_MAX ? INFINITY : upper;
-	return bounds;
+	return (VdbBounds) {isnan(lower) ? -INFINITY : lower, isnan(upper) ? INFINITY : upper};
 }

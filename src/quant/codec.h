@@ -62,7 +62,9 @@ typedef struct VdbQuery
 	float	   *vector;			/* P floats: rotated, centred */
 	int8_t	   *hot;			/* VDB_HOT_BLOCK layout */
 	float		add;			/* like VdbNodeFactors.add */
-	float		norm;			/* L2 norm of the vector before centring */
+	float		norm;			/* what vdb_codec_transform returned */
+	double		error;			/* upper bound of what rounding did to the
+								 * vector, in the norm of a residual */
 	float		hot_const;		/* hot score = hot_const + add - rescale * */
 	float		hot_mult;		/* (hot_mult * I - hot_sum), I the integer */
 	float		hot_sum;		/* inner product */
@@ -91,7 +93,8 @@ extern uint32_t vdb_codec_hot_bits(VdbMetric metric, uint32_t P);
 /*
  * The user's vector (dims floats; for cosine any length but zero) to code
  * space: normalised where the metric says so, padded, rotated, centred, into
- * out[P].  Returns its L2 norm before centring.
+ * out[P].  Returns its L2 norm before centring, which for cosine is 1, or 0 for
+ * a zero vector, or infinity where the squares of x are no match for floats.
  */
 extern float vdb_codec_transform(const VdbCodec *codec, const float *x, float *out);
 

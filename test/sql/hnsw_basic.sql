@@ -57,6 +57,7 @@ DROP FUNCTION differing;
 -- NULL is not indexed; nor is a zero vector where it has no angle to anything
 
 SET hnsw.max_scan_tuples = 100000;
+SET hnsw.iterative_scan = relaxed_order;
 SELECT count(*), count(*) FILTER (WHERE v IS NULL) AS nulls, count(*) FILTER (WHERE id = 1002) AS zero
 FROM (SELECT * FROM points ORDER BY v <-> '[0,0,0]') s;
 SELECT count(*), count(*) FILTER (WHERE v IS NULL) AS nulls, count(*) FILTER (WHERE id = 1002) AS zero
@@ -70,6 +71,7 @@ SELECT count(*) FROM (SELECT * FROM points ORDER BY v <-> NULL LIMIT 10) s;
 -- more rows than ef_search
 
 SET hnsw.ef_search = 10;
+SET hnsw.iterative_scan = strict_order;
 SELECT count(*) FROM (SELECT * FROM points ORDER BY v <-> '[1,1,1]' LIMIT 100) s;
 SET hnsw.iterative_scan = off;
 SELECT count(*) FROM (SELECT * FROM points ORDER BY v <-> '[1,1,1]' LIMIT 100) s;

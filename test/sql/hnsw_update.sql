@@ -59,7 +59,7 @@ SELECT FROM vdb.check_index('t_v', true);
 INSERT INTO t SELECT i, '', ARRAY[i, i % 10, i % 3]::vector FROM generate_series(1, 300) i;
 SELECT pg_relation_size('t_v') <= :size AS no_larger;
 SELECT FROM vdb.check_index('t_v', true);
-SELECT recall FROM vdb.recall('t_v');
+SELECT recall >= 0.95 AS recall FROM vdb.recall('t_v');
 
 -- stopped anywhere, an insert is as if it had never been
 

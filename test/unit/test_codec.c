@@ -1,0 +1,1150 @@
+/*
+ * test_codec.c
+ *	  Unit test of src/quant: what the rotation, the node code and the hot code
+ *	  promise, at every SIMD level that this machine has.  Prints TAP.
+ *
+ * The bounds of a distance are the promise that matters most: rows come back
+ * in the operator's order only if no bound is ever wrong.  They are held
+ * against the operators' own formulas over millions of pairs, among them those
+ * where float sums lose most: nearly equal vectors far from the origin,
+ * constant vectors, squares that underflow or overflow.
+ */
+#include <float.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quant/codec.h"
+#include "quant/rotate.h"
+
+/* ---- TAP ---- */
+
+static int	tests_run = 0;
+static int	tests_failed = 0;
+
+static void
+report(bool passed, const char *format,...)
+{
+	va_list		args;
+
+	tests_run++;
+	if (!passed)
+		tests_failed++;
+	printf("%sok %d - ", passed ? "" : "not ", tests_run);
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	printf("\n");
+	fflush(stdout);
+}
+
+/* Says what went wrong, as a TAP comment; returns false for the caller. */
+static bool
+failure(const char *format,...)
+{
+	va_list		args;
+
+	va_start(args, format);
+	printf("# ");
+	vprintf(format, args);
+	printf("\n");
+	va_end(args);
+	return false;
+}
+
+/* ---- random numbers and memory ---- */
+
+static uint64_t random_state = 88172645463325252u;
+
+static uint32_t
+random_u32(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return (uint32_t) (random_state >> 16);
+}
+
+/* Uniform in (0, 1]. */
+static double
+random_uniform(void)
+{
+	return (random_u32() + 1.0) / 4294967296.0;
+}
+
+static double
+random_normal(void)
+{
+	return sqrt(-2 * log(random_uniform())) * cos(6.283185307179586 * random_uniform());
+}
+
+/* A heap block of exactly this size, full of garbage. */
+static void *
+new_block(size_t size)
+{
+	void	   *block = malloc(size);
+
+	if (block == NULL && size > 0)
+	{
+		printf("Bail out! out of memory\n");
+		exit(1);
+	}
+	memset(block, 0xA5, size);
+	return block;
+}
+
+static float *
+new_floats(size_t n)
+{
+	return new_block(n * sizeof(float));
+}
+
+static double
+dot(size_t n, const float *a, const float *b)
+{
+	double		sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += (double) a[i] * b[i];
+	return sum;
+}
+
+static const char *const metric_names[VDB_METRICS] = {"l2", "ip", "cosine", "l1"};
+
+#define SEED UINT64_C(0x123456789abcdef)
+
+/* ---- data ---- */
+
+typedef enum Kind
+{
+	KIND_NORMAL,
+	KIND_HEAVY,					/* a ratio of normals: no variance */
+	KIND_SPARSE,				/* one entry in ten */
+	KIND_BYTES,					/* whole numbers 0 .. 255 */
+	KIND_ONE,					/* a single entry */
+	KIND_OFFSET,				/* mean 10000, spread 1 */
+	KIND_CONSTANT,				/* all entries equal */
+	KIND_STEPS,					/* the same in all vectors, up to a factor */
+	KIND_SCALES,				/* lengths from 1e-25 to 1e18 in one set */
+	KIND_HUGE,					/* 1e17 */
+	KIND_SQUARES,				/* sums of squares just below overflow, or above */
+	KIND_SUMS,					/* sums just below overflow, or above */
+	KIND_OVERFLOW,				/* 1e30 */
+	KIND_TINY,					/* 1e-21: squares are denormal */
+	KIND_UNDERFLOW,				/* 1e-30 */
+	KIND_DENORMAL,				/* 1e-40 */
+	KIND_ZERO,
+	NUM_KINDS
+} Kind;
+
+static const char *const kind_names[NUM_KINDS] = {
+	"normal", "heavy", "sparse", "bytes", "one", "offset", "constant", "steps", "scales", "huge",
+	"squares", "sums", "overflow", "tiny", "underflow", "denormal", "zero"
+};
+
+static double
+random_entry(Kind kind)
+{
+	switch (kind)
+	{
+		case KIND_HEAVY:
+			return random_normal() / (fabs(random_normal()) + 1e-3);
+		case KIND_SPARSE:
+			return random_u32() % 10 == 0 ? random_normal() : 0;
+		case KIND_BYTES:
+			return random_u32() % 256;
+		case KIND_OFFSET:
+			return 10000 + random_normal();
+		case KIND_HUGE:
+			return 1e17 * random_normal();
+		case KIND_OVERFLOW:
+			return 1e30 * random_normal();
+		case KIND_TINY:
+			return 1e-21 * random_normal();
+		case KIND_UNDERFLOW:
+			return 1e-30 * random_normal();
+		case KIND_DENORMAL:
+			return 1e-40 * random_normal();
+		default:
+			return random_normal();
+	}
+}
+
+static void
+fill_vector(Kind kind, size_t n, float *x)
+{
+	double		factor = random_normal();
+
+	if (kind == KIND_SCALES)
+		factor = pow(10, 43 * random_uniform() - 25);
+	if (kind == KIND_SQUARES)
+		factor = sqrt(FLT_MAX / n) * (0.5 + random_uniform());
+	if (kind == KIND_SUMS)
+		factor = FLT_MAX / n * (0.1 + 0.9 * random_uniform());
+	for (size_t i = 0; i < n; i++)
+	{
+		switch (kind)
+		{
+			case KIND_CONSTANT:
+				x[i] = (float) factor;
+				break;
+			case KIND_STEPS:
+				x[i] = (float) (factor * (i % 7 + 0.1));
+				break;
+			case KIND_SCALES:
+				x[i] = (float) (factor * random_normal());
+				break;
+			case KIND_SQUARES:
+			case KIND_SUMS:
+				x[i] = (float) (random_u32() % 8 == 0 ? -factor : factor);
+				break;
+			case KIND_ONE:
+			case KIND_ZERO:
+				x[i] = 0;
+				break;
+			default:
+				x[i] = (float) random_entry(kind);
+		}
+	}
+	if (kind == KIND_ONE)
+		x[random_u32() % n] = (float) factor;
+}
+
+/* ---- rotation ---- */
+
+static const size_t rotation_sizes[] = {8, 16, 24, 104, 128, 784, 1000, 1536, 16000};
+
+#define NUM_ROTATION_SIZES (sizeof(rotation_sizes) / sizeof(rotation_sizes[0]))
+
+/* Norms and inner products, of dense and of sparse vectors. */
+static bool
+check_rotation_keeps(size_t P)
+{
+	bool		passed = true;
+
+	for (int trial = 0; trial < 20 && passed; trial++)
+	{
+		uint64_t	seed = SEED + trial;
+		float	   *x = new_floats(P);
+		float	   *y = new_floats(P);
+		double		xx;
+		double		yy;
+		double		xy;
+
+		fill_vector(trial % 2 ? KIND_NORMAL : KIND_ONE, P, x);
+		fill_vector(trial % 3 ? KIND_HEAVY : KIND_SPARSE, P, y);
+		xx = dot(P, x, x);
+		yy = dot(P, y, y);
+		xy = dot(P, x, y);
+		vdb_rotate(P, seed, x);
+		vdb_rotate(P, seed, y);
+		if (fabs(dot(P, x, x) - xx) > 1e-5 * xx || fabs(dot(P, y, y) - yy) > 1e-5 * yy ||
+			fabs(dot(P, x, y) - xy) > 1e-5 * sqrt(xx * yy))
+			passed = failure("P %zu trial %d: %g %g %g became %g %g %g", P, trial, xx, yy, xy,
+							 dot(P, x, x), dot(P, y, y), dot(P, x, y));
+		free(x);
+		free(y);
+	}
+	return passed;
+}
+
+/* Every row and every column of the matrix, for sizes where that is cheap. */
+static bool
+check_rotation_matrix(size_t P)
+{
+	float	   *matrix = new_floats(P * P);
+	bool		passed = true;
+
+	memset(matrix, 0, P * P * sizeof(float));
+	for (size_t i = 0; i < P; i++)
+	{
+		matrix[i * P + i] = 1;
+		vdb_rotate(P, SEED, matrix + i * P);
+	}
+	for (size_t i = 0; i < P && passed; i++)
+	{
+		for (size_t j = 0; j < P && passed; j++)
+		{
+			double		rows = 0;
+			double		columns = 0;
+
+			for (size_t k = 0; k < P; k++)
+			{
+				rows += (double) matrix[i * P + k] * matrix[j * P + k];
+				columns += (double) matrix[k * P + i] * matrix[k * P + j];
+			}
+			if (fabs(rows - (i == j)) > 1e-5 || fabs(columns - (i == j)) > 1e-5)
+				passed = failure("P %zu (%zu, %zu): rows %g, columns %g", P, i, j, rows, columns);
+		}
+	}
+	free(matrix);
+	return passed;
+}
+
+/* A function of size and seed, the same at all levels; 0 changes nothing. */
+static bool
+check_rotation_function(size_t P)
+{
+	VdbSimdLevel best = vdb_kernels->level;
+	float	   *x = new_floats(P);
+	float	   *first = new_floats(P);
+	float	   *again = new_floats(P);
+	bool		passed = true;
+
+	fill_vector(KIND_NORMAL, P, x);
+	memcpy(first, x, P * sizeof(float));
+	vdb_rotate(P, SEED, first);
+	for (int level = 0; level < VDB_SIMD_LEVELS; level++)
+	{
+		if (!vdb_distance_force((VdbSimdLevel) level))
+			continue;
+		memcpy(again, x, P * sizeof(float));
+		vdb_rotate(P, SEED, again);
+		if (memcmp(first, again, P * sizeof(float)) != 0)
+			passed = failure("P %zu level %d: other bits", P, level);
+	}
+	vdb_distance_force(best);
+	memcpy(again, x, P * sizeof(float));
+	vdb_rotate(P, SEED + 1, again);
+	if (memcmp(first, again, P * sizeof(float)) == 0)
+		passed = failure("P %zu: the seed does not matter", P);
+	memcpy(again, x, P * sizeof(float));
+	vdb_rotate(P, 0, again);
+	if (memcmp(x, again, P * sizeof(float)) != 0)
+		passed = failure("P %zu: seed 0 changes something", P);
+	free(x);
+	free(first);
+	free(again);
+	return passed;
+}
+
+/*
+ * Quantisation wants entries that look normal, whatever the input: a single
+ * entry reaches all outputs and none takes most of it; of a sparse vector
+ * nothing can be seen any more.
+ */
+static bool
+check_rotation_spreads(size_t P)
+{
+	float	   *x = new_floats(P);
+	bool		passed = true;
+
+	for (int trial = 0; trial < 50 && passed; trial++)
+	{
+		double		norm;
+		double		fourth = 0;
+		double		largest = 0;
+		size_t		reached = 0;
+
+		fill_vector(trial < 25 ? KIND_ONE : KIND_SPARSE, P, x);
+		norm = sqrt(dot(P, x, x));
+		vdb_rotate(P, SEED + trial, x);
+		for (size_t i = 0; i < P; i++)
+		{
+			double		share = fabs(x[i] / norm);
+
+			reached += share > 0;
+			largest = fmax(largest, share);
+			fourth += pow(share, 4) * P;
+		}
+		/* the kurtosis of normal numbers is 3 */
+		if (reached < P * 9 / 10 || largest > 0.5 || (trial >= 25 && fourth > 4.5))
+			passed = failure("P %zu trial %d: reaches %zu, largest %.3f, kurtosis %.2f", P, trial,
+							 reached, largest, fourth);
+	}
+	free(x);
+	return passed;
+}
+
+static void
+check_rotation(void)
+{
+	for (size_t i = 0; i < NUM_ROTATION_SIZES; i++)
+	{
+		size_t		P = rotation_sizes[i];
+
+		report(check_rotation_keeps(P), "rotation of %zu keeps norms and inner products", P);
+		report(check_rotation_function(P), "rotation of %zu is a function of the seed", P);
+		if (P <= 128)
+			report(check_rotation_matrix(P), "rotation of %zu is an orthonormal matrix", P);
+		if (P >= 104)
+			report(check_rotation_spreads(P), "rotation of %zu spreads what it gets", P);
+	}
+}
+
+/* ---- a set of vectors and its codec ---- */
+
+typedef struct Set
+{
+	VdbCodec	codec;
+	float	   *center;
+	uint32_t	count;
+	float	   *raw;			/* dims floats each */
+	float	   *coded;			/* P floats each: in code space */
+	float	   *norms;
+	VdbNodeFactors *factors;
+	int8_t	   *hi;				/* P bytes each */
+	uint8_t    *lo;				/* P / 2 bytes each */
+} Set;
+
+/* Like a build: the center is the mean, where that is finite. */
+static void
+find_center(Set *set)
+{
+	uint32_t	P = set->codec.P;
+	float	   *scratch = new_floats(P);
+	double	   *sum = new_block(P * sizeof(double));
+
+	memset(sum, 0, P * sizeof(double));
+	for (uint32_t i = 0; i < set->count; i++)
+		vdb_codec_accumulate(&set->codec, set->raw + (size_t) i * set->codec.dims, scratch, sum);
+	for (uint32_t i = 0; i < P; i++)
+	{
+		float		mean = (float) (sum[i] / set->count);
+
+		set->center[i] = isfinite(mean) ? mean : 0;
+	}
+	vdb_codec_init(&set->codec, set->codec.metric, set->codec.dims, SEED, set->center);
+	free(scratch);
+	free(sum);
+}
+
+static Set
+new_set(VdbMetric metric, uint32_t dims, Kind kind, uint32_t count)
+{
+	Set			set;
+	uint32_t	P = vdb_codec_padded(dims);
+
+	set.center = new_floats(P);
+	memset(set.center, 0, P * sizeof(float));
+	vdb_codec_init(&set.codec, metric, dims, SEED, set.center);
+	set.count = count;
+	set.raw = new_floats((size_t) count * dims);
+	set.coded = new_floats((size_t) count * P);
+	set.norms = new_floats(count);
+	set.factors = new_block(count * sizeof(VdbNodeFactors));
+	set.hi = new_block((size_t) count * P);
+	set.lo = new_block((size_t) count * P / 2);
+	for (uint32_t i = 0; i < count; i++)
+		fill_vector(kind, dims, set.raw + (size_t) i * dims);
+	find_center(&set);
+	for (uint32_t i = 0; i < count; i++)
+	{
+		float	   *x = set.coded + (size_t) i * P;
+
+		set.norms[i] = vdb_codec_transform(&set.codec, set.raw + (size_t) i * dims, x);
+		set.factors[i] = vdb_encode_node(&set.codec, x, set.norms[i], set.hi + (size_t) i * P,
+										 set.lo + (size_t) i * P / 2);
+	}
+	return set;
+}
+
+static void
+free_set(Set *set)
+{
+	free(set->center);
+	free(set->raw);
+	free(set->coded);
+	free(set->norms);
+	free(set->factors);
+	free(set->hi);
+	free(set->lo);
+}
+
+/* ---- node codes ---- */
+
+/* What a code stands for is as near as the code says, and says not too much. */
+static bool
+check_node_set(const Set *set)
+{
+	uint32_t	P = set->codec.P;
+	bool		l1 = set->codec.metric == VDB_METRIC_L1;
+	float	   *decoded = new_floats(P);
+	bool		passed = true;
+
+	for (uint32_t i = 0; i < set->count && passed; i++)
+	{
+		const float *x = set->coded + (size_t) i * P;
+		VdbNodeFactors f = set->factors[i];
+		double		error = 0;
+		double		size = 0;
+		double		largest = 0;
+		double		expected;
+
+		vdb_kernels->node_decode(P, f.scale, set->hi + (size_t) i * P,
+								 set->lo + (size_t) i * P / 2, decoded);
+		for (uint32_t j = 0; j < P; j++)
+		{
+			double		e = fabs((double) x[j] - decoded[j]);
+
+			error += l1 ? e : e * e;
+			size += l1 ? fabs((double) x[j]) : (double) x[j] * x[j];
+			largest = fmax(largest, fabs((double) x[j]));
+		}
+		if (!l1)
+		{
+			error = sqrt(error);
+			size = sqrt(size);
+		}
+		/* a vector that overflowed has a code that says nothing */
+		if (isinf(f.residual) && !isfinite(error) && isfinite(f.scale) && !isnan(f.add))
+			continue;
+		if (isnan(f.scale) || isnan(f.add) || !(error <= f.residual))
+			passed = failure("vector %u: error %g, residual %g", i, error, f.residual);
+
+		/* half a step of 2039 to either side in each dimension, and rounding */
+		expected = largest / 2039 / 2 * (l1 ? P : sqrt(P)) + 1e-5 * (size + set->norms[i]);
+		if (largest > 1e-35 && set->norms[i] < FLT_MAX && !(f.residual <= expected * 1.01 + 1e-19))
+			passed = failure("vector %u: residual %g where %g will do", i, f.residual, expected);
+	}
+	free(decoded);
+	return passed;
+}
+
+static void
+check_node_codes(void)
+{
+	static const uint32_t dims[] = {1, 8, 25, 100, 784, 1536};
+
+	for (int metric = 0; metric < VDB_METRICS; metric++)
+	{
+		for (int kind = 0; kind < NUM_KINDS; kind++)
+		{
+			bool		passed = true;
+
+			for (size_t d = 0; d < sizeof(dims) / sizeof(dims[0]); d++)
+			{
+				Set			set = new_set((VdbMetric) metric, dims[d], (Kind) kind, 20);
+
+				if (!check_node_set(&set))
+					passed = failure("%u dimensions", dims[d]);
+				free_set(&set);
+			}
+			report(passed, "node codes of %s vectors, %s", kind_names[kind], metric_names[metric]);
+		}
+	}
+}
+
+/* ---- bounds ---- */
+
+/* What the operator returns; a scan sorts NaN with infinity. */
+static double
+operator_distance(VdbMetric metric, uint32_t dims, const float *a, const float *b)
+{
+	double		distance;
+
+	switch (metric)
+	{
+		case VDB_METRIC_L2:
+			return sqrt((double) vdb_kernels->l2_squared(dims, a, b));
+		case VDB_METRIC_IP:
+			distance = -(double) vdb_kernels->inner_product(dims, a, b);
+			break;
+		case VDB_METRIC_COSINE:
+			{
+				VdbCosineParts p = vdb_kernels->cosine(dims, a, b);
+
+				distance = (double) p.ip / sqrt((double) p.aa * (double) p.bb);
+				distance = 1 - (distance > 1 ? 1 : distance < -1 ? -1 : distance);
+				break;
+			}
+		default:
+			return vdb_kernels->l1(dims, a, b);
+	}
+	return isnan(distance) ? INFINITY : distance;
+}
+
+typedef struct Tally
+{
+	uint64_t	pairs;
+	uint64_t	violations;
+	double		relative_width; /* sum over pairs, by the distance's scale */
+	uint64_t	widths;
+} Tally;
+
+#define NUM_QUERIES 16
+
+/*
+ * A query for the set: one of its vectors, the same but for the last digits,
+ * a small multiple of one, or a vector like them.
+ */
+static void
+make_query(const Set *set, Kind kind, int number, float *query)
+{
+	uint32_t	dims = set->codec.dims;
+	const float *x = set->raw + (size_t) (random_u32() % set->count) * dims;
+
+	if (number < 8)
+		memcpy(query, x, dims * sizeof(float));
+	else
+		fill_vector(kind, dims, query);
+	if (number >= 4 && number < 8)
+	{
+		for (uint32_t i = 0; i < dims; i++)
+			query[i] *= 1 + 1e-6f * (float) random_normal();
+	}
+	if (number == 8)
+		memset(query, 0, dims * sizeof(float));
+	if (number == 9 || number == 10)
+	{
+		for (uint32_t i = 0; i < dims; i++)
+			query[i] *= number == 9 ? 1e-4f : 1e-25f;
+	}
+}
+
+static void
+check_bounds_query(const Set *set, const float *raw, Kind kind, Tally *tally)
+{
+	const VdbCodec *codec = &set->codec;
+	uint32_t	P = codec->P;
+	VdbQuery	query;
+	float		norm;
+
+	query.vector = new_floats(P);
+	query.hot = new_block(vdb_query_bytes(codec));
+	norm = vdb_codec_transform(codec, raw, query.vector);
+	vdb_query_prepare(&query, codec, norm);
+	for (uint32_t i = 0; i < set->count; i++)
+	{
+		double		exact = operator_distance(codec->metric, codec->dims, raw,
+											  set->raw + (size_t) i * codec->dims);
+		float		score = vdb_node_score(&query, set->factors[i], set->hi + (size_t) i * P,
+										   set->lo + (size_t) i * P / 2);
+		VdbBounds	bounds = vdb_node_bounds(&query, set->factors[i], score);
+
+		/* the angle to a zero vector is not asked for */
+		if (codec->metric == VDB_METRIC_COSINE && (norm == 0 || set->norms[i] == 0))
+			continue;
+		tally->pairs++;
+		if (!(bounds.lower <= exact && exact <= bounds.upper))
+		{
+			if (tally->violations++ < 3)
+				failure("%s, %s, %u dimensions, %s: %.9g is not in [%.9g, %.9g]",
+						metric_names[codec->metric], kind_names[kind], codec->dims,
+						vdb_distance_level_name(vdb_kernels->level), exact, bounds.lower,
+						bounds.upper);
+		}
+		if (kind == KIND_NORMAL && codec->dims >= 100 && exact > 0.5 && isfinite(bounds.upper))
+		{
+			tally->relative_width += (bounds.upper - bounds.lower) / exact;
+			tally->widths++;
+		}
+	}
+	free(query.vector);
+	free(query.hot);
+}
+
+static void
+check_bounds_set(VdbMetric metric, uint32_t dims, Kind kind, Tally *tally)
+{
+	VdbSimdLevel best = vdb_kernels->level;
+	uint32_t	count = 150000 / NUM_QUERIES / dims;
+	Set			set;
+	float	   *raw = new_floats(dims);
+
+	count = count < 10 ? 10 : count > 450 ? 450 : count;
+	set = new_set(metric, dims, kind, count);
+	for (int number = 0; number < NUM_QUERIES; number++)
+	{
+		make_query(&set, kind, number, raw);
+		/* what one machine encoded is searched by another */
+		for (int level = 0; level < VDB_SIMD_LEVELS; level++)
+		{
+			if (vdb_distance_force((VdbSimdLevel) level))
+				check_bounds_query(&set, raw, kind, tally);
+		}
+		vdb_distance_force(best);
+	}
+	free(raw);
+	free_set(&set);
+}
+
+/* Products that overflow and cancel: the operator's sum is no number. */
+static bool
+check_bounds_cancelling(void)
+{
+	const float raw[2] = {1e17f, 1e17f};
+	Set			set = new_set(VDB_METRIC_IP, 2, KIND_ZERO, 2);
+	Tally		tally = {0};
+
+	for (uint32_t i = 0; i < 2; i++)
+	{
+		set.raw[2 * i] = i ? 1e22f : -1e22f;
+		set.raw[2 * i + 1] = -set.raw[2 * i];
+		set.norms[i] = vdb_codec_transform(&set.codec, set.raw + 2 * i, set.coded + 8 * i);
+		set.factors[i] = vdb_encode_node(&set.codec, set.coded + 8 * i, set.norms[i], set.hi + 8 * i,
+										 set.lo + 4 * i);
+	}
+	check_bounds_query(&set, raw, KIND_OVERFLOW, &tally);
+	free_set(&set);
+	return tally.pairs == 2 && tally.violations == 0;
+}
+
+static void
+check_bounds(void)
+{
+	static const uint32_t dims[] = {1, 2, 3, 8, 25, 100, 784, 1536, 5000, 16000};
+	uint64_t	pairs = 0;
+
+	for (int metric = 0; metric < VDB_METRICS; metric++)
+	{
+		for (int kind = 0; kind < NUM_KINDS; kind++)
+		{
+			Tally		tally = {0};
+
+			for (size_t d = 0; d < sizeof(dims) / sizeof(dims[0]); d++)
+				check_bounds_set((VdbMetric) metric, dims[d], (Kind) kind, &tally);
+			report(tally.violations == 0, "bounds of %s vectors, %s", kind_names[kind],
+				   metric_names[metric]);
+			if (tally.violations > 0)
+				failure("%llu violations", (unsigned long long) tally.violations);
+			pairs += tally.pairs;
+
+			/* bounds that are always true are easy to have: these are narrow */
+			if (kind == KIND_NORMAL && metric != VDB_METRIC_IP)
+				report(tally.relative_width / tally.widths < 3e-3, "bounds are narrow, %s: %.2g",
+					   metric_names[metric], tally.relative_width / tally.widths);
+		}
+	}
+	report(check_bounds_cancelling(), "bounds where products overflow and cancel");
+	report(pairs >= 3000000, "bounds of %llu pairs were looked at", (unsigned long long) pairs);
+}
+
+/* ---- hot codes ---- */
+
+/* A codec of other hot bits than its dimensions would get. */
+static VdbCodec
+hot_codec(VdbMetric metric, uint32_t dims, uint32_t bits, const float *center)
+{
+	VdbCodec	codec;
+
+	vdb_codec_init(&codec, metric, dims, SEED, center);
+	codec.hot_bits = bits;
+	codec.hot_bytes = codec.P * bits / 8;
+	return codec;
+}
+
+/*
+ * The layout of codes and queries, for codes of every length: queries of whole
+ * numbers up to 127 lose nothing when they become int8, so the score is what
+ * plain arithmetic over decoded entries says.
+ */
+static bool
+check_hot_layout_case(VdbMetric metric, uint32_t P, uint32_t bits)
+{
+	float	   *zero = new_floats(P);
+	VdbCodec	codec;
+	VdbQuery	query;
+	uint8_t    *code;
+	float	   *x = new_floats(P);
+	float	   *decoded = new_floats(P);
+	VdbHotFactors f;
+	double		expected = 0;
+	double		size = 0;
+	double		got;
+	bool		passed = true;
+
+	memset(zero, 0, P * sizeof(float));
+	codec = hot_codec(metric, P, bits, zero);
+	code = new_block(codec.hot_bytes);
+	query.vector = new_floats(P);
+	query.hot = new_block(vdb_query_bytes(&codec));
+	for (uint32_t i = 0; i < P; i++)
+		query.vector[i] = (float) ((int) (random_u32() % 255) - 127);
+	query.vector[random_u32() % P] = 127;
+	fill_vector(KIND_NORMAL, P, x);
+	f = vdb_encode_hot(&codec, x, code);
+	vdb_decode_hot(&codec, f, code, decoded);
+	vdb_query_prepare(&query, &codec, sqrtf((float) dot(P, query.vector, query.vector)));
+	got = vdb_hot_score(&query, f, code);
+	switch (metric)
+	{
+		case VDB_METRIC_L1:
+			for (uint32_t i = 0; i < P; i++)
+				expected += fabs((double) query.vector[i] - decoded[i]);
+			size = expected;
+			break;
+		case VDB_METRIC_IP:
+			expected = -dot(P, query.vector, decoded);
+			break;
+		default:
+			expected = dot(P, query.vector, query.vector) + f.add - 2 * dot(P, query.vector, decoded);
+	}
+	for (uint32_t i = 0; i < P; i++)
+		size += fabs((double) query.vector[i]) * (fabs((double) query.vector[i]) +
+												  fabs((double) f.rescale) * (1 << bits) * 2);
+	if (fabs(got - expected) > 1e-6 * size)
+		passed = failure("%s, P %u, %u bits, %s: score %.9g, expected %.9g", metric_names[metric], P,
+						 bits, vdb_distance_level_name(vdb_kernels->level), got, expected);
+	free(zero);
+	free(x);
+	free(decoded);
+	free(code);
+	free(query.vector);
+	free(query.hot);
+	return passed;
+}
+
+static bool
+check_hot_layout(VdbMetric metric)
+{
+	VdbSimdLevel best = vdb_kernels->level;
+	bool		passed = true;
+
+	for (int level = 0; level < VDB_SIMD_LEVELS; level++)
+	{
+		if (!vdb_distance_force((VdbSimdLevel) level))
+			continue;
+		for (uint32_t P = 8; P <= 1600; P += P < 600 ? 8 : 40)
+		{
+			for (uint32_t bits = metric == VDB_METRIC_L1 ? 4 : 2; bits <= 8; bits *= 2)
+				passed = check_hot_layout_case(metric, P, bits) && passed;
+		}
+	}
+	vdb_distance_force(best);
+	return passed;
+}
+
+/*
+ * How good estimates are.  With D the quantiser's mean squared error for unit
+ * variance (Max, 1960: equally spaced levels), the code's direction v makes
+ * <x,v>^2 = (1 - D) |x|^2 |v|^2, so the rescaled inner product with a vector of
+ * any other direction errs by sqrt(D / ((1 - D) P)) of the norms, without
+ * bias, and correlates with the true one by sqrt(1 - D).  Eight bits span the
+ * largest entry, 4.5 deviations at most here; the int8 query errs as much
+ * again.
+ */
+static bool
+check_hot_quality(uint32_t P, uint32_t bits)
+{
+	const double span = 4.5 / 127.5;
+	const double distortion = bits == 2 ? 0.1188 : bits == 4 ? 0.01154 : span * span / 12 * 2;
+	const double theory = sqrt(distortion / (1 - distortion) / P);
+	const int	trials = 6000;
+	float	   *zero = new_floats(P);
+	VdbCodec	codec;
+	VdbQuery	query;
+	uint8_t    *code;
+	float	   *x = new_floats(P);
+	double		sum = 0;
+	double		sum2 = 0;
+	double		tt = 0;
+	double		ee = 0;
+	double		te = 0;
+	double		t1 = 0;
+	double		e1 = 0;
+	double		rms;
+	double		mean;
+	double		correlation;
+	bool		passed = true;
+
+	memset(zero, 0, P * sizeof(float));
+	codec = hot_codec(VDB_METRIC_L2, P, bits, zero);
+	code = new_block(codec.hot_bytes);
+	query.vector = new_floats(P);
+	query.hot = new_block(vdb_query_bytes(&codec));
+	for (int t = 0; t < trials; t++)
+	{
+		VdbHotFactors f;
+		double		ip;
+		double		scale;
+		double		estimate;
+
+		if (t % 100 == 0)
+		{
+			fill_vector(KIND_NORMAL, P, query.vector);
+			vdb_query_prepare(&query, &codec, 0);
+		}
+		fill_vector(KIND_NORMAL, P, x);
+		f = vdb_encode_hot(&codec, x, code);
+		scale = sqrt(dot(P, x, x) * dot(P, query.vector, query.vector));
+		ip = dot(P, x, query.vector) / scale;
+		estimate = ((double) query.add + f.add - vdb_hot_score(&query, f, code)) / 2 / scale;
+		sum += estimate - ip;
+		sum2 += (estimate - ip) * (estimate - ip);
+		t1 += ip;
+		e1 += estimate;
+		tt += ip * ip;
+		ee += estimate * estimate;
+		te += ip * estimate;
+	}
+	rms = sqrt(sum2 / trials);
+	mean = sum / trials;
+	correlation = (te - t1 * e1 / trials) /
+		sqrt((tt - t1 * t1 / trials) * (ee - e1 * e1 / trials));
+	if (rms > 1.1 * theory)
+		passed = failure("error %g of the norms where theory says %g", rms, theory);
+	if (fabs(mean) > 4 * theory / sqrt(trials) + 2e-6)
+		passed = failure("biased by %g of the norms", mean);
+	if (correlation < sqrt(1 - distortion) - 0.004)
+		passed = failure("correlation %g where theory says %g", correlation, sqrt(1 - distortion));
+	free(zero);
+	free(x);
+	free(code);
+	free(query.vector);
+	free(query.hot);
+	return passed;
+}
+
+/* A vector that points where the code does is estimated without any error. */
+static bool
+check_hot_self(uint32_t P, uint32_t bits)
+{
+	float	   *zero = new_floats(P);
+	VdbCodec	codec;
+	uint8_t    *code;
+	float	   *x = new_floats(P);
+	float	   *decoded = new_floats(P);
+	bool		passed = true;
+
+	memset(zero, 0, P * sizeof(float));
+	codec = hot_codec(VDB_METRIC_L2, P, bits, zero);
+	code = new_block(codec.hot_bytes);
+	for (int kind = 0; kind < NUM_KINDS && passed; kind++)
+	{
+		VdbHotFactors f;
+		double		xx;
+
+		if (kind == KIND_TINY || kind == KIND_UNDERFLOW || kind == KIND_DENORMAL)
+			continue;
+		fill_vector((Kind) kind, P, x);
+		f = vdb_encode_hot(&codec, x, code);
+		vdb_decode_hot(&codec, f, code, decoded);
+		xx = dot(P, x, x);
+		if (fabs(dot(P, x, decoded) - xx) > 1e-5 * xx)
+			passed = failure("P %u, %u bits, %s: <x,x> is %g, estimated %g", P, bits,
+							 kind_names[kind], xx, dot(P, x, decoded));
+	}
+	free(zero);
+	free(x);
+	free(decoded);
+	free(code);
+	return passed;
+}
+
+/* The same bytes and factors every time, whatever was in the buffer. */
+static bool
+check_hot_pure(VdbMetric metric, uint32_t P, uint32_t bits)
+{
+	float	   *zero = new_floats(P);
+	VdbCodec	codec;
+	uint8_t    *first;
+	uint8_t    *again;
+	float	   *x = new_floats(P);
+	float	   *decoded = new_floats(P);
+	bool		passed = true;
+
+	memset(zero, 0, P * sizeof(float));
+	codec = hot_codec(metric, P, bits, zero);
+	first = new_block(codec.hot_bytes);
+	again = new_block(codec.hot_bytes);
+	for (int kind = 0; kind < NUM_KINDS && passed; kind++)
+	{
+		VdbHotFactors a;
+		VdbHotFactors b;
+
+		fill_vector((Kind) kind, P, x);
+		memset(again, 0xFF, codec.hot_bytes);
+		a = vdb_encode_hot(&codec, x, first);
+		b = vdb_encode_hot(&codec, x, again);
+		if (memcmp(first, again, codec.hot_bytes) != 0 || memcmp(&a, &b, sizeof(a)) != 0)
+			passed = failure("P %u, %u bits, %s: not the same twice", P, bits, kind_names[kind]);
+		if (isnan(a.add) || isnan(a.rescale))
+			passed = failure("P %u, %u bits, %s: factors %g %g", P, bits, kind_names[kind], a.add,
+							 a.rescale);
+		if (kind != KIND_NORMAL)
+			continue;
+
+		/* what a code stands for has that code */
+		vdb_decode_hot(&codec, a, first, decoded);
+		b = vdb_encode_hot(&codec, decoded, again);
+		if (memcmp(first, again, codec.hot_bytes) != 0 ||
+			fabsf(a.rescale - b.rescale) > 1e-5f * a.rescale)
+			passed = failure("P %u, %u bits: a decoded code is encoded otherwise", P, bits);
+	}
+	free(zero);
+	free(x);
+	free(decoded);
+	free(first);
+	free(again);
+	return passed;
+}
+
+/* Scores are never NaN, whatever bytes a page shows. */
+static bool
+check_scores_are_numbers(VdbMetric metric, uint32_t dims)
+{
+	static const float odd[] = {NAN, INFINITY, -INFINITY, FLT_MAX, -FLT_MAX, 0, 1};
+	const int	num_odd = sizeof(odd) / sizeof(odd[0]);
+	uint32_t	P = vdb_codec_padded(dims);
+	float	   *zero = new_floats(P);
+	float	   *x = new_floats(P);
+	VdbCodec	codec;
+	VdbQuery	query;
+	uint8_t    *code;
+	int8_t	   *hi = new_block(P);
+	uint8_t    *lo = new_block(P / 2);
+	bool		passed = true;
+
+	memset(zero, 0, P * sizeof(float));
+	vdb_codec_init(&codec, metric, dims, SEED, zero);
+	code = new_block(codec.hot_bytes);
+	query.vector = new_floats(P);
+	query.hot = new_block(vdb_query_bytes(&codec));
+	for (int in = 0; in < num_odd; in++)
+	{
+		fill_vector(KIND_NORMAL, P, query.vector);
+		query.vector[P / 2] = odd[in];
+		vdb_query_prepare(&query, &codec, 1);
+		for (int a = 0; a < num_odd; a++)
+		{
+			for (int b = 0; b < num_odd; b++)
+			{
+				VdbHotFactors hot = {odd[a], odd[b]};
+				VdbNodeFactors node = {odd[a], odd[b], 1};
+				float		s1 = vdb_hot_score(&query, hot, code);
+				float		s2 = vdb_node_score(&query, node, hi, lo);
+				float		s3 = vdb_pair_score(&codec, node, hi, node, hi);
+				VdbBounds	bounds = vdb_node_bounds(&query, node, s2);
+
+				if (isnan(s1) || isnan(s2) || isnan(s3) || isnan(bounds.lower) || isnan(bounds.upper))
+					passed = failure("%s, %u dimensions, factors %g %g: %g %g %g [%g %g]",
+									 metric_names[metric], dims, odd[a], odd[b], s1, s2, s3,
+									 bounds.lower, bounds.upper);
+				if (metric != VDB_METRIC_L1 && isnan(odd[a]) && (s1 != FLT_MAX || s2 != FLT_MAX))
+					passed = failure("a factor NaN scores %g %g", s1, s2);
+			}
+		}
+		memcpy(x, query.vector, P * sizeof(float));
+		if (isnan(vdb_vector_score(&codec, x, query.vector)))
+			passed = failure("a vector with %g scores NaN", odd[in]);
+	}
+	free(zero);
+	free(x);
+	free(hi);
+	free(lo);
+	free(code);
+	free(query.vector);
+	free(query.hot);
+	return passed;
+}
+
+/* Scores of pairs, which builds compare, against plain arithmetic. */
+static bool
+check_pair_scores(VdbMetric metric, uint32_t dims)
+{
+	Set			set = new_set(metric, dims, KIND_NORMAL, 40);
+	uint32_t	P = set.codec.P;
+	bool		passed = true;
+
+	for (uint32_t i = 0; i < set.count && passed; i++)
+	{
+		for (uint32_t j = 0; j < set.count && passed; j++)
+		{
+			const float *x = set.coded + (size_t) i * P;
+			const float *y = set.coded + (size_t) j * P;
+			VdbNodeFactors fx = set.factors[i];
+			VdbNodeFactors fy = set.factors[j];
+			float		score = vdb_pair_score(&set.codec, fx, set.hi + (size_t) i * P, fy,
+											   set.hi + (size_t) j * P);
+			float		back = vdb_pair_score(&set.codec, fy, set.hi + (size_t) j * P, fx,
+											  set.hi + (size_t) i * P);
+			double		allowed = 0;
+
+			/* a hi plane is off by at most half of its own step of 16 */
+			for (uint32_t k = 0; k < P; k++)
+			{
+				if (metric == VDB_METRIC_L1)
+					allowed += 8.6 * (fx.scale + fy.scale);
+				else
+					allowed += 2 * (8.6 * fx.scale * fabsf(y[k]) + 8.6 * fy.scale * fabsf(x[k]) +
+									74 * fx.scale * fy.scale);
+			}
+			allowed += 1e-5 * (1 + fabsf(score) + fabsf(fx.add) + fabsf(fy.add));
+			if (fabs((double) score - vdb_vector_score(&set.codec, x, y)) > allowed)
+				passed = failure("%s, %u dimensions: pair %.9g, vectors %.9g, allowed %g",
+								 metric_names[metric], dims, score, vdb_vector_score(&set.codec, x, y),
+								 allowed);
+			if (fabsf(score - back) > 1e-5f * (1 + fabsf(score) + fabsf(fx.add) + fabsf(fy.add)))
+				passed = failure("%s, %u dimensions: %.9g one way, %.9g the other",
+								 metric_names[metric], dims, score, back);
+		}
+	}
+	free_set(&set);
+	return passed;
+}
+
+static void
+check_hot_codes(void)
+{
+	for (int metric = 0; metric < VDB_METRICS; metric++)
+	{
+		bool		pairs = true;
+		bool		numbers = true;
+
+		report(check_hot_layout((VdbMetric) metric), "hot scores of every length, %s",
+			   metric_names[metric]);
+		for (uint32_t dims = 1; dims <= 1000; dims = dims * 2 + 1)
+		{
+			pairs = check_pair_scores((VdbMetric) metric, dims) && pairs;
+			numbers = check_scores_are_numbers((VdbMetric) metric, dims) && numbers;
+		}
+		report(pairs, "pair scores, %s", metric_names[metric]);
+		report(numbers, "scores are never NaN, %s", metric_names[metric]);
+	}
+	for (uint32_t bits = 2; bits <= 8; bits *= 2)
+	{
+		report(check_hot_quality(104, bits) && check_hot_quality(384, bits),
+			   "hot estimates are as good as theory, %u bits", bits);
+		report(check_hot_self(8, bits) && check_hot_self(104, bits) && check_hot_self(1536, bits),
+			   "hot estimate of a vector with itself, %u bits", bits);
+		report(check_hot_pure(VDB_METRIC_L2, 104, bits) && check_hot_pure(VDB_METRIC_IP, 784, bits) &&
+			   (bits == 2 || check_hot_pure(VDB_METRIC_L1, 104, bits)),
+			   "hot codes are a function of the vector, %u bits", bits);
+	}
+}
+
+/* ---- the codec's constants ---- */
+
+static void
+check_constants(void)
+{
+	bool		passed = true;
+
+	for (uint32_t dims = 1; dims <= 16000; dims++)
+	{
+		for (int metric = 0; metric < VDB_METRICS && passed; metric++)
+		{
+			float		center[8] = {0};
+			uint32_t	P = vdb_codec_padded(dims);
+			VdbCodec	codec;
+
+			/* only the inner product looks at the center here */
+			if (metric == VDB_METRIC_IP && dims > 8)
+				continue;
+			vdb_codec_init(&codec, (VdbMetric) metric, dims, SEED, center);
+			if (P % 8 != 0 || P < dims || P >= dims + 8 || codec.P != P ||
+				codec.hot_bits != vdb_codec_hot_bits((VdbMetric) metric, P) ||
+				codec.hot_bytes * 8 != P * codec.hot_bits ||
+				(codec.seed == 0) != (metric == VDB_METRIC_L1) ||
+				vdb_query_bytes(&codec) < P || vdb_query_bytes(&codec) % VDB_HOT_BLOCK != 0)
+				passed = failure("%u dimensions, %s", dims, metric_names[metric]);
+		}
+	}
+	report(passed, "constants of codecs");
+}
+
+int
+main(void)
+{
+	vdb_distance_init();
+	check_constants();
+	check_rotation();
+	check_node_codes();
+	check_hot_codes();
+	check_bounds();
+	printf("1..%d\n", tests_run);
+	return tests_failed == 0 ? 0 : 1;
+}
