@@ -31,6 +31,7 @@ typedef struct LayerEdges
 	uint32		kept;			/* on layer 0: 1 if the first one leads to the parent
 								 * to be */
 	HnswEdge   *edges;
+	uint32	   *generations;	/* on layer 0: of the nodes when they were chosen */
 } LayerEdges;
 
 int
@@ -101,19 +102,26 @@ choose_base(HnswSearch *search)
 	layer.count = vdb_hnsw_choose(&search->index->codec, scores, vectors, count, g->m, g->m, chosen);
 	layer.kept = 0;
 	layer.edges = palloc(g->m * sizeof(HnswEdge));
+	layer.generations = palloc(g->m * sizeof(uint32));
+
+	/* the first that may be a parent comes first */
+	for (uint32 i = 0; i < layer.count && layer.kept == 0; i++)
+	{
+		if (search->found[chosen[i]].kept < HNSW_MAX_KEPT(g->m))
+		{
+			uint32		parent = chosen[i];
+
+			chosen[i] = chosen[0];
+			chosen[0] = parent;
+			layer.kept = 1;
+		}
+	}
 	for (uint32 i = 0; i < layer.count; i++)
 	{
 		HnswFound  *found = &search->found[chosen[i]];
 
 		layer.edges[i] = (HnswEdge) {found->nid, HNSW_NO_REF, found->score};
-		if (layer.kept == 0 && found->kept < HNSW_MAX_KEPT(g->m))
-		{
-			HnswEdge	parent = layer.edges[i];
-
-			layer.edges[i] = layer.edges[0];
-			layer.edges[0] = parent;
-			layer.kept = 1;
-		}
+		layer.generations[i] = found->generation;
 	}
 	return layer;
 }
@@ -141,6 +149,7 @@ choose_upper(HnswSearch *search)
 	}
 	layer.count = vdb_hnsw_choose(&index->codec, scores, vectors, count, g->m, g->m, chosen);
 	layer.kept = 0;
+	layer.generations = NULL;
 	layer.edges = palloc(g->m * sizeof(HnswEdge));
 	for (uint32 i = 0; i < layer.count; i++)
 	{
@@ -386,8 +395,8 @@ put_edge(const HnswGeometry *g, HnswNode *node, uint32 at, uint32 to, float scor
 }
 
 bool
-vdb_hnsw_add_edge(HnswIndex *index, uint32 from, const VdbQuery *query, uint32 to, float score,
-				  HnswClaim claim, bool building)
+vdb_hnsw_add_edge(HnswIndex *index, uint32 from, uint32 generation, const VdbQuery *query,
+				  uint32 to, float score, HnswClaim claim, bool building)
 {
 	const HnswGeometry *g = &index->geometry;
 	HnswAddress a = vdb_hnsw_node_address(g, from);
@@ -407,6 +416,9 @@ vdb_hnsw_add_edge(HnswIndex *index, uint32 from, const VdbQuery *query, uint32 t
 		HnswNode   *node;
 		bool		same;
 
+		/* the slot was used again: what was chosen is no more */
+		if (generation != 0 && copy.generation != generation)
+			return false;
 		while (at < (int) copy.count && copy.nbr[at] != to)
 			at++;
 		if (at < (int) (keep ? copy.kept : copy.count))
@@ -607,18 +619,17 @@ add_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid, bool building
 	for (uint32 i = 0; i < edges->count; i++)
 	{
 		const HnswEdge *edge = &edges->edges[i];
-		HnswClaim	claim = parent.nid == HNSW_NO_NODE ? HNSW_CLAIM_TREE : HNSW_CLAIM_GOOD;
+		uint32		generation = edges->generations[i];
 
 		if (edge->nid == nid)
 			continue;
-		if (vdb_hnsw_add_edge(index, edge->nid, &search->query, nid, edge->score, claim, building))
-		{
-			if (claim == HNSW_CLAIM_TREE)
-				parent = *edge;
-		}
-		else if (claim == HNSW_CLAIM_TREE)
-			vdb_hnsw_add_edge(index, edge->nid, &search->query, nid, edge->score, HNSW_CLAIM_GOOD,
-							  building);
+		if (parent.nid == HNSW_NO_NODE &&
+			vdb_hnsw_add_edge(index, edge->nid, generation, &search->query, nid, edge->score,
+							  HNSW_CLAIM_TREE, building))
+			parent = *edge;
+		else
+			vdb_hnsw_add_edge(index, edge->nid, generation, &search->query, nid, edge->score,
+							  HNSW_CLAIM_GOOD, building);
 	}
 	for (int claim = HNSW_CLAIM_TREE; claim <= HNSW_CLAIM_MUST; claim++)
 	{
@@ -627,14 +638,15 @@ add_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid, bool building
 			HnswFound  *found = &search->found[i];
 
 			if (found->nid != nid &&
-				vdb_hnsw_add_edge(index, found->nid, &search->query, nid, found->score, claim, building))
+				vdb_hnsw_add_edge(index, found->nid, found->generation, &search->query, nid,
+								  found->score, claim, building))
 				parent = (HnswEdge) {found->nid, HNSW_NO_REF, found->score};
 		}
 	}
 
 	/* the way back; a new node's list has room */
 	if (parent.nid != HNSW_NO_NODE && (edges->kept == 0 || edges->edges[0].nid != parent.nid))
-		vdb_hnsw_add_edge(index, nid, &search->query, parent.nid, parent.score, HNSW_CLAIM_MUST,
+		vdb_hnsw_add_edge(index, nid, 0, &search->query, parent.nid, parent.score, HNSW_CLAIM_MUST,
 						  building);
 	return parent.nid;
 }

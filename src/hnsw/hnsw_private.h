@@ -94,6 +94,7 @@ typedef struct HnswFound
 	double		upper;			/* equal once it is known exactly */
 	uint32		nid;
 	float		score;
+	uint32		generation;
 	ItemPointerData tid;
 	uint16		kept;			/* of the node's edges */
 	bool		exact;
@@ -241,12 +242,13 @@ extern void vdb_hnsw_insert_vector(HnswIndex *index, const float *vector, float 
 extern int	vdb_hnsw_draw_layer(int m);
 
 /*
- * Gives the live node `from` an edge to node `to` of this score.  query: the
- * vector of `to`; NULL where the list is known to have room.  True when the
+ * Gives the live node `from`, if it is of this generation still (0: of any), an
+ * edge to node `to` of this score.  query: the vector of `to`.  True when the
  * edge is there afterwards, and kept if that was claimed.
  */
-extern bool vdb_hnsw_add_edge(HnswIndex *index, uint32 from, const VdbQuery *query, uint32 to,
-							  float score, HnswClaim claim, bool building);
+extern bool vdb_hnsw_add_edge(HnswIndex *index, uint32 from, uint32 generation,
+							  const VdbQuery *query, uint32 to, float score, HnswClaim claim,
+							  bool building);
 
 /*
  * Of `count` candidates sorted by score, chooses at most max to be neighbours:

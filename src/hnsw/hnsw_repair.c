@@ -674,7 +674,7 @@ tie_to_candidates(Reach *reach, Choice *choice)
 
 		/* the second edge that a node gives up could be the one it got here */
 		if (hnsw_bits_has(&reach->reached, edge->nid) && !hnsw_bits_has(&reach->posts, edge->nid) &&
-			vdb_hnsw_add_edge(index, edge->nid, &choice->query, choice->nid, edge->score,
+			vdb_hnsw_add_edge(index, edge->nid, 0, &choice->query, choice->nid, edge->score,
 							  HNSW_CLAIM_MUST, false))
 		{
 			hnsw_bits_add(&reach->posts, edge->nid);

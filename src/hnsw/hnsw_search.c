@@ -356,6 +356,7 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 			found->score = *score;
 			found->lower = bounds.lower;
 			found->upper = bounds.upper;
+			found->generation = node->generation;
 			found->kept = node->kept;
 			found->exact = false;
 			found->vector = vector;
