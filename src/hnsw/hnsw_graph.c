@@ -213,13 +213,16 @@ append_edge(HnswList *list, uint32_t max, uint32_t nid, float score)
 	list->count++;
 }
 
-/* Is a candidate nearer to the base than to any node of the list? */
+/*
+ * Is a candidate nearer to the base than to any node of the list?  Of equal
+ * vectors only the first is, so they cannot fill a list.
+ */
 static inline bool
 is_diverse(const HnswGraph *graph, const HnswList *list, const HnswCandidate *c)
 {
 	for (uint32_t i = 0; i < list->count; i++)
 	{
-		if (score_between(graph, c->nid, vdb_hnsw_list_nbr(list)[i]) < c->score)
+		if (score_between(graph, c->nid, vdb_hnsw_list_nbr(list)[i]) <= c->score)
 			return false;
 	}
 	return true;

@@ -87,8 +87,6 @@ hnsw_pool_insert(HnswPool *pool, HnswCandidate item, HnswCandidate *evicted)
 	pool->size++;
 	if (!item.expanded && at < pool->next)
 		pool->next = at;
-	else if (item.expanded && at <= pool->next)
-		pool->next++;
 	return full;
 }
 

@@ -298,11 +298,12 @@ start(IndexScanDesc scan)
 	vdb_hnsw_search_begin(&so->search, so->index, vector, norm);
 	so->iterative = hnsw_iterative_scan;
 	so->search.keep_overflow = so->iterative != HNSW_ITERATIVE_OFF;
-	so->ef = so->allowed = hnsw_ef_search;
+	so->ef = hnsw_ef_search;
 	VDB_TESTPOINT("hnsw-scan-before-descent");
 	vdb_hnsw_search_nearest(&so->search, so->ef);
 	take_found(so);
 	so->complete = !so->search.keep_overflow;
+	so->allowed = so->complete ? so->ef : so->search.pool.capacity / 2;
 	so->started = true;
 	VDB_TESTPOINT("hnsw-scan-after-search");
 }
@@ -318,9 +319,9 @@ within_limits(const HnswScan *so)
 }
 
 /*
- * Searches further after all rows that were allowed have been returned.  The
- * search keeps ahead of what it yields, so that few rows turn up too late for
- * their place.
+ * Searches further after all rows that were allowed have been returned.  A
+ * search that may go on yields only the nearer half of what its pool holds: it
+ * keeps ahead, so that few rows turn up too late for their place.
  */
 static void
 go_on(IndexScanDesc scan)
@@ -343,9 +344,9 @@ go_on(IndexScanDesc scan)
 	}
 	else
 	{
-		so->allowed = so->ef > PG_UINT32_MAX / 4 ? so->ef : so->allowed * 2;
-		so->ef = so->allowed + so->allowed / 2;
+		so->ef = Min(so->ef, PG_INT32_MAX / 4) * 2;
 		vdb_hnsw_search_resume(&so->search, so->ef);
+		so->allowed = so->search.pool.capacity / 2;
 	}
 	take_found(so);
 }
