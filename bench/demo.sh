@@ -94,7 +94,7 @@ say_how_to_go_on() {
 
 		    $bindir/psql -h $home -U postgres demo
 
-		To stop it and remove all it wrote:
+		To stop it and remove its folder:
 
 		    make demo-stop
 	END
@@ -106,12 +106,12 @@ start() {
     test/setup
     bindir=$("$PG_CONFIG" --bindir)
     printf 'vdb on %s\n\n' "$("$PG_CONFIG" --version)"
-    ! remove_server || echo '  the server of an earlier demo is gone'
+    ! remove_server || echo '  removed the server of the earlier demo, with its data'
 
     trap give_up EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    step 'build' submake all
+    step 'build (about a minute the first time)' submake all
     step 'install into the server' install_library
     make_home
     step 'create a private cluster' create_cluster

@@ -156,6 +156,8 @@ open_index(Oid oid, Relation *heap)
 	if (!OidIsValid(heap_oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 get_rel_name(oid) != NULL ?
+				 errmsg("\"%s\" is not an index", get_rel_name(oid)) :
 				 errmsg("relation with OID %u is not an index", oid)));
 	if (!vdb_owns_relation(oid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, get_rel_name(oid));
