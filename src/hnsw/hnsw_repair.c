@@ -614,8 +614,9 @@ repair_records(HnswVacuum *vacuum, uint32 extent)
 }
 
 /*
- * Reads the lists of the reached nodes on one node page, and takes what they
- * lead to for reached.  Nodes that are not live lead nowhere.
+ * Reads the lists of the reached nodes on one node page, and takes what their
+ * edges of the tree lead to for reached: other edges may be given up later.
+ * Nodes that are not live lead nowhere.
  */
 static void
 expand_page(Reach *reach, uint32 nid)
@@ -636,7 +637,7 @@ expand_page(Reach *reach, uint32 nid)
 		hnsw_bits_add(&reach->expanded, nid);
 		if (node->state != HNSW_LIVE)
 			continue;
-		for (uint32 i = 0; i < Min(node->count, 2u * g->m); i++)
+		for (uint32 i = 0; i < Min(node->kept, 2u * g->m); i++)
 			hnsw_bits_add(&reach->reached, nbr[i]);
 	}
 	UnlockReleaseBuffer(buffer);
@@ -677,6 +678,14 @@ tie_to_candidates(Reach *reach, Choice *choice)
 			vdb_hnsw_add_edge(index, edge->nid, 0, &choice->query, choice->nid, edge->score,
 							  HNSW_CLAIM_MUST, false))
 		{
+			VdbQuery	back;
+
+			/* an edge of the tree leads both ways */
+			back.vector = choice->candidates[i].vector;
+			back.hot = palloc(vdb_query_bytes(&index->codec));
+			vdb_query_prepare(&back, &index->codec, 0);
+			vdb_hnsw_add_edge(index, choice->nid, 0, &back, edge->nid, edge->score,
+							  HNSW_CLAIM_MUST, false);
 			hnsw_bits_add(&reach->posts, edge->nid);
 			ties++;
 		}
