@@ -8,7 +8,6 @@
  */
 #include "postgres.h"
 
-#include "access/generic_xlog.h"
 #include "access/xloginsert.h"
 #include "miscadmin.h"
 #include "storage/indexfsm.h"
@@ -343,8 +342,7 @@ vdb_hnsw_replace_entry(HnswIndex *index, uint32 old, uint32 nid, uint32 ref, int
 }
 
 /*
- * An extent's first page, pinned and share-locked, if it is of the kind wanted
- * and has room; InvalidBuffer otherwise.
+ * Is an extent of the kind wanted, with a slot that may be taken?
  */
 static bool
 extent_has_room(HnswIndex *index, uint32 extent, bool upper)

@@ -73,15 +73,6 @@ vdb_hnsw_choose(const VdbCodec *codec, const float *scores, const float *const *
 	return kept;
 }
 
-static int
-compare_found(const void *a, const void *b)
-{
-	float		x = ((const HnswFound *) a)->score;
-	float		y = ((const HnswFound *) b)->score;
-
-	return x < y ? -1 : x > y;
-}
-
 /* Chooses a new node's edges on layer 0 from what a search found. */
 static LayerEdges
 choose_base(HnswSearch *search)
@@ -93,7 +84,7 @@ choose_base(HnswSearch *search)
 	uint32	   *chosen = palloc(g->m * sizeof(uint32));
 	LayerEdges	layer;
 
-	qsort(search->found, count, sizeof(HnswFound), compare_found);
+	vdb_hnsw_search_sort(search);
 	for (uint32 i = 0; i < count; i++)
 	{
 		scores[i] = search->found[i].score;

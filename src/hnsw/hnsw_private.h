@@ -229,6 +229,9 @@ extern void vdb_hnsw_search_resume(HnswSearch *search, uint32 ef);
 /* Reads every node that was weighed but not expanded, and ends the search. */
 extern void vdb_hnsw_search_drain(HnswSearch *search);
 
+/* Sorts what was found by score, nearest first. */
+extern void vdb_hnsw_search_sort(HnswSearch *search);
+
 /* hnsw_build.c */
 extern IndexBuildResult *vdb_hnsw_build(Relation heap, Relation index, IndexInfo *info);
 extern void vdb_hnsw_buildempty(Relation index);

@@ -267,15 +267,6 @@ add_bridges(Choice *choice, EdgeList before, HnswEdge dead, HnswPool *bridges)
 	}
 }
 
-static int
-compare_found(const void *a, const void *b)
-{
-	float		x = ((const HnswFound *) a)->score;
-	float		y = ((const HnswFound *) b)->score;
-
-	return x < y ? -1 : x > y;
-}
-
 /*
  * Searches layer 0 for candidates: the nearest nodes, or with `of` those of
  * this set on the way to them.
@@ -288,7 +279,7 @@ search_candidates(Choice *choice, const HnswBits *of)
 	vdb_hnsw_search_begin(&search, choice->vacuum->index, choice->query.vector, 0);
 	vdb_hnsw_search_descend(&search, 0);
 	vdb_hnsw_search_base(&search, choice->max);
-	qsort(search.found, search.found_count, sizeof(HnswFound), compare_found);
+	vdb_hnsw_search_sort(&search);
 	for (uint32 i = 0; i < search.found_count; i++)
 	{
 		uint32		nid = search.found[i].nid;

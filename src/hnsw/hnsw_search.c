@@ -501,3 +501,18 @@ vdb_hnsw_search_drain(HnswSearch *search)
 	}
 	search->overflow_count = 0;
 }
+
+static int
+compare_found(const void *a, const void *b)
+{
+	float		x = ((const HnswFound *) a)->score;
+	float		y = ((const HnswFound *) b)->score;
+
+	return x < y ? -1 : x > y;
+}
+
+void
+vdb_hnsw_search_sort(HnswSearch *search)
+{
+	qsort(search->found, search->found_count, sizeof(HnswFound), compare_found);
+}

@@ -18,15 +18,6 @@ vdb_hints_init(VdbHints *hints, Relation index, MemoryContext context)
 	vdb_buffer_tag_init(&hints->tag, &locator, MAIN_FORKNUM, 0);
 }
 
-void
-vdb_hints_free(VdbHints *hints)
-{
-	if (hints->buffers != NULL)
-		pfree(hints->buffers);
-	hints->buffers = NULL;
-	hints->size = 0;
-}
-
 static void
 grow(VdbHints *hints, BlockNumber block)
 {

@@ -28,7 +28,6 @@ typedef struct VdbHints
 } VdbHints;
 
 extern void vdb_hints_init(VdbHints *hints, Relation index, MemoryContext context);
-extern void vdb_hints_free(VdbHints *hints);
 
 /*
  * Pins a block's buffer and returns it, unlocked.  The fork is the main one.
