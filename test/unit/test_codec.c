@@ -11,61 +11,15 @@
  */
 #include <float.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "quant/codec.h"
 #include "quant/rotate.h"
-
-/* ---- TAP ---- */
-
-static int	tests_run = 0;
-static int	tests_failed = 0;
-
-static void
-report(bool passed, const char *format,...)
-{
-	va_list		args;
-
-	tests_run++;
-	if (!passed)
-		tests_failed++;
-	printf("%sok %d - ", passed ? "" : "not ", tests_run);
-	va_start(args, format);
-	vprintf(format, args);
-	va_end(args);
-	printf("\n");
-	fflush(stdout);
-}
-
-/* Says what went wrong, as a TAP comment; returns false for the caller. */
-static bool
-failure(const char *format,...)
-{
-	va_list		args;
-
-	va_start(args, format);
-	printf("# ");
-	vprintf(format, args);
-	printf("\n");
-	va_end(args);
-	return false;
-}
+#include "tap.h"
 
 /* ---- random numbers and memory ---- */
-
-static uint64_t random_state = 88172645463325252u;
-
-static uint32_t
-random_u32(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (uint32_t) (random_state >> 16);
-}
 
 /* Uniform in (0, 1]. */
 static double

@@ -1,0 +1,58 @@
+/*
+ * tap.h
+ *	  What the unit programs of the codec and the graph share: reporting in TAP
+ *	  and a generator of random numbers that is the same everywhere.
+ */
+#ifndef VDB_TEST_TAP_H
+#define VDB_TEST_TAP_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+static int	tests_run = 0;
+static int	tests_failed = 0;
+
+static void
+report(bool passed, const char *format,...)
+{
+	va_list		args;
+
+	tests_run++;
+	if (!passed)
+		tests_failed++;
+	printf("%sok %d - ", passed ? "" : "not ", tests_run);
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	printf("\n");
+	fflush(stdout);
+}
+
+/* Says what went wrong, as a TAP comment; returns false for the caller. */
+static bool
+failure(const char *format,...)
+{
+	va_list		args;
+
+	va_start(args, format);
+	printf("# ");
+	vprintf(format, args);
+	printf("\n");
+	va_end(args);
+	return false;
+}
+
+static uint64_t random_state = 88172645463325252u;
+
+static uint32_t
+random_u32(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return (uint32_t) (random_state >> 16);
+}
+
+#endif							/* VDB_TEST_TAP_H */
