@@ -34,6 +34,7 @@ OBJS = \
 	src/hnsw/hnsw_support.o \
 	src/hnsw/hnsw_vacuum.o \
 	src/hnsw/hnsw_validate.o \
+	src/hnsw/hnsw_write.o \
 	src/quant/codec.o \
 	src/quant/rotate.o \
 	src/storage/storage_hints.o \

@@ -1,6 +1,6 @@
 /*
  * hnsw_build.c
- *	  CREATE INDEX: a graph in memory, then pages in one sweep.
+ *	  CREATE INDEX: a graph in memory, then pages in one sweep (hnsw_write.c).
  *
  * The table is read once for the graph, after a small sample of it for the
  * center.  When maintenance_work_mem is full the graph is written, and rows
@@ -198,179 +198,14 @@ init_graph(HnswBuild *build)
 	build->tids = MemoryContextAllocHuge(CurrentMemoryContext, capacity * sizeof(ItemPointerData));
 }
 
-/* Writes one node of the graph into its two slots. */
-static void
-write_graph_node(HnswBuild *build, uint32 nid, Page hot_page, Page node_page)
-{
-	const HnswGeometry *g = &build->geometry;
-	const HnswGraph *graph = &build->graph;
-	HnswAddress hot_address = vdb_hnsw_hot_address(g, nid);
-	HnswAddress node_address = vdb_hnsw_node_address(g, nid);
-	HnswHot    *hot = vdb_hnsw_page_hot(hot_page, hot_address);
-	HnswNode   *node = vdb_hnsw_page_node(node_page, node_address);
-	const HnswList *list = vdb_hnsw_graph_list(graph, nid);
-	const VdbNodeFactors *factors = &graph->factors[nid];
-	VdbHotFactors hot_factors;
-
-	vdb_kernels->node_decode(g->P, factors->scale, vdb_hnsw_graph_hi(graph, nid),
-							 vdb_hnsw_graph_lo(graph, nid), build->vector);
-	hot_factors = vdb_encode_hot(&build->codec, build->vector, vdb_hnsw_hot_code(hot));
-	hot->generation = 2;
-	hot->add = hot_factors.add;
-	hot->rescale = hot_factors.rescale;
-	vdb_page_special(hot_page)->used = hot_address.slot + 1;
-	vdb_page_cover(hot_page, hot_address.offset + g->hot_stride);
-
-	memset(node, 0, g->node_stride);
-	node->tid = build->tids[nid];
-	node->state = HNSW_LIVE;
-	node->layer = graph->levels[nid];
-	node->generation = 2;
-	node->scale = factors->scale;
-	node->add = factors->add;
-	node->residual = factors->residual;
-
-	/* the tree's edges first */
-	for (int tree = 1; tree >= 0; tree--)
-	{
-		for (uint32 i = 0; i < list->count; i++)
-		{
-			uint32		nbr = vdb_hnsw_list_nbr(list)[i];
-
-			if (vdb_hnsw_graph_is_tree_edge(graph, nid, nbr) != (tree == 1))
-				continue;
-			vdb_hnsw_node_nbr(node)[node->count] = nbr;
-			vdb_hnsw_node_length(g, node)[node->count++] =
-				vdb_hnsw_length_store(vdb_hnsw_list_score(list, 2 * g->m)[i]);
-			node->kept += tree;
-		}
-	}
-	if (g->node_bits != 0)
-	{
-		memcpy(vdb_hnsw_node_hi(g, node), vdb_hnsw_graph_hi(graph, nid), g->P);
-		memcpy(vdb_hnsw_node_lo(g, node), vdb_hnsw_graph_lo(graph, nid), g->P / 2);
-	}
-	vdb_page_special(node_page)->used = node_address.slot + 1;
-	vdb_page_cover(node_page, node_address.offset + g->node_stride);
-}
-
-/* Writes all nodes: extent after extent, so node numbers stay what they are. */
-static void
-write_graph_nodes(HnswBuild *build)
-{
-	const HnswGeometry *g = &build->geometry;
-	HnswIndex  *index = build->index;
-	uint32		nid = 0;
-
-	while (nid < build->graph.count)
-	{
-		uint32		extent = vdb_hnsw_extend(index, false, index->open_extent, true);
-		uint32		end = Min(build->graph.count, (extent + 1) * g->extent_slots);
-		Buffer		hot_buffer = vdb_hnsw_read_hot(index, vdb_hnsw_hot_address(g, nid));
-
-		Assert(nid == extent * g->extent_slots);
-		CHECK_FOR_INTERRUPTS();
-		LockBuffer(hot_buffer, BUFFER_LOCK_EXCLUSIVE);
-		while (nid < end)
-		{
-			HnswAddress a = vdb_hnsw_node_address(g, nid);
-			Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_EXCLUSIVE);
-
-			for (uint32 i = 0; i < g->nodes_per_page && nid < end; i++, nid++)
-				write_graph_node(build, nid, BufferGetPage(hot_buffer), BufferGetPage(buffer));
-			MarkBufferDirty(buffer);
-			UnlockReleaseBuffer(buffer);
-		}
-		MarkBufferDirty(hot_buffer);
-		UnlockReleaseBuffer(hot_buffer);
-	}
-}
-
-/* Number of a node's list on a layer above 0 in the graph. */
-static uint32
-graph_list_number(const HnswGraph *graph, uint32 nid, int layer)
-{
-	uint32		number = vdb_hnsw_graph_list(graph, nid)->up;
-
-	while (--layer > 0)
-		number = vdb_hnsw_graph_upper(graph, number)->up;
-	return number;
-}
-
-/*
- * Writes the lists above layer 0 as records of upper extents.  first: number
- * of the first of these extents; list j becomes the j-th record.
- */
-static void
-write_graph_uppers(HnswBuild *build, uint32 first)
-{
-	const HnswGeometry *g = &build->geometry;
-	const HnswGraph *graph = &build->graph;
-	HnswIndex  *index = build->index;
-	uint32		base = first * g->upper_slots;
-
-	for (uint32 written = 0; written < graph->upper_count;)
-	{
-		vdb_hnsw_extend(index, true, index->open_upper, true);
-		for (int p = 0; p < g->extent_pages && written < graph->upper_count; p++)
-		{
-			Buffer		buffer = vdb_hnsw_read_upper(index, vdb_hnsw_upper_address(g, base + written),
-													 BUFFER_LOCK_EXCLUSIVE);
-			Page		page = BufferGetPage(buffer);
-
-			for (int i = 0; i < g->uppers_per_page && written < graph->upper_count; i++, written++)
-			{
-				HnswAddress a = vdb_hnsw_upper_address(g, base + written);
-				HnswUpper  *upper = vdb_hnsw_page_upper(page, a);
-				const HnswList *list = vdb_hnsw_graph_upper(graph, written);
-				uint32		nid = graph->upper_node[written];
-				int			layer = 1;
-
-				while (graph_list_number(graph, nid, layer) != written)
-					layer++;
-				memset(upper, 0, g->upper_stride);
-				upper->nid = nid;
-				upper->generation = 2;
-				upper->down = layer == 1 ? HNSW_NO_REF : base + graph_list_number(graph, nid, layer - 1);
-				upper->layer = layer;
-				upper->count = list->count;
-				for (uint32 n = 0; n < list->count; n++)
-				{
-					uint32		nbr = vdb_hnsw_list_nbr(list)[n];
-
-					vdb_hnsw_upper_nbr(upper)[n].nid = nbr;
-					vdb_hnsw_upper_nbr(upper)[n].ref = base + graph_list_number(graph, nbr, layer);
-				}
-				vdb_page_special(page)->used = a.slot + 1;
-				vdb_page_cover(page, a.offset + g->upper_stride);
-			}
-			MarkBufferDirty(buffer);
-			UnlockReleaseBuffer(buffer);
-		}
-	}
-}
-
-/* Turns the graph into pages and frees it. */
+/* Turns the graph into pages. */
 static void
 flush_graph(HnswBuild *build)
 {
-	const HnswGeometry *g = &build->geometry;
-	HnswGraph  *graph = &build->graph;
-
 	VDB_TESTPOINT("hnsw-build-before-write");
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_WRITE);
 	build->index = vdb_hnsw_open(build->rel);
-	write_graph_nodes(build);
-	if (graph->count > 0)
-	{
-		uint32		first = build->index->extents;
-		uint32		ref = HNSW_NO_REF;
-
-		write_graph_uppers(build, first);
-		if (graph->entry_level > 0)
-			ref = first * g->upper_slots + graph_list_number(graph, graph->entry, graph->entry_level);
-		vdb_hnsw_set_entry(build->index, graph->entry, ref, graph->entry_level, true);
-	}
+	vdb_hnsw_write_graph(build->index, &build->graph, build->tids);
 	build->flushed = true;
 }
 
@@ -398,8 +233,6 @@ build_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 				flush_graph(build);
 				pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_LOAD);
 				MemoryContextSwitchTo(build->row_context);
-				/* writing used the scratch vector */
-				norm = vdb_codec_transform(&build->codec, x, build->vector);
 			}
 			if (build->flushed)
 				vdb_hnsw_insert_vector(build->index, build->vector, norm, tid,

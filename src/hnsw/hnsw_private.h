@@ -236,6 +236,15 @@ extern void vdb_hnsw_search_sort(HnswSearch *search);
 extern IndexBuildResult *vdb_hnsw_build(Relation heap, Relation index, IndexInfo *info);
 extern void vdb_hnsw_buildempty(Relation index);
 
+/* hnsw_write.c */
+
+/*
+ * Writes a graph into an index that has no extent yet; tids: by node number.
+ * Nothing is logged.  The caller has exclusive use of the relation.
+ */
+extern void vdb_hnsw_write_graph(HnswIndex *index, const HnswGraph *graph,
+								 const ItemPointerData *tids);
+
 /* hnsw_insert.c */
 extern bool vdb_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 							Relation heap, IndexUniqueCheck unique, bool unchanged,
