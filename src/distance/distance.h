@@ -52,6 +52,13 @@ typedef struct VdbCosineParts
 	float		bb;				/* sum b[i] * b[i] */
 } VdbCosineParts;
 
+/* Ones in two bit strings, for Jaccard distance. */
+typedef struct VdbJaccardParts
+{
+	uint64_t	both;			/* in a and b */
+	uint64_t	either;			/* in a or b */
+} VdbJaccardParts;
+
 typedef struct VdbKernels
 {
 	VdbSimdLevel level;
@@ -61,6 +68,22 @@ typedef struct VdbKernels
 	float		(*inner_product) (size_t n, const float *a, const float *b);
 	float		(*l1) (size_t n, const float *a, const float *b);
 	VdbCosineParts (*cosine) (size_t n, const float *a, const float *b);
+
+	/* bit strings of n bytes: in how many bits they differ; what they share */
+	uint64_t	(*bit_hamming) (size_t n, const uint8_t *a, const uint8_t *b);
+	VdbJaccardParts (*bit_jaccard) (size_t n, const uint8_t *a, const uint8_t *b);
+
+	/*
+	 * Sparse vectors: the indices of the elements that are not zero, ascending,
+	 * at least 0 and without duplicates, and their values, which are finite.
+	 * Each term and the sum are computed in double.
+	 */
+	double		(*sparse_l2_squared) (size_t na, const int32_t *ai, const float *av,
+									  size_t nb, const int32_t *bi, const float *bv);
+	double		(*sparse_ip) (size_t na, const int32_t *ai, const float *av,
+							  size_t nb, const int32_t *bi, const float *bv);
+	double		(*sparse_l1) (size_t na, const int32_t *ai, const float *av,
+							  size_t nb, const int32_t *bi, const float *bv);
 
 	/*
 	 * Hot code against hot query: sum over dimensions of q8[d] * u[d], exact

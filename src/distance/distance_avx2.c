@@ -77,24 +77,6 @@ sum_epi32(__m256i x)
 	return _mm_cvtsi128_si32(s);
 }
 
-static inline uint32_t
-load_u32(const void *p)
-{
-	uint32_t	v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline uint64_t
-load_u64(const void *p)
-{
-	uint64_t	v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
 /* The r bytes at p, 1 <= r <= 8, zero-extended. */
 static inline uint64_t
 load_upto8(const void *p, size_t r)
@@ -102,7 +84,8 @@ load_upto8(const void *p, size_t r)
 	const uint8_t *b = p;
 
 	if (r >= 4)
-		return load_u32(b) | (uint64_t) load_u32(b + r - 4) << (8 * (r - 4));
+		return vdb_distance_load_u32(b) |
+			(uint64_t) vdb_distance_load_u32(b + r - 4) << (8 * (r - 4));
 	return b[0] | (uint64_t) b[r / 2] << (8 * (r / 2)) |
 		(uint64_t) b[r - 1] << (8 * (r - 1));
 }
@@ -124,8 +107,9 @@ load_upto31(const uint8_t *p, size_t r)
 												(p + r - 16)), shift);
 	}
 	else if (r > 8)
-		low = _mm_set_epi64x((int64_t) (load_u64(p + r - 8) >> (8 * (16 - r))),
-							 (int64_t) load_u64(p));
+		low = _mm_set_epi64x((int64_t) (vdb_distance_load_u64(p + r - 8) >>
+										(8 * (16 - r))),
+							 (int64_t) vdb_distance_load_u64(p));
 	else
 		low = _mm_cvtsi64_si128((int64_t) load_upto8(p, r));
 	return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
@@ -315,6 +299,139 @@ avx2_cosine(size_t n, const float *a, const float *b)
 	parts.aa = sum_ps(_mm256_add_ps(_mm256_add_ps(aa[0], aa[1]), aa[2]));
 	parts.bb = sum_ps(_mm256_add_ps(_mm256_add_ps(bb[0], bb[1]), bb[2]));
 	return parts;
+}
+
+/* ---- bit strings ---- */
+
+/* How many bits of each byte are set: a table of 16 for each half of it. */
+TARGET static inline __m256i
+count_bits(__m256i x)
+{
+	const __m256i counts = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3,
+											1, 2, 2, 3, 2, 3, 3, 4,
+											0, 1, 1, 2, 1, 2, 2, 3,
+											1, 2, 2, 3, 2, 3, 3, 4);
+	const __m256i nibble = _mm256_set1_epi8(15);
+	__m256i		low = _mm256_and_si256(x, nibble);
+	__m256i		high = _mm256_and_si256(_mm256_srli_epi16(x, 4), nibble);
+
+	return _mm256_add_epi8(_mm256_shuffle_epi8(counts, low),
+						   _mm256_shuffle_epi8(counts, high));
+}
+
+/* Adds the bytes of x to four sums of 64 bits. */
+TARGET static inline __m256i
+add_bytes(__m256i sums, __m256i x)
+{
+	return _mm256_add_epi64(sums, _mm256_sad_epu8(x, _mm256_setzero_si256()));
+}
+
+TARGET static inline uint64_t
+sum_epi64(__m256i x)
+{
+	__m128i		s = _mm_add_epi64(_mm256_castsi256_si128(x),
+								  _mm256_extracti128_si256(x, 1));
+
+	s = _mm_add_epi64(s, _mm_unpackhi_epi64(s, s));
+	return (uint64_t) _mm_cvtsi128_si64(s);
+}
+
+TARGET static inline __m256i
+load_bits(const uint8_t *p)
+{
+	return _mm256_loadu_si256((const __m256i *) p);
+}
+
+/* How many bits differ. */
+TARGET static uint64_t
+avx2_bit_hamming(size_t n, const uint8_t *a, const uint8_t *b)
+{
+	__m256i		sums = _mm256_setzero_si256();
+	size_t		i = 0;
+	int			k;
+
+	/* four counts of up to 8 stay far below what a byte holds */
+	for (; i + 128 <= n; i += 128)
+	{
+		__m256i		counts = _mm256_setzero_si256();
+
+		for (k = 0; k < 128; k += 32)
+			counts = _mm256_add_epi8(counts,
+									 count_bits(_mm256_xor_si256(load_bits(a + i + k),
+																 load_bits(b + i + k))));
+		sums = add_bytes(sums, counts);
+	}
+	for (; i + 32 <= n; i += 32)
+		sums = add_bytes(sums, count_bits(_mm256_xor_si256(load_bits(a + i),
+														   load_bits(b + i))));
+	if (i < n)
+		sums = add_bytes(sums, count_bits(_mm256_xor_si256(load_upto31(a + i, n - i),
+														   load_upto31(b + i, n - i))));
+	return sum_epi64(sums);
+}
+
+/* How many bits are set in both, and how many in either. */
+TARGET static VdbJaccardParts
+avx2_bit_jaccard(size_t n, const uint8_t *a, const uint8_t *b)
+{
+	VdbJaccardParts parts;
+	__m256i		both = _mm256_setzero_si256();
+	__m256i		either = _mm256_setzero_si256();
+	__m256i		x;
+	__m256i		y;
+	size_t		i = 0;
+	int			k;
+
+	for (; i + 128 <= n; i += 128)
+	{
+		__m256i		both_counts = _mm256_setzero_si256();
+		__m256i		either_counts = _mm256_setzero_si256();
+
+		for (k = 0; k < 128; k += 32)
+		{
+			x = load_bits(a + i + k);
+			y = load_bits(b + i + k);
+			both_counts = _mm256_add_epi8(both_counts,
+										  count_bits(_mm256_and_si256(x, y)));
+			either_counts = _mm256_add_epi8(either_counts,
+											count_bits(_mm256_or_si256(x, y)));
+		}
+		both = add_bytes(both, both_counts);
+		either = add_bytes(either, either_counts);
+	}
+	for (; i < n; i += 32)
+	{
+		x = n - i < 32 ? load_upto31(a + i, n - i) : load_bits(a + i);
+		y = n - i < 32 ? load_upto31(b + i, n - i) : load_bits(b + i);
+		both = add_bytes(both, count_bits(_mm256_and_si256(x, y)));
+		either = add_bytes(either, count_bits(_mm256_or_si256(x, y)));
+	}
+	parts.both = sum_epi64(both);
+	parts.either = sum_epi64(either);
+	return parts;
+}
+
+/* ---- sparse vectors ---- */
+
+static double
+avx2_sparse_l2_squared(size_t na, const int32_t *ai, const float *av,
+					   size_t nb, const int32_t *bi, const float *bv)
+{
+	return vdb_kernels_scalar.sparse_l2_squared(na, ai, av, nb, bi, bv);
+}
+
+static double
+avx2_sparse_ip(size_t na, const int32_t *ai, const float *av,
+			   size_t nb, const int32_t *bi, const float *bv)
+{
+	return vdb_kernels_scalar.sparse_ip(na, ai, av, nb, bi, bv);
+}
+
+static double
+avx2_sparse_l1(size_t na, const int32_t *ai, const float *av,
+			   size_t nb, const int32_t *bi, const float *bv)
+{
+	return vdb_kernels_scalar.sparse_l1(na, ai, av, nb, bi, bv);
 }
 
 /* ---- hot codes against hot queries ---- */
@@ -650,7 +767,7 @@ node_decode8(const int8_t *hi, const uint8_t *lo)
 {
 	const __m256i shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
 	__m256i		h = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *) hi));
-	__m256i		l = _mm256_set1_epi32((int32_t) load_u32(lo));
+	__m256i		l = _mm256_set1_epi32((int32_t) vdb_distance_load_u32(lo));
 
 	h = _mm256_sub_epi32(_mm256_slli_epi32(h, 4), _mm256_set1_epi32(8));
 	l = _mm256_and_si256(_mm256_srlv_epi32(l, shifts), _mm256_set1_epi32(15));
@@ -958,6 +1075,11 @@ const VdbKernels vdb_kernels_avx2 = {
 	.inner_product = avx2_inner_product,
 	.l1 = avx2_l1,
 	.cosine = avx2_cosine,
+	.bit_hamming = avx2_bit_hamming,
+	.bit_jaccard = avx2_bit_jaccard,
+	.sparse_l2_squared = avx2_sparse_l2_squared,
+	.sparse_ip = avx2_sparse_ip,
+	.sparse_l1 = avx2_sparse_l1,
 	.hot2_ip = avx2_hot2_ip,
 	.hot4_ip = avx2_hot4_ip,
 	.hot8_ip = avx2_hot8_ip,

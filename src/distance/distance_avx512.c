@@ -246,6 +246,107 @@ avx512_cosine(size_t n, const float *a, const float *b)
 	return parts;
 }
 
+/* ---- bit strings ---- */
+
+/* How many bits of each byte are set: a table of 16 for each half of it. */
+TARGET static inline __m512i
+count_bits(__m512i x)
+{
+	const __m512i counts = _mm512_set4_epi32(0x04030302, 0x03020201,
+											 0x03020201, 0x02010100);
+	const __m512i nibble = _mm512_set1_epi8(15);
+	__m512i		low = _mm512_and_si512(x, nibble);
+	__m512i		high = _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble);
+
+	return _mm512_add_epi8(_mm512_shuffle_epi8(counts, low),
+						   _mm512_shuffle_epi8(counts, high));
+}
+
+/* Adds the bytes of x to eight sums of 64 bits. */
+TARGET static inline __m512i
+add_bytes(__m512i sums, __m512i x)
+{
+	return _mm512_add_epi64(sums, _mm512_sad_epu8(x, _mm512_setzero_si512()));
+}
+
+TARGET static inline uint64_t
+sum_epi64(__m512i x)
+{
+	__m256i		s4 = _mm256_add_epi64(_mm512_castsi512_si256(x),
+									  _mm512_extracti64x4_epi64(x, 1));
+	__m128i		s = _mm_add_epi64(_mm256_castsi256_si128(s4),
+								  _mm256_extracti128_si256(s4, 1));
+
+	s = _mm_add_epi64(s, _mm_unpackhi_epi64(s, s));
+	return (uint64_t) _mm_cvtsi128_si64(s);
+}
+
+/* How many bits differ. */
+TARGET static uint64_t
+avx512_bit_hamming(size_t n, const uint8_t *a, const uint8_t *b)
+{
+	__m512i		sums = _mm512_setzero_si512();
+	size_t		i = 0;
+
+	for (; i + 64 <= n; i += 64)
+		sums = add_bytes(sums, count_bits(_mm512_xor_si512(_mm512_loadu_si512(a + i),
+														   _mm512_loadu_si512(b + i))));
+	if (i < n)
+	{
+		uint64_t	mask = mask64_first(n - i);
+
+		sums = add_bytes(sums, count_bits(_mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, a + i),
+														   _mm512_maskz_loadu_epi8(mask, b + i))));
+	}
+	return sum_epi64(sums);
+}
+
+/* How many bits are set in both, and how many in either. */
+TARGET static VdbJaccardParts
+avx512_bit_jaccard(size_t n, const uint8_t *a, const uint8_t *b)
+{
+	VdbJaccardParts parts;
+	__m512i		both = _mm512_setzero_si512();
+	__m512i		either = _mm512_setzero_si512();
+	size_t		i;
+
+	for (i = 0; i < n; i += 64)
+	{
+		uint64_t	mask = mask64_first(step_length(n, i, 64));
+		__m512i		x = _mm512_maskz_loadu_epi8(mask, a + i);
+		__m512i		y = _mm512_maskz_loadu_epi8(mask, b + i);
+
+		both = add_bytes(both, count_bits(_mm512_and_si512(x, y)));
+		either = add_bytes(either, count_bits(_mm512_or_si512(x, y)));
+	}
+	parts.both = sum_epi64(both);
+	parts.either = sum_epi64(either);
+	return parts;
+}
+
+/* ---- sparse vectors ---- */
+
+static double
+avx512_sparse_l2_squared(size_t na, const int32_t *ai, const float *av,
+						 size_t nb, const int32_t *bi, const float *bv)
+{
+	return vdb_kernels_scalar.sparse_l2_squared(na, ai, av, nb, bi, bv);
+}
+
+static double
+avx512_sparse_ip(size_t na, const int32_t *ai, const float *av,
+				 size_t nb, const int32_t *bi, const float *bv)
+{
+	return vdb_kernels_scalar.sparse_ip(na, ai, av, nb, bi, bv);
+}
+
+static double
+avx512_sparse_l1(size_t na, const int32_t *ai, const float *av,
+				 size_t nb, const int32_t *bi, const float *bv)
+{
+	return vdb_kernels_scalar.sparse_l1(na, ai, av, nb, bi, bv);
+}
+
 /* ---- hot codes against hot queries ---- */
 
 /*
@@ -875,6 +976,11 @@ const VdbKernels vdb_kernels_avx512 = {
 	.inner_product = avx512_inner_product,
 	.l1 = avx512_l1,
 	.cosine = avx512_cosine,
+	.bit_hamming = avx512_bit_hamming,
+	.bit_jaccard = avx512_bit_jaccard,
+	.sparse_l2_squared = avx512_sparse_l2_squared,
+	.sparse_ip = avx512_sparse_ip,
+	.sparse_l1 = avx512_sparse_l1,
 	.hot2_ip = avx512_hot2_ip,
 	.hot4_ip = avx512_hot4_ip,
 	.hot8_ip = avx512_hot8_ip,

@@ -36,6 +36,25 @@ vdb_distance_load_f32(const float *p)
 	return f;
 }
 
+/* The same for 32 and 64 bits of anything. */
+static inline uint32_t
+vdb_distance_load_u32(const void *p)
+{
+	uint32_t	v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline uint64_t
+vdb_distance_load_u64(const void *p)
+{
+	uint64_t	v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
 static inline void
 vdb_distance_store_f32(float *p, float f)
 {

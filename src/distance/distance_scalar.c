@@ -130,6 +130,249 @@ scalar_cosine(size_t n, const float *a, const float *b)
 	return parts;
 }
 
+/* ---- bit strings ---- */
+
+/* How many bits are set; for processors without an instruction for it. */
+static inline uint64_t
+count_bits(uint64_t x)
+{
+	x -= (x >> 1) & UINT64_C(0x5555555555555555);
+	x = (x & UINT64_C(0x3333333333333333)) + ((x >> 2) & UINT64_C(0x3333333333333333));
+	x = (x + (x >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	return (x * UINT64_C(0x0101010101010101)) >> 56;
+}
+
+/* The r bytes at p, r < 8, and zeros. */
+static inline uint64_t
+load_upto7(const uint8_t *p, size_t r)
+{
+	uint64_t	x = 0;
+
+	memcpy(&x, p, r);
+	return x;
+}
+
+/* How many bits differ. */
+static uint64_t
+scalar_bit_hamming(size_t n, const uint8_t *a, const uint8_t *b)
+{
+	uint64_t	s = 0;
+	size_t		i = 0;
+
+	for (; i + 8 <= n; i += 8)
+		s += count_bits(vdb_distance_load_u64(a + i) ^ vdb_distance_load_u64(b + i));
+	if (i < n)
+		s += count_bits(load_upto7(a + i, n - i) ^ load_upto7(b + i, n - i));
+	return s;
+}
+
+/* How many bits are set in both, and how many in either. */
+static VdbJaccardParts
+scalar_bit_jaccard(size_t n, const uint8_t *a, const uint8_t *b)
+{
+	VdbJaccardParts parts = {0, 0};
+	size_t		i = 0;
+
+	for (; i < n; i += 8)
+	{
+		uint64_t	x = n - i < 8 ? load_upto7(a + i, n - i) : vdb_distance_load_u64(a + i);
+		uint64_t	y = n - i < 8 ? load_upto7(b + i, n - i) : vdb_distance_load_u64(b + i);
+
+		parts.both += count_bits(x & y);
+		parts.either += count_bits(x | y);
+	}
+	return parts;
+}
+
+/* ---- sparse vectors ---- */
+
+/*
+ * The three distances are one algorithm with another term.  It is compiled
+ * three times: all of these are inlined with a constant metric.
+ */
+typedef enum SparseMetric
+{
+	SPARSE_L2,
+	SPARSE_IP,
+	SPARSE_L1
+} SparseMetric;
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+/*
+ * When one vector has this many times the elements of the other, its indices
+ * are searched instead of read.
+ */
+#define SPARSE_GALLOP_RATIO 16
+
+static ALWAYS_INLINE double
+sparse_term(SparseMetric metric, float a, float b)
+{
+	double		d = (double) a - (double) b;
+
+	switch (metric)
+	{
+		case SPARSE_L2:
+			return d * d;
+		case SPARSE_IP:
+			return (double) a * (double) b;
+		case SPARSE_L1:
+			return fabs(d);
+	}
+	return 0;
+}
+
+/* The terms of n elements that the other vector does not have. */
+static ALWAYS_INLINE double
+sum_unmatched(SparseMetric metric, size_t n, const float *v)
+{
+	double		s0 = 0;
+	double		s1 = 0;
+	double		s2 = 0;
+	double		s3 = 0;
+	size_t		i = 0;
+
+	if (metric == SPARSE_IP)
+		return 0;
+	for (; i + 4 <= n; i += 4)
+	{
+		s0 += sparse_term(metric, LOAD(v + i), 0);
+		s1 += sparse_term(metric, LOAD(v + i + 1), 0);
+		s2 += sparse_term(metric, LOAD(v + i + 2), 0);
+		s3 += sparse_term(metric, LOAD(v + i + 3), 0);
+	}
+	for (; i < n; i++)
+		s0 += sparse_term(metric, LOAD(v + i), 0);
+	return (s0 + s1) + (s2 + s3);
+}
+
+static inline int32_t
+load_index(const int32_t *p)
+{
+	return (int32_t) vdb_distance_load_u32(p);
+}
+
+/* The value at p when it is wanted, else zero; without a branch. */
+static inline float
+load_if(bool wanted, const float *p)
+{
+	uint32_t	bits = vdb_distance_load_u32(p) & -(uint32_t) wanted;
+	float		f;
+
+	memcpy(&f, &bits, sizeof(f));
+	return f;
+}
+
+/*
+ * Which of n ascending indices is the first that is not less than wanted; n if
+ * there is none.  It is expected near the beginning: steps double until it is
+ * passed, then halve.
+ */
+static inline size_t
+find_index(size_t n, const int32_t *indices, int32_t wanted)
+{
+	size_t		low = 0;		/* all before are less */
+	size_t		step = 1;
+	size_t		count;
+
+	while (step <= n - low && load_index(indices + low + step - 1) < wanted)
+	{
+		low += step;
+		step *= 2;
+	}
+
+	/* it is one of the next count, or follows them */
+	count = step <= n - low ? step - 1 : n - low;
+	while (count > 0)
+	{
+		size_t		half = (count + 1) / 2;
+
+		low += load_index(indices + low + half - 1) < wanted ? half : 0;
+		count -= half;
+	}
+	return low;
+}
+
+/* For a vector with few elements against one with many. */
+static ALWAYS_INLINE double
+gallop_sparse(SparseMetric metric,
+			  size_t few, const int32_t *fi, const float *fv,
+			  size_t many, const int32_t *mi, const float *mv)
+{
+	double		s = 0;
+	size_t		j = 0;
+	size_t		i;
+
+	for (i = 0; i < few; i++)
+	{
+		int32_t		index = load_index(fi + i);
+		size_t		passed = find_index(many - j, mi + j, index);
+
+		s += sum_unmatched(metric, passed, mv + j);
+		j += passed;
+		if (j < many && load_index(mi + j) == index)
+			s += sparse_term(metric, LOAD(fv + i), LOAD(mv + j++));
+		else
+			s += sparse_term(metric, LOAD(fv + i), 0);
+	}
+	return s + sum_unmatched(metric, many - j, mv + j);
+}
+
+/*
+ * Each step takes the least index there is from the vectors that have it.  Which
+ * of them do cannot be foreseen, so nothing branches on it.
+ */
+static ALWAYS_INLINE double
+merge_sparse(SparseMetric metric,
+			 size_t na, const int32_t *ai, const float *av,
+			 size_t nb, const int32_t *bi, const float *bv)
+{
+	double		s = 0;
+	size_t		i = 0;
+	size_t		j = 0;
+
+	if (na / SPARSE_GALLOP_RATIO >= nb)
+		return gallop_sparse(metric, nb, bi, bv, na, ai, av);
+	if (nb / SPARSE_GALLOP_RATIO >= na)
+		return gallop_sparse(metric, na, ai, av, nb, bi, bv);
+
+	while (i < na && j < nb)
+	{
+		int32_t		x = load_index(ai + i);
+		int32_t		y = load_index(bi + j);
+
+		s += sparse_term(metric, load_if(x <= y, av + i), load_if(y <= x, bv + j));
+		i += x <= y;
+		j += y <= x;
+	}
+	return s + sum_unmatched(metric, na - i, av + i) +
+		sum_unmatched(metric, nb - j, bv + j);
+}
+
+/* sum (a[i] - b[i])^2 */
+static double
+scalar_sparse_l2_squared(size_t na, const int32_t *ai, const float *av,
+						 size_t nb, const int32_t *bi, const float *bv)
+{
+	return merge_sparse(SPARSE_L2, na, ai, av, nb, bi, bv);
+}
+
+/* sum a[i] * b[i] */
+static double
+scalar_sparse_ip(size_t na, const int32_t *ai, const float *av,
+				 size_t nb, const int32_t *bi, const float *bv)
+{
+	return merge_sparse(SPARSE_IP, na, ai, av, nb, bi, bv);
+}
+
+/* sum |a[i] - b[i]| */
+static double
+scalar_sparse_l1(size_t na, const int32_t *ai, const float *av,
+				 size_t nb, const int32_t *bi, const float *bv)
+{
+	return merge_sparse(SPARSE_L1, na, ai, av, nb, bi, bv);
+}
+
 /*
  * Where block number `block` of a code of `cbytes` bytes starts, and how many
  * bytes it has, after the rule of VDB_HOT_BLOCK.
@@ -433,6 +676,11 @@ const VdbKernels vdb_kernels_scalar = {
 	.inner_product = scalar_inner_product,
 	.l1 = scalar_l1,
 	.cosine = scalar_cosine,
+	.bit_hamming = scalar_bit_hamming,
+	.bit_jaccard = scalar_bit_jaccard,
+	.sparse_l2_squared = scalar_sparse_l2_squared,
+	.sparse_ip = scalar_sparse_ip,
+	.sparse_l1 = scalar_sparse_l1,
 	.hot2_ip = scalar_hot2_ip,
 	.hot4_ip = scalar_hot4_ip,
 	.hot8_ip = scalar_hot8_ip,

@@ -385,6 +385,343 @@ check_cosine(const VdbKernels *k)
 		check_float(k, FLOAT_COSINE_AA) && check_float(k, FLOAT_COSINE_BB);
 }
 
+/* ---- bit strings ---- */
+
+typedef enum BitPattern
+{
+	BIT_RANDOM,
+	BIT_ONES,
+	BIT_ZEROS,
+	BIT_OPPOSITE,				/* each bit in one of the two */
+	BIT_SINGLE					/* one bit in all */
+} BitPattern;
+
+#define NUM_BIT_PATTERNS 5
+
+static void
+fill_bits(size_t n, uint8_t *a, uint8_t *b, BitPattern pattern)
+{
+	size_t		i;
+
+	for (i = 0; i < n; i++)
+	{
+		a[i] = pattern == BIT_ONES ? 255 : (uint8_t) random_u32();
+		b[i] = pattern == BIT_ONES ? 255 : (uint8_t) random_u32();
+		if (pattern == BIT_OPPOSITE)
+			b[i] = (uint8_t) ~a[i];
+		if (pattern == BIT_ZEROS || pattern == BIT_SINGLE)
+			a[i] = b[i] = 0;
+	}
+	if (n > 0 && pattern == BIT_SINGLE)
+		a[random_int(0, (int) n - 1)] = (uint8_t) (1 << random_int(0, 7));
+}
+
+static uint64_t
+count_ones(unsigned byte)
+{
+	uint64_t	ones = 0;
+
+	for (; byte != 0; byte >>= 1)
+		ones += byte & 1;
+	return ones;
+}
+
+static bool
+check_bit_case(const VdbKernels *k, size_t n, size_t offset, BitPattern pattern)
+{
+	Buffer		a = buffer_new(n, offset);
+	Buffer		b = buffer_new(n, offset + 1);
+	const uint8_t *x = a.data;
+	const uint8_t *y = b.data;
+	uint64_t	differ = 0;
+	uint64_t	both = 0;
+	uint64_t	either = 0;
+	uint64_t	hamming;
+	VdbJaccardParts jaccard;
+	size_t		i;
+
+	fill_bits(n, a.data, b.data, pattern);
+	for (i = 0; i < n; i++)
+	{
+		differ += count_ones(x[i] ^ y[i]);
+		both += count_ones(x[i] & y[i]);
+		either += count_ones(x[i] | y[i]);
+	}
+	hamming = k->bit_hamming(n, x, y);
+	jaccard = k->bit_jaccard(n, x, y);
+	buffer_free(a);
+	buffer_free(b);
+	if (hamming != differ || jaccard.both != both || jaccard.either != either)
+		return failure("n %zu pattern %d: got %llu, %llu, %llu, exact %llu, %llu, %llu",
+					   n, (int) pattern, (unsigned long long) hamming,
+					   (unsigned long long) jaccard.both,
+					   (unsigned long long) jaccard.either,
+					   (unsigned long long) differ, (unsigned long long) both,
+					   (unsigned long long) either);
+	return true;
+}
+
+static bool
+check_bit(const VdbKernels *k)
+{
+	int			pattern;
+	size_t		l;
+	size_t		o;
+
+	for (pattern = 0; pattern < NUM_BIT_PATTERNS; pattern++)
+	{
+		for (l = 0; l < num_lengths; l++)
+		{
+			for (o = 0; o < NUM_OFFSETS; o++)
+			{
+				if (!check_bit_case(k, lengths[l], offsets[o], pattern))
+					return false;
+			}
+		}
+		if (!check_bit_case(k, 1000000, 1, pattern))
+			return false;
+	}
+	return true;
+}
+
+/* ---- sparse vectors ---- */
+
+typedef struct Sparse
+{
+	size_t		n;
+	Buffer		indices;
+	Buffer		values;
+} Sparse;
+
+static int32_t
+get_index(const Sparse *v, size_t i)
+{
+	int32_t		index;
+
+	memcpy(&index, (char *) v->indices.data + i * sizeof(index), sizeof(index));
+	return index;
+}
+
+static void
+set_index(const Sparse *v, size_t i, int32_t index)
+{
+	memcpy((char *) v->indices.data + i * sizeof(index), &index, sizeof(index));
+}
+
+/* Room for n elements, whose indices are unset. */
+static Sparse
+sparse_new(size_t n, size_t offset, Pattern pattern)
+{
+	Sparse		v;
+	size_t		i;
+
+	v.n = n;
+	v.indices = buffer_new(n * sizeof(int32_t), offset);
+	v.values = buffer_new(n * sizeof(float), offset + 1);
+	fill_floats(&v.values, n, pattern);
+	for (i = 0; i < n; i++)
+	{
+		if (get_float(&v.values, i) == 0)
+			set_float(&v.values, i, 1);
+	}
+	return v;
+}
+
+static void
+sparse_free(Sparse v)
+{
+	buffer_free(v.indices);
+	buffer_free(v.values);
+}
+
+/*
+ * Indices for a vector: n of first .. first + n - 1 + gaps, all such choices
+ * being equally likely; so without gaps the vector is dense.
+ */
+static void
+choose_indices(const Sparse *v, int32_t first, int gaps)
+{
+	int			left = (int) v->n;
+	int			places = left + gaps;
+	size_t		i = 0;
+	int32_t		index;
+
+	for (index = first; left > 0; index++, places--)
+	{
+		if (random_int(1, places) <= left)
+		{
+			set_index(v, i++, index);
+			left--;
+		}
+	}
+}
+
+typedef double (*SparseKernel) (size_t, const int32_t *, const float *,
+								size_t, const int32_t *, const float *);
+
+typedef enum SparseTest
+{
+	TEST_SPARSE_L2,
+	TEST_SPARSE_IP,
+	TEST_SPARSE_L1
+} SparseTest;
+
+static SparseKernel
+sparse_kernel(const VdbKernels *k, SparseTest test)
+{
+	return test == TEST_SPARSE_L2 ? k->sparse_l2_squared :
+		test == TEST_SPARSE_IP ? k->sparse_ip : k->sparse_l1;
+}
+
+static double
+sparse_exact_term(SparseTest test, double a, double b)
+{
+	return test == TEST_SPARSE_L2 ? (a - b) * (a - b) :
+		test == TEST_SPARSE_IP ? a * b : fabs(a - b);
+}
+
+/*
+ * The plainest way: each element of one looks through all of the other.  Every
+ * term and the sum are in double, so only their order may make a difference.
+ */
+static bool
+check_sparse_pair(const VdbKernels *k, const Sparse *a, const Sparse *b,
+				  const char *what)
+{
+	int			test;
+
+	for (test = TEST_SPARSE_L2; test <= TEST_SPARSE_L1; test++)
+	{
+		double		exact = 0;
+		double		absolute = 0;
+		double		got;
+		size_t		i;
+		size_t		j;
+
+		for (i = 0; i < a->n; i++)
+		{
+			double		other = 0;
+			double		term;
+
+			for (j = 0; j < b->n; j++)
+			{
+				if (get_index(b, j) == get_index(a, i))
+					other = get_float(&b->values, j);
+			}
+			term = sparse_exact_term(test, get_float(&a->values, i), other);
+			exact += term;
+			absolute += fabs(term);
+		}
+		for (j = 0; j < b->n; j++)
+		{
+			bool		matched = false;
+			double		term;
+
+			for (i = 0; i < a->n; i++)
+				matched = matched || get_index(a, i) == get_index(b, j);
+			term = matched ? 0 : sparse_exact_term(test, 0, get_float(&b->values, j));
+			exact += term;
+			absolute += fabs(term);
+		}
+		got = sparse_kernel(k, test) (a->n, a->indices.data, a->values.data,
+									  b->n, b->indices.data, b->values.data);
+		if (!(fabs(got - exact) <= ldexp(absolute * (double) (a->n + b->n + 8), -53)))
+			return failure("%s, %zu and %zu elements, kernel %d: got %.17g, exact %.17g",
+						   what, a->n, b->n, test, got, exact);
+	}
+	return true;
+}
+
+/* Lengths of a and b: short ones of all kinds, and each on its own. */
+static const size_t sparse_lengths[] = {
+	0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 129, 300
+};
+
+#define NUM_SPARSE_LENGTHS (sizeof(sparse_lengths) / sizeof(sparse_lengths[0]))
+
+/* From nothing in common to everything. */
+static const int sparse_gaps[] = {0, 1, 3, 10, 100, 5000};
+
+#define NUM_SPARSE_GAPS (sizeof(sparse_gaps) / sizeof(sparse_gaps[0]))
+
+static bool
+check_sparse_lengths(const VdbKernels *k, size_t na, size_t nb, int round)
+{
+	Pattern		pattern = round % 2 != 0 ? PATTERN_MIXED : PATTERN_UNIFORM;
+	Sparse		a = sparse_new(na, offsets[round % NUM_OFFSETS], pattern);
+	Sparse		b = sparse_new(nb, offsets[(round + 1) % NUM_OFFSETS], pattern);
+	bool		passed = true;
+	size_t		g;
+
+	for (g = 0; g < NUM_SPARSE_GAPS && passed; g++)
+	{
+		choose_indices(&a, 0, sparse_gaps[g]);
+		choose_indices(&b, 0, sparse_gaps[g]);
+		passed = check_sparse_pair(k, &a, &b, "random");
+	}
+
+	/* one after the other, with and without a common end, at both limits */
+	choose_indices(&a, 0, 0);
+	choose_indices(&b, (int32_t) na, 0);
+	passed = passed && check_sparse_pair(k, &a, &b, "a before b");
+	choose_indices(&b, na > 0 ? (int32_t) na - 1 : 0, 0);
+	passed = passed && check_sparse_pair(k, &a, &b, "a touches b");
+	choose_indices(&b, (int32_t) (INT32_MAX - nb), 0);
+	passed = passed && check_sparse_pair(k, &a, &b, "b at the end");
+	choose_indices(&a, (int32_t) (INT32_MAX - na), 0);
+	passed = passed && check_sparse_pair(k, &a, &b, "both at the end");
+
+	/* even against odd indices */
+	for (g = 0; g < na; g++)
+		set_index(&a, g, (int32_t) (2 * g));
+	for (g = 0; g < nb; g++)
+		set_index(&b, g, (int32_t) (2 * g + 1));
+	passed = passed && check_sparse_pair(k, &a, &b, "alternating");
+
+	sparse_free(a);
+	sparse_free(b);
+	return passed;
+}
+
+/* A vector is at no distance from itself, whatever the order of summation. */
+static bool
+check_sparse_same(const VdbKernels *k, size_t n)
+{
+	Sparse		a = sparse_new(n, 4, PATTERN_MIXED);
+	bool		passed;
+
+	choose_indices(&a, 0, 1000);
+	passed = k->sparse_l2_squared(n, a.indices.data, a.values.data,
+								  n, a.indices.data, a.values.data) == 0 &&
+		k->sparse_l1(n, a.indices.data, a.values.data,
+					 n, a.indices.data, a.values.data) == 0;
+	if (!passed)
+		failure("%zu elements: away from itself", n);
+	sparse_free(a);
+	return passed;
+}
+
+static bool
+check_sparse(const VdbKernels *k)
+{
+	size_t		l;
+	size_t		m;
+
+	for (l = 0; l < NUM_SPARSE_LENGTHS; l++)
+	{
+		for (m = 0; m < NUM_SPARSE_LENGTHS; m++)
+		{
+			if (!check_sparse_lengths(k, sparse_lengths[l], sparse_lengths[m],
+									  (int) (l + m)))
+				return false;
+		}
+		if (!check_sparse_same(k, sparse_lengths[l]))
+			return false;
+	}
+	return check_sparse_lengths(k, 20, 4000, 0) &&
+		check_sparse_lengths(k, 4000, 1, 1);
+}
+
 /* ---- hot codes ---- */
 
 /* Packs code values u into the plane-strided code, dimension by dimension. */
@@ -1072,6 +1409,8 @@ static const struct
 	{"inner_product", check_inner_product},
 	{"l1", check_l1},
 	{"cosine", check_cosine},
+	{"bit_hamming, bit_jaccard", check_bit},
+	{"sparse", check_sparse},
 	{"hot2_ip", check_hot2_ip},
 	{"hot4_ip", check_hot4_ip},
 	{"hot8_ip", check_hot8_ip},
