@@ -320,6 +320,28 @@ CREATE OPERATOR CLASS vector_ops
 	OPERATOR 5 >,
 	FUNCTION 1 vector_cmp(vector, vector);
 
+--
+-- Distances of the type bit
+--
+
+CREATE FUNCTION hamming_distance(bit, bit) RETURNS double precision
+	AS 'MODULE_PATHNAME', 'vdb_bit_hamming_distance'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+
+CREATE FUNCTION jaccard_distance(bit, bit) RETURNS double precision
+	AS 'MODULE_PATHNAME', 'vdb_bit_jaccard_distance'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+
+CREATE OPERATOR <~> (
+	LEFTARG = bit, RIGHTARG = bit,
+	FUNCTION = hamming_distance, COMMUTATOR = <~>
+);
+
+CREATE OPERATOR <%> (
+	LEFTARG = bit, RIGHTARG = bit,
+	FUNCTION = jaccard_distance, COMMUTATOR = <%>
+);
+
 /*
  * Access method hnsw
  */
