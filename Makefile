@@ -42,6 +42,7 @@ OBJS = \
 	src/storage/storage_wal.o \
 	src/testpoint.o \
 	src/types/bit.o \
+	src/types/sparsevec_distance.o \
 	src/types/vector.o \
 	src/types/vector_agg.o \
 	src/types/vector_cast.o \
