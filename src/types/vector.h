@@ -7,6 +7,7 @@
 #define VDB_VECTOR_H
 
 #include "fmgr.h"
+#include "utils/array.h"
 
 #define VDB_VECTOR_MAX_DIM 16000
 
@@ -35,6 +36,10 @@ extern void vdb_vector_check_typmod(int32 typmod, int dim);
 extern void vdb_vector_check_elements(const VdbVector *vector);
 extern int	vdb_vector_compare(const VdbVector *a, const VdbVector *b);
 extern double vdb_vector_l2_norm(const VdbVector *a);
+
+/* vector_cast.c */
+extern int	vdb_array_count_numbers(ArrayType *array);
+extern void vdb_array_read_numbers(ArrayType *array, int count, float4 *x);
 
 /* vector_distance.c */
 extern double vdb_vector_distance_l2(int dims, const float *a, const float *b);

@@ -1,6 +1,7 @@
 /*
  * vector_cast.c
- *	  Casts between vector and arrays, and from vector to vector(n).
+ *	  Casts between vector and arrays, and from vector to vector(n); reading arrays
+ *	  of numbers, which other types share.
  */
 #include "postgres.h"
 
@@ -32,10 +33,23 @@ Datum
 vdb_array_to_vector(PG_FUNCTION_ARGS)
 {
 	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
-	int			dim = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	const char *data = ARR_DATA_PTR(array);
+	int			dim = vdb_array_count_numbers(array);
 	VdbVector  *result;
 
+	vdb_vector_check_dim(dim);
+	vdb_vector_check_typmod(PG_GETARG_INT32(1), dim);
+
+	result = vdb_vector_create(dim);
+	vdb_array_read_numbers(array, dim, result->x);
+	vdb_vector_check_elements(result);
+
+	PG_RETURN_POINTER(result);
+}
+
+/* The number of elements; raises unless the array has one dimension and no nulls. */
+int
+vdb_array_count_numbers(ArrayType *array)
+{
 	if (ARR_NDIM(array) > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
@@ -44,35 +58,40 @@ vdb_array_to_vector(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("array must not contain nulls")));
-	vdb_vector_check_dim(dim);
-	vdb_vector_check_typmod(PG_GETARG_INT32(1), dim);
+	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+}
+
+/*
+ * Converts the count elements of an array that vdb_array_count_numbers() let
+ * pass.  They may turn out infinite or NaN.
+ */
+void
+vdb_array_read_numbers(ArrayType *array, int count, float4 *x)
+{
+	const char *data = ARR_DATA_PTR(array);
 
 	/* an array without nulls stores fixed-width elements back to back */
-	result = vdb_vector_create(dim);
 	switch (ARR_ELEMTYPE(array))
 	{
 		case INT4OID:
-			for (int i = 0; i < dim; i++)
-				result->x[i] = ((const int32 *) data)[i];
+			for (int i = 0; i < count; i++)
+				x[i] = ((const int32 *) data)[i];
 			break;
 		case FLOAT4OID:
-			memcpy(result->x, data, sizeof(float4) * dim);
+			memcpy(x, data, sizeof(float4) * count);
 			break;
 		case FLOAT8OID:
-			for (int i = 0; i < dim; i++)
-				result->x[i] = ((const float8 *) data)[i];
+			for (int i = 0; i < count; i++)
+				x[i] = ((const float8 *) data)[i];
 			break;
 		case NUMERICOID:
-			read_numeric_elements(array, result->x);
+			read_numeric_elements(array, x);
 			break;
 		default:
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_EXCEPTION),
 					 errmsg("unsupported array type")));
 	}
-	vdb_vector_check_elements(result);
-
-	PG_RETURN_POINTER(result);
 }
 
 static void
