@@ -120,7 +120,7 @@ typedef struct HnswSearch
 
 	HnswPool	pool;
 	HnswVisited visited;
-	HnswCandidate *overflow;
+	HnswCandidate *overflow;	/* a heap, the nearest on top */
 	uint32		overflow_count;
 	uint32		overflow_size;
 	HnswFound  *found;			/* live nodes expanded, in that order */
@@ -223,8 +223,11 @@ extern void vdb_hnsw_search_down(HnswSearch *search, int layer);
 /* Best-first search of layer 0 with a pool of ef, from the pool's starts. */
 extern void vdb_hnsw_search_base(HnswSearch *search, uint32 ef);
 
-/* Goes on with a pool of ef > before, and what it refused before. */
-extern void vdb_hnsw_search_resume(HnswSearch *search, uint32 ef);
+/*
+ * Goes on with a fresh pool for `count` more, from the nearest of those that
+ * were refused before.
+ */
+extern void vdb_hnsw_search_resume(HnswSearch *search, uint32 count);
 
 /* Reads every node that was weighed but not expanded, and ends the search. */
 extern void vdb_hnsw_search_drain(HnswSearch *search);

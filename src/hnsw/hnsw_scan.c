@@ -29,6 +29,12 @@
 #include "hnsw/hnsw_private.h"
 #include "testpoint.h"
 
+/*
+ * A search that goes on expands at most so many candidates before it looks at
+ * the user's limits.  Its pool is a sorted array, which is slow when long.
+ */
+#define MAX_ROUND 256
+
 /* Fetches rows to measure them exactly. */
 typedef struct ExactFetch
 {
@@ -320,7 +326,7 @@ within_limits(const HnswScan *so)
 
 /*
  * Searches further after all rows that were allowed have been returned.  A
- * search that may go on yields only the nearer half of what its pool holds: it
+ * search that may go on yields only the nearer half of what it looked at: it
  * keeps ahead, so that few rows turn up too late for their place.
  */
 static void
@@ -344,9 +350,16 @@ go_on(IndexScanDesc scan)
 	}
 	else
 	{
-		so->ef = Min(so->ef, PG_INT32_MAX / 4) * 2;
-		vdb_hnsw_search_resume(&so->search, so->ef);
-		so->allowed = so->search.pool.capacity / 2;
+		uint32		more = so->ef;
+		uint32		done = 0;
+
+		while (done < more && within_limits(so) && so->search.overflow_count > 0)
+		{
+			vdb_hnsw_search_resume(&so->search, Min(more - done, MAX_ROUND));
+			done += so->search.pool.size;
+		}
+		so->ef += done;
+		so->allowed += (done + 1) / 2;
 	}
 	take_found(so);
 }

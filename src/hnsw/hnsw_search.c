@@ -104,10 +104,13 @@ size_pool(HnswSearch *search, uint32 capacity)
 	pool->capacity = capacity;
 }
 
+/* Adds to what the pool refused, a heap with the nearest candidate on top. */
 static void
-append_overflow(HnswSearch *search, HnswCandidate item)
+push_overflow(HnswSearch *search, HnswCandidate item)
 {
-	if (search->overflow_count == search->overflow_size)
+	uint32		at = search->overflow_count++;
+
+	if (at == search->overflow_size)
 	{
 		uint32		size = Max(256, search->overflow_size * 2);
 
@@ -117,7 +120,33 @@ append_overflow(HnswSearch *search, HnswCandidate item)
 			search->overflow = repalloc_huge(search->overflow, size * sizeof(HnswCandidate));
 		search->overflow_size = size;
 	}
-	search->overflow[search->overflow_count++] = item;
+	for (; at > 0 && item.score < search->overflow[(at - 1) / 2].score; at = (at - 1) / 2)
+		search->overflow[at] = search->overflow[(at - 1) / 2];
+	search->overflow[at] = item;
+}
+
+/* Takes the nearest candidate of those that the pool refused. */
+static HnswCandidate
+pop_overflow(HnswSearch *search)
+{
+	HnswCandidate *heap = search->overflow;
+	HnswCandidate nearest = heap[0];
+	HnswCandidate item = heap[--search->overflow_count];
+	uint32		at = 0;
+
+	for (;;)
+	{
+		uint32		child = 2 * at + 1;
+
+		if (child + 1 < search->overflow_count && heap[child + 1].score < heap[child].score)
+			child++;
+		if (child >= search->overflow_count || item.score <= heap[child].score)
+			break;
+		heap[at] = heap[child];
+		at = child;
+	}
+	heap[at] = item;
+	return nearest;
 }
 
 /* Offers a weighed candidate to the pool. */
@@ -129,11 +158,11 @@ offer(HnswSearch *search, HnswCandidate item)
 	if (!hnsw_pool_admits(&search->pool, item.score))
 	{
 		if (search->keep_overflow)
-			append_overflow(search, item);
+			push_overflow(search, item);
 	}
 	else if (hnsw_pool_insert(&search->pool, item, &evicted) && search->keep_overflow &&
 			 !evicted.expanded)
-		append_overflow(search, evicted);
+		push_overflow(search, evicted);
 }
 
 /* Weighs the fresh nodes found by an expansion and offers them to the pool. */
@@ -472,19 +501,15 @@ vdb_hnsw_search_nearest(HnswSearch *search, uint32 ef)
 }
 
 void
-vdb_hnsw_search_resume(HnswSearch *search, uint32 ef)
+vdb_hnsw_search_resume(HnswSearch *search, uint32 count)
 {
-	uint32		count = search->overflow_count;
+	HnswPool   *pool = &search->pool;
 
-	size_pool(search, ef + POOL_SLACK);
-	search->overflow_count = 0;
-	for (uint32 i = 0; i < count; i++)
-	{
-		HnswCandidate item = search->overflow[i];
-
-		/* writes at most as far as it has read */
-		offer(search, item);
-	}
+	size_pool(search, count);
+	pool->size = 0;
+	pool->next = 0;
+	while (pool->size < count && search->overflow_count > 0)
+		pool->items[pool->size++] = pop_overflow(search);
 	expand_pool(search);
 }
 
