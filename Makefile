@@ -6,6 +6,8 @@
 #   make test             every test there is; KIND=... ONLY=... JOBS=... narrow it
 #   make unit             only the C programs that need no server
 #   make demo             a private server with 12,000 word vectors; make demo-stop
+#   make install-pgvector-alias      have CREATE EXTENSION vector mean vdb
+#   make uninstall-pgvector-alias
 #
 # PG_CONFIG=/path/to/pg_config chooses the server.
 
@@ -70,7 +72,7 @@ override PG_CFLAGS   += $(WARNINGS) -MMD -MP
 # A server loads extensions into one name space: export what it calls by name.
 override SHLIB_LINK  += -Wl,--version-script=$(srcdir)/src/vdb.map
 
-EXTRA_CLEAN = $(OBJS:.o=.d) $(UNIT_DIR) tmp_check
+EXTRA_CLEAN = $(OBJS:.o=.d) $(UNIT_DIR) $(ALIAS_DIR) tmp_check
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -93,11 +95,37 @@ ifeq ($(filter 15,$(MAJORVERSION)),)
 ISOLATION_OPTS += --expecteddir=test/isolation
 endif
 
+# --- pgvector's name -------------------------------------------------------
+#
+# Files of that name that do not mention vdb are pgvector's, and stay.
+
+ALIAS_DIR     = sql/alias
+extension_dir = $(DESTDIR)$(datadir)/extension
+alias_files   = $(wildcard $(extension_dir)/vector.control $(extension_dir)/vector--*.sql)
+ours          = $(if $(1),$(shell grep -l vdb $(1)))
+pgvectors     = $(wildcard $(DESTDIR)$(pkglibdir)/vector$(DLSUFFIX)) \
+	$(filter-out $(call ours,$(alias_files)),$(alias_files))
+
+$(ALIAS_DIR)/vector.control: sql/make_alias vdb.control $(DATA)
+	sql/make_alias $(ALIAS_DIR)
+
+install-pgvector-alias: $(ALIAS_DIR)/vector.control
+	@set -- $(pgvectors); [ $$# = 0 ] || { \
+		echo "pgvector is installed here and keeps its name:" "$$@" >&2; \
+		echo "Dump the databases that use it, remove it, and try again." >&2; exit 1; }
+	@[ -e '$(DESTDIR)$(pkglibdir)/vdb$(DLSUFFIX)' ] || { \
+		echo "vdb is not installed in $(DESTDIR)$(pkglibdir): make install comes first" >&2; exit 1; }
+	rm -f $(call ours,$(alias_files))
+	$(INSTALL_DATA) $(ALIAS_DIR)/* '$(extension_dir)/'
+
+uninstall-pgvector-alias:
+	rm -f $(call ours,$(alias_files))
+
 else
 
 # No server to build against yet: `make demo` and `make test` install one.
 srcdir = .
-all install installcheck:
+all install installcheck install-pgvector-alias uninstall-pgvector-alias:
 	@echo "$(PG_CONFIG) names no PostgreSQL with its server headers: install" >&2
 	@echo "postgresql-server-dev-NN, or run test/setup, or say PG_CONFIG=..." >&2
 	@exit 1
@@ -150,5 +178,6 @@ demo:
 demo-stop:
 	@exec env PG_CONFIG='$(PG_CONFIG)' bench/demo.sh stop
 
-.PHONY: all install clean unit unit-programs test demo demo-stop
+.PHONY: all install clean unit unit-programs test demo demo-stop \
+	install-pgvector-alias uninstall-pgvector-alias
 .SECONDARY:

@@ -3,6 +3,23 @@
 \echo Use "CREATE EXTENSION vdb" to load this file. \quit
 
 --
+-- "vector" is the name of pgvector, and of this very extension where its alias
+-- is installed.  Both at once would fail below, in words that explain nothing.
+--
+
+DO $$
+BEGIN
+	IF (SELECT count(*) > 1 FROM pg_catalog.pg_extension WHERE extname IN ('vdb', 'vector')) THEN
+		RAISE EXCEPTION USING
+			ERRCODE = 'duplicate_object',
+			MESSAGE = 'the extensions "vdb" and "vector" cannot be in one database',
+			DETAIL = 'Both create the type "vector" and the access method "hnsw".',
+			HINT = 'Use the one that is there: its type, operators and indexes are the same.';
+	END IF;
+END
+$$;
+
+--
 -- The type vector
 --
 

@@ -15,7 +15,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
-  new_server load_words check_index recall_at_least
+  new_server new_server_with_alias load_words check_index recall_at_least
   begin_psql begin_pgbench await_end kill_and_start await_server psql_fails
   index_size
 );
@@ -28,7 +28,30 @@ my $words = File::Spec->rel2abs(
 sub new_server
 {
 	my ($name, @lines) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = start_server(PostgreSQL::Test::Cluster->new($name), @lines);
+
+	$node->safe_psql('postgres', 'CREATE EXTENSION vdb');
+	return $node;
+}
+
+# A started server of a private installation, in which pgvector's alias is
+# installed and no extension created; and the pg_config of that installation.
+sub new_server_with_alias
+{
+	my ($name, @lines) = @_;
+	my $folder = PostgreSQL::Test::Utils::tempdir("installation_$name");
+	my ($bin, $node);
+
+	IPC::Run::run([ dirname(__FILE__) . '/../private_server', $folder ], '>', \$bin)
+	  or die 'no private installation';
+	chomp $bin;
+	$node = PostgreSQL::Test::Cluster->new($name, install_path => dirname($bin));
+	return (start_server($node, @lines), "$bin/pg_config");
+}
+
+sub start_server
+{
+	my ($node, @lines) = @_;
 
 	$node->init(allows_streaming => 1);
 	$node->append_conf(
@@ -41,7 +64,6 @@ sub new_server
 		"log_statement = none",
 		@lines, '');
 	$node->start;
-	$node->safe_psql('postgres', 'CREATE EXTENSION vdb');
 	return $node;
 }
 
