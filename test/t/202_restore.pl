@@ -1,0 +1,99 @@
+# Claims that the dump of a database that used pgvector restores unchanged where
+# pgvector's alias is installed, and that the database then holds and answers
+# what it did: with its indexes and without.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VdbTest;
+
+my ($node) = new_server_with_alias('restored', 'wal_level = logical');
+
+sub exists_here
+{
+	my ($sql) = @_;
+	return $node->safe_psql('scratch', "SELECT EXISTS ($sql)") eq 't';
+}
+
+$node->safe_psql('postgres', 'CREATE DATABASE scratch');
+$node->safe_psql('scratch', 'CREATE EXTENSION vector');
+for my $type ('halfvec', 'sparsevec')
+{
+	plan(skip_all => "there is no type $type yet")
+	  unless exists_here("SELECT FROM pg_type WHERE typname = '$type'");
+}
+plan(skip_all => 'there are no operator classes for bit yet')
+  unless exists_here("SELECT FROM pg_opclass WHERE opcname = 'bit_jaccard_ops'");
+
+my $pgvector = "$FindBin::RealBin/../pgvector";
+my $dump = slurp_file("$pgvector/dump.sql");
+
+# There is no access method ivfflat yet.
+$dump =~ s/^CREATE INDEX \w+ ON \S+ USING ivfflat .*;$//mg
+  unless exists_here("SELECT FROM pg_am WHERE amname = 'ivfflat'");
+
+my ($status, $out, $err) =
+  $node->psql('postgres', $dump, on_error_die => 0, extra_params => [ '-v', 'ON_ERROR_STOP=1' ]);
+is("$status $err", '0 ', 'the dump restores');
+
+my $questions = slurp_file("$pgvector/questions.sql");
+my $answers = slurp_file("$pgvector/answers.out");
+
+sub answers_are_the_same
+{
+	my ($settings, $how) = @_;
+
+	is($node->safe_psql('pgvector_dump', "$settings;\n$questions") . "\n",
+		$answers, "the database answers as before $how");
+	return;
+}
+
+answers_are_the_same('SET enable_indexscan = off', 'without its indexes');
+answers_are_the_same('SET enable_seqscan = off', 'with its indexes');
+
+my @indexes = split /\n/, $node->safe_psql('pgvector_dump', q{
+	SELECT i.oid::regclass FROM pg_class i JOIN pg_am a ON a.oid = i.relam
+	WHERE a.amname = 'hnsw' AND i.relkind = 'i' ORDER BY 1});
+
+cmp_ok(scalar(@indexes), '>=', 20, 'its indexes are there');
+for my $index (@indexes)
+{
+	is($node->psql('pgvector_dump', "SELECT FROM vdb.check_index('$index', true)"),
+		0, "$index is sound");
+}
+
+# Constraints hold as before.
+for my $case (
+	[ 'INSERT INTO app.items (id, title, embedding) SELECT 999, title, embedding FROM app.items LIMIT 1',
+		qr/unique constraint "items_once"/ ],
+	[ q{INSERT INTO app.items (id, title, embedding) VALUES (999, '', '[0,0,0,0,0,0,0,0]')},
+		qr/check constraint "items_not_empty"/ ],
+	[ q{INSERT INTO app.items (id, title, embedding) VALUES (999, '', '[1]')},
+		qr/expected 8 dimensions, not 1/ ],
+	[ q{INSERT INTO app.items (id, title, embedding) VALUES (999, '', '[0,0,0,0,0,0,0,1001]')},
+		qr/too long/ ],
+	[ q{SELECT '[1,1,1]'::app.direction}, qr/check constraint "direction_check"/ ])
+{
+	my ($sql, $text) = @$case;
+
+	($status, $out, $err) = $node->psql('pgvector_dump', $sql);
+	like($err, $text, "refused: $text");
+}
+
+# What was restored can be dumped and restored once more.
+my $file = $node->basedir . '/again.dump';
+
+$node->command_ok([ 'pg_dump', '-Fc', '-f', $file, $node->connstr('pgvector_dump') ],
+	'the database can be dumped');
+$node->safe_psql('postgres', 'CREATE DATABASE again');
+$node->command_ok([ 'pg_restore', '--exit-on-error', '-j', '2', '-d', $node->connstr('again'), $file ],
+	'and restored by two jobs');
+$node->safe_psql('postgres', 'ALTER DATABASE again SET hnsw.ef_search = 200');
+is($node->safe_psql('again', "SET enable_seqscan = off;\n$questions") . "\n",
+	$answers, 'and answers as before');
+
+done_testing();
