@@ -31,6 +31,7 @@ OBJS = \
 	src/hnsw/hnsw_page.o \
 	src/hnsw/hnsw_recall.o \
 	src/hnsw/hnsw_repair.o \
+	src/hnsw/hnsw_sample.o \
 	src/hnsw/hnsw_scan.o \
 	src/hnsw/hnsw_search.o \
 	src/hnsw/hnsw_support.o \
@@ -38,6 +39,9 @@ OBJS = \
 	src/hnsw/hnsw_validate.o \
 	src/hnsw/hnsw_write.o \
 	src/quant/codec.o \
+	src/quant/codec_binary.o \
+	src/quant/codec_dense.o \
+	src/quant/codec_sparse.o \
 	src/quant/rotate.o \
 	src/storage/storage_hints.o \
 	src/storage/storage_page.o \

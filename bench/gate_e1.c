@@ -185,7 +185,7 @@ search(const VdbQuery *q, const float *raw, uint32_t ef, int k, const int32_t *g
 		uint32_t	nid = c->nid;
 		HnswList   *list = vdb_hnsw_graph_list(&graph, nid);
 		float		score = steer ? vdb_node_score(q, graph.factors[nid], vdb_hnsw_graph_hi(&graph, nid), vdb_hnsw_graph_lo(&graph, nid)) : c->score;
-		VdbBounds	b = vdb_node_bounds(q, graph.factors[nid], score);
+		VdbBounds	b = vdb_node_bounds(q, graph.factors[nid], vdb_hnsw_graph_hi(&graph, nid), score);
 		uint32_t	fresh[512];
 		uint32_t	count = 0;
 
@@ -258,7 +258,7 @@ run(const char *label)
 	const uint32_t efs[] = {8, 10, 12, 15, 18, 20, 25, 30, 35, 40, 80, 120, 200, 400, 800};
 	size_t		queries = test.rows;
 	float	   *vectors = malloc(queries * codec.P * sizeof(float));
-	int8_t	   *hot = malloc(vdb_query_bytes(&codec));
+	int8_t	   *hot = malloc(vdb_query_bytes(&codec, vectors));
 
 	printf("%-18s %6s %8s %8s %9s %9s %9s\n", label, "ef", "recall", "hops", "evals", "rechecks", "us/query");
 	for (size_t e = 0; e < sizeof(efs) / sizeof(efs[0]); e++)

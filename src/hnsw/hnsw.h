@@ -19,7 +19,6 @@
 #define HNSW_MAGIC 0x57534E48		/* "HNSW", little-endian */
 #define HNSW_VERSION 1
 
-#define HNSW_MAX_DIMS 16000
 #define HNSW_MIN_M 2
 #define HNSW_MAX_M 100
 #define HNSW_DEFAULT_M 16
@@ -65,11 +64,11 @@ typedef struct HnswMeta
 	uint32		entry_ref;		/* its record on its top layer, or HNSW_NO_REF */
 	int32		entry_layer;
 
-	/* reserved, all zero */
+	/* reserved, all zero but for entries */
 	BlockNumber pending_head;
 	BlockNumber pending_tail;
 	BlockNumber posting_tail;
-	uint32		reserved0;
+	uint32		entries;		/* of a code of sparse vectors, else 0 */
 	uint16		calibration[64];
 	uint8		reserved[260];
 } HnswMeta;
@@ -103,7 +102,8 @@ typedef enum HnswState
  * A node slot: what a search reads of every node it expands.  Followed by
  * uint32 nbr[2m], uint16 length[2m] (bfloat16 scores of the edges), the hi
  * plane (P bytes) and the lo plane (P / 2 bytes) of the node code; the planes
- * are missing where node_bits is 0.
+ * are missing where node_bits is 0: where the hot code is all there is to know
+ * of a vector, or where they do not fit a page.
  */
 typedef struct HnswNode
 {
@@ -155,12 +155,14 @@ StaticAssertDecl(sizeof(HnswUpper) == 16, "HnswUpper is 16 bytes on disk");
 /* The constants of an index from which addresses are computed. */
 typedef struct HnswGeometry
 {
-	uint32		dims;
-	uint32		P;
+	uint32		hi_bytes;		/* of a node code's parts in a node slot */
+	uint32		lo_bytes;
+	uint32		hot_bytes;		/* of a hot code */
+	uint32		center_values;	/* floats of the center */
 	uint16		m;
 	uint16		ef_construction;
 	uint16		hot_bits;
-	uint16		node_bits;		/* 12, or 0 where the slot would not fit a page */
+	uint16		node_bits;		/* 12, or 0: no code in node slots */
 	uint16		attr_bytes;
 	uint16		hot_stride;
 	uint16		node_stride;
@@ -176,10 +178,9 @@ typedef struct HnswGeometry
 } HnswGeometry;
 
 /*
- * Computes the geometry; false when not even one node fits a page (m too large
- * for the page size).
+ * Computes the geometry; false when not even one node fits a page.
  */
-extern bool vdb_hnsw_geometry(HnswGeometry *geometry, VdbMetric metric, uint32 dims, int m,
+extern bool vdb_hnsw_geometry(HnswGeometry *geometry, const VdbCodec *codec, int m,
 							  int ef_construction);
 
 /* Center values a center page holds. */
@@ -281,16 +282,16 @@ vdb_hnsw_node_length(const HnswGeometry *g, HnswNode *node)
 	return (uint16 *) (vdb_hnsw_node_nbr(node) + 2 * g->m);
 }
 
-static inline int8_t *
+static inline uint8 *
 vdb_hnsw_node_hi(const HnswGeometry *g, HnswNode *node)
 {
-	return (int8_t *) (vdb_hnsw_node_length(g, node) + 2 * g->m);
+	return (uint8 *) (vdb_hnsw_node_length(g, node) + 2 * g->m);
 }
 
 static inline uint8 *
 vdb_hnsw_node_lo(const HnswGeometry *g, HnswNode *node)
 {
-	return (uint8 *) vdb_hnsw_node_hi(g, node) + g->P;
+	return vdb_hnsw_node_hi(g, node) + g->hi_bytes;
 }
 
 static inline HnswUpperEdge *

@@ -14,22 +14,15 @@
 #include "access/tableam.h"
 #include "access/xloginsert.h"
 #include "catalog/index.h"
+#include "catalog/pg_type.h"
 #include "commands/progress.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
-#include "utils/sampling.h"
 
 #include "hnsw/hnsw_private.h"
 #include "testpoint.h"
-
-/* Rows that determine the center, and how many blocks they come from. */
-#define CENTER_ROWS 5000
-#define CENTER_BLOCKS 300
-
-/* Fewer rows than this say little about those to come: the center is zero. */
-#define CENTER_MIN_ROWS 64
 
 typedef struct HnswBuild
 {
@@ -39,16 +32,7 @@ typedef struct HnswBuild
 	const HnswSupport *support;
 	HnswGeometry geometry;
 	VdbCodec	codec;
-	uint64		rotation_seed;
-	float	   *center;
-	float	   *vector;			/* scratch, P floats */
 	MemoryContext row_context;	/* reset after each row */
-
-	/* sampling */
-	double	   *sum;
-	int			sampled;
-	int			block_rows;		/* taken from this block */
-	int			block_limit;
 
 	/* phase in memory */
 	HnswGraph	graph;
@@ -64,6 +48,13 @@ column_dims(Relation rel, const HnswSupport *support)
 {
 	int			dims = TupleDescAttr(rel->rd_att, 0)->atttypmod;
 
+	/* accepted by the operator classes of bit, as one can stand for the other */
+	if (TupleDescAttr(rel->rd_att, 0)->atttypid == VARBITOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("type not supported for hnsw index"),
+				 errdetail("The length of type bit varying is not fixed."),
+				 errhint("Use bit(n), or index an expression: ((column)::bit(n)).")));
 	if (dims < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -78,102 +69,20 @@ column_dims(Relation rel, const HnswSupport *support)
 }
 
 static void
-init_geometry(Relation rel, const HnswSupport *support, HnswGeometry *g)
+init_geometry(Relation rel, const VdbCodec *codec, HnswGeometry *g)
 {
 	const HnswOptions *options = vdb_hnsw_options(rel);
-	int			dims = column_dims(rel, support);
 
 	if (options->ef_construction < 2 * options->m)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("ef_construction must be greater than or equal to 2 * m")));
-	if (!vdb_hnsw_geometry(g, support->metric, dims, options->m, options->ef_construction))
+	if (!vdb_hnsw_geometry(g, codec, options->m, options->ef_construction))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a node of %d dimensions with m = %d does not fit a page", dims, options->m),
+				 errmsg("a node of %u dimensions with m = %d does not fit a page", codec->dims,
+						options->m),
 				 errhint("Use a smaller m.")));
-}
-
-static uint64
-random_seed(const HnswSupport *support)
-{
-	uint64		seed = 0;
-
-	/* city-block distance does not survive a rotation */
-	while (seed == 0 && support->metric != VDB_METRIC_L1)
-		seed = pg_prng_uint64(&pg_global_prng_state);
-	return seed;
-}
-
-/* A row's elements, or NULL for one that is not indexed. */
-static const float *
-row_elements(HnswBuild *build, Datum *values, bool *isnull)
-{
-	void	   *must_free;
-	int			dims;
-	const float *x;
-
-	if (isnull[0])
-		return NULL;
-	x = build->support->elements(values[0], &dims, &must_free);
-	if (dims != (int) build->geometry.dims)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("expected %d dimensions, not %d", (int) build->geometry.dims, dims)));
-	return x;
-}
-
-static void
-sample_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *state)
-{
-	HnswBuild  *build = state;
-	const float *x;
-	MemoryContext old;
-
-	/* a dead row's out-of-line value may be gone */
-	if (!alive || build->block_rows >= build->block_limit)
-		return;
-	old = MemoryContextSwitchTo(build->row_context);
-	x = row_elements(build, values, isnull);
-	if (x != NULL)
-	{
-		vdb_codec_accumulate(&build->codec, x, build->vector, build->sum);
-		build->sampled++;
-		build->block_rows++;
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(build->row_context);
-}
-
-/* Sets the center to the mean of a sample of the table. */
-static void
-find_center(HnswBuild *build)
-{
-	BlockNumber blocks = RelationGetNumberOfBlocks(build->heap);
-	int			target = Min(blocks, CENTER_BLOCKS);
-	BlockSamplerData sampler;
-
-	if (blocks == 0)
-		return;
-	build->sum = palloc0(build->geometry.P * sizeof(double));
-	build->block_limit = (CENTER_ROWS + target - 1) / target;
-	BlockSampler_Init(&sampler, blocks, target, pg_prng_uint32(&pg_global_prng_state));
-	while (BlockSampler_HasMore(&sampler))
-	{
-		build->block_rows = 0;
-		table_index_build_range_scan(build->heap, build->rel, build->info, false, true, false,
-									 BlockSampler_Next(&sampler), 1, sample_row, build, NULL);
-	}
-	if (build->sampled >= CENTER_MIN_ROWS)
-	{
-		for (uint32 i = 0; i < build->geometry.P; i++)
-		{
-			double		mean = build->sum[i] / build->sampled;
-
-			build->center[i] = isfinite((float) mean) ? (float) mean : 0;
-		}
-	}
-	pfree(build->sum);
 }
 
 /* A graph that fills maintenance_work_mem, or less for a small table. */
@@ -214,34 +123,32 @@ build_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 {
 	HnswBuild  *build = state;
 	MemoryContext old = MemoryContextSwitchTo(build->row_context);
-	const float *x = row_elements(build, values, isnull);
+	void	   *x = NULL;
+	float		norm;
 
+	if (!isnull[0])
+		x = vdb_hnsw_transform(build->support, &build->codec, values[0], &norm);
 	if (x != NULL)
 	{
-		float		norm = vdb_codec_transform(&build->codec, x, build->vector);
-
-		if (build->support->metric != VDB_METRIC_COSINE || norm > 0)
+		if (!build->flushed && build->graph.count == build->graph.capacity)
 		{
-			if (!build->flushed && build->graph.count == build->graph.capacity)
-			{
-				ereport(NOTICE,
-						(errmsg("hnsw graph no longer fits into maintenance_work_mem after " INT64_FORMAT " tuples",
-								(int64) build->indexed),
-						 errdetail("Building will take significantly more time."),
-						 errhint("Increase maintenance_work_mem to speed up builds.")));
-				MemoryContextSwitchTo(old);
-				flush_graph(build);
-				pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_LOAD);
-				MemoryContextSwitchTo(build->row_context);
-			}
-			if (build->flushed)
-				vdb_hnsw_insert_vector(build->index, build->vector, norm, tid,
-									   vdb_hnsw_draw_layer(build->geometry.m), true);
-			else
-				build->tids[vdb_hnsw_graph_add(&build->graph, build->vector, norm)] = *tid;
-			build->indexed++;
-			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) build->indexed);
+			ereport(NOTICE,
+					(errmsg("hnsw graph no longer fits into maintenance_work_mem after " INT64_FORMAT " tuples",
+							(int64) build->indexed),
+					 errdetail("Building will take significantly more time."),
+					 errhint("Increase maintenance_work_mem to speed up builds.")));
+			MemoryContextSwitchTo(old);
+			flush_graph(build);
+			pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_LOAD);
+			MemoryContextSwitchTo(build->row_context);
 		}
+		if (build->flushed)
+			vdb_hnsw_insert_vector(build->index, x, norm, tid,
+								   vdb_hnsw_draw_layer(build->geometry.m), true);
+		else
+			build->tids[vdb_hnsw_graph_add(&build->graph, x, norm)] = *tid;
+		build->indexed++;
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) build->indexed);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(build->row_context);
@@ -262,18 +169,11 @@ vdb_hnsw_build(Relation heap, Relation rel, IndexInfo *info)
 	build->rel = rel;
 	build->info = info;
 	build->support = vdb_hnsw_support(rel);
-	init_geometry(rel, build->support, &build->geometry);
-	build->rotation_seed = random_seed(build->support);
-	build->center = palloc0(build->geometry.P * sizeof(float));
-	build->vector = palloc(build->geometry.P * sizeof(float));
 	build->row_context = AllocSetContextCreate(context, "hnsw build row", ALLOCSET_DEFAULT_SIZES);
-	vdb_codec_init(&build->codec, build->support->metric, build->geometry.dims,
-				   build->rotation_seed, build->center);
-	find_center(build);
-	vdb_codec_init(&build->codec, build->support->metric, build->geometry.dims,
-				   build->rotation_seed, build->center);
-	vdb_hnsw_create_meta(rel, MAIN_FORKNUM, &build->geometry, build->support->metric,
-						 build->rotation_seed, build->center);
+	vdb_hnsw_choose_codec(&build->codec, build->support, column_dims(rel, build->support), heap, rel,
+						  info);
+	init_geometry(rel, &build->codec, &build->geometry);
+	vdb_hnsw_create_meta(rel, MAIN_FORKNUM, &build->geometry, &build->codec);
 	init_graph(build);
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_LOAD);
@@ -294,7 +194,9 @@ vdb_hnsw_buildempty(Relation rel)
 {
 	const HnswSupport *support = vdb_hnsw_support(rel);
 	HnswGeometry geometry;
+	VdbCodec	codec;
 
-	init_geometry(rel, support, &geometry);
-	vdb_hnsw_create_meta(rel, INIT_FORKNUM, &geometry, support->metric, random_seed(support), NULL);
+	vdb_hnsw_default_codec(&codec, support, column_dims(rel, support));
+	init_geometry(rel, &codec, &geometry);
+	vdb_hnsw_create_meta(rel, INIT_FORKNUM, &geometry, &codec);
 }

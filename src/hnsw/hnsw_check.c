@@ -317,23 +317,15 @@ check_meta(Check *check)
 	HnswMeta	meta = read_meta(check);
 	const HnswGeometry *known = &check->index->geometry;
 	HnswGeometry g;
+	VdbCodec	codec;
 	BlockNumber blocks;
 
 	if (meta.magic != HNSW_MAGIC || meta.version != HNSW_VERSION)
 		corrupted(check, HNSW_META_BLOCK, "The metapage is not one of this version.");
-	if (meta.metric >= VDB_METRICS || meta.metric != check->index->support->metric)
-		corrupted(check, HNSW_META_BLOCK, "The metric is not the operator class's.");
-	if (meta.dims < 1 || meta.dims > HNSW_MAX_DIMS || meta.m < HNSW_MIN_M || meta.m > HNSW_MAX_M)
-		corrupted(check, HNSW_META_BLOCK, "Dimensions or m are out of range.");
-	if (!vdb_hnsw_geometry(&g, meta.metric, meta.dims, meta.m, meta.ef_construction) ||
-		g.dims != known->dims || g.m != known->m || g.ef_construction != known->ef_construction)
+	if (!vdb_hnsw_load_geometry(&meta, check->index->support, &codec, &g) ||
+		meta.dims != check->index->codec.dims || g.m != known->m ||
+		g.ef_construction != known->ef_construction || g.hot_stride != known->hot_stride)
 		corrupted(check, HNSW_META_BLOCK, "The geometry is not that of an index like this.");
-	if (meta.hot_bits != g.hot_bits || meta.node_bits != g.node_bits ||
-		meta.attr_bytes != g.attr_bytes || meta.hot_stride != g.hot_stride ||
-		meta.node_stride != g.node_stride || meta.upper_stride != g.upper_stride ||
-		meta.extent_slots != g.extent_slots || meta.node_pages != g.node_pages ||
-		meta.center_pages != g.center_pages)
-		corrupted(check, HNSW_META_BLOCK, "The geometry stored is not the one computed.");
 	if (meta.extents < check->extents || meta.extents > g.max_extents)
 		corrupted(check, HNSW_META_BLOCK, psprintf("There cannot be %u extents.", meta.extents));
 	if ((meta.open_extent != HNSW_NO_EXTENT && meta.open_extent >= meta.extents) ||
@@ -354,7 +346,7 @@ check_centers(Check *check)
 
 	for (uint32 i = 0; i < g->center_pages; i++)
 	{
-		uint32		count = Min((uint32) HNSW_CENTER_PER_PAGE, g->P - i * HNSW_CENTER_PER_PAGE);
+		uint32		count = Min((uint32) HNSW_CENTER_PER_PAGE, g->center_values - i * HNSW_CENTER_PER_PAGE);
 		const float *center = (const float *) ((char *) check->copies[0] + HNSW_CENTER_FIRST);
 
 		copy_page(check, 1 + i, VDB_PAGE_CENTER, i, check->copies[0]);
@@ -515,15 +507,15 @@ check_codes(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode 
 {
 	const HnswGeometry *g = &check->index->geometry;
 	const VdbCodec *codec = &check->index->codec;
-	float	   *decoded = palloc(g->P * sizeof(float));
+	float	   *decoded = palloc(codec->vector_bytes);
 	uint8	   *code = palloc(codec->hot_bytes);
 	VdbHotFactors f;
 	double		size = 0;
 	double		tolerance;
 
-	vdb_kernels->node_decode(g->P, node->scale, vdb_hnsw_node_hi(g, node), vdb_hnsw_node_lo(g, node),
-							 decoded);
-	for (uint32 i = 0; i < g->P; i++)
+	vdb_decode_node(codec, vdb_hnsw_node_factors(node), vdb_hnsw_node_hi(g, node),
+					vdb_hnsw_node_lo(g, node), decoded);
+	for (uint32 i = 0; i < codec->P; i++)
 		size += (double) decoded[i] * decoded[i] + fabs((double) decoded[i] * codec->center[i]);
 	if (!isfinite(node->residual) || !isfinite(size) || size > FLT_MAX / 2)
 		return;
@@ -531,11 +523,32 @@ check_codes(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode 
 	if (!(fabs(expected_add(codec, decoded) - node->add) <= tolerance))
 		corrupted(check, block, psprintf("The factors of node %u are not those of its vector.", nid));
 	f = vdb_encode_hot(codec, decoded, code);
-	if (count_differences(codec, code, vdb_hnsw_hot_code(hot)) > 1 + g->P / 64)
+	if (count_differences(codec, code, vdb_hnsw_hot_code(hot)) > 1 + codec->P / 64)
 		corrupted(check, block, psprintf("The hot code of node %u is not that of its vector.", nid));
 	if (!(fabs((double) hot->add - f.add) <= tolerance) ||
 		!(fabs((double) hot->rescale - f.rescale) <= 1e-2 * fabs(f.rescale) + FLT_MIN))
 		corrupted(check, block, psprintf("The hot factors of node %u are not those of its vector.", nid));
+}
+
+/*
+ * I7 and I8 where the hot slot holds the whole code: it is what the vector that
+ * it stands for is coded as, and both slots have the same factors.
+ */
+static void
+check_whole_code(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node)
+{
+	const VdbCodec *codec = &check->index->codec;
+	void	   *decoded = palloc(codec->vector_bytes);
+	uint8	   *code = palloc(codec->hi_bytes);
+	VdbNodeFactors f;
+
+	vdb_decode_hot(codec, (VdbHotFactors) {hot->add, hot->rescale}, vdb_hnsw_hot_code(hot), decoded);
+	f = vdb_encode_node(codec, decoded, 1, code, NULL);
+	if (hot->add != node->add || hot->rescale != node->scale ||
+		!(fabs((double) f.add - hot->add) <= 1e-4 * f.add + FLT_MIN))
+		corrupted(check, block, psprintf("The factors of node %u are not those of its vector.", nid));
+	if (memcmp(code, vdb_hnsw_hot_code(hot), codec->hot_bytes) != 0)
+		corrupted(check, block, psprintf("The code of node %u is not that of a vector.", nid));
 }
 
 /* I6: edges lead to other nodes, once to each. */
@@ -606,6 +619,8 @@ check_node(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *
 	check_node_edges(check, nid, block, node);
 	if (check->index->geometry.node_bits != 0)
 		check_codes(check, nid, block, hot, node);
+	else if (vdb_codec_hot_is_whole(&check->index->codec))
+		check_whole_code(check, nid, block, hot, node);
 	hnsw_bits_add(&check->occupied, nid);
 	if (node->state == HNSW_DEAD)
 		check->counts.dead++;
@@ -957,22 +972,25 @@ load_heap_block(Check *check, BlockNumber block)
 
 /* How far a node's vector is from x, in the norm of the residual. */
 static double
-node_error(Check *check, const float *x, HnswNode *node)
+node_error(Check *check, uint32 nid, const void *x, HnswNode *node)
 {
 	const HnswGeometry *g = &check->index->geometry;
-	float	   *decoded = palloc(g->P * sizeof(float));
-	bool		l1 = check->index->codec.metric == VDB_METRIC_L1;
-	double		sum = 0;
+	const VdbCodec *codec = &check->index->codec;
+	void	   *decoded = palloc(codec->vector_bytes);
 
-	vdb_kernels->node_decode(g->P, node->scale, vdb_hnsw_node_hi(g, node), vdb_hnsw_node_lo(g, node),
-							 decoded);
-	for (uint32 i = 0; i < g->P; i++)
+	if (g->node_bits != 0)
+		vdb_decode_node(codec, vdb_hnsw_node_factors(node), vdb_hnsw_node_hi(g, node),
+						vdb_hnsw_node_lo(g, node), decoded);
+	else
 	{
-		double		error = (double) x[i] - decoded[i];
+		uint8	   *code = palloc(g->hot_bytes);
+		VdbHotFactors f;
 
-		sum += l1 ? fabs(error) : error * error;
+		/* the node cannot go, nor the code change, while its row is visible to us */
+		(void) vdb_hnsw_read_whole(check->index, nid, node->generation, &f, code);
+		vdb_decode_hot(codec, f, code, decoded);
 	}
-	return l1 ? sum : sqrt(sum);
+	return vdb_vector_error(codec, x, decoded);
 }
 
 /*
@@ -980,7 +998,7 @@ node_error(Check *check, const float *x, HnswNode *node)
  * cannot have gone since: the row is still visible to our snapshot.
  */
 static void
-check_row_node(Check *check, uint32 nid, int64 tid, const float *x, float norm)
+check_row_node(Check *check, uint32 nid, int64 tid, const void *x, float norm)
 {
 	HnswAddress a = vdb_hnsw_node_address(&check->index->geometry, nid);
 	Page		page = check->copies[0];
@@ -991,9 +1009,9 @@ check_row_node(Check *check, uint32 nid, int64 tid, const float *x, float norm)
 	if (node->state != HNSW_LIVE || tid_key(&node->tid) != tid)
 		corrupted(check, a.block, psprintf("Node %u of visible row (%u,%u) has gone.", nid,
 										   (uint32) (tid >> 16), (uint32) (tid & 0xFFFF)));
-	if (check->index->geometry.node_bits != 0)
+	if (check->index->geometry.node_bits != 0 || vdb_codec_hot_is_whole(&check->index->codec))
 	{
-		double		error = node_error(check, x, node);
+		double		error = node_error(check, nid, x, node);
 		double		allowed = 1.001 * (double) node->residual + 1e-5 * (double) norm + FLT_MIN;
 
 		if (error > allowed && isfinite(error))
@@ -1009,10 +1027,12 @@ check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool ali
 {
 	Check	   *check = state;
 	MemoryContext old = MemoryContextSwitchTo(check->context);
-	float	   *x = palloc(check->index->geometry.P * sizeof(float));
+	void	   *x = NULL;
 	float		norm;
 
-	if (!isnull[0] && vdb_hnsw_transform(check->index, values[0], x, &norm))
+	if (!isnull[0])
+		x = vdb_hnsw_transform(check->index->support, &check->index->codec, values[0], &norm);
+	if (x != NULL)
 	{
 		int64		key = tid_key(tid);
 		uint32		i = 0;

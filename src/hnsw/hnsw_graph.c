@@ -3,8 +3,8 @@
  *	  Building the graph in memory: levels, search, neighbour selection.
  *
  * Hierarchical navigable small worlds (Malkov and Yashunin, 2018) over node
- * codes: distances come from the hi planes alone, so a comparison reads P
- * bytes.  This file never touches a page; hnsw_build.c writes the result out.
+ * codes: distances come from their hi parts alone, so a dense comparison reads
+ * a byte a dimension.  This file never touches a page; hnsw_build.c writes the result out.
  *
  * The heuristic that prunes lists can cut a node off, and does so to most of a
  * set of equal vectors.  So the nodes also form a tree: each one but the first
@@ -36,7 +36,7 @@ upper_lists(uint32_t m, uint32_t nodes)
 size_t
 vdb_hnsw_graph_node_bytes(const VdbCodec *codec, uint32_t m)
 {
-	return ALIGN64(codec->P) + codec->P / 2 + sizeof(VdbNodeFactors) + sizeof(uint16_t) + 2 +
+	return ALIGN64(codec->hi_bytes) + codec->lo_bytes + sizeof(VdbNodeFactors) + sizeof(uint16_t) + 2 +
 		sizeof(uint32_t) + list_bytes(2 * m) + (list_bytes(m) + sizeof(uint32_t)) / (m - 1) + 2;
 }
 
@@ -51,12 +51,12 @@ lay_out(HnswGraph *graph, char *memory)
 #define PLACE(field, bytes) \
 	(graph->field = memory ? (void *) (memory + at) : NULL, at += ALIGN64(bytes))
 
-	graph->hi_stride = ALIGN64(graph->codec->P);
+	graph->hi_stride = ALIGN64(graph->codec->hi_bytes);
 	graph->list_stride = list_bytes(max);
 	graph->upper_stride = list_bytes(graph->m);
 	graph->upper_capacity = upper_lists(graph->m, graph->capacity);
 	PLACE(hi, n * graph->hi_stride);
-	PLACE(lo, n * (graph->codec->P / 2));
+	PLACE(lo, n * graph->codec->lo_bytes);
 	PLACE(factors, n * sizeof(VdbNodeFactors));
 	PLACE(levels, n);
 	PLACE(marks, n * sizeof(uint16_t));
@@ -395,7 +395,7 @@ link_node(HnswGraph *graph, int layer, uint32_t nid, const HnswPool *pool)
 }
 
 uint32_t
-vdb_hnsw_graph_add(HnswGraph *graph, const float *x, float norm)
+vdb_hnsw_graph_add(HnswGraph *graph, const void *x, float norm)
 {
 	uint32_t	nid = graph->count++;
 	int			level = allocate_lists(graph, nid, draw_level(graph));
@@ -403,7 +403,7 @@ vdb_hnsw_graph_add(HnswGraph *graph, const float *x, float norm)
 
 	graph->factors[nid] = vdb_encode_node(graph->codec, x, norm,
 										  graph->hi + graph->hi_stride * nid,
-										  graph->lo + (size_t) graph->codec->P / 2 * nid);
+										  graph->lo + (size_t) graph->codec->lo_bytes * nid);
 	graph->levels[nid] = (uint8_t) level;
 	graph->marks[nid] = 0;
 	graph->parents[nid] = HNSW_NO_NODE;

@@ -34,8 +34,8 @@ typedef struct HnswGraph
 	uint64_t	random;			/* state of the level generator */
 
 	/* by node number */
-	int8_t	   *hi;				/* hi_stride bytes each */
-	uint8_t    *lo;				/* P / 2 bytes each */
+	uint8_t    *hi;				/* node codes: hi_stride bytes each */
+	uint8_t    *lo;				/* lo_bytes of the codec each */
 	VdbNodeFactors *factors;
 	uint8_t    *levels;
 	uint16_t   *marks;			/* equals mark: seen by this search */
@@ -75,11 +75,11 @@ extern void vdb_hnsw_graph_init(HnswGraph *graph, const VdbCodec *codec, uint32_
 								char *memory);
 
 /*
- * Adds a vector (P floats in code space; norm as vdb_codec_transform returned
- * it) and links it.  Returns its node number: numbers are given in order from
+ * Adds a vector (in code space; norm as the transformation returned it) and
+ * links it.  Returns its node number: numbers are given in order from
  * 0.  The graph must not be full.
  */
-extern uint32_t vdb_hnsw_graph_add(HnswGraph *graph, const float *x, float norm);
+extern uint32_t vdb_hnsw_graph_add(HnswGraph *graph, const void *x, float norm);
 
 /* Are two nodes parent and child in the tree that keeps layer 0 connected? */
 static inline bool
@@ -88,7 +88,7 @@ vdb_hnsw_graph_is_tree_edge(const HnswGraph *graph, uint32_t a, uint32_t b)
 	return graph->parents[a] == b || graph->parents[b] == a;
 }
 
-static inline const int8_t *
+static inline const uint8_t *
 vdb_hnsw_graph_hi(const HnswGraph *graph, uint32_t nid)
 {
 	return graph->hi + graph->hi_stride * nid;
@@ -97,7 +97,7 @@ vdb_hnsw_graph_hi(const HnswGraph *graph, uint32_t nid)
 static inline const uint8_t *
 vdb_hnsw_graph_lo(const HnswGraph *graph, uint32_t nid)
 {
-	return graph->lo + (size_t) graph->codec->P / 2 * nid;
+	return graph->lo + (size_t) graph->codec->lo_bytes * nid;
 }
 
 static inline HnswList *

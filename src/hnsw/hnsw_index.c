@@ -68,7 +68,7 @@ read_changing_fields(HnswIndex *index, const HnswMeta *meta)
 	index->entry_layer = meta->entry_layer;
 }
 
-/* Reads the center from its pages into out[P]. */
+/* Reads the center from its pages into out[center_values]. */
 static void
 read_center(Relation rel, const HnswGeometry *g, float *out)
 {
@@ -76,7 +76,7 @@ read_center(Relation rel, const HnswGeometry *g, float *out)
 	{
 		Buffer		buffer = ReadBuffer(rel, 1 + i);
 		uint32		first = i * HNSW_CENTER_PER_PAGE;
-		uint32		count = Min((uint32) HNSW_CENTER_PER_PAGE, g->P - first);
+		uint32		count = Min((uint32) HNSW_CENTER_PER_PAGE, g->center_values - first);
 
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		vdb_page_check(rel, 1 + i, BufferGetPage(buffer), VDB_PAGE_CENTER, i);
@@ -86,20 +86,25 @@ read_center(Relation rel, const HnswGeometry *g, float *out)
 }
 
 /* Recomputes the geometry and compares it with what the metapage says. */
-static void
-load_geometry(Relation rel, const HnswMeta *meta, HnswGeometry *g)
+bool
+vdb_hnsw_load_geometry(const HnswMeta *meta, const HnswSupport *support, VdbCodec *codec,
+					   HnswGeometry *g)
 {
-	if (meta->metric >= VDB_METRICS || meta->dims < 1 || meta->dims > HNSW_MAX_DIMS ||
+	if (meta->metric != support->metric || meta->dims < 1 ||
+		meta->dims > (uint32) support->max_dims ||
+		(meta->entries != 0) != (support->kind == VDB_CODEC_SPARSE) ||
+		(meta->entries != 0 && meta->entries < VDB_SPARSE_MIN_ENTRIES) || meta->entries > BLCKSZ ||
 		meta->m < HNSW_MIN_M || meta->m > HNSW_MAX_M ||
 		meta->ef_construction < HNSW_MIN_EF_CONSTRUCTION ||
-		meta->ef_construction > HNSW_MAX_EF_CONSTRUCTION ||
-		!vdb_hnsw_geometry(g, meta->metric, meta->dims, meta->m, meta->ef_construction) ||
-		meta->hot_bits != g->hot_bits || meta->node_bits != g->node_bits ||
-		meta->attr_bytes != g->attr_bytes || meta->hot_stride != g->hot_stride ||
-		meta->node_stride != g->node_stride || meta->upper_stride != g->upper_stride ||
-		meta->extent_slots != g->extent_slots || meta->node_pages != g->node_pages ||
-		meta->center_pages != g->center_pages || meta->extents > g->max_extents)
-		vdb_page_corrupted(rel, HNSW_META_BLOCK, "The metapage contradicts itself.");
+		meta->ef_construction > HNSW_MAX_EF_CONSTRUCTION)
+		return false;
+	vdb_hnsw_init_codec(codec, support, meta->dims, meta->entries, meta->rotation_seed, NULL);
+	return vdb_hnsw_geometry(g, codec, meta->m, meta->ef_construction) &&
+		meta->hot_bits == g->hot_bits && meta->node_bits == g->node_bits &&
+		meta->attr_bytes == g->attr_bytes && meta->hot_stride == g->hot_stride &&
+		meta->node_stride == g->node_stride && meta->upper_stride == g->upper_stride &&
+		meta->extent_slots == g->extent_slots && meta->node_pages == g->node_pages &&
+		meta->center_pages == g->center_pages && meta->extents <= g->max_extents;
 }
 
 static void
@@ -153,12 +158,13 @@ load_entry(KnownIndex *entry, Relation rel, const HnswMeta *meta)
 												  ALLOCSET_SMALL_SIZES);
 	const HnswSupport *support = vdb_hnsw_support(rel);
 	HnswGeometry geometry;
+	VdbCodec	codec;
 	float	   *center;
 
-	load_geometry(rel, meta, &geometry);
-	if (support->metric != (VdbMetric) meta->metric)
-		vdb_page_corrupted(rel, HNSW_META_BLOCK, "The index was built for another distance.");
-	center = MemoryContextAlloc(context, geometry.P * sizeof(float));
+	if (!vdb_hnsw_load_geometry(meta, support, &codec, &geometry))
+		vdb_page_corrupted(rel, HNSW_META_BLOCK,
+						   "The metapage contradicts itself or the operator class.");
+	center = MemoryContextAlloc(context, geometry.center_values * sizeof(float));
 	read_center(rel, &geometry, center);
 
 	/* nothing below raises */
@@ -169,7 +175,8 @@ load_entry(KnownIndex *entry, Relation rel, const HnswMeta *meta)
 	index->support = support;
 	index->incarnation = meta->incarnation;
 	index->geometry = geometry;
-	vdb_codec_init(&index->codec, meta->metric, meta->dims, meta->rotation_seed, center);
+	vdb_hnsw_init_codec(&index->codec, support, meta->dims, meta->entries, meta->rotation_seed,
+						center);
 	vdb_hints_init(&index->hints, rel, context);
 }
 
@@ -245,13 +252,12 @@ finish_first_block(Buffer buffer, bool log)
 }
 
 /*
- * Writes the metapage and the center of a new index into an empty fork.
- * center: P floats, NULL for zero.  An init fork is logged here; the main fork
- * when the build is over.  The caller has exclusive use of the relation.
+ * Writes the metapage and the codec's center (NULL for zero) of a new index
+ * into an empty fork.  An init fork is logged here; the main fork when the build
+ * is over.  The caller has exclusive use of the relation.
  */
 void
-vdb_hnsw_create_meta(Relation rel, ForkNumber fork, const HnswGeometry *g, VdbMetric metric,
-					 uint64 rotation_seed, const float *center)
+vdb_hnsw_create_meta(Relation rel, ForkNumber fork, const HnswGeometry *g, const VdbCodec *codec)
 {
 	bool		log = fork == INIT_FORKNUM;
 	Buffer		buffer = add_first_block(rel, fork);
@@ -263,13 +269,13 @@ vdb_hnsw_create_meta(Relation rel, ForkNumber fork, const HnswGeometry *g, VdbMe
 	memset(meta, 0, sizeof(*meta));
 	meta->magic = HNSW_MAGIC;
 	meta->version = HNSW_VERSION;
-	meta->metric = metric;
+	meta->metric = codec->metric;
 	if (!pg_strong_random(&meta->incarnation, sizeof(meta->incarnation)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate a random number for the index")));
-	meta->rotation_seed = rotation_seed;
-	meta->dims = g->dims;
+	meta->rotation_seed = codec->seed;
+	meta->dims = codec->dims;
 	meta->m = g->m;
 	meta->ef_construction = g->ef_construction;
 	meta->hot_bits = g->hot_bits;
@@ -285,18 +291,19 @@ vdb_hnsw_create_meta(Relation rel, ForkNumber fork, const HnswGeometry *g, VdbMe
 	meta->open_upper = HNSW_NO_EXTENT;
 	meta->entry_nid = HNSW_NO_NODE;
 	meta->entry_ref = HNSW_NO_REF;
+	meta->entries = codec->kind == VDB_CODEC_SPARSE ? codec->P : 0;
 	finish_first_block(buffer, log);
 
 	for (uint32 i = 0; i < g->center_pages; i++)
 	{
 		uint32		first = i * HNSW_CENTER_PER_PAGE;
-		uint32		count = Min((uint32) HNSW_CENTER_PER_PAGE, g->P - first);
+		uint32		count = Min((uint32) HNSW_CENTER_PER_PAGE, g->center_values - first);
 
 		buffer = add_first_block(rel, fork);
 		page = BufferGetPage(buffer);
 		vdb_page_init(page, VDB_PAGE_CENTER, i, HNSW_CENTER_FIRST + count * sizeof(float));
-		if (center != NULL)
-			memcpy((char *) page + HNSW_CENTER_FIRST, center + first, count * sizeof(float));
+		if (codec->center != NULL)
+			memcpy((char *) page + HNSW_CENTER_FIRST, codec->center + first, count * sizeof(float));
 		finish_first_block(buffer, log);
 	}
 }

@@ -44,7 +44,7 @@ vdb_hnsw_draw_layer(int m)
 }
 
 uint32
-vdb_hnsw_choose(const VdbCodec *codec, const float *scores, const float *const *vectors,
+vdb_hnsw_choose(const VdbCodec *codec, const float *scores, const void *const *vectors,
 				uint32 count, uint32 max, uint32 fill, uint32 *chosen)
 {
 	uint32		kept = 0;
@@ -80,7 +80,7 @@ choose_base(HnswSearch *search)
 	const HnswGeometry *g = &search->index->geometry;
 	uint32		count = search->found_count;
 	float	   *scores = palloc(Max(count, 1) * sizeof(float));
-	const float **vectors = palloc(Max(count, 1) * sizeof(float *));
+	const void **vectors = palloc(Max(count, 1) * sizeof(void *));
 	uint32	   *chosen = palloc(g->m * sizeof(uint32));
 	LayerEdges	layer;
 
@@ -125,14 +125,14 @@ choose_upper(HnswSearch *search)
 	const HnswGeometry *g = &index->geometry;
 	uint32		count = search->pool.size;
 	float	   *scores = palloc(count * sizeof(float));
-	const float **vectors = palloc(count * sizeof(float *));
+	const void **vectors = palloc(count * sizeof(void *));
 	uint32	   *chosen = palloc(g->m * sizeof(uint32));
 	LayerEdges	layer;
 
 	for (uint32 i = 0; i < count; i++)
 	{
 		HnswCandidate *item = &search->pool.items[i];
-		float	   *vector = palloc(g->P * sizeof(float));
+		void	   *vector = palloc(index->codec.vector_bytes);
 		bool		usable = item->ref != HNSW_NO_REF && vdb_hnsw_load_vector(index, item->nid, vector);
 
 		scores[i] = item->score;
@@ -221,14 +221,14 @@ store_edges(const HnswGeometry *g, HnswNode *node, uint32 nid, const LayerEdges 
  * number and sets *generation.
  */
 static uint32
-write_node(HnswIndex *index, const float *vector, float norm, ItemPointer tid, int layer,
+write_node(HnswIndex *index, const void *vector, float norm, ItemPointer tid, int layer,
 		   const LayerEdges *edges, bool building, uint32 *generation)
 {
 	const HnswGeometry *g = &index->geometry;
-	int8_t	   *hi = palloc(g->P);
-	uint8	   *lo = palloc(g->P / 2);
+	uint8	   *hi = palloc(index->codec.hi_bytes);
+	uint8	   *lo = palloc(index->codec.lo_bytes);
 	uint8	   *code = palloc(index->codec.hot_bytes);
-	float	   *decoded = palloc(g->P * sizeof(float));
+	void	   *scratch = palloc(index->codec.vector_bytes);
 	VdbNodeFactors factors = vdb_encode_node(&index->codec, vector, norm, hi, lo);
 	VdbHotFactors hot_factors;
 	Buffer		hot_buffer;
@@ -242,8 +242,7 @@ write_node(HnswIndex *index, const float *vector, float norm, ItemPointer tid, i
 	uint32		nid;
 
 	/* the hot code stands for the node code, so that each proves the other */
-	vdb_kernels->node_decode(g->P, factors.scale, hi, lo, decoded);
-	hot_factors = vdb_encode_hot(&index->codec, decoded, code);
+	hot_factors = vdb_hot_of_node(&index->codec, factors, hi, lo, scratch, code);
 
 	nid = lock_free_slot(index, &hot_buffer, building);
 	hot_address = vdb_hnsw_hot_address(g, nid);
@@ -277,8 +276,8 @@ write_node(HnswIndex *index, const float *vector, float norm, ItemPointer tid, i
 	store_edges(g, node, nid, edges);
 	if (g->node_bits != 0)
 	{
-		memcpy(vdb_hnsw_node_hi(g, node), hi, g->P);
-		memcpy(vdb_hnsw_node_lo(g, node), lo, g->P / 2);
+		memcpy(vdb_hnsw_node_hi(g, node), hi, g->hi_bytes);
+		memcpy(vdb_hnsw_node_lo(g, node), lo, g->lo_bytes);
 	}
 	vdb_page_special(page)->used = Max(vdb_page_special(page)->used, node_address.slot + 1);
 	vdb_page_cover(page, node_address.offset + g->node_stride);
@@ -560,10 +559,10 @@ add_upper_edge(HnswIndex *index, const HnswEdge *from, int layer, uint32 to, uin
 		float		longest = from->score;
 
 		at = -1;
-		query.vector = palloc(g->P * sizeof(float));
-		query.hot = palloc(vdb_query_bytes(&index->codec));
+		query.vector = palloc(index->codec.vector_bytes);
 		if (vdb_hnsw_load_vector(index, from->nid, query.vector))
 		{
+			query.hot = palloc(vdb_query_bytes(&index->codec, query.vector));
 			vdb_query_prepare(&query, &index->codec, 0);
 			for (uint32 i = 0; i < count; i++)
 			{
@@ -671,7 +670,7 @@ rewrite_edges(HnswIndex *index, uint32 nid, uint32 generation, const LayerEdges 
  * caller holds the page lock of the metapage.
  */
 static void
-link_again(HnswIndex *index, const float *vector, float norm, uint32 nid, uint32 generation,
+link_again(HnswIndex *index, const void *vector, float norm, uint32 nid, uint32 generation,
 		   uint32 ref, int layer, bool building)
 {
 	bool		linked = false;
@@ -710,7 +709,7 @@ typedef struct NodeEdges
 
 /* Searches for a new node's neighbours; the search is left open. */
 static void
-find_edges(HnswSearch *search, HnswIndex *index, const float *vector, float norm, int layer,
+find_edges(HnswSearch *search, HnswIndex *index, const void *vector, float norm, int layer,
 		   NodeEdges *edges)
 {
 	const HnswGeometry *g = &index->geometry;
@@ -730,11 +729,11 @@ find_edges(HnswSearch *search, HnswIndex *index, const float *vector, float norm
 }
 
 /*
- * Adds a vector (P floats in code space) for the row tid.  Uses memory of the
+ * Adds a vector (in code space) for the row tid.  Uses memory of the
  * current context.
  */
 void
-vdb_hnsw_insert_vector(HnswIndex *index, const float *vector, float norm, ItemPointer tid,
+vdb_hnsw_insert_vector(HnswIndex *index, const void *vector, float norm, ItemPointer tid,
 					   int layer, bool building)
 {
 	HnswSearch	search;
@@ -780,7 +779,7 @@ vdb_hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Rela
 	MemoryContext context;
 	MemoryContext old;
 	HnswIndex  *index;
-	float	   *vector;
+	void	   *vector;
 	float		norm;
 
 	if (isnull[0])
@@ -788,8 +787,8 @@ vdb_hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Rela
 	context = AllocSetContextCreate(CurrentMemoryContext, "hnsw insert", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	index = vdb_hnsw_open(rel);
-	vector = palloc(index->geometry.P * sizeof(float));
-	if (vdb_hnsw_transform(index, values[0], vector, &norm))
+	vector = vdb_hnsw_transform(index->support, &index->codec, values[0], &norm);
+	if (vector != NULL)
 		vdb_hnsw_insert_vector(index, vector, norm, tid, vdb_hnsw_draw_layer(index->geometry.m),
 							   false);
 	MemoryContextSwitchTo(old);

@@ -16,27 +16,33 @@
 #define MAX_NODE_PAGES 15
 
 bool
-vdb_hnsw_geometry(HnswGeometry *g, VdbMetric metric, uint32 dims, int m, int ef_construction)
+vdb_hnsw_geometry(HnswGeometry *g, const VdbCodec *codec, int m, int ef_construction)
 {
-	uint32		node_bytes;
-	uint32		hot_bytes;
+	uint32		node_bytes = sizeof(HnswNode) + 2 * m * (sizeof(uint32) + sizeof(uint16));
+	uint32		hot_bytes = TYPEALIGN(4, sizeof(HnswHot) + codec->hot_bytes);
+	uint32		code_bytes = codec->hi_bytes + codec->lo_bytes;
 	uint32		hot_slots;
 	double		best = 0;
 
 	memset(g, 0, sizeof(*g));
-	g->dims = dims;
-	g->P = vdb_codec_padded(dims);
 	g->m = m;
 	g->ef_construction = ef_construction;
-	g->hot_bits = vdb_codec_hot_bits(metric, g->P);
-	g->node_bits = NODE_BITS;
-	hot_bytes = TYPEALIGN(4, sizeof(HnswHot) + g->P * g->hot_bits / 8);
-	node_bytes = sizeof(HnswNode) + 2 * m * (sizeof(uint32) + sizeof(uint16));
+	g->hot_bits = codec->hot_bits;
+	g->hot_bytes = codec->hot_bytes;
 
-	/* where the fuller code does not fit, rows are ordered by the heap alone */
-	if (HNSW_NODE_FIRST + node_bytes + g->P * NODE_BITS / 8 > VDB_PAGE_END)
-		g->node_bits = 0;
-	node_bytes = TYPEALIGN(4, node_bytes + g->P * g->node_bits / 8);
+	/*
+	 * A node slot has no code where the hot code tells all.  Where the fuller
+	 * code does not fit, rows are ordered by the heap alone.
+	 */
+	if (!vdb_codec_hot_is_whole(codec) &&
+		HNSW_NODE_FIRST + node_bytes + code_bytes <= VDB_PAGE_END)
+	{
+		g->node_bits = NODE_BITS;
+		g->hi_bytes = codec->hi_bytes;
+		g->lo_bytes = codec->lo_bytes;
+		node_bytes += code_bytes;
+	}
+	node_bytes = TYPEALIGN(4, node_bytes);
 	if (HNSW_HOT_FIRST + hot_bytes > VDB_PAGE_END || HNSW_NODE_FIRST + node_bytes > VDB_PAGE_END)
 		return false;
 	g->hot_stride = hot_bytes;
@@ -61,7 +67,8 @@ vdb_hnsw_geometry(HnswGeometry *g, VdbMetric metric, uint32 dims, int m, int ef_
 	}
 	g->extent_pages = 1 + g->node_pages;
 	g->upper_slots = (uint32) g->uppers_per_page * g->extent_pages;
-	g->center_pages = (g->P + HNSW_CENTER_PER_PAGE - 1) / HNSW_CENTER_PER_PAGE;
+	g->center_values = codec->kind == VDB_CODEC_DENSE ? codec->P : 0;
+	g->center_pages = (g->center_values + HNSW_CENTER_PER_PAGE - 1) / HNSW_CENTER_PER_PAGE;
 	g->max_extents = Min((PG_UINT32_MAX - 1) / Max(g->extent_slots, g->upper_slots),
 						 (MaxBlockNumber - 1 - g->center_pages) / g->extent_pages);
 	return true;
@@ -205,28 +212,44 @@ vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid)
 }
 
 bool
-vdb_hnsw_load_vector(HnswIndex *index, uint32 nid, float *out)
+vdb_hnsw_read_whole(HnswIndex *index, uint32 nid, uint32 generation, VdbHotFactors *f, uint8 *code)
+{
+	HnswAddress a = vdb_hnsw_hot_address(&index->geometry, nid);
+	Buffer		buffer = vdb_hnsw_read_hot(index, a);
+	HnswHot    *hot = vdb_hnsw_page_hot(BufferGetPage(buffer), a);
+	bool		same;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	same = hot->generation == generation;
+	*f = (VdbHotFactors) {hot->add, hot->rescale};
+	memcpy(code, vdb_hnsw_hot_code(hot), index->geometry.hot_bytes);
+	UnlockReleaseBuffer(buffer);
+	return same;
+}
+
+bool
+vdb_hnsw_load_vector(HnswIndex *index, uint32 nid, void *out)
 {
 	const HnswGeometry *g = &index->geometry;
 	HnswAddress a = vdb_hnsw_node_address(g, nid);
 	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
 	HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
 	bool		live = node->state == HNSW_LIVE;
+	uint32		generation = node->generation;
 
 	if (live && g->node_bits != 0)
-		vdb_kernels->node_decode(g->P, node->scale, vdb_hnsw_node_hi(g, node),
-								 vdb_hnsw_node_lo(g, node), out);
+		vdb_decode_node(&index->codec, vdb_hnsw_node_factors(node), vdb_hnsw_node_hi(g, node),
+						vdb_hnsw_node_lo(g, node), out);
 	UnlockReleaseBuffer(buffer);
 	if (live && g->node_bits == 0)
 	{
-		HnswAddress h = vdb_hnsw_hot_address(g, nid);
-		HnswHot    *hot;
+		uint8	   *code = palloc(g->hot_bytes);
+		VdbHotFactors f;
 
-		buffer = vdb_hnsw_read_hot(index, h);
-		hot = vdb_hnsw_page_hot(BufferGetPage(buffer), h);
-		vdb_decode_hot(&index->codec, (VdbHotFactors) {hot->add, hot->rescale},
-					   vdb_hnsw_hot_code(hot), out);
-		ReleaseBuffer(buffer);
+		live = vdb_hnsw_read_whole(index, nid, generation, &f, code);
+		if (live)
+			vdb_decode_hot(&index->codec, f, code, out);
+		pfree(code);
 	}
 	return live;
 }

@@ -20,21 +20,30 @@
 #define HNSW_SUPPORT_PROC 1
 #define HNSW_NUM_PROCS 1
 
-/* What an operator class says about its type and its distance. */
+/* A value of an indexed type, taken apart for its codec. */
+typedef struct HnswValue
+{
+	uint32		count;			/* elements: dims, or the non-zero ones */
+	const float *elements;		/* dense, sparse */
+	const uint32 *index;		/* sparse: from 0, ascending */
+	const uint8 *bits;			/* binary */
+} HnswValue;
+
+/*
+ * What an operator class says about its type and its distance.  The functions
+ * take values that are not toasted, and use the current memory context.
+ */
 typedef struct HnswSupport
 {
 	const char *type_name;		/* for messages */
+	VdbCodecKind kind;
 	VdbMetric	metric;
 	int			max_dims;
+	uint32		(*dims) (Datum value);
+	HnswValue	(*read) (Datum value);
 
-	/*
-	 * The value's elements as dims floats.  *must_free: pfree them.
-	 * The number of dimensions is written to *dims.
-	 */
-	const float *(*elements) (Datum value, int *dims, void **must_free);
-
-	/* what the operator returns for two values' elements */
-	double		(*distance) (int dims, const float *a, const float *b);
+	/* what the operator returns for two values of the same dimensions */
+	double		(*distance) (Datum a, Datum b);
 } HnswSupport;
 
 /* Phases of CREATE INDEX after the server's own first one, see progress.h */
@@ -96,9 +105,10 @@ typedef struct HnswFound
 	float		score;
 	uint32		generation;
 	ItemPointerData tid;
+	float		residual;		/* of its code */
 	uint16		kept;			/* of the node's edges */
 	bool		exact;
-	float	   *vector;			/* decoded, when the search keeps vectors */
+	void	   *vector;			/* decoded, when the search keeps vectors */
 } HnswFound;
 
 /*
@@ -127,6 +137,7 @@ typedef struct HnswSearch
 	uint32		found_count;
 	uint32		found_size;
 	int64		weighed;		/* scores computed */
+	uint8	   *whole_code;		/* scratch: a hot code */
 	uint32	   *fresh;			/* scratch: 2 m node numbers */
 	uint32	   *fresh_ref;
 } HnswSearch;
@@ -154,18 +165,37 @@ extern const HnswOptions *vdb_hnsw_options(Relation index);
 /* hnsw_support.c */
 extern const HnswSupport *vdb_hnsw_support(Relation index);
 
+/* Fills a codec for an operator class; entries: of a sparse code, else 0. */
+extern void vdb_hnsw_init_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims,
+								uint32 entries, uint64 seed, const float *center);
+
 /*
- * The value of an indexed row in code space: P floats into out.  Returns false
- * for a value that is not indexed (a zero vector under cosine distance).
- * Raises when the dimensions differ from the index's.
+ * A value taken apart, in the current context.  Raises when its dimensions
+ * are not these.
  */
-extern bool vdb_hnsw_transform(HnswIndex *index, Datum value, float *out, float *norm);
+extern HnswValue vdb_hnsw_read_value(const HnswSupport *support, uint32 dims, Datum value);
+
+/*
+ * The value of an indexed row in code space, allocated in the current context;
+ * NULL for one that is not indexed (a zero vector under cosine distance).
+ * *norm: what the codec's transformation returned.  Raises when its dimensions
+ * are not the codec's.
+ */
+extern void *vdb_hnsw_transform(const HnswSupport *support, const VdbCodec *codec, Datum value,
+								float *norm);
 
 /* hnsw_index.c */
 extern HnswIndex *vdb_hnsw_open(Relation rel);
 extern void vdb_hnsw_refresh(HnswIndex *index);
 extern void vdb_hnsw_create_meta(Relation rel, ForkNumber fork, const HnswGeometry *geometry,
-								 VdbMetric metric, uint64 rotation_seed, const float *center);
+								 const VdbCodec *codec);
+
+/*
+ * Fills a codec, but for the center, and the geometry from a metapage; false
+ * when it contradicts itself or the operator class.
+ */
+extern bool vdb_hnsw_load_geometry(const HnswMeta *meta, const HnswSupport *support,
+								   VdbCodec *codec, HnswGeometry *geometry);
 /*
  * Makes a node the entry point if its top layer is higher than that of the
  * present one, or if there is none.
@@ -192,13 +222,20 @@ extern VdbNodeFactors vdb_hnsw_node_factors(const HnswNode *node);
 extern float vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid);
 
 /*
- * Decodes a live node's vector into P floats.  False when the slot is not in
- * use (any more).
+ * Copies a node's hot slot under its page's lock: where that is the whole code,
+ * it is the node's if the generation is this, and then the result is true.
  */
-extern bool vdb_hnsw_load_vector(HnswIndex *index, uint32 nid, float *out);
+extern bool vdb_hnsw_read_whole(HnswIndex *index, uint32 nid, uint32 generation,
+								VdbHotFactors *f, uint8 *code);
+
+/*
+ * Decodes a live node's vector into the codec's vector_bytes.  False when the
+ * slot is not in use (any more).
+ */
+extern bool vdb_hnsw_load_vector(HnswIndex *index, uint32 nid, void *out);
 
 /* hnsw_search.c */
-extern void vdb_hnsw_search_begin(HnswSearch *search, HnswIndex *index, const float *vector,
+extern void vdb_hnsw_search_begin(HnswSearch *search, HnswIndex *index, const void *vector,
 								  float norm);
 extern void vdb_hnsw_search_end(HnswSearch *search);
 
@@ -235,6 +272,18 @@ extern void vdb_hnsw_search_drain(HnswSearch *search);
 /* Sorts what was found by score, nearest first. */
 extern void vdb_hnsw_search_sort(HnswSearch *search);
 
+/* hnsw_sample.c */
+
+/* A codec for an index that is created without a sample. */
+extern void vdb_hnsw_default_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims);
+
+/*
+ * A codec chosen from a sample of the table.  Its center is in the current
+ * context.  info: for evaluating what is indexed.
+ */
+extern void vdb_hnsw_choose_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims,
+								  Relation heap, Relation rel, IndexInfo *info);
+
 /* hnsw_build.c */
 extern IndexBuildResult *vdb_hnsw_build(Relation heap, Relation index, IndexInfo *info);
 extern void vdb_hnsw_buildempty(Relation index);
@@ -252,7 +301,7 @@ extern void vdb_hnsw_write_graph(HnswIndex *index, const HnswGraph *graph,
 extern bool vdb_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 							Relation heap, IndexUniqueCheck unique, bool unchanged,
 							IndexInfo *info);
-extern void vdb_hnsw_insert_vector(HnswIndex *index, const float *vector, float norm,
+extern void vdb_hnsw_insert_vector(HnswIndex *index, const void *vector, float norm,
 								   ItemPointer tid, int layer, bool building);
 extern int	vdb_hnsw_draw_layer(int m);
 
@@ -268,11 +317,11 @@ extern bool vdb_hnsw_add_edge(HnswIndex *index, uint32 from, uint32 generation,
 /*
  * Of `count` candidates sorted by score, chooses at most max to be neighbours:
  * first those nearer to the base than to any chosen one, then the nearest of
- * the others up to `fill`.  vectors[i]: P floats of candidates[i], NULL where
- * it can't be chosen.  Returns the number of indexes written to chosen[max].
+ * the others up to `fill`.  vectors[i]: of candidates[i] in code space, NULL
+ * where it can't be chosen.  Returns the number of indexes written to chosen[max].
  */
 extern uint32 vdb_hnsw_choose(const VdbCodec *codec, const float *scores,
-							  const float *const *vectors, uint32 count, uint32 max,
+							  const void *const *vectors, uint32 count, uint32 max,
 							  uint32 fill, uint32 *chosen);
 
 /* hnsw_scan.c */

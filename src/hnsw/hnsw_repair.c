@@ -55,7 +55,7 @@ typedef struct Repair
 typedef struct Candidate
 {
 	HnswEdge	edge;
-	float	   *vector;
+	void	   *vector;
 } Candidate;
 
 /* The choice of one list. */
@@ -196,10 +196,10 @@ begin_choice(Choice *choice, HnswVacuum *vacuum, uint32 nid, int layer)
 	choice->max = layer == 0 ? 2 * g->m : g->m;
 	choice->size = 2 * choice->max;
 	choice->candidates = palloc(choice->size * sizeof(Candidate));
-	choice->query.vector = palloc(g->P * sizeof(float));
-	choice->query.hot = palloc(vdb_query_bytes(&index->codec));
+	choice->query.vector = palloc(index->codec.vector_bytes);
 	if (!vdb_hnsw_load_vector(index, nid, choice->query.vector))
 		return false;
+	choice->query.hot = palloc(vdb_query_bytes(&index->codec, choice->query.vector));
 	/* the norm serves bounds alone, which nobody asks for here */
 	vdb_query_prepare(&choice->query, &index->codec, 0);
 	return true;
@@ -220,7 +220,7 @@ add_candidate(Choice *choice, HnswEdge edge)
 		if (choice->candidates[i].edge.nid == edge.nid)
 			return;
 	}
-	candidate->vector = palloc(index->geometry.P * sizeof(float));
+	candidate->vector = palloc(index->codec.vector_bytes);
 	candidate->edge = edge;
 	if (!vdb_hnsw_load_vector(index, edge.nid, candidate->vector))
 	{
@@ -309,7 +309,7 @@ end_choice(Choice *choice, EdgeList before, MemoryContext context)
 {
 	uint32		count = choice->count;
 	float	   *scores = palloc(choice->size * sizeof(float));
-	const float **vectors = palloc(choice->size * sizeof(float *));
+	const void **vectors = palloc(choice->size * sizeof(void *));
 	uint32	   *chosen = palloc(choice->max * sizeof(uint32));
 	bool	   *taken = palloc0(choice->size * sizeof(bool));
 	uint32		fill = Max(choice->max / 2, Min(before.count, choice->max * 3 / 4));
@@ -673,7 +673,7 @@ tie_to_candidates(Reach *reach, Choice *choice)
 
 			/* an edge of the tree leads both ways */
 			back.vector = choice->candidates[i].vector;
-			back.hot = palloc(vdb_query_bytes(&index->codec));
+			back.hot = palloc(vdb_query_bytes(&index->codec, back.vector));
 			vdb_query_prepare(&back, &index->codec, 0);
 			vdb_hnsw_add_edge(index, choice->nid, 0, &back, edge->nid, edge->score,
 							  HNSW_CLAIM_MUST, false);

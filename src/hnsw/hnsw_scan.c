@@ -54,7 +54,7 @@ typedef struct HnswScan
 	bool		complete;		/* nothing more to be searched */
 	bool		null_query;		/* no distance is known to anything */
 	HnswIterativeScan iterative;	/* hnsw.iterative_scan when the scan began */
-	float	   *query;			/* the user's vector */
+	Datum		query;			/* the user's value, not toasted; unset if null */
 
 	uint32	   *heap;			/* of indexes into search.found, by lower bound */
 	uint32		heap_count;
@@ -175,14 +175,15 @@ measure(IndexScanDesc scan, ItemPointerData tid, double *distance)
 	}
 	if (!isnull)
 	{
-		void	   *must_free;
-		int			dims;
-		const float *x = so->index->support->elements(value, &dims, &must_free);
+		const HnswSupport *support = so->index->support;
 
-		if (dims != (int) so->index->codec.dims)
+		value = PointerGetDatum(PG_DETOAST_DATUM(value));
+		if (support->dims(value) != so->index->codec.dims)
 			isnull = true;
+		else if (so->null_query)
+			*distance = get_float8_infinity();
 		else
-			*distance = so->index->support->distance(dims, x, so->query);
+			*distance = support->distance(value, so->query);
 	}
 	MemoryContextSwitchTo(old);
 	if (exact->estate != NULL)
@@ -259,36 +260,32 @@ take_found(HnswScan *so)
 	}
 }
 
-/* The query in code space, and as the user gave it. */
-static void
-load_query(IndexScanDesc scan, float *vector, float *norm)
+/*
+ * Keeps the query as the user gave it; returns it in code space.  Where there
+ * is no such vector (null, or zero under cosine), any will do.
+ */
+static void *
+load_query(IndexScanDesc scan, float *norm)
 {
 	HnswScan   *so = scan->opaque;
-	uint32		dims = so->index->codec.dims;
+	const VdbCodec *codec = &so->index->codec;
+	void	   *vector = NULL;
 
-	so->query = palloc0(dims * sizeof(float));
+	*norm = 0;
 	so->null_query = (scan->orderByData->sk_flags & SK_ISNULL) != 0;
-	if (so->null_query)
-		*norm = vdb_codec_transform(&so->index->codec, so->query, vector);
-	else
+	if (!so->null_query)
 	{
-		void	   *must_free;
-		int			given;
-		const float *x = so->index->support->elements(scan->orderByData->sk_argument, &given,
-													  &must_free);
-
-		(void) vdb_hnsw_transform(so->index, scan->orderByData->sk_argument, vector, norm);
-		memcpy(so->query, x, dims * sizeof(float));
-		if (must_free != NULL)
-			pfree(must_free);
+		so->query = PointerGetDatum(PG_DETOAST_DATUM_COPY(scan->orderByData->sk_argument));
+		vector = vdb_hnsw_transform(so->index->support, codec, so->query, norm);
 	}
+	return vector != NULL ? vector : palloc0(codec->vector_bytes);
 }
 
 static void
 start(IndexScanDesc scan)
 {
 	HnswScan   *so = scan->opaque;
-	float	   *vector;
+	void	   *vector;
 	float		norm;
 
 	if (scan->numberOfOrderBys != 1 || scan->numberOfKeys != 0)
@@ -299,8 +296,7 @@ start(IndexScanDesc scan)
 	vdb_count_index_search(scan);
 
 	so->index = vdb_hnsw_open(scan->indexRelation);
-	vector = palloc(so->index->geometry.P * sizeof(float));
-	load_query(scan, vector, &norm);
+	vector = load_query(scan, &norm);
 	vdb_hnsw_search_begin(&so->search, so->index, vector, norm);
 	so->iterative = hnsw_iterative_scan;
 	so->search.keep_overflow = so->iterative != HNSW_ITERATIVE_OFF;

@@ -61,9 +61,10 @@ visit(HnswSearch *search, uint32 nid)
 }
 
 void
-vdb_hnsw_search_begin(HnswSearch *search, HnswIndex *index, const float *vector, float norm)
+vdb_hnsw_search_begin(HnswSearch *search, HnswIndex *index, const void *vector, float norm)
 {
 	const HnswGeometry *g = &index->geometry;
+	Size		bytes = vdb_vector_size(&index->codec, vector);
 	MemoryContext old;
 
 	memset(search, 0, sizeof(*search));
@@ -71,9 +72,9 @@ vdb_hnsw_search_begin(HnswSearch *search, HnswIndex *index, const float *vector,
 	search->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw search",
 											ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(search->context);
-	search->query.vector = palloc(g->P * sizeof(float));
-	memcpy(search->query.vector, vector, g->P * sizeof(float));
-	search->query.hot = palloc(vdb_query_bytes(&index->codec));
+	search->query.vector = palloc(bytes);
+	memcpy(search->query.vector, vector, bytes);
+	search->query.hot = palloc(vdb_query_bytes(&index->codec, vector));
 	vdb_query_prepare(&search->query, &index->codec, norm);
 	search->fresh = palloc(2 * g->m * sizeof(uint32));
 	search->fresh_ref = palloc(2 * g->m * sizeof(uint32));
@@ -336,6 +337,37 @@ append_found(HnswSearch *search)
 }
 
 /*
+ * Takes score and bounds of a found node, and its vector if that is wanted,
+ * from its hot slot, where that holds the whole code.  If the node has another
+ * life by now, nothing is known of it: its row is dead.
+ */
+static void
+read_whole(HnswSearch *search, HnswFound *found, float *score)
+{
+	HnswIndex  *index = search->index;
+	VdbHotFactors hot;
+
+	if (search->whole_code == NULL)
+		search->whole_code = MemoryContextAlloc(search->context, index->geometry.hot_bytes);
+	if (vdb_hnsw_read_whole(index, found->nid, found->generation, &hot, search->whole_code))
+	{
+		VdbNodeFactors f = {hot.rescale, hot.add, found->residual};
+		VdbBounds	bounds;
+
+		*score = vdb_node_score(&search->query, f, search->whole_code, NULL);
+		bounds = vdb_node_bounds(&search->query, f, search->whole_code, *score);
+		found->score = *score;
+		found->lower = bounds.lower;
+		found->upper = bounds.upper;
+		found->exact = bounds.lower == bounds.upper;
+		if (found->vector != NULL)
+			vdb_decode_hot(&index->codec, hot, search->whole_code, found->vector);
+	}
+	else
+		found->vector = NULL;
+}
+
+/*
  * Reads a node: its neighbours (not yet visited) into search->fresh, and
  * itself, when it is live, into what was found.  Returns its state and sets
  * *score; the estimate stays where there is no fuller code.
@@ -347,14 +379,14 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 	const HnswGeometry *g = &index->geometry;
 	HnswAddress a = vdb_hnsw_node_address(g, nid);
 	HnswFound  *found = append_found(search);
-	float	   *vector = NULL;
+	void	   *vector = NULL;
 	Buffer		buffer;
 	HnswNode   *node;
 	HnswState	state;
 	uint32		count;
 
 	if (search->keep_vectors)
-		vector = MemoryContextAlloc(search->context, g->P * sizeof(float));
+		vector = MemoryContextAlloc(search->context, index->codec.vector_bytes);
 	buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
 	node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
 	state = node->state;
@@ -371,15 +403,15 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 			*score = vdb_node_score(&search->query, f, vdb_hnsw_node_hi(g, node),
 									vdb_hnsw_node_lo(g, node));
 			if (vector != NULL)
-				vdb_kernels->node_decode(g->P, f.scale, vdb_hnsw_node_hi(g, node),
-										 vdb_hnsw_node_lo(g, node), vector);
+				vdb_decode_node(&index->codec, f, vdb_hnsw_node_hi(g, node),
+								vdb_hnsw_node_lo(g, node), vector);
 		}
 		if (state == HNSW_LIVE)
 		{
 			VdbBounds	bounds = {-get_float8_infinity(), get_float8_infinity()};
 
 			if (g->node_bits != 0)
-				bounds = vdb_node_bounds(&search->query, f, *score);
+				bounds = vdb_node_bounds(&search->query, f, vdb_hnsw_node_hi(g, node), *score);
 			found->tid = node->tid;
 			found->nid = nid;
 			found->score = *score;
@@ -388,12 +420,15 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 			found->generation = node->generation;
 			found->kept = node->kept;
 			found->exact = false;
+			found->residual = f.residual;
 			found->vector = vector;
 		}
 	}
 	UnlockReleaseBuffer(buffer);
 	if (state != HNSW_LIVE)
 		search->found_count--;
+	else if (vdb_codec_hot_is_whole(&index->codec))
+		read_whole(search, found, score);
 	else if (vector != NULL && g->node_bits == 0 && !vdb_hnsw_load_vector(index, nid, vector))
 		found->vector = NULL;
 

@@ -17,58 +17,61 @@
 #include "hnsw/hnsw_private.h"
 #include "types/vector.h"
 
-static const float *
-vector_elements(Datum value, int *dims, void **must_free)
-{
-	VdbVector  *vector = DatumGetVdbVectorP(value);
+/* Defines the support function, () -> internal, of one operator class. */
+#define HNSW_SUPPORT(class, type, codec_kind, class_metric, most_dims, distance_function) \
+	PG_FUNCTION_INFO_V1(vdb_hnsw_##class##_support); \
+	Datum \
+	vdb_hnsw_##class##_support(PG_FUNCTION_ARGS) \
+	{ \
+		static const HnswSupport support = { \
+			.type_name = #type, \
+			.kind = codec_kind, \
+			.metric = class_metric, \
+			.max_dims = most_dims, \
+			.dims = type##_dims, \
+			.read = type##_read, \
+			.distance = distance_function, \
+		}; \
+		PG_RETURN_POINTER(&support); \
+	} \
+	extern int	no_such_variable
 
-	*must_free = (Pointer) vector == DatumGetPointer(value) ? NULL : vector;
-	*dims = vector->dim;
-	return vector->x;
+/* --- vector --- */
+
+static uint32
+vector_dims(Datum value)
+{
+	return ((VdbVector *) DatumGetPointer(value))->dim;
 }
 
-static const HnswSupport vector_l2 = {
-	"vector", VDB_METRIC_L2, HNSW_MAX_DIMS, vector_elements, vdb_vector_distance_l2
-};
-static const HnswSupport vector_ip = {
-	"vector", VDB_METRIC_IP, HNSW_MAX_DIMS, vector_elements, vdb_vector_distance_ip
-};
-static const HnswSupport vector_cosine = {
-	"vector", VDB_METRIC_COSINE, HNSW_MAX_DIMS, vector_elements, vdb_vector_distance_cosine
-};
-static const HnswSupport vector_l1 = {
-	"vector", VDB_METRIC_L1, HNSW_MAX_DIMS, vector_elements, vdb_vector_distance_l1
-};
-
-/* The support functions of the operator classes: () -> internal */
-
-PG_FUNCTION_INFO_V1(vdb_hnsw_vector_l2_support);
-Datum
-vdb_hnsw_vector_l2_support(PG_FUNCTION_ARGS)
+static HnswValue
+vector_read(Datum value)
 {
-	PG_RETURN_POINTER(&vector_l2);
+	VdbVector  *vector = (VdbVector *) DatumGetPointer(value);
+
+	return (HnswValue) {.count = vector->dim, .elements = vector->x};
 }
 
-PG_FUNCTION_INFO_V1(vdb_hnsw_vector_ip_support);
-Datum
-vdb_hnsw_vector_ip_support(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_POINTER(&vector_ip);
-}
+#define VECTOR_DISTANCE(name) \
+	static double \
+	vector_##name(Datum a, Datum b) \
+	{ \
+		VdbVector  *x = (VdbVector *) DatumGetPointer(a); \
+		VdbVector  *y = (VdbVector *) DatumGetPointer(b); \
+		return vdb_vector_distance_##name(x->dim, x->x, y->x); \
+	} \
+	extern int	no_such_variable
 
-PG_FUNCTION_INFO_V1(vdb_hnsw_vector_cosine_support);
-Datum
-vdb_hnsw_vector_cosine_support(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_POINTER(&vector_cosine);
-}
+VECTOR_DISTANCE(l2);
+VECTOR_DISTANCE(ip);
+VECTOR_DISTANCE(cosine);
+VECTOR_DISTANCE(l1);
 
-PG_FUNCTION_INFO_V1(vdb_hnsw_vector_l1_support);
-Datum
-vdb_hnsw_vector_l1_support(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_POINTER(&vector_l1);
-}
+HNSW_SUPPORT(vector_l2, vector, VDB_CODEC_DENSE, VDB_METRIC_L2, VDB_VECTOR_MAX_DIM, vector_l2);
+HNSW_SUPPORT(vector_ip, vector, VDB_CODEC_DENSE, VDB_METRIC_IP, VDB_VECTOR_MAX_DIM, vector_ip);
+HNSW_SUPPORT(vector_cosine, vector, VDB_CODEC_DENSE, VDB_METRIC_COSINE, VDB_VECTOR_MAX_DIM,
+			 vector_cosine);
+HNSW_SUPPORT(vector_l1, vector, VDB_CODEC_DENSE, VDB_METRIC_L1, VDB_VECTOR_MAX_DIM, vector_l1);
 
 /*
  * The support of an index's operator class; static memory.  An operator class
@@ -89,21 +92,64 @@ vdb_hnsw_support(Relation index)
 	return (const HnswSupport *) DatumGetPointer(FunctionCall1(proc, PointerGetDatum(NULL)));
 }
 
-bool
-vdb_hnsw_transform(HnswIndex *index, Datum value, float *out, float *norm)
+void
+vdb_hnsw_init_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims, uint32 entries,
+					uint64 seed, const float *center)
 {
-	void	   *must_free;
-	int			dims;
-	const float *x = index->support->elements(value, &dims, &must_free);
+	switch (support->kind)
+	{
+		case VDB_CODEC_DENSE:
+			vdb_codec_init(codec, support->metric, dims, seed, center);
+			break;
+		case VDB_CODEC_BINARY:
+			vdb_codec_init_binary(codec, support->metric, dims);
+			break;
+		case VDB_CODEC_SPARSE:
+			vdb_codec_init_sparse(codec, support->metric, dims, entries);
+			break;
+	}
+}
 
-	if (dims != (int) index->codec.dims)
+HnswValue
+vdb_hnsw_read_value(const HnswSupport *support, uint32 dims, Datum value)
+{
+	Datum		plain = PointerGetDatum(PG_DETOAST_DATUM(value));
+
+	if (support->dims(plain) != dims)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("expected %d dimensions, not %d", (int) index->codec.dims, dims)));
-	*norm = vdb_codec_transform(&index->codec, x, out);
-	if (must_free != NULL)
-		pfree(must_free);
+				 errmsg("expected %u dimensions, not %u", dims, support->dims(plain))));
+	return support->read(plain);
+}
+
+void *
+vdb_hnsw_transform(const HnswSupport *support, const VdbCodec *codec, Datum value, float *norm)
+{
+	HnswValue	v = vdb_hnsw_read_value(support, codec->dims, value);
+	void	   *out = NULL;
+
+	*norm = 0;
+	switch (codec->kind)
+	{
+		case VDB_CODEC_DENSE:
+			out = palloc(codec->vector_bytes);
+			*norm = vdb_codec_transform(codec, v.elements, out);
+			break;
+		case VDB_CODEC_BINARY:
+			out = palloc(codec->vector_bytes);
+			vdb_codec_transform_binary(codec, v.bits, out);
+			break;
+		case VDB_CODEC_SPARSE:
+			out = palloc(vdb_sparse_size(v.count));
+			*norm = vdb_codec_transform_sparse(codec, v.count, v.index, v.elements, out);
+			break;
+	}
 
 	/* no angle to anything: not indexed, as in a sequential scan's last place */
-	return index->codec.metric != VDB_METRIC_COSINE || *norm > 0;
+	if (codec->metric == VDB_METRIC_COSINE && !(*norm > 0))
+	{
+		pfree(out);
+		return NULL;
+	}
+	return out;
 }

@@ -16,7 +16,7 @@ typedef struct HnswWriter
 	HnswIndex  *index;
 	const HnswGraph *graph;
 	const ItemPointerData *tids;	/* by node number */
-	float	   *vector;			/* scratch, P floats */
+	void	   *scratch;		/* a vector */
 } HnswWriter;
 
 /* Writes one node of the graph into its two slots. */
@@ -33,9 +33,9 @@ write_node(HnswWriter *writer, uint32 nid, Page hot_page, Page node_page)
 	const VdbNodeFactors *factors = &graph->factors[nid];
 	VdbHotFactors hot_factors;
 
-	vdb_kernels->node_decode(g->P, factors->scale, vdb_hnsw_graph_hi(graph, nid),
-							 vdb_hnsw_graph_lo(graph, nid), writer->vector);
-	hot_factors = vdb_encode_hot(graph->codec, writer->vector, vdb_hnsw_hot_code(hot));
+	hot_factors = vdb_hot_of_node(graph->codec, *factors, vdb_hnsw_graph_hi(graph, nid),
+								  vdb_hnsw_graph_lo(graph, nid), writer->scratch,
+								  vdb_hnsw_hot_code(hot));
 	hot->generation = 2;
 	hot->add = hot_factors.add;
 	hot->rescale = hot_factors.rescale;
@@ -68,8 +68,8 @@ write_node(HnswWriter *writer, uint32 nid, Page hot_page, Page node_page)
 	}
 	if (g->node_bits != 0)
 	{
-		memcpy(vdb_hnsw_node_hi(g, node), vdb_hnsw_graph_hi(graph, nid), g->P);
-		memcpy(vdb_hnsw_node_lo(g, node), vdb_hnsw_graph_lo(graph, nid), g->P / 2);
+		memcpy(vdb_hnsw_node_hi(g, node), vdb_hnsw_graph_hi(graph, nid), g->hi_bytes);
+		memcpy(vdb_hnsw_node_lo(g, node), vdb_hnsw_graph_lo(graph, nid), g->lo_bytes);
 	}
 	vdb_page_special(node_page)->used = node_address.slot + 1;
 	vdb_page_cover(node_page, node_address.offset + g->node_stride);
@@ -179,7 +179,7 @@ vdb_hnsw_write_graph(HnswIndex *index, const HnswGraph *graph, const ItemPointer
 	const HnswGeometry *g = &index->geometry;
 	HnswWriter	writer = {.index = index, .graph = graph, .tids = tids};
 
-	writer.vector = palloc(g->P * sizeof(float));
+	writer.scratch = palloc(graph->codec->vector_bytes);
 	write_nodes(&writer);
 	if (graph->count > 0)
 	{
@@ -191,5 +191,5 @@ vdb_hnsw_write_graph(HnswIndex *index, const HnswGraph *graph, const ItemPointer
 			ref = first * g->upper_slots + list_number(graph, graph->entry, graph->entry_level);
 		vdb_hnsw_set_entry(index, graph->entry, ref, graph->entry_level, true);
 	}
-	pfree(writer.vector);
+	pfree(writer.scratch);
 }

@@ -1,519 +1,62 @@
 /*
  * codec.c
- *	  Encoding vectors, preparing queries, and distances with error bounds.
- *
- * What a code's bits mean is said in distance.h; the arithmetic behind the
- * factors is in README.md.
+ *	  What the kinds of codecs share: normalisation, and bounds from scores.
  */
-#include <float.h>
-#include <math.h>
-#include <string.h>
-
-#include "quant/codec.h"
-#include "quant/rotate.h"
-
-#define NODE_MAX 2039			/* largest |v| of a node code: 16 * 127 + 7 */
-#define HOT_FIT_ROUNDS 4
-
-#define UNIT_ROUNDOFF (FLT_EPSILON / 2)
-
-/*
- * Rounding of normalisation and rotation, relative to the norm: fewer than 80
- * roundings in a row for 16,000 dimensions.
- */
-#define ROTATE_ERROR 5e-6
-
-/* The float square of a shorter vector may be wrong, or zero. */
-#define SHORT_LENGTH 2e-20
+#include "quant/codec_private.h"
 
 /* Within these squares of norms the cosine operator's sums are sound. */
 #define COSINE_MIN_NORM2 1e-33
 #define COSINE_MAX_NORM2 1e37
 
-/* Float sums below this do not overflow, nor do squares of lengths. */
-#define LARGE_SUM 1e38
-#define LARGE_LENGTH 1e19
-
-/*
- * Relative rounding error of two float sums of n terms together.  The scalar
- * kernels have at least 4 accumulators, or 2 in each of the three sums of the
- * cosine; the others at least 24.
- */
-static inline double
-sum_error(uint32_t n)
+double
+vdb_codec_unit_factor(VdbMetric metric, double norm2, float *norm)
 {
-	double		lanes = vdb_kernels->level == VDB_SIMD_SCALAR ? 2 : 8;
-
-	return (24 + n / lanes) * UNIT_ROUNDOFF;
-}
-
-/*
- * How far rounding may have moved a vector on its way to code space and back,
- * in the norm of the metric.  norm: what vdb_codec_transform returned; size:
- * norm of the result.
- */
-static inline double
-transform_error(const VdbCodec *codec, double norm, double size)
-{
-	double		error = 2 * UNIT_ROUNDOFF * size;
-
-	if (codec->metric != VDB_METRIC_L1)
-		error += ROTATE_ERROR * (norm + SHORT_LENGTH);
-	return error;
-}
-
-uint32_t
-vdb_codec_padded(uint32_t dims)
-{
-	return (dims + 7) / 8 * 8;
-}
-
-uint32_t
-vdb_codec_hot_bits(VdbMetric metric, uint32_t P)
-{
-	if (P <= 64)
-		return 8;
-	if (P <= 256 || metric == VDB_METRIC_L1)
-		return 4;
-	return 2;
-}
-
-void
-vdb_codec_init(VdbCodec *codec, VdbMetric metric, uint32_t dims, uint64_t seed,
-			   const float *center)
-{
-	uint32_t	P = vdb_codec_padded(dims);
-
-	codec->metric = metric;
-	codec->dims = dims;
-	codec->P = P;
-	codec->hot_bits = vdb_codec_hot_bits(metric, P);
-	codec->hot_bytes = P * codec->hot_bits / 8;
-	codec->seed = metric == VDB_METRIC_L1 ? 0 : seed;
-	codec->center = center;
-	codec->base = 0;
-	if (metric == VDB_METRIC_IP)
-		codec->base = -vdb_kernels->inner_product(P, center, center);
-}
-
-/* Scales x to length 1 into out; returns what vdb_codec_transform does. */
-static float
-normalize(uint32_t n, const float *x, float *out)
-{
-	double		norm2 = 0;
-	double		inverse;
-
-	for (uint32_t i = 0; i < n; i++)
-		norm2 += (double) x[i] * x[i];
-	inverse = norm2 > 0 ? 1 / sqrt(norm2) : 0;
-	for (uint32_t i = 0; i < n; i++)
-		out[i] = (float) (x[i] * inverse);
-	if (norm2 == 0)
+	if (metric != VDB_METRIC_COSINE)
+	{
+		*norm = (float) sqrt(norm2);
+		return 1;
+	}
+	if (!(norm2 > 0))
+	{
+		*norm = 0;
 		return 0;
-	return norm2 > COSINE_MIN_NORM2 && norm2 < COSINE_MAX_NORM2 ? 1 : INFINITY;
-}
-
-/*
- * Normalised where the metric says so, padded and rotated.  Returns what
- * vdb_codec_transform does.
- */
-static float
-rotate_vector(const VdbCodec *codec, const float *x, float *out)
-{
-	uint32_t	dims = codec->dims;
-	float		norm = 0;
-
-	if (codec->metric == VDB_METRIC_COSINE)
-		norm = normalize(dims, x, out);
-	else
-		memcpy(out, x, dims * sizeof(float));
-	memset(out + dims, 0, (codec->P - dims) * sizeof(float));
-	vdb_rotate(codec->P, codec->seed, out);
-	if (codec->metric != VDB_METRIC_COSINE)
-		norm = sqrtf(vdb_kernels->inner_product(codec->P, out, out));
-	return norm;
-}
-
-float
-vdb_codec_transform(const VdbCodec *codec, const float *x, float *out)
-{
-	float		norm = rotate_vector(codec, x, out);
-
-	for (uint32_t i = 0; i < codec->P; i++)
-		out[i] -= codec->center[i];
-	return norm;
-}
-
-void
-vdb_codec_accumulate(const VdbCodec *codec, const float *x, float *scratch, double *sum)
-{
-	rotate_vector(codec, x, scratch);
-	for (uint32_t i = 0; i < codec->P; i++)
-		sum[i] += scratch[i];
-}
-
-/* The term of a score that depends on one vector alone. */
-static float
-score_add(const VdbCodec *codec, const float *x)
-{
-	switch (codec->metric)
-	{
-		case VDB_METRIC_L2:
-		case VDB_METRIC_COSINE:
-			return vdb_kernels->inner_product(codec->P, x, x);
-		case VDB_METRIC_IP:
-			return -vdb_kernels->inner_product(codec->P, x, codec->center);
-		case VDB_METRIC_L1:
-			break;
 	}
-	return 0;
-}
-
-/* Weight of the inner product in a score. */
-static inline float
-ip_weight(const VdbCodec *codec)
-{
-	return codec->metric == VDB_METRIC_IP ? 1.0f : 2.0f;
-}
-
-static float
-largest_abs(uint32_t n, const float *x)
-{
-	float		largest = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-	{
-		float		a = fabsf(x[i]);
-
-		largest = a > largest ? a : largest;
-	}
-	return largest;
-}
-
-VdbNodeFactors
-vdb_encode_node(const VdbCodec *codec, const float *x, float norm, int8_t *hi, uint8_t *lo)
-{
-	uint32_t	P = codec->P;
-	float		scale = largest_abs(P, x) / NODE_MAX;
-	float		inverse = scale > 0 ? 1.0f / scale : 0;
-	double		error2 = 0;
-	double		error1 = 0;
-	double		norm2 = 0;
-	double		norm1 = 0;
-	double		cdot = 0;
-	double		rounding;
-	VdbNodeFactors f;
-
-	if (!isfinite(scale) || !isfinite(inverse))
-	{
-		scale = 0;
-		inverse = 0;
-	}
-	memset(lo, 0, P / 2);
-	for (uint32_t i = 0; i < P; i++)
-	{
-		float		scaled = x[i] * inverse;
-		int			v = (int) lrintf(fmaxf(-NODE_MAX, fminf(NODE_MAX, scaled)));
-		int			biased = v + 8;
-		double		decoded = (double) scale * v;
-		double		error = x[i] - decoded;
-
-		hi[i] = (int8_t) (biased >> 4);
-		lo[i / 2] |= (uint8_t) ((biased & 15) << (i % 2 * 4));
-		error2 += error * error;
-		error1 += fabs(error);
-		norm2 += decoded * decoded;
-		norm1 += fabs(decoded);
-		cdot += decoded * codec->center[i];
-	}
-	f.scale = scale;
-	if (codec->metric == VDB_METRIC_L1)
-	{
-		rounding = transform_error(codec, norm, norm1 + error1);
-		f.residual = (float) (error1 * 1.0001 + rounding);
-	}
-	else
-	{
-		rounding = transform_error(codec, norm, sqrt(norm2) + sqrt(error2));
-		f.residual = (float) (sqrt(error2) * 1.0001 + rounding);
-	}
-	if (isnan(f.residual))
-		f.residual = INFINITY;
-	switch (codec->metric)
-	{
-		case VDB_METRIC_L2:
-		case VDB_METRIC_COSINE:
-			f.add = (float) norm2;
-			break;
-		case VDB_METRIC_IP:
-			f.add = (float) -cdot;
-			break;
-		default:
-			f.add = 0;
-	}
-	return f;
-}
-
-VdbHotFactors
-vdb_encode_hot(const VdbCodec *codec, const float *x, uint8_t *code)
-{
-	uint32_t	P = codec->P;
-	uint32_t	bits = codec->hot_bits;
-	uint32_t	C = codec->hot_bytes;
-	int			top = (1 << bits) - 1;
-	double		norm2 = 0;
-	double		step;
-	double		dot = 0;
-	VdbHotFactors f;
-
-	for (uint32_t i = 0; i < P; i++)
-		norm2 += (double) x[i] * x[i];
-
-	/*
-	 * Codes stand for step * (2 u - top).  Start from the best step for a
-	 * normal distribution (Max, 1960) and alternate with least squares; eight
-	 * bits are fine enough to span the largest value.
-	 */
-	if (bits == 8)
-		step = largest_abs(P, x) / top;
-	else
-		step = sqrt(norm2 / P) * (bits == 2 ? 0.498 : 0.168);
-	for (int round = 0; round < HOT_FIT_ROUNDS; round++)
-	{
-		double		inverse = step > 0 ? 1 / step : 0;
-		double		vv = 0;
-
-		dot = 0;
-		memset(code, 0, C);
-		for (uint32_t i = 0; i < P; i++)
-		{
-			double		level = (x[i] * inverse + top) * 0.5;
-			int			u = (int) (fmax(0, fmin(top, level)) + 0.5);
-			int			v = 2 * u - top;
-
-			code[i % C] |= (uint8_t) (u << (i / C * bits));
-			dot += (double) x[i] * v;
-			vv += (double) v * v;
-		}
-		if (bits == 8 || !(dot > 0))
-			break;
-		if (round < HOT_FIT_ROUNDS - 1)
-			step = dot / vv;
-	}
-	if (codec->metric == VDB_METRIC_L1)
-	{
-		f.add = 0;
-		f.rescale = (float) step;
-	}
-	else
-	{
-		f.add = score_add(codec, x);
-		f.rescale = dot > 0 ? (float) (norm2 / dot) : 0;
-	}
-	return f;
-}
-
-void
-vdb_decode_hot(const VdbCodec *codec, VdbHotFactors f, const uint8_t *code, float *out)
-{
-	uint32_t	C = codec->hot_bytes;
-	int			top = (1 << codec->hot_bits) - 1;
-
-	for (uint32_t i = 0; i < codec->P; i++)
-	{
-		int			u = code[i % C] >> (i / C * codec->hot_bits) & top;
-
-		out[i] = f.rescale * (float) (2 * u - top);
-	}
-}
-
-float
-vdb_vector_score(const VdbCodec *codec, const float *a, const float *b)
-{
-	uint32_t	P = codec->P;
-	float		score;
-
-	switch (codec->metric)
-	{
-		case VDB_METRIC_L1:
-			score = vdb_kernels->l1(P, a, b);
-			break;
-		case VDB_METRIC_IP:
-			score = codec->base + score_add(codec, a) + score_add(codec, b) -
-				vdb_kernels->inner_product(P, a, b);
-			break;
-		default:
-			score = vdb_kernels->l2_squared(P, a, b);
-	}
-	return isnan(score) ? FLT_MAX : score;
-}
-
-/* Blocks of a hot code, see VDB_HOT_BLOCK. */
-static inline uint32_t
-hot_blocks(const VdbCodec *codec)
-{
-	return (codec->hot_bytes + VDB_HOT_BLOCK - 1) / VDB_HOT_BLOCK;
-}
-
-size_t
-vdb_query_bytes(const VdbCodec *codec)
-{
-	return (size_t) hot_blocks(codec) * VDB_HOT_BLOCK * (8 / codec->hot_bits);
-}
-
-void
-vdb_query_prepare(VdbQuery *query, const VdbCodec *codec, float norm)
-{
-	uint32_t	C = codec->hot_bytes;
-	uint32_t	T = hot_blocks(codec);
-	float		scale = largest_abs(codec->P, query->vector) / 127;
-	float		inverse = scale > 0 ? 1.0f / scale : 0;
-	double		norm1 = 0;
-	double		norm2 = 0;
-	int32_t		sum = 0;
-
-	if (!isfinite(inverse))
-		inverse = 0;
-	query->codec = codec;
-	query->norm = norm;
-	query->add = score_add(codec, query->vector);
-	memset(query->hot, 0, vdb_query_bytes(codec));
-	for (uint32_t i = 0; i < codec->P; i++)
-	{
-		float		scaled = query->vector[i] * inverse;
-		int8_t		value = (int8_t) lrintf(fmaxf(-127, fminf(127, scaled)));
-		uint32_t	byte = i % C;
-		uint32_t	plane = i / C;
-		uint32_t	block = byte / VDB_HOT_BLOCK;
-		uint32_t	start = block * VDB_HOT_BLOCK;
-
-		/* a last partial block starts at C - 32 */
-		if (start + VDB_HOT_BLOCK > C && C >= VDB_HOT_BLOCK)
-			start = C - VDB_HOT_BLOCK;
-		query->hot[(size_t) plane * T * VDB_HOT_BLOCK + block * VDB_HOT_BLOCK + (byte - start)] = value;
-		sum += value;
-		norm1 += fabs((double) query->vector[i]);
-		norm2 += (double) query->vector[i] * query->vector[i];
-	}
-	query->error = transform_error(codec, norm, codec->metric == VDB_METRIC_L1 ? norm1 : sqrt(norm2));
-	query->hot_const = codec->base + query->add;
-	query->hot_mult = ip_weight(codec) * scale * 2;
-	query->hot_sum = ip_weight(codec) * scale * (float) ((1 << codec->hot_bits) - 1) * (float) sum;
-}
-
-float
-vdb_hot_score(const VdbQuery *query, VdbHotFactors f, const uint8_t *code)
-{
-	const VdbCodec *codec = query->codec;
-	float		score;
-
-	if (codec->metric == VDB_METRIC_L1)
-		score = (codec->hot_bits == 4 ? vdb_kernels->hot4_l1 : vdb_kernels->hot8_l1)
-			(codec->P, query->vector, f.rescale, code);
-	else
-	{
-		int32_t		ip;
-
-		switch (codec->hot_bits)
-		{
-			case 2:
-				ip = vdb_kernels->hot2_ip(codec->hot_bytes, query->hot, code);
-				break;
-			case 4:
-				ip = vdb_kernels->hot4_ip(codec->hot_bytes, query->hot, code);
-				break;
-			default:
-				ip = vdb_kernels->hot8_ip(codec->hot_bytes, query->hot, code);
-		}
-		score = query->hot_const + f.add - f.rescale * (query->hot_mult * (float) ip - query->hot_sum);
-	}
-	return isnan(score) ? FLT_MAX : score;
-}
-
-float
-vdb_node_score(const VdbQuery *query, VdbNodeFactors f, const int8_t *hi, const uint8_t *lo)
-{
-	const VdbCodec *codec = query->codec;
-	float		score;
-
-	if (codec->metric == VDB_METRIC_L1)
-		score = vdb_kernels->node_l1(codec->P, query->vector, f.scale, hi, lo);
-	else
-		score = codec->base + query->add + f.add - ip_weight(codec) * f.scale *
-			vdb_kernels->node_ip(codec->P, query->vector, hi, lo);
-	return isnan(score) ? FLT_MAX : score;
-}
-
-float
-vdb_pair_score(const VdbCodec *codec, VdbNodeFactors fa, const int8_t *a,
-			   VdbNodeFactors fb, const int8_t *b)
-{
-	float		score;
-
-	/* a hi plane alone stands for 16 times its value */
-	if (codec->metric == VDB_METRIC_L1)
-		score = vdb_kernels->i8_l1(codec->P, 16 * fa.scale, a, 16 * fb.scale, b);
-	else
-		score = codec->base + fa.add + fb.add - ip_weight(codec) * 256 * fa.scale * fb.scale *
-			(float) vdb_kernels->i8_ip(codec->P, a, b);
-	return isnan(score) ? FLT_MAX : score;
+	*norm = norm2 > COSINE_MIN_NORM2 && norm2 < COSINE_MAX_NORM2 ? 1 : INFINITY;
+	return 1 / sqrt(norm2);
 }
 
 VdbBounds
-vdb_node_bounds(const VdbQuery *query, VdbNodeFactors f, float score)
+vdb_codec_interval(double lower, double upper)
 {
-	const VdbCodec *codec = query->codec;
-	double		relative = sum_error(codec->P);
-	double		r = f.residual + query->error;
+	return (VdbBounds) {isnan(lower) ? -INFINITY : lower, isnan(upper) ? INFINITY : upper};
+}
+
+VdbBounds
+vdb_codec_l2_bounds(VdbMetric metric, double score, double slack, double r, double relative)
+{
 	double		lower;
 	double		upper;
 
-	/* what overflowed proves nothing */
-	if (!isfinite(score) || score == FLT_MAX)
-		return (VdbBounds) {-INFINITY, INFINITY};
-	switch (codec->metric)
+	r += VDB_SHORT_LENGTH;
+	lower = fmax(0, sqrt(fmax(0, score - slack)) - r) * (1 - relative);
+	upper = (sqrt(fmax(0, score + slack)) + r) * (1 + relative);
+	if (metric == VDB_METRIC_COSINE)
 	{
-		case VDB_METRIC_L2:
-		case VDB_METRIC_COSINE:
-			{
-				double		slack = relative * ((double) query->add + f.add);
-
-				r += SHORT_LENGTH;
-				lower = fmax(0, sqrt(fmax(0, score - slack)) - r) * (1 - relative);
-				upper = (sqrt(fmax(0, score + slack)) + r) * (1 + relative);
-				if (codec->metric == VDB_METRIC_COSINE)
-				{
-					/* 1 - cos of unit vectors; the operator rounds around 1 */
-					lower = fmax(0, lower * lower / 2 - 2 * relative);
-					upper = upper * upper / 2 + 2 * relative;
-				}
-				else if (upper > LARGE_LENGTH)
-					upper = INFINITY;
-				break;
-			}
-		case VDB_METRIC_IP:
-			{
-				double		c = sqrt(fabs((double) codec->base)) + SHORT_LENGTH;
-				double		q = ((double) query->norm + SHORT_LENGTH) * (1 + relative);
-				double		x = c + NODE_MAX * (double) f.scale * sqrt(codec->P) + f.residual;
-				double		slack = q * f.residual + x * query->error +
-					2 * relative * (q + 2 * c) * x + SHORT_LENGTH * SHORT_LENGTH;
-
-				if (!(q * x < LARGE_SUM))
-					slack = INFINITY;
-				lower = score - slack;
-				upper = score + slack;
-				break;
-			}
-		default:
-			{
-				double		slack = r + relative * score;
-
-				lower = fmax(0, score - slack) * (1 - relative);
-				upper = (score + slack) * (1 + relative);
-				if (upper > LARGE_SUM)
-					upper = INFINITY;
-			}
+		/* 1 - cos of unit vectors; the operator rounds around 1 */
+		lower = fmax(0, lower * lower / 2 - 2 * relative);
+		upper = upper * upper / 2 + 2 * relative;
 	}
-	return (VdbBounds) {isnan(lower) ? -INFINITY : lower, isnan(upper) ? INFINITY : upper};
+	else if (upper > VDB_LARGE_LENGTH)
+		upper = INFINITY;
+	return vdb_codec_interval(lower, upper);
+}
+
+VdbBounds
+vdb_codec_l1_bounds(double score, double r, double relative)
+{
+	double		slack = r + relative * score;
+	double		lower = fmax(0, score - slack) * (1 - relative);
+	double		upper = (score + slack) * (1 + relative);
+
+	return vdb_codec_interval(lower, upper > VDB_LARGE_SUM ? INFINITY : upper);
 }

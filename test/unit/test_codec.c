@@ -65,7 +65,7 @@ dot(size_t n, const float *a, const float *b)
 	return sum;
 }
 
-static const char *const metric_names[VDB_METRICS] = {"l2", "ip", "cosine", "l1"};
+static const char *const metric_names[VDB_DENSE_METRICS] = {"l2", "ip", "cosine", "l1"};
 
 #define SEED UINT64_C(0x123456789abcdef)
 
@@ -339,7 +339,7 @@ typedef struct Set
 	float	   *coded;			/* P floats each: in code space */
 	float	   *norms;
 	VdbNodeFactors *factors;
-	int8_t	   *hi;				/* P bytes each */
+	uint8_t    *hi;				/* P bytes each */
 	uint8_t    *lo;				/* P / 2 bytes each */
 } Set;
 
@@ -427,7 +427,7 @@ check_node_set(const Set *set)
 		double		largest = 0;
 		double		expected;
 
-		vdb_kernels->node_decode(P, f.scale, set->hi + (size_t) i * P,
+		vdb_decode_node(&set->codec, f, set->hi + (size_t) i * P,
 								 set->lo + (size_t) i * P / 2, decoded);
 		for (uint32_t j = 0; j < P; j++)
 		{
@@ -462,7 +462,7 @@ check_node_codes(void)
 {
 	static const uint32_t dims[] = {1, 8, 25, 100, 784, 1536};
 
-	for (int metric = 0; metric < VDB_METRICS; metric++)
+	for (int metric = 0; metric < VDB_DENSE_METRICS; metric++)
 	{
 		for (int kind = 0; kind < NUM_KINDS; kind++)
 		{
@@ -557,7 +557,7 @@ check_bounds_query(const Set *set, const float *raw, Kind kind, Tally *tally)
 	float		norm;
 
 	query.vector = new_floats(P);
-	query.hot = new_block(vdb_query_bytes(codec));
+	query.hot = new_block(vdb_query_bytes(codec, query.vector));
 	norm = vdb_codec_transform(codec, raw, query.vector);
 	vdb_query_prepare(&query, codec, norm);
 	for (uint32_t i = 0; i < set->count; i++)
@@ -566,7 +566,7 @@ check_bounds_query(const Set *set, const float *raw, Kind kind, Tally *tally)
 											  set->raw + (size_t) i * codec->dims);
 		float		score = vdb_node_score(&query, set->factors[i], set->hi + (size_t) i * P,
 										   set->lo + (size_t) i * P / 2);
-		VdbBounds	bounds = vdb_node_bounds(&query, set->factors[i], score);
+		VdbBounds	bounds = vdb_node_bounds(&query, set->factors[i], set->hi + (size_t) i * P, score);
 
 		/* the angle to a zero vector is not asked for */
 		if (codec->metric == VDB_METRIC_COSINE && (norm == 0 || set->norms[i] == 0))
@@ -642,7 +642,7 @@ check_bounds(void)
 	static const uint32_t dims[] = {1, 2, 3, 8, 25, 100, 784, 1536, 5000, 16000};
 	uint64_t	pairs = 0;
 
-	for (int metric = 0; metric < VDB_METRICS; metric++)
+	for (int metric = 0; metric < VDB_DENSE_METRICS; metric++)
 	{
 		for (int kind = 0; kind < NUM_KINDS; kind++)
 		{
@@ -704,10 +704,10 @@ check_hot_layout_case(VdbMetric metric, uint32_t P, uint32_t bits)
 	codec = hot_codec(metric, P, bits, zero);
 	code = new_block(codec.hot_bytes);
 	query.vector = new_floats(P);
-	query.hot = new_block(vdb_query_bytes(&codec));
+	query.hot = new_block(vdb_query_bytes(&codec, query.vector));
 	for (uint32_t i = 0; i < P; i++)
-		query.vector[i] = (float) ((int) (random_u32() % 255) - 127);
-	query.vector[random_u32() % P] = 127;
+		((float *) query.vector)[i] = (float) ((int) (random_u32() % 255) - 127);
+	((float *) query.vector)[random_u32() % P] = 127;
 	fill_vector(KIND_NORMAL, P, x);
 	f = vdb_encode_hot(&codec, x, code);
 	vdb_decode_hot(&codec, f, code, decoded);
@@ -717,7 +717,7 @@ check_hot_layout_case(VdbMetric metric, uint32_t P, uint32_t bits)
 	{
 		case VDB_METRIC_L1:
 			for (uint32_t i = 0; i < P; i++)
-				expected += fabs((double) query.vector[i] - decoded[i]);
+				expected += fabs((double) ((float *) query.vector)[i] - decoded[i]);
 			size = expected;
 			break;
 		case VDB_METRIC_IP:
@@ -727,7 +727,7 @@ check_hot_layout_case(VdbMetric metric, uint32_t P, uint32_t bits)
 			expected = dot(P, query.vector, query.vector) + f.add - 2 * dot(P, query.vector, decoded);
 	}
 	for (uint32_t i = 0; i < P; i++)
-		size += fabs((double) query.vector[i]) * (fabs((double) query.vector[i]) +
+		size += fabs((double) ((float *) query.vector)[i]) * (fabs((double) ((float *) query.vector)[i]) +
 												  fabs((double) f.rescale) * (1 << bits) * 2);
 	if (fabs(got - expected) > 1e-6 * size)
 		passed = failure("%s, P %u, %u bits, %s: score %.9g, expected %.9g", metric_names[metric], P,
@@ -798,7 +798,7 @@ check_hot_quality(uint32_t P, uint32_t bits)
 	codec = hot_codec(VDB_METRIC_L2, P, bits, zero);
 	code = new_block(codec.hot_bytes);
 	query.vector = new_floats(P);
-	query.hot = new_block(vdb_query_bytes(&codec));
+	query.hot = new_block(vdb_query_bytes(&codec, query.vector));
 	for (int t = 0; t < trials; t++)
 	{
 		VdbHotFactors f;
@@ -938,7 +938,7 @@ check_scores_are_numbers(VdbMetric metric, uint32_t dims)
 	VdbCodec	codec;
 	VdbQuery	query;
 	uint8_t    *code;
-	int8_t	   *hi = new_block(P);
+	uint8_t    *hi = new_block(P);
 	uint8_t    *lo = new_block(P / 2);
 	bool		passed = true;
 
@@ -946,11 +946,11 @@ check_scores_are_numbers(VdbMetric metric, uint32_t dims)
 	vdb_codec_init(&codec, metric, dims, SEED, zero);
 	code = new_block(codec.hot_bytes);
 	query.vector = new_floats(P);
-	query.hot = new_block(vdb_query_bytes(&codec));
+	query.hot = new_block(vdb_query_bytes(&codec, query.vector));
 	for (int in = 0; in < num_odd; in++)
 	{
 		fill_vector(KIND_NORMAL, P, query.vector);
-		query.vector[P / 2] = odd[in];
+		((float *) query.vector)[P / 2] = odd[in];
 		vdb_query_prepare(&query, &codec, 1);
 		for (int a = 0; a < num_odd; a++)
 		{
@@ -961,7 +961,7 @@ check_scores_are_numbers(VdbMetric metric, uint32_t dims)
 				float		s1 = vdb_hot_score(&query, hot, code);
 				float		s2 = vdb_node_score(&query, node, hi, lo);
 				float		s3 = vdb_pair_score(&codec, node, hi, node, hi);
-				VdbBounds	bounds = vdb_node_bounds(&query, node, s2);
+				VdbBounds	bounds = vdb_node_bounds(&query, node, hi, s2);
 
 				if (isnan(s1) || isnan(s2) || isnan(s3) || isnan(bounds.lower) || isnan(bounds.upper))
 					passed = failure("%s, %u dimensions, factors %g %g: %g %g %g [%g %g]",
@@ -1033,7 +1033,7 @@ check_pair_scores(VdbMetric metric, uint32_t dims)
 static void
 check_hot_codes(void)
 {
-	for (int metric = 0; metric < VDB_METRICS; metric++)
+	for (int metric = 0; metric < VDB_DENSE_METRICS; metric++)
 	{
 		bool		pairs = true;
 		bool		numbers = true;
@@ -1069,7 +1069,7 @@ check_constants(void)
 
 	for (uint32_t dims = 1; dims <= 16000; dims++)
 	{
-		for (int metric = 0; metric < VDB_METRICS && passed; metric++)
+		for (int metric = 0; metric < VDB_DENSE_METRICS && passed; metric++)
 		{
 			float		center[8] = {0};
 			uint32_t	P = vdb_codec_padded(dims);
@@ -1083,7 +1083,7 @@ check_constants(void)
 				codec.hot_bits != vdb_codec_hot_bits((VdbMetric) metric, P) ||
 				codec.hot_bytes * 8 != P * codec.hot_bits ||
 				(codec.seed == 0) != (metric == VDB_METRIC_L1) ||
-				vdb_query_bytes(&codec) < P || vdb_query_bytes(&codec) % VDB_HOT_BLOCK != 0)
+				vdb_query_bytes(&codec, NULL) < P || vdb_query_bytes(&codec, NULL) % VDB_HOT_BLOCK != 0)
 				passed = failure("%u dimensions, %s", dims, metric_names[metric]);
 		}
 	}

@@ -297,7 +297,7 @@ fill_vector(Kind kind, uint32_t number, uint32_t dims, float *x)
 	}
 }
 
-static const char *const metric_names[VDB_METRICS] = {"l2", "ip", "cosine", "l1"};
+static const char *const metric_names[VDB_DENSE_METRICS] = {"l2", "ip", "cosine", "l1"};
 
 typedef struct Built
 {
@@ -758,7 +758,7 @@ main(void)
 		report(check_pool(capacities[i]), "pool of %u", capacities[i]);
 	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
 		report(check_visited(slots[i]), "visited set of %u slots", slots[i]);
-	for (int metric = 0; metric < VDB_METRICS; metric++)
+	for (int metric = 0; metric < VDB_DENSE_METRICS; metric++)
 	{
 		VdbMetric	me = (VdbMetric) metric;
 

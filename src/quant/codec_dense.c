@@ -1,0 +1,532 @@
+/*
+ * codec_dense.c
+ *	  Dense vectors: encoding, preparing queries, distances with error bounds.
+ *
+ * What a code's bits mean is said in distance.h; the arithmetic behind the
+ * factors is in README.md.
+ */
+#include "quant/codec_private.h"
+#include "quant/rotate.h"
+
+static const VdbCodecOps dense_ops;
+
+#define NODE_MAX 2039			/* largest |v| of a node code: 16 * 127 + 7 */
+#define HOT_FIT_ROUNDS 4
+
+/*
+ * Rounding of normalisation and rotation, relative to the norm: fewer than 80
+ * roundings in a row for 16,000 dimensions.
+ */
+#define ROTATE_ERROR 5e-6
+
+/*
+ * Relative rounding error of two float sums of n terms together.  The scalar
+ * kernels have at least 4 accumulators, or 2 in each of the three sums of the
+ * cosine; the others at least 24.
+ */
+static inline double
+sum_error(uint32_t n)
+{
+	double		lanes = vdb_kernels->level == VDB_SIMD_SCALAR ? 2 : 8;
+
+	return (24 + n / lanes) * VDB_UNIT_ROUNDOFF;
+}
+
+/*
+ * How far rounding may have moved a vector on its way to code space and back,
+ * in the norm of the metric.  norm: what vdb_codec_transform returned; size:
+ * norm of the result.
+ */
+static inline double
+transform_error(const VdbCodec *codec, double norm, double size)
+{
+	double		error = 2 * VDB_UNIT_ROUNDOFF * size;
+
+	if (codec->metric != VDB_METRIC_L1)
+		error += ROTATE_ERROR * (norm + VDB_SHORT_LENGTH);
+	return error;
+}
+
+uint32_t
+vdb_codec_padded(uint32_t dims)
+{
+	return (dims + 7) / 8 * 8;
+}
+
+uint32_t
+vdb_codec_hot_bits(VdbMetric metric, uint32_t P)
+{
+	if (P <= 64)
+		return 8;
+	if (P <= 256 || metric == VDB_METRIC_L1)
+		return 4;
+	return 2;
+}
+
+void
+vdb_codec_init(VdbCodec *codec, VdbMetric metric, uint32_t dims, uint64_t seed,
+			   const float *center)
+{
+	uint32_t	P = vdb_codec_padded(dims);
+
+	memset(codec, 0, sizeof(*codec));
+	codec->ops = &dense_ops;
+	codec->kind = VDB_CODEC_DENSE;
+	codec->metric = metric;
+	codec->dims = dims;
+	codec->P = P;
+	codec->hot_bits = vdb_codec_hot_bits(metric, P);
+	codec->hot_bytes = P * codec->hot_bits / 8;
+	codec->hi_bytes = P;
+	codec->lo_bytes = P / 2;
+	codec->vector_bytes = P * sizeof(float);
+	codec->seed = metric == VDB_METRIC_L1 ? 0 : seed;
+	codec->center = center;
+	if (metric == VDB_METRIC_IP && center != NULL)
+		codec->base = -vdb_kernels->inner_product(P, center, center);
+}
+
+/* Scales x to length 1 into out; returns what vdb_codec_transform does. */
+static float
+normalize(uint32_t n, const float *x, float *out)
+{
+	double		norm2 = 0;
+	double		factor;
+	float		norm;
+
+	for (uint32_t i = 0; i < n; i++)
+		norm2 += (double) x[i] * x[i];
+	factor = vdb_codec_unit_factor(VDB_METRIC_COSINE, norm2, &norm);
+	for (uint32_t i = 0; i < n; i++)
+		out[i] = (float) (x[i] * factor);
+	return norm;
+}
+
+/*
+ * Normalised where the metric says so, padded and rotated.  Returns what
+ * vdb_codec_transform does.
+ */
+static float
+rotate_vector(const VdbCodec *codec, const float *x, float *out)
+{
+	uint32_t	dims = codec->dims;
+	float		norm = 0;
+
+	if (codec->metric == VDB_METRIC_COSINE)
+		norm = normalize(dims, x, out);
+	else
+		memcpy(out, x, dims * sizeof(float));
+	memset(out + dims, 0, (codec->P - dims) * sizeof(float));
+	vdb_rotate(codec->P, codec->seed, out);
+	if (codec->metric != VDB_METRIC_COSINE)
+		norm = sqrtf(vdb_kernels->inner_product(codec->P, out, out));
+	return norm;
+}
+
+float
+vdb_codec_transform(const VdbCodec *codec, const float *x, float *out)
+{
+	float		norm = rotate_vector(codec, x, out);
+
+	for (uint32_t i = 0; i < codec->P; i++)
+		out[i] -= codec->center[i];
+	return norm;
+}
+
+void
+vdb_codec_accumulate(const VdbCodec *codec, const float *x, float *scratch, double *sum)
+{
+	rotate_vector(codec, x, scratch);
+	for (uint32_t i = 0; i < codec->P; i++)
+		sum[i] += scratch[i];
+}
+
+/* The term of a score that depends on one vector alone. */
+static float
+score_add(const VdbCodec *codec, const float *x)
+{
+	if (codec->metric == VDB_METRIC_IP)
+		return -vdb_kernels->inner_product(codec->P, x, codec->center);
+	if (codec->metric != VDB_METRIC_L1)
+		return vdb_kernels->inner_product(codec->P, x, x);
+	return 0;
+}
+
+/* Weight of the inner product in a score. */
+static inline float
+ip_weight(const VdbCodec *codec)
+{
+	return codec->metric == VDB_METRIC_IP ? 1.0f : 2.0f;
+}
+
+static float
+largest_abs(uint32_t n, const float *x)
+{
+	float		largest = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+	{
+		float		a = fabsf(x[i]);
+
+		largest = a > largest ? a : largest;
+	}
+	return largest;
+}
+
+static size_t
+dense_vector_size(const VdbCodec *codec, const void *x)
+{
+	return codec->vector_bytes;
+}
+
+static VdbNodeFactors
+dense_encode_node(const VdbCodec *codec, const void *vector, float norm, uint8_t *hi, uint8_t *lo)
+{
+	const float *x = vector;
+	uint32_t	P = codec->P;
+	float		scale = largest_abs(P, x) / NODE_MAX;
+	float		inverse = scale > 0 ? 1.0f / scale : 0;
+	double		error2 = 0;
+	double		error1 = 0;
+	double		norm2 = 0;
+	double		norm1 = 0;
+	double		cdot = 0;
+	double		rounding;
+	VdbNodeFactors f;
+
+	if (!isfinite(scale) || !isfinite(inverse))
+	{
+		scale = 0;
+		inverse = 0;
+	}
+	memset(lo, 0, P / 2);
+	for (uint32_t i = 0; i < P; i++)
+	{
+		float		scaled = x[i] * inverse;
+		int			v = (int) lrintf(fmaxf(-NODE_MAX, fminf(NODE_MAX, scaled)));
+		int			biased = v + 8;
+		double		decoded = (double) scale * v;
+		double		error = x[i] - decoded;
+
+		hi[i] = (uint8_t) (biased >> 4);
+		lo[i / 2] |= (uint8_t) ((biased & 15) << (i % 2 * 4));
+		error2 += error * error;
+		error1 += fabs(error);
+		norm2 += decoded * decoded;
+		norm1 += fabs(decoded);
+		cdot += decoded * codec->center[i];
+	}
+	f.scale = scale;
+	if (codec->metric == VDB_METRIC_L1)
+	{
+		rounding = transform_error(codec, norm, norm1 + error1);
+		f.residual = (float) (error1 * 1.0001 + rounding);
+	}
+	else
+	{
+		rounding = transform_error(codec, norm, sqrt(norm2) + sqrt(error2));
+		f.residual = (float) (sqrt(error2) * 1.0001 + rounding);
+	}
+	if (isnan(f.residual))
+		f.residual = INFINITY;
+	switch (codec->metric)
+	{
+		case VDB_METRIC_L2:
+		case VDB_METRIC_COSINE:
+			f.add = (float) norm2;
+			break;
+		case VDB_METRIC_IP:
+			f.add = (float) -cdot;
+			break;
+		default:
+			f.add = 0;
+	}
+	return f;
+}
+
+static void
+dense_decode_node(const VdbCodec *codec, VdbNodeFactors f, const uint8_t *hi, const uint8_t *lo,
+				  void *out)
+{
+	vdb_kernels->node_decode(codec->P, f.scale, (const int8_t *) hi, lo, out);
+}
+
+VdbHotFactors
+vdb_encode_hot(const VdbCodec *codec, const float *x, uint8_t *code)
+{
+	uint32_t	P = codec->P;
+	uint32_t	bits = codec->hot_bits;
+	uint32_t	C = codec->hot_bytes;
+	int			top = (1 << bits) - 1;
+	double		norm2 = 0;
+	double		step;
+	double		dot = 0;
+	VdbHotFactors f;
+
+	for (uint32_t i = 0; i < P; i++)
+		norm2 += (double) x[i] * x[i];
+
+	/*
+	 * Codes stand for step * (2 u - top).  Start from the best step for a
+	 * normal distribution (Max, 1960) and alternate with least squares; eight
+	 * bits are fine enough to span the largest value.
+	 */
+	if (bits == 8)
+		step = largest_abs(P, x) / top;
+	else
+		step = sqrt(norm2 / P) * (bits == 2 ? 0.498 : 0.168);
+	for (int round = 0; round < HOT_FIT_ROUNDS; round++)
+	{
+		double		inverse = step > 0 ? 1 / step : 0;
+		double		vv = 0;
+
+		dot = 0;
+		memset(code, 0, C);
+		for (uint32_t i = 0; i < P; i++)
+		{
+			double		level = (x[i] * inverse + top) * 0.5;
+			int			u = (int) (fmax(0, fmin(top, level)) + 0.5);
+			int			v = 2 * u - top;
+
+			code[i % C] |= (uint8_t) (u << (i / C * bits));
+			dot += (double) x[i] * v;
+			vv += (double) v * v;
+		}
+		if (bits == 8 || !(dot > 0))
+			break;
+		if (round < HOT_FIT_ROUNDS - 1)
+			step = dot / vv;
+	}
+	if (codec->metric == VDB_METRIC_L1)
+	{
+		f.add = 0;
+		f.rescale = (float) step;
+	}
+	else
+	{
+		f.add = score_add(codec, x);
+		f.rescale = dot > 0 ? (float) (norm2 / dot) : 0;
+	}
+	return f;
+}
+
+static VdbHotFactors
+dense_hot_of_node(const VdbCodec *codec, VdbNodeFactors f, const uint8_t *hi, const uint8_t *lo,
+				  void *scratch, uint8_t *code)
+{
+	dense_decode_node(codec, f, hi, lo, scratch);
+	return vdb_encode_hot(codec, scratch, code);
+}
+
+static void
+dense_decode_hot(const VdbCodec *codec, VdbHotFactors f, const uint8_t *code, void *vector)
+{
+	float	   *out = vector;
+	uint32_t	C = codec->hot_bytes;
+	int			top = (1 << codec->hot_bits) - 1;
+
+	for (uint32_t i = 0; i < codec->P; i++)
+	{
+		int			u = code[i % C] >> (i / C * codec->hot_bits) & top;
+
+		out[i] = f.rescale * (float) (2 * u - top);
+	}
+}
+
+static float
+dense_vector_score(const VdbCodec *codec, const void *a, const void *b)
+{
+	uint32_t	P = codec->P;
+	float		score;
+
+	switch (codec->metric)
+	{
+		case VDB_METRIC_L1:
+			score = vdb_kernels->l1(P, a, b);
+			break;
+		case VDB_METRIC_IP:
+			score = codec->base + score_add(codec, a) + score_add(codec, b) -
+				vdb_kernels->inner_product(P, a, b);
+			break;
+		default:
+			score = vdb_kernels->l2_squared(P, a, b);
+	}
+	return isnan(score) ? FLT_MAX : score;
+}
+
+static double
+dense_vector_error(const VdbCodec *codec, const void *vector_a, const void *vector_b)
+{
+	const float *a = vector_a;
+	const float *b = vector_b;
+	bool		l1 = codec->metric == VDB_METRIC_L1;
+	double		sum = 0;
+
+	for (uint32_t i = 0; i < codec->P; i++)
+	{
+		double		error = (double) a[i] - b[i];
+
+		sum += l1 ? fabs(error) : error * error;
+	}
+	return l1 ? sum : sqrt(sum);
+}
+
+/* Blocks of a hot code, see VDB_HOT_BLOCK. */
+static inline uint32_t
+hot_blocks(const VdbCodec *codec)
+{
+	return (codec->hot_bytes + VDB_HOT_BLOCK - 1) / VDB_HOT_BLOCK;
+}
+
+static size_t
+dense_query_bytes(const VdbCodec *codec, const void *x)
+{
+	return (size_t) hot_blocks(codec) * VDB_HOT_BLOCK * (8 / codec->hot_bits);
+}
+
+static void
+dense_query_prepare(VdbQuery *query)
+{
+	const VdbCodec *codec = query->codec;
+	const float *vector = query->vector;
+	int8_t	   *hot = query->hot;
+	uint32_t	C = codec->hot_bytes;
+	uint32_t	T = hot_blocks(codec);
+	float		scale = largest_abs(codec->P, vector) / 127;
+	float		inverse = scale > 0 ? 1.0f / scale : 0;
+	double		norm1 = 0;
+	double		norm2 = 0;
+	int32_t		sum = 0;
+
+	if (!isfinite(inverse))
+		inverse = 0;
+	query->add = score_add(codec, vector);
+	memset(hot, 0, dense_query_bytes(codec, vector));
+	for (uint32_t i = 0; i < codec->P; i++)
+	{
+		float		scaled = vector[i] * inverse;
+		int8_t		value = (int8_t) lrintf(fmaxf(-127, fminf(127, scaled)));
+		uint32_t	byte = i % C;
+		uint32_t	plane = i / C;
+		uint32_t	block = byte / VDB_HOT_BLOCK;
+		uint32_t	start = block * VDB_HOT_BLOCK;
+
+		/* a last partial block starts at C - 32 */
+		if (start + VDB_HOT_BLOCK > C && C >= VDB_HOT_BLOCK)
+			start = C - VDB_HOT_BLOCK;
+		hot[(size_t) plane * T * VDB_HOT_BLOCK + block * VDB_HOT_BLOCK + (byte - start)] = value;
+		sum += value;
+		norm1 += fabs((double) vector[i]);
+		norm2 += (double) vector[i] * vector[i];
+	}
+	query->error = transform_error(codec, query->norm,
+									codec->metric == VDB_METRIC_L1 ? norm1 : sqrt(norm2));
+	query->hot_const = codec->base + query->add;
+	query->hot_mult = ip_weight(codec) * scale * 2;
+	query->hot_sum = ip_weight(codec) * scale * (float) ((1 << codec->hot_bits) - 1) * (float) sum;
+}
+
+static float
+dense_hot_score(const VdbQuery *query, VdbHotFactors f, const uint8_t *code)
+{
+	const VdbCodec *codec = query->codec;
+	float		score;
+
+	if (codec->metric == VDB_METRIC_L1)
+		score = (codec->hot_bits == 4 ? vdb_kernels->hot4_l1 : vdb_kernels->hot8_l1)
+			(codec->P, query->vector, f.rescale, code);
+	else
+	{
+		int32_t		ip;
+
+		switch (codec->hot_bits)
+		{
+			case 2:
+				ip = vdb_kernels->hot2_ip(codec->hot_bytes, query->hot, code);
+				break;
+			case 4:
+				ip = vdb_kernels->hot4_ip(codec->hot_bytes, query->hot, code);
+				break;
+			default:
+				ip = vdb_kernels->hot8_ip(codec->hot_bytes, query->hot, code);
+		}
+		score = query->hot_const + f.add - f.rescale * (query->hot_mult * (float) ip - query->hot_sum);
+	}
+	return isnan(score) ? FLT_MAX : score;
+}
+
+static float
+dense_node_score(const VdbQuery *query, VdbNodeFactors f, const uint8_t *hi_part, const uint8_t *lo)
+{
+	const int8_t *hi = (const int8_t *) hi_part;
+	const VdbCodec *codec = query->codec;
+	float		score;
+
+	if (codec->metric == VDB_METRIC_L1)
+		score = vdb_kernels->node_l1(codec->P, query->vector, f.scale, hi, lo);
+	else
+		score = codec->base + query->add + f.add - ip_weight(codec) * f.scale *
+			vdb_kernels->node_ip(codec->P, query->vector, hi, lo);
+	return isnan(score) ? FLT_MAX : score;
+}
+
+static float
+dense_pair_score(const VdbCodec *codec, VdbNodeFactors fa, const uint8_t *hi_a,
+				 VdbNodeFactors fb, const uint8_t *hi_b)
+{
+	const int8_t *a = (const int8_t *) hi_a;
+	const int8_t *b = (const int8_t *) hi_b;
+	float		score;
+
+	/* a hi plane alone stands for 16 times its value */
+	if (codec->metric == VDB_METRIC_L1)
+		score = vdb_kernels->i8_l1(codec->P, 16 * fa.scale, a, 16 * fb.scale, b);
+	else
+		score = codec->base + fa.add + fb.add - ip_weight(codec) * 256 * fa.scale * fb.scale *
+			(float) vdb_kernels->i8_ip(codec->P, a, b);
+	return isnan(score) ? FLT_MAX : score;
+}
+
+static VdbBounds
+dense_node_bounds(const VdbQuery *query, VdbNodeFactors f, const uint8_t *hi, float score)
+{
+	const VdbCodec *codec = query->codec;
+	double		relative = sum_error(codec->P);
+	double		r = f.residual + query->error;
+
+	/* what overflowed proves nothing */
+	if (!isfinite(score) || score == FLT_MAX)
+		return (VdbBounds) {-INFINITY, INFINITY};
+	if (codec->metric == VDB_METRIC_L1)
+		return vdb_codec_l1_bounds(score, r, relative);
+	if (codec->metric == VDB_METRIC_IP)
+	{
+		double		c = sqrt(fabs((double) codec->base)) + VDB_SHORT_LENGTH;
+		double		q = ((double) query->norm + VDB_SHORT_LENGTH) * (1 + relative);
+		double		x = c + NODE_MAX * (double) f.scale * sqrt(codec->P) + f.residual;
+		double		slack = q * f.residual + x * query->error +
+			2 * relative * (q + 2 * c) * x + VDB_SHORT_LENGTH * VDB_SHORT_LENGTH;
+
+		if (!(q * x < VDB_LARGE_SUM))
+			slack = INFINITY;
+		return vdb_codec_interval(score - slack, score + slack);
+	}
+	return vdb_codec_l2_bounds(codec->metric, score, relative * ((double) query->add + f.add), r,
+							   relative);
+}
+
+static const VdbCodecOps dense_ops = {
+	.vector_size = dense_vector_size,
+	.vector_score = dense_vector_score,
+	.vector_error = dense_vector_error,
+	.encode_node = dense_encode_node,
+	.decode_node = dense_decode_node,
+	.hot_of_node = dense_hot_of_node,
+	.decode_hot = dense_decode_hot,
+	.pair_score = dense_pair_score,
+	.query_bytes = dense_query_bytes,
+	.query_prepare = dense_query_prepare,
+	.hot_score = dense_hot_score,
+	.node_score = dense_node_score,
+	.node_bounds = dense_node_bounds,
+};
