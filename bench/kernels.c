@@ -27,6 +27,8 @@ static const size_t dimensions[] = {104, 128, 384, 784, 1536};
 /* Operands; the hot query has room for the padding of its last block. */
 static float float_a[MAX_DIMS];
 static float float_b[MAX_DIMS];
+static uint16_t half_a[MAX_DIMS];
+static uint16_t half_b[MAX_DIMS];
 static uint8_t code[MAX_DIMS];
 static int8_t query[MAX_DIMS + 8 * VDB_HOT_BLOCK];
 static int8_t int8_a[MAX_DIMS];
@@ -42,6 +44,12 @@ typedef enum KernelId
 	K_INNER_PRODUCT,
 	K_L1,
 	K_COSINE,
+	K_HALF_L2_SQUARED,
+	K_HALF_INNER_PRODUCT,
+	K_HALF_L1,
+	K_HALF_COSINE,
+	K_HALF_TO_FLOAT,
+	K_FLOAT_TO_HALF,
 	K_HOT2_IP,
 	K_HOT4_IP,
 	K_HOT8_IP,
@@ -57,9 +65,10 @@ typedef enum KernelId
 } KernelId;
 
 static const char *const kernel_names[NUM_KERNELS] = {
-	"l2_squared", "inner_product", "l1", "cosine", "hot2_ip", "hot4_ip",
-	"hot8_ip", "hot4_l1", "hot8_l1", "node_ip", "node_l1", "node_decode",
-	"i8_ip", "i8_l1", "fht"
+	"l2_squared", "inner_product", "l1", "cosine", "half_l2_squared",
+	"half_inner_product", "half_l1", "half_cosine", "half_to_float",
+	"float_to_half", "hot2_ip", "hot4_ip", "hot8_ip", "hot4_l1", "hot8_l1",
+	"node_ip", "node_l1", "node_decode", "i8_ip", "i8_l1", "fht"
 };
 
 static double
@@ -106,6 +115,24 @@ run(const VdbKernels *k, KernelId kernel, size_t n, size_t calls)
 			break;
 		case K_COSINE:
 			REPEAT(float_sink = k->cosine(n, float_a, float_b).ip);
+			break;
+		case K_HALF_L2_SQUARED:
+			REPEAT(float_sink = k->half_l2_squared(n, half_a, half_b));
+			break;
+		case K_HALF_INNER_PRODUCT:
+			REPEAT(float_sink = k->half_inner_product(n, half_a, half_b));
+			break;
+		case K_HALF_L1:
+			REPEAT(float_sink = k->half_l1(n, half_a, half_b));
+			break;
+		case K_HALF_COSINE:
+			REPEAT(float_sink = k->half_cosine(n, half_a, half_b).ip);
+			break;
+		case K_HALF_TO_FLOAT:
+			REPEAT(k->half_to_float(n, half_a, float_b));
+			break;
+		case K_FLOAT_TO_HALF:
+			REPEAT(k->float_to_half(n, float_a, half_b));
 			break;
 		case K_HOT2_IP:
 			REPEAT(int_sink = k->hot2_ip(n / 4, query, code));
@@ -188,6 +215,8 @@ fill_operands(void)
 		int8_a[i] = (int8_t) (rand() % 255 - 127);
 		int8_b[i] = (int8_t) (rand() % 255 - 127);
 	}
+	vdb_kernels->float_to_half(MAX_DIMS, float_a, half_a);
+	vdb_kernels->float_to_half(MAX_DIMS, float_b, half_b);
 	for (i = 0; i < sizeof(query); i++)
 		query[i] = (int8_t) (rand() % 255 - 127);
 }
@@ -199,7 +228,7 @@ main(void)
 	int			level;
 	size_t		d;
 
-	printf("ns a call, best of %d\n\n%-14s %-7s", ROUNDS, "kernel", "level");
+	printf("ns a call, best of %d\n\n%-18s %-7s", ROUNDS, "kernel", "level");
 	for (d = 0; d < NUM_DIMENSIONS; d++)
 		printf(" %8zu", dimensions[d]);
 	printf("\n");
@@ -213,7 +242,7 @@ main(void)
 			if (k == NULL)
 				continue;
 			fill_operands();
-			printf("%-14s %-7s", kernel_names[kernel],
+			printf("%-18s %-7s", kernel_names[kernel],
 				   vdb_distance_level_name((VdbSimdLevel) level));
 			for (d = 0; d < NUM_DIMENSIONS; d++)
 				printf(" %8.1f", measure(k, (KernelId) kernel, dimensions[d]));

@@ -13,6 +13,7 @@
  *				2C + j ... from its lowest bits upward.  (B = 8: plain bytes.)
  *	 hot query	int8 values in the order the hot kernels want, see
  *				VDB_HOT_BLOCK below.
+ *	 half		IEEE 754 binary16, held as its bits in an uint16_t.
  *	 node code	12 bits a dimension, signed: v = 16 * hi + lo - 8 where hi is a
  *				plane of dims int8 and lo a plane of dims / 2 bytes, byte j
  *				holding dimension 2j in its low and 2j + 1 in its high nibble.
@@ -68,6 +69,21 @@ typedef struct VdbKernels
 	float		(*inner_product) (size_t n, const float *a, const float *b);
 	float		(*l1) (size_t n, const float *a, const float *b);
 	VdbCosineParts (*cosine) (size_t n, const float *a, const float *b);
+
+	/* half against half, n elements, summed in float32 */
+	float		(*half_l2_squared) (size_t n, const uint16_t *a, const uint16_t *b);
+	float		(*half_inner_product) (size_t n, const uint16_t *a, const uint16_t *b);
+	float		(*half_l1) (size_t n, const uint16_t *a, const uint16_t *b);
+	VdbCosineParts (*half_cosine) (size_t n, const uint16_t *a, const uint16_t *b);
+
+	/*
+	 * Conversions of n elements, in and out not overlapping.  To float32 every
+	 * half is exact.  To half a number goes to the nearest, ties to even, and
+	 * from 65520 on to infinity.  Either way a NaN becomes quiet and keeps its
+	 * sign and the upper bits of its payload.
+	 */
+	void		(*half_to_float) (size_t n, const uint16_t *in, float *out);
+	void		(*float_to_half) (size_t n, const float *in, uint16_t *out);
 
 	/* bit strings of n bytes: in how many bits they differ; what they share */
 	uint64_t	(*bit_hamming) (size_t n, const uint8_t *a, const uint8_t *b);

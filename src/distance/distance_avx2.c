@@ -90,6 +90,17 @@ load_upto8(const void *p, size_t r)
 		(uint64_t) b[r - 1] << (8 * (r - 1));
 }
 
+/* The r bytes at p, 1 <= r <= 15, zero-extended. */
+TARGET static inline __m128i
+load_upto15(const uint8_t *p, size_t r)
+{
+	if (r > 8)
+		return _mm_set_epi64x((int64_t) (vdb_distance_load_u64(p + r - 8) >>
+										 (8 * (16 - r))),
+							  (int64_t) vdb_distance_load_u64(p));
+	return _mm_cvtsi64_si128((int64_t) load_upto8(p, r));
+}
+
 /* The r bytes at p, 1 <= r <= 31, zero-extended. */
 TARGET static inline __m256i
 load_upto31(const uint8_t *p, size_t r)
@@ -106,12 +117,8 @@ load_upto31(const uint8_t *p, size_t r)
 		high = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)
 												(p + r - 16)), shift);
 	}
-	else if (r > 8)
-		low = _mm_set_epi64x((int64_t) (vdb_distance_load_u64(p + r - 8) >>
-										(8 * (16 - r))),
-							 (int64_t) vdb_distance_load_u64(p));
 	else
-		low = _mm_cvtsi64_si128((int64_t) load_upto8(p, r));
+		low = load_upto15(p, r);
 	return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
 }
 
@@ -299,6 +306,214 @@ avx2_cosine(size_t n, const float *a, const float *b)
 	parts.aa = sum_ps(_mm256_add_ps(_mm256_add_ps(aa[0], aa[1]), aa[2]));
 	parts.bb = sum_ps(_mm256_add_ps(_mm256_add_ps(bb[0], bb[1]), bb[2]));
 	return parts;
+}
+
+/* ---- half against half ---- */
+
+/* Eight halfs as floats. */
+TARGET static inline __m256
+load_half(const uint16_t *p)
+{
+	return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) p));
+}
+
+/* The r halfs at p, 1 <= r <= 7, as floats; the others are zero. */
+TARGET static inline __m256
+load_half_upto7(const uint16_t *p, size_t r)
+{
+	return _mm256_cvtph_ps(load_upto15((const uint8_t *) p, 2 * r));
+}
+
+/* sum (a[i] - b[i])^2 */
+TARGET static float
+avx2_half_l2_squared(size_t n, const uint16_t *a, const uint16_t *b)
+{
+	__m256		s0 = _mm256_setzero_ps();
+	__m256		s1 = _mm256_setzero_ps();
+	__m256		s2 = _mm256_setzero_ps();
+	__m256		s3 = _mm256_setzero_ps();
+	__m256		d0;
+	__m256		d1;
+	__m256		d2;
+	__m256		d3;
+	size_t		i = 0;
+
+	for (; i + 32 <= n; i += 32)
+	{
+		d0 = _mm256_sub_ps(load_half(a + i), load_half(b + i));
+		d1 = _mm256_sub_ps(load_half(a + i + 8), load_half(b + i + 8));
+		d2 = _mm256_sub_ps(load_half(a + i + 16), load_half(b + i + 16));
+		d3 = _mm256_sub_ps(load_half(a + i + 24), load_half(b + i + 24));
+		s0 = _mm256_fmadd_ps(d0, d0, s0);
+		s1 = _mm256_fmadd_ps(d1, d1, s1);
+		s2 = _mm256_fmadd_ps(d2, d2, s2);
+		s3 = _mm256_fmadd_ps(d3, d3, s3);
+	}
+	for (; i + 8 <= n; i += 8)
+	{
+		d0 = _mm256_sub_ps(load_half(a + i), load_half(b + i));
+		s0 = _mm256_fmadd_ps(d0, d0, s0);
+	}
+	if (i < n)
+	{
+		d1 = _mm256_sub_ps(load_half_upto7(a + i, n - i),
+						   load_half_upto7(b + i, n - i));
+		s1 = _mm256_fmadd_ps(d1, d1, s1);
+	}
+	return sum4_ps(s0, s1, s2, s3);
+}
+
+/* sum a[i] * b[i] */
+TARGET static float
+avx2_half_inner_product(size_t n, const uint16_t *a, const uint16_t *b)
+{
+	__m256		s0 = _mm256_setzero_ps();
+	__m256		s1 = _mm256_setzero_ps();
+	__m256		s2 = _mm256_setzero_ps();
+	__m256		s3 = _mm256_setzero_ps();
+	size_t		i = 0;
+
+	for (; i + 32 <= n; i += 32)
+	{
+		s0 = _mm256_fmadd_ps(load_half(a + i), load_half(b + i), s0);
+		s1 = _mm256_fmadd_ps(load_half(a + i + 8), load_half(b + i + 8), s1);
+		s2 = _mm256_fmadd_ps(load_half(a + i + 16), load_half(b + i + 16), s2);
+		s3 = _mm256_fmadd_ps(load_half(a + i + 24), load_half(b + i + 24), s3);
+	}
+	for (; i + 8 <= n; i += 8)
+		s0 = _mm256_fmadd_ps(load_half(a + i), load_half(b + i), s0);
+	if (i < n)
+		s1 = _mm256_fmadd_ps(load_half_upto7(a + i, n - i),
+							 load_half_upto7(b + i, n - i), s1);
+	return sum4_ps(s0, s1, s2, s3);
+}
+
+/* sum |a[i] - b[i]| */
+TARGET static float
+avx2_half_l1(size_t n, const uint16_t *a, const uint16_t *b)
+{
+	__m256		s0 = _mm256_setzero_ps();
+	__m256		s1 = _mm256_setzero_ps();
+	__m256		s2 = _mm256_setzero_ps();
+	__m256		s3 = _mm256_setzero_ps();
+	__m256		d0;
+	__m256		d1;
+	__m256		d2;
+	__m256		d3;
+	size_t		i = 0;
+
+	for (; i + 32 <= n; i += 32)
+	{
+		d0 = _mm256_sub_ps(load_half(a + i), load_half(b + i));
+		d1 = _mm256_sub_ps(load_half(a + i + 8), load_half(b + i + 8));
+		d2 = _mm256_sub_ps(load_half(a + i + 16), load_half(b + i + 16));
+		d3 = _mm256_sub_ps(load_half(a + i + 24), load_half(b + i + 24));
+		s0 = _mm256_add_ps(s0, abs_ps(d0));
+		s1 = _mm256_add_ps(s1, abs_ps(d1));
+		s2 = _mm256_add_ps(s2, abs_ps(d2));
+		s3 = _mm256_add_ps(s3, abs_ps(d3));
+	}
+	for (; i + 8 <= n; i += 8)
+	{
+		d0 = _mm256_sub_ps(load_half(a + i), load_half(b + i));
+		s0 = _mm256_add_ps(s0, abs_ps(d0));
+	}
+	if (i < n)
+	{
+		d1 = _mm256_sub_ps(load_half_upto7(a + i, n - i),
+						   load_half_upto7(b + i, n - i));
+		s1 = _mm256_add_ps(s1, abs_ps(d1));
+	}
+	return sum4_ps(s0, s1, s2, s3);
+}
+
+/* The three sums of cosine distance. */
+TARGET static VdbCosineParts
+avx2_half_cosine(size_t n, const uint16_t *a, const uint16_t *b)
+{
+	VdbCosineParts parts;
+	__m256		ip[3];
+	__m256		aa[3];
+	__m256		bb[3];
+	__m256		a0;
+	__m256		b0;
+	size_t		i = 0;
+	int			k;
+
+	for (k = 0; k < 3; k++)
+		ip[k] = aa[k] = bb[k] = _mm256_setzero_ps();
+
+	for (; i + 24 <= n; i += 24)
+	{
+		__m256		a1 = load_half(a + i + 8);
+		__m256		b1 = load_half(b + i + 8);
+		__m256		a2 = load_half(a + i + 16);
+		__m256		b2 = load_half(b + i + 16);
+
+		a0 = load_half(a + i);
+		b0 = load_half(b + i);
+		ip[0] = _mm256_fmadd_ps(a0, b0, ip[0]);
+		aa[0] = _mm256_fmadd_ps(a0, a0, aa[0]);
+		bb[0] = _mm256_fmadd_ps(b0, b0, bb[0]);
+		ip[1] = _mm256_fmadd_ps(a1, b1, ip[1]);
+		aa[1] = _mm256_fmadd_ps(a1, a1, aa[1]);
+		bb[1] = _mm256_fmadd_ps(b1, b1, bb[1]);
+		ip[2] = _mm256_fmadd_ps(a2, b2, ip[2]);
+		aa[2] = _mm256_fmadd_ps(a2, a2, aa[2]);
+		bb[2] = _mm256_fmadd_ps(b2, b2, bb[2]);
+	}
+	for (; i + 8 <= n; i += 8)
+	{
+		a0 = load_half(a + i);
+		b0 = load_half(b + i);
+		ip[0] = _mm256_fmadd_ps(a0, b0, ip[0]);
+		aa[0] = _mm256_fmadd_ps(a0, a0, aa[0]);
+		bb[0] = _mm256_fmadd_ps(b0, b0, bb[0]);
+	}
+	if (i < n)
+	{
+		a0 = load_half_upto7(a + i, n - i);
+		b0 = load_half_upto7(b + i, n - i);
+		ip[1] = _mm256_fmadd_ps(a0, b0, ip[1]);
+		aa[1] = _mm256_fmadd_ps(a0, a0, aa[1]);
+		bb[1] = _mm256_fmadd_ps(b0, b0, bb[1]);
+	}
+	parts.ip = sum_ps(_mm256_add_ps(_mm256_add_ps(ip[0], ip[1]), ip[2]));
+	parts.aa = sum_ps(_mm256_add_ps(_mm256_add_ps(aa[0], aa[1]), aa[2]));
+	parts.bb = sum_ps(_mm256_add_ps(_mm256_add_ps(bb[0], bb[1]), bb[2]));
+	return parts;
+}
+
+/* n halfs to floats */
+TARGET static void
+avx2_half_to_float(size_t n, const uint16_t *in, float *out)
+{
+	size_t		i = 0;
+
+	for (; i + 8 <= n; i += 8)
+		_mm256_storeu_ps(out + i, load_half(in + i));
+	if (i < n)
+		_mm256_maskstore_ps(out + i, mask_first(n - i),
+							load_half_upto7(in + i, n - i));
+}
+
+/* n floats to halfs */
+TARGET static void
+avx2_float_to_half(size_t n, const float *in, uint16_t *out)
+{
+	size_t		i = 0;
+
+	for (; i + 8 <= n; i += 8)
+		_mm_storeu_si128((__m128i *) (out + i),
+						 _mm256_cvtps_ph(_mm256_loadu_ps(in + i),
+										 _MM_FROUND_TO_NEAREST_INT));
+	if (i < n)
+	{
+		__m128i		last = _mm256_cvtps_ph(_mm256_maskload_ps(in + i, mask_first(n - i)),
+										   _MM_FROUND_TO_NEAREST_INT);
+
+		memcpy(out + i, &last, (n - i) * sizeof(uint16_t));
+	}
 }
 
 /* ---- bit strings ---- */
@@ -1075,6 +1290,12 @@ const VdbKernels vdb_kernels_avx2 = {
 	.inner_product = avx2_inner_product,
 	.l1 = avx2_l1,
 	.cosine = avx2_cosine,
+	.half_l2_squared = avx2_half_l2_squared,
+	.half_inner_product = avx2_half_inner_product,
+	.half_l1 = avx2_half_l1,
+	.half_cosine = avx2_half_cosine,
+	.half_to_float = avx2_half_to_float,
+	.float_to_half = avx2_float_to_half,
 	.bit_hamming = avx2_bit_hamming,
 	.bit_jaccard = avx2_bit_jaccard,
 	.sparse_l2_squared = avx2_sparse_l2_squared,

@@ -246,6 +246,202 @@ avx512_cosine(size_t n, const float *a, const float *b)
 	return parts;
 }
 
+/* ---- half against half ---- */
+
+/* Sixteen halfs as floats. */
+TARGET static inline __m512
+load_half(const uint16_t *p)
+{
+	return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *) p));
+}
+
+/* The halfs at p that the mask names, as floats; the others are zero. */
+TARGET static inline __m512
+load_half_masked(uint16_t mask, const uint16_t *p)
+{
+	return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, p));
+}
+
+/* sum (a[i] - b[i])^2 */
+TARGET static float
+avx512_half_l2_squared(size_t n, const uint16_t *a, const uint16_t *b)
+{
+	__m512		s0 = _mm512_setzero_ps();
+	__m512		s1 = _mm512_setzero_ps();
+	__m512		s2 = _mm512_setzero_ps();
+	__m512		s3 = _mm512_setzero_ps();
+	size_t		i = 0;
+
+	for (; i + 64 <= n; i += 64)
+	{
+		__m512		d0 = _mm512_sub_ps(load_half(a + i), load_half(b + i));
+		__m512		d1 = _mm512_sub_ps(load_half(a + i + 16), load_half(b + i + 16));
+		__m512		d2 = _mm512_sub_ps(load_half(a + i + 32), load_half(b + i + 32));
+		__m512		d3 = _mm512_sub_ps(load_half(a + i + 48), load_half(b + i + 48));
+
+		s0 = _mm512_fmadd_ps(d0, d0, s0);
+		s1 = _mm512_fmadd_ps(d1, d1, s1);
+		s2 = _mm512_fmadd_ps(d2, d2, s2);
+		s3 = _mm512_fmadd_ps(d3, d3, s3);
+	}
+	for (; i < n; i += 16)
+	{
+		uint16_t	mask = mask16_first(step_length(n, i, 16));
+		__m512		d = _mm512_sub_ps(load_half_masked(mask, a + i),
+									  load_half_masked(mask, b + i));
+
+		s0 = _mm512_fmadd_ps(d, d, s0);
+	}
+	return sum4_ps(s0, s1, s2, s3);
+}
+
+/* sum a[i] * b[i] */
+TARGET static float
+avx512_half_inner_product(size_t n, const uint16_t *a, const uint16_t *b)
+{
+	__m512		s0 = _mm512_setzero_ps();
+	__m512		s1 = _mm512_setzero_ps();
+	__m512		s2 = _mm512_setzero_ps();
+	__m512		s3 = _mm512_setzero_ps();
+	size_t		i = 0;
+
+	for (; i + 64 <= n; i += 64)
+	{
+		s0 = _mm512_fmadd_ps(load_half(a + i), load_half(b + i), s0);
+		s1 = _mm512_fmadd_ps(load_half(a + i + 16), load_half(b + i + 16), s1);
+		s2 = _mm512_fmadd_ps(load_half(a + i + 32), load_half(b + i + 32), s2);
+		s3 = _mm512_fmadd_ps(load_half(a + i + 48), load_half(b + i + 48), s3);
+	}
+	for (; i < n; i += 16)
+	{
+		uint16_t	mask = mask16_first(step_length(n, i, 16));
+
+		s0 = _mm512_fmadd_ps(load_half_masked(mask, a + i),
+							 load_half_masked(mask, b + i), s0);
+	}
+	return sum4_ps(s0, s1, s2, s3);
+}
+
+/* sum |a[i] - b[i]| */
+TARGET static float
+avx512_half_l1(size_t n, const uint16_t *a, const uint16_t *b)
+{
+	__m512		s0 = _mm512_setzero_ps();
+	__m512		s1 = _mm512_setzero_ps();
+	__m512		s2 = _mm512_setzero_ps();
+	__m512		s3 = _mm512_setzero_ps();
+	size_t		i = 0;
+
+	for (; i + 64 <= n; i += 64)
+	{
+		__m512		d0 = _mm512_sub_ps(load_half(a + i), load_half(b + i));
+		__m512		d1 = _mm512_sub_ps(load_half(a + i + 16), load_half(b + i + 16));
+		__m512		d2 = _mm512_sub_ps(load_half(a + i + 32), load_half(b + i + 32));
+		__m512		d3 = _mm512_sub_ps(load_half(a + i + 48), load_half(b + i + 48));
+
+		s0 = _mm512_add_ps(s0, _mm512_abs_ps(d0));
+		s1 = _mm512_add_ps(s1, _mm512_abs_ps(d1));
+		s2 = _mm512_add_ps(s2, _mm512_abs_ps(d2));
+		s3 = _mm512_add_ps(s3, _mm512_abs_ps(d3));
+	}
+	for (; i < n; i += 16)
+	{
+		uint16_t	mask = mask16_first(step_length(n, i, 16));
+		__m512		d = _mm512_sub_ps(load_half_masked(mask, a + i),
+									  load_half_masked(mask, b + i));
+
+		s0 = _mm512_add_ps(s0, _mm512_abs_ps(d));
+	}
+	return sum4_ps(s0, s1, s2, s3);
+}
+
+/* The three sums of cosine distance. */
+TARGET static VdbCosineParts
+avx512_half_cosine(size_t n, const uint16_t *a, const uint16_t *b)
+{
+	VdbCosineParts parts;
+	__m512		ip[3];
+	__m512		aa[3];
+	__m512		bb[3];
+	__m512		a0;
+	__m512		b0;
+	size_t		i = 0;
+	int			k;
+
+	for (k = 0; k < 3; k++)
+		ip[k] = aa[k] = bb[k] = _mm512_setzero_ps();
+
+	for (; i + 48 <= n; i += 48)
+	{
+		__m512		a1 = load_half(a + i + 16);
+		__m512		b1 = load_half(b + i + 16);
+		__m512		a2 = load_half(a + i + 32);
+		__m512		b2 = load_half(b + i + 32);
+
+		a0 = load_half(a + i);
+		b0 = load_half(b + i);
+		ip[0] = _mm512_fmadd_ps(a0, b0, ip[0]);
+		aa[0] = _mm512_fmadd_ps(a0, a0, aa[0]);
+		bb[0] = _mm512_fmadd_ps(b0, b0, bb[0]);
+		ip[1] = _mm512_fmadd_ps(a1, b1, ip[1]);
+		aa[1] = _mm512_fmadd_ps(a1, a1, aa[1]);
+		bb[1] = _mm512_fmadd_ps(b1, b1, bb[1]);
+		ip[2] = _mm512_fmadd_ps(a2, b2, ip[2]);
+		aa[2] = _mm512_fmadd_ps(a2, a2, aa[2]);
+		bb[2] = _mm512_fmadd_ps(b2, b2, bb[2]);
+	}
+	for (; i < n; i += 16)
+	{
+		uint16_t	mask = mask16_first(step_length(n, i, 16));
+
+		a0 = load_half_masked(mask, a + i);
+		b0 = load_half_masked(mask, b + i);
+		ip[0] = _mm512_fmadd_ps(a0, b0, ip[0]);
+		aa[0] = _mm512_fmadd_ps(a0, a0, aa[0]);
+		bb[0] = _mm512_fmadd_ps(b0, b0, bb[0]);
+	}
+	parts.ip = sum_ps(_mm512_add_ps(_mm512_add_ps(ip[0], ip[1]), ip[2]));
+	parts.aa = sum_ps(_mm512_add_ps(_mm512_add_ps(aa[0], aa[1]), aa[2]));
+	parts.bb = sum_ps(_mm512_add_ps(_mm512_add_ps(bb[0], bb[1]), bb[2]));
+	return parts;
+}
+
+/* n halfs to floats */
+TARGET static void
+avx512_half_to_float(size_t n, const uint16_t *in, float *out)
+{
+	size_t		i = 0;
+
+	for (; i + 16 <= n; i += 16)
+		_mm512_storeu_ps(out + i, load_half(in + i));
+	if (i < n)
+	{
+		uint16_t	mask = mask16_first(n - i);
+
+		_mm512_mask_storeu_ps(out + i, mask, load_half_masked(mask, in + i));
+	}
+}
+
+/* n floats to halfs */
+TARGET static void
+avx512_float_to_half(size_t n, const float *in, uint16_t *out)
+{
+	size_t		i = 0;
+
+	for (; i + 16 <= n; i += 16)
+		_mm256_storeu_si256((__m256i *) (out + i),
+							_mm512_cvtps_ph(_mm512_loadu_ps(in + i),
+											_MM_FROUND_TO_NEAREST_INT));
+	if (i < n)
+	{
+		uint16_t	mask = mask16_first(n - i);
+
+		_mm256_mask_storeu_epi16(out + i, mask,
+								 _mm512_cvtps_ph(_mm512_maskz_loadu_ps(mask, in + i),
+												 _MM_FROUND_TO_NEAREST_INT));
+	}
+}
+
 /* ---- bit strings ---- */
 
 /* How many bits of each byte are set: a table of 16 for each half of it. */
@@ -976,6 +1172,12 @@ const VdbKernels vdb_kernels_avx512 = {
 	.inner_product = avx512_inner_product,
 	.l1 = avx512_l1,
 	.cosine = avx512_cosine,
+	.half_l2_squared = avx512_half_l2_squared,
+	.half_inner_product = avx512_half_inner_product,
+	.half_l1 = avx512_half_l1,
+	.half_cosine = avx512_half_cosine,
+	.half_to_float = avx512_half_to_float,
+	.float_to_half = avx512_float_to_half,
 	.bit_hamming = avx512_bit_hamming,
 	.bit_jaccard = avx512_bit_jaccard,
 	.sparse_l2_squared = avx512_sparse_l2_squared,

@@ -24,8 +24,8 @@ extern const VdbKernels vdb_kernels_avx512;
 #endif
 
 /*
- * Float access without an alignment promise.  Compiles to the plain load or
- * store wherever the machine allows one.
+ * Access without an alignment promise.  Compiles to the plain load or store
+ * wherever the machine allows one.
  */
 static inline float
 vdb_distance_load_f32(const float *p)
@@ -59,6 +59,76 @@ static inline void
 vdb_distance_store_f32(float *p, float f)
 {
 	memcpy(p, &f, sizeof(f));
+}
+
+static inline uint16_t
+vdb_distance_load_u16(const uint16_t *p)
+{
+	uint16_t	u;
+
+	memcpy(&u, p, sizeof(u));
+	return u;
+}
+
+static inline void
+vdb_distance_store_u16(uint16_t *p, uint16_t u)
+{
+	memcpy(p, &u, sizeof(u));
+}
+
+/*
+ * The float that a half stands for.  With its fields at the places of a float's
+ * it is too small by a factor of 2^(127 - 15); the product is exact, whether the
+ * half is normal or not.  What comes out above all finite halfs was infinity or a
+ * NaN, and gets a float's largest exponent; a NaN becomes quiet.
+ */
+static inline float
+vdb_distance_half_to_float(uint16_t half)
+{
+	uint32_t	sign = (uint32_t) (half & 0x8000) << 16;
+	int32_t		bits = (half & 0x7fff) << 13;
+	float		f;
+
+	memcpy(&f, &bits, sizeof(f));
+	f *= 0x1p112f;
+	memcpy(&bits, &f, sizeof(f));
+	bits += bits >= 143 << 23 ? 112 << 23 : 0;
+	bits |= bits > 255 << 23 ? 1 << 22 : 0;
+	bits |= (int32_t) sign;
+	memcpy(&f, &bits, sizeof(f));
+	return f;
+}
+
+/*
+ * The half nearest to a float, ties to even.  Adding half a unit of its last
+ * place, less one if it is even, carries into the exponent where it must, up to
+ * infinity.  The places of a subnormal half are those that a float of exponent
+ * -1 has, so adding 0.5 makes the processor round to them.
+ */
+static inline uint16_t
+vdb_distance_float_to_half(float f)
+{
+	uint32_t	bits;
+	uint32_t	sign;
+
+	memcpy(&bits, &f, sizeof(f));
+	sign = bits >> 16 & 0x8000;
+	bits &= 0x7fffffff;
+
+	if (bits - (113u << 23) < 30u << 23)
+		bits = (bits - (112u << 23) + 0xfff + (bits >> 13 & 1)) >> 13;
+	else if (bits < 113u << 23)
+	{
+		memcpy(&f, &bits, sizeof(f));
+		f += 0.5f;
+		memcpy(&bits, &f, sizeof(f));
+		bits -= 126u << 23;
+	}
+	else if (bits <= 255u << 23)
+		bits = 0x7c00;
+	else
+		bits = 0x7e00 | (bits >> 13 & 0x3ff);
+	return (uint16_t) (sign | bits);
 }
 
 /* The value v of dimension d of a node code. */

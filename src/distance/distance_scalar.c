@@ -130,6 +130,124 @@ scalar_cosine(size_t n, const float *a, const float *b)
 	return parts;
 }
 
+/* ---- half against half ---- */
+
+/* Halfs are converted by the block, a loop that compilers vectorise. */
+#define HALF_BLOCK 64
+
+static inline void
+convert_half_block(const uint16_t *restrict in, float *restrict out)
+{
+	int			i;
+
+	for (i = 0; i < HALF_BLOCK; i++)
+		vdb_distance_store_f32(out + i, vdb_distance_half_to_float(vdb_distance_load_u16(in + i)));
+}
+
+/* The up to HALF_BLOCK halfs at position i of n as floats, zeros after the last. */
+static inline void
+load_half_block(size_t n, size_t i, const uint16_t *in, float *out)
+{
+	uint16_t	last[HALF_BLOCK] = {0};
+
+	if (i + HALF_BLOCK <= n)
+	{
+		convert_half_block(in + i, out);
+		return;
+	}
+	memcpy(last, in + i, (n - i) * sizeof(uint16_t));
+	convert_half_block(last, out);
+}
+
+/* n halfs to floats */
+static void
+scalar_half_to_float(size_t n, const uint16_t *in, float *out)
+{
+	float		last[HALF_BLOCK];
+	size_t		i = 0;
+
+	for (; i + HALF_BLOCK <= n; i += HALF_BLOCK)
+		convert_half_block(in + i, out + i);
+	if (i < n)
+	{
+		load_half_block(n, i, in, last);
+		memcpy(out + i, last, (n - i) * sizeof(float));
+	}
+}
+
+/* n floats to halfs */
+static void
+scalar_float_to_half(size_t n, const float *in, uint16_t *out)
+{
+	size_t		i;
+
+	for (i = 0; i < n; i++)
+		vdb_distance_store_u16(out + i, vdb_distance_float_to_half(LOAD(in + i)));
+}
+
+/*
+ * Sums over halfs are left to the float kernels, block after block.  The zeros
+ * after the last half add nothing.  Adding up the blocks rounds once for each,
+ * which is less than chains of n / 4 or n / 2 terms would.
+ */
+static inline float
+sum_half_blocks(float (*kernel) (size_t n, const float *a, const float *b),
+				size_t n, const uint16_t *a, const uint16_t *b)
+{
+	float		x[HALF_BLOCK];
+	float		y[HALF_BLOCK];
+	float		sum = 0.0f;
+	size_t		i;
+
+	for (i = 0; i < n; i += HALF_BLOCK)
+	{
+		load_half_block(n, i, a, x);
+		load_half_block(n, i, b, y);
+		sum += kernel(HALF_BLOCK, x, y);
+	}
+	return sum;
+}
+
+static float
+scalar_half_l2_squared(size_t n, const uint16_t *a, const uint16_t *b)
+{
+	return sum_half_blocks(scalar_l2_squared, n, a, b);
+}
+
+static float
+scalar_half_inner_product(size_t n, const uint16_t *a, const uint16_t *b)
+{
+	return sum_half_blocks(scalar_inner_product, n, a, b);
+}
+
+static float
+scalar_half_l1(size_t n, const uint16_t *a, const uint16_t *b)
+{
+	return sum_half_blocks(scalar_l1, n, a, b);
+}
+
+static VdbCosineParts
+scalar_half_cosine(size_t n, const uint16_t *a, const uint16_t *b)
+{
+	float		x[HALF_BLOCK];
+	float		y[HALF_BLOCK];
+	VdbCosineParts sum = {0.0f, 0.0f, 0.0f};
+	size_t		i;
+
+	for (i = 0; i < n; i += HALF_BLOCK)
+	{
+		VdbCosineParts parts;
+
+		load_half_block(n, i, a, x);
+		load_half_block(n, i, b, y);
+		parts = scalar_cosine(HALF_BLOCK, x, y);
+		sum.ip += parts.ip;
+		sum.aa += parts.aa;
+		sum.bb += parts.bb;
+	}
+	return sum;
+}
+
 /* ---- bit strings ---- */
 
 /* How many bits are set; for processors without an instruction for it. */
@@ -676,6 +794,12 @@ const VdbKernels vdb_kernels_scalar = {
 	.inner_product = scalar_inner_product,
 	.l1 = scalar_l1,
 	.cosine = scalar_cosine,
+	.half_l2_squared = scalar_half_l2_squared,
+	.half_inner_product = scalar_half_inner_product,
+	.half_l1 = scalar_half_l1,
+	.half_cosine = scalar_half_cosine,
+	.half_to_float = scalar_half_to_float,
+	.float_to_half = scalar_float_to_half,
 	.bit_hamming = scalar_bit_hamming,
 	.bit_jaccard = scalar_bit_jaccard,
 	.sparse_l2_squared = scalar_sparse_l2_squared,

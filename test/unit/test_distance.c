@@ -385,6 +385,385 @@ check_cosine(const VdbKernels *k)
 		check_float(k, FLOAT_COSINE_AA) && check_float(k, FLOAT_COSINE_BB);
 }
 
+/* ---- half against half ---- */
+
+#define HALF_INFINITY 0x7c00
+#define HALF_NAN 0x7e00
+#define HALF_MAX 0x7bff			/* 65504 */
+#define HALF_SIGN 0x8000
+
+static uint16_t
+get_half(const Buffer *buffer, size_t i)
+{
+	uint16_t	half;
+
+	memcpy(&half, (char *) buffer->data + i * sizeof(half), sizeof(half));
+	return half;
+}
+
+static void
+set_half(const Buffer *buffer, size_t i, uint16_t half)
+{
+	memcpy((char *) buffer->data + i * sizeof(half), &half, sizeof(half));
+}
+
+/* The number that the bits of a finite half stand for. */
+static double
+half_value(uint16_t half)
+{
+	int			exponent = half >> 10 & 31;
+	int			mantissa = half & 0x3ff;
+	double		value = exponent == 0 ? ldexp(mantissa, -24) :
+		ldexp(1024 + mantissa, exponent - 25);
+
+	return (half & HALF_SIGN) != 0 ? -value : value;
+}
+
+/* PATTERN_MIXED is any finite half. */
+static void
+fill_halfs(const Buffer *buffer, size_t n, Pattern pattern)
+{
+	size_t		i;
+
+	for (i = 0; i < n; i++)
+	{
+		uint16_t	sign = (uint16_t) (random_int(0, 1) * HALF_SIGN);
+		uint16_t	half = (uint16_t) random_int(0x2c00, 0x3c00);	/* 1/16 .. 1 */
+
+		switch (pattern)
+		{
+			case PATTERN_UNIFORM:
+				break;
+			case PATTERN_ZERO:
+				half = 0;
+				break;
+			case PATTERN_DENORMAL:
+				half = (uint16_t) random_int(0, 0x3ff);
+				break;
+			case PATTERN_MIXED:
+				half = (uint16_t) random_int(0, HALF_MAX);
+				break;
+			case PATTERN_POSITIVE:
+				sign = 0;
+				break;
+		}
+		set_half(buffer, i, sign | half);
+	}
+}
+
+static float
+call_half(const VdbKernels *k, FloatKernel kernel, size_t n, const Buffer *a,
+		  const Buffer *b)
+{
+	const uint16_t *x = a->data;
+	const uint16_t *y = b->data;
+
+	switch (kernel)
+	{
+		case FLOAT_L2:
+			return k->half_l2_squared(n, x, y);
+		case FLOAT_IP:
+			return k->half_inner_product(n, x, y);
+		case FLOAT_L1:
+			return k->half_l1(n, x, y);
+		case FLOAT_COSINE_IP:
+			return k->half_cosine(n, x, y).ip;
+		case FLOAT_COSINE_AA:
+			return k->half_cosine(n, x, y).aa;
+		case FLOAT_COSINE_BB:
+			return k->half_cosine(n, x, y).bb;
+	}
+	return 0.0f;
+}
+
+static bool
+check_half_case(const VdbKernels *k, FloatKernel kernel, size_t n,
+				const Buffer *a, const Buffer *b, int pattern)
+{
+	double		exact = 0.0;
+	double		absolute = 0.0;
+	double		got;
+	double		scalar;
+	size_t		i;
+
+	for (i = 0; i < n; i++)
+	{
+		double		term = float_term(kernel, half_value(get_half(a, i)),
+									  half_value(get_half(b, i)));
+
+		exact += term;
+		absolute += fabs(term);
+	}
+	got = call_half(k, kernel, n, a, b);
+	scalar = call_half(&vdb_kernels_scalar, kernel, n, a, b);
+	if (!near(got, exact, absolute, n) || !near(got, scalar, 2 * absolute, n))
+		return failure("n %zu pattern %d: got %.9g, exact %.9g, scalar %.9g",
+					   n, pattern, got, exact, scalar);
+	return true;
+}
+
+/* The largest halfs overflow no float; NaN and infinity at every position. */
+static bool
+check_half_special(const VdbKernels *k, FloatKernel kernel)
+{
+	bool		uses_a = kernel != FLOAT_COSINE_BB;
+	bool		differs = kernel == FLOAT_L2 || kernel == FLOAT_L1;
+	size_t		n;
+
+	for (n = 1; n <= 140; n++)
+	{
+		Buffer		a = buffer_new(n * sizeof(uint16_t), 0);
+		Buffer		b = buffer_new(n * sizeof(uint16_t), 2);
+		const Buffer *special = uses_a ? &a : &b;
+		size_t		i;
+		float		got;
+
+		for (i = 0; i < n; i++)
+		{
+			set_half(&a, i, HALF_MAX);
+			set_half(&b, i, HALF_MAX | (differs ? HALF_SIGN : 0));
+		}
+		if (!check_half_case(k, kernel, n, &a, &b, -1))
+			return false;
+
+		fill_halfs(&a, n, PATTERN_POSITIVE);
+		fill_halfs(&b, n, PATTERN_POSITIVE);
+		for (i = 0; i < n; i++)
+		{
+			uint16_t	saved = get_half(special, i);
+
+			set_half(special, i, HALF_NAN);
+			got = call_half(k, kernel, n, &a, &b);
+			if (!isnan(got))
+				return failure("n %zu: NaN at %zu gives %g", n, i, got);
+
+			set_half(special, i, HALF_INFINITY);
+			got = call_half(k, kernel, n, &a, &b);
+			if (!isinf(got) || got < 0)
+				return failure("n %zu: infinity at %zu gives %g", n, i, got);
+
+			set_half(special, i, saved);
+		}
+		buffer_free(a);
+		buffer_free(b);
+	}
+	return true;
+}
+
+static bool
+check_half(const VdbKernels *k, FloatKernel kernel)
+{
+	bool		passed = true;
+	size_t		n;
+	size_t		o;
+	int			pattern;
+
+	/* all lengths up to 200, then ever longer ones */
+	for (n = 0; n <= 2000; n += n < 200 ? 1 : 3 * n / 7)
+	{
+		for (o = 0; o < NUM_OFFSETS; o++)
+		{
+			Buffer		a = buffer_new(n * sizeof(uint16_t), offsets[o]);
+			Buffer		b = buffer_new(n * sizeof(uint16_t),
+									   offsets[NUM_OFFSETS - 1 - o]);
+
+			for (pattern = 0; pattern < NUM_PATTERNS && passed; pattern++)
+			{
+				fill_halfs(&a, n, pattern);
+				fill_halfs(&b, n, pattern);
+				passed = check_half_case(k, kernel, n, &a, &b, pattern);
+			}
+			buffer_free(a);
+			buffer_free(b);
+		}
+	}
+	return passed && check_half_special(k, kernel);
+}
+
+static bool
+check_half_l2_squared(const VdbKernels *k)
+{
+	return check_half(k, FLOAT_L2);
+}
+
+static bool
+check_half_inner_product(const VdbKernels *k)
+{
+	return check_half(k, FLOAT_IP);
+}
+
+static bool
+check_half_l1(const VdbKernels *k)
+{
+	return check_half(k, FLOAT_L1);
+}
+
+static bool
+check_half_cosine(const VdbKernels *k)
+{
+	return check_half(k, FLOAT_COSINE_IP) &&
+		check_half(k, FLOAT_COSINE_AA) && check_half(k, FLOAT_COSINE_BB);
+}
+
+/* ---- half to float and back ---- */
+
+static uint32_t
+float_bits(float f)
+{
+	uint32_t	bits;
+
+	memcpy(&bits, &f, sizeof(bits));
+	return bits;
+}
+
+static float
+float_from_bits(uint32_t bits)
+{
+	float		f;
+
+	memcpy(&f, &bits, sizeof(f));
+	return f;
+}
+
+/* The float of any half, NaN made quiet. */
+static uint32_t
+expected_float_bits(uint16_t half)
+{
+	uint32_t	sign = (uint32_t) (half & HALF_SIGN) << 16;
+	uint32_t	mantissa = half & 0x3ff;
+
+	if ((half & HALF_INFINITY) != HALF_INFINITY)
+		return float_bits((float) half_value(half));
+	return sign | (mantissa == 0 ? 0x7f800000 : 0x7fc00000 | mantissa << 13);
+}
+
+/* The half nearest to any float: a multiple of the unit that its exponent has. */
+static uint16_t
+expected_half(float f)
+{
+	uint16_t	sign = (uint16_t) (float_bits(f) >> 16 & HALF_SIGN);
+	double		magnitude = fabs((double) f);
+	int			exponent;
+
+	if (isnan(f))
+		return sign | HALF_NAN | (float_bits(f) >> 13 & 0x3ff);
+	if (magnitude >= 65520.0)
+		return sign | HALF_INFINITY;
+	exponent = magnitude < ldexp(1.0, -14) ? -14 : ilogb(magnitude);
+	return sign | (uint16_t) (((exponent + 14) << 10) +
+							  (int) nearbyint(ldexp(magnitude, 10 - exponent)));
+}
+
+/* Every half, in calls of the lengths 0 to 200 and at all offsets. */
+static bool
+check_half_to_float(const VdbKernels *k)
+{
+	uint32_t	half = 0;
+	size_t		n = 0;
+
+	while (half <= UINT16_MAX)
+	{
+		Buffer		in = buffer_new(n * sizeof(uint16_t), offsets[n % NUM_OFFSETS]);
+		Buffer		out = buffer_new(n * sizeof(float), offsets[n / 4 % NUM_OFFSETS]);
+		size_t		i;
+
+		for (i = 0; i < n; i++)
+			set_half(&in, i, (uint16_t) (half + i));
+		k->half_to_float(n, in.data, out.data);
+		for (i = 0; i < n; i++)
+		{
+			uint32_t	expected = expected_float_bits((uint16_t) (half + i));
+
+			if (float_bits(get_float(&out, i)) != expected)
+				return failure("%04x: got %08x, want %08x",
+							   (unsigned) (uint16_t) (half + i),
+							   float_bits(get_float(&out, i)), expected);
+		}
+		buffer_free(in);
+		buffer_free(out);
+		half += n;
+		n = (n + 1) % 201;
+	}
+	return true;
+}
+
+static bool
+check_float_to_half_case(const VdbKernels *k, const Buffer *in, size_t n, size_t offset)
+{
+	Buffer		out = buffer_new(n * sizeof(uint16_t), offset);
+	bool		passed = true;
+	size_t		i;
+
+	k->float_to_half(n, in->data, out.data);
+	for (i = 0; i < n && passed; i++)
+	{
+		float		f = get_float(in, i);
+
+		if (get_half(&out, i) != expected_half(f))
+			passed = failure("n %zu, %08x: got %04x, want %04x", n,
+							 float_bits(f), get_half(&out, i), expected_half(f));
+	}
+	buffer_free(out);
+	return passed;
+}
+
+/*
+ * Each half, what is halfway to the next one, and the floats beside these, of
+ * both signs; then random bits in calls of all lengths.
+ */
+static bool
+check_float_to_half(const VdbKernels *k)
+{
+	size_t		n;
+	size_t		i;
+	uint32_t	half;
+
+	for (half = 0; half < HALF_INFINITY; half++)
+	{
+		float		value = (float) half_value((uint16_t) half);
+		float		halfway = half == HALF_MAX ? 65520.0f :
+			(float) ((half_value((uint16_t) half) + half_value((uint16_t) (half + 1))) / 2);
+		const float cases[] = {
+			value, nextafterf(value, INFINITY), nextafterf(halfway, 0.0f),
+			halfway, nextafterf(halfway, INFINITY)
+		};
+		Buffer		in = buffer_new(10 * sizeof(float), 0);
+		bool		passed;
+
+		for (i = 0; i < 5; i++)
+		{
+			set_float(&in, i, cases[i]);
+			set_float(&in, 5 + i, -cases[i]);
+		}
+		passed = check_float_to_half_case(k, &in, 10, 0);
+		buffer_free(in);
+		if (!passed)
+			return false;
+	}
+
+	for (n = 0; n <= 2000; n++)
+	{
+		size_t		length = n % 201;
+		Buffer		in = buffer_new(length * sizeof(float), offsets[n % NUM_OFFSETS]);
+		bool		passed;
+
+		for (i = 0; i < length; i++)
+		{
+			uint32_t	bits = random_u32();
+
+			/* mostly exponents that a half has */
+			if (random_int(0, 3) != 0)
+				bits = (bits & 0x807fffff) | (uint32_t) random_int(100, 144) << 23;
+			set_float(&in, i, float_from_bits(bits));
+		}
+		passed = check_float_to_half_case(k, &in, length, offsets[n / 4 % NUM_OFFSETS]);
+		buffer_free(in);
+		if (!passed)
+			return false;
+	}
+	return true;
+}
+
 /* ---- bit strings ---- */
 
 typedef enum BitPattern
@@ -1409,6 +1788,12 @@ static const struct
 	{"inner_product", check_inner_product},
 	{"l1", check_l1},
 	{"cosine", check_cosine},
+	{"half_l2_squared", check_half_l2_squared},
+	{"half_inner_product", check_half_inner_product},
+	{"half_l1", check_half_l1},
+	{"half_cosine", check_half_cosine},
+	{"half_to_float", check_half_to_float},
+	{"float_to_half", check_float_to_half},
 	{"bit_hamming, bit_jaccard", check_bit},
 	{"sparse", check_sparse},
 	{"hot2_ip", check_hot2_ip},

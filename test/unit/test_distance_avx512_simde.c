@@ -18,6 +18,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "../../src/distance/distance_private.h"
+
 /*
  * Intrinsics that SIMDe 0.7 lacks, element by element after the manufacturer's
  * definition.  The masked loads and stores touch no masked-off element, so an
@@ -125,6 +127,64 @@ shim_mm512_cvtepu8_epi32(__m128i x)
 	return _mm512_loadu_si512(lanes);
 }
 
+static inline __m256i
+shim_mm256_maskz_loadu_epi16(uint16_t mask, const void *p)
+{
+	uint16_t	words[16];
+	int			i;
+
+	for (i = 0; i < 16; i++)
+	{
+		words[i] = 0;
+		if ((mask >> i & 1) != 0)
+			memcpy(&words[i], (const char *) p + 2 * i, 2);
+	}
+	return _mm256_loadu_si256((const __m256i *) words);
+}
+
+static inline void
+shim_mm256_mask_storeu_epi16(void *p, uint16_t mask, __m256i x)
+{
+	uint16_t	words[16];
+	int			i;
+
+	_mm256_storeu_si256((__m256i *) words, x);
+	for (i = 0; i < 16; i++)
+	{
+		if ((mask >> i & 1) != 0)
+			memcpy((char *) p + 2 * i, &words[i], 2);
+	}
+}
+
+/* The scalar conversions, which the test proves, give the instructions' bits. */
+static inline __m512
+shim_mm512_cvtph_ps(__m256i x)
+{
+	uint16_t	words[16];
+	float		floats[16];
+	int			i;
+
+	_mm256_storeu_si256((__m256i *) words, x);
+	for (i = 0; i < 16; i++)
+		floats[i] = vdb_distance_half_to_float(words[i]);
+	return _mm512_loadu_ps(floats);
+}
+
+/* Rounds to nearest whatever is asked for, as nothing else is. */
+static inline __m256i
+shim_mm512_cvtps_ph(__m512 x, int rounding)
+{
+	float		floats[16];
+	uint16_t	words[16];
+	int			i;
+
+	(void) rounding;
+	_mm512_storeu_ps(floats, x);
+	for (i = 0; i < 16; i++)
+		words[i] = vdb_distance_float_to_half(floats[i]);
+	return _mm256_loadu_si256((const __m256i *) words);
+}
+
 #undef _mm512_maskz_loadu_ps
 #undef _mm512_mask_storeu_ps
 #undef _mm512_maskz_loadu_epi8
@@ -133,6 +193,10 @@ shim_mm512_cvtepu8_epi32(__m128i x)
 #undef _mm512_cvtepi32_ps
 #undef _mm512_cvtepi8_epi32
 #undef _mm512_cvtepu8_epi32
+#undef _mm256_maskz_loadu_epi16
+#undef _mm256_mask_storeu_epi16
+#undef _mm512_cvtph_ps
+#undef _mm512_cvtps_ph
 #define _mm512_maskz_loadu_ps(mask, p) shim_mm512_maskz_loadu_ps(mask, p)
 #define _mm512_mask_storeu_ps(p, mask, x) shim_mm512_mask_storeu_ps(p, mask, x)
 #define _mm512_maskz_loadu_epi8(mask, p) shim_mm512_maskz_loadu_epi8(mask, p)
@@ -141,6 +205,10 @@ shim_mm512_cvtepu8_epi32(__m128i x)
 #define _mm512_cvtepi32_ps(x) shim_mm512_cvtepi32_ps(x)
 #define _mm512_cvtepi8_epi32(x) shim_mm512_cvtepi8_epi32(x)
 #define _mm512_cvtepu8_epi32(x) shim_mm512_cvtepu8_epi32(x)
+#define _mm256_maskz_loadu_epi16(mask, p) shim_mm256_maskz_loadu_epi16(mask, p)
+#define _mm256_mask_storeu_epi16(p, mask, x) shim_mm256_mask_storeu_epi16(p, mask, x)
+#define _mm512_cvtph_ps(x) shim_mm512_cvtph_ps(x)
+#define _mm512_cvtps_ph(x, rounding) shim_mm512_cvtps_ph(x, rounding)
 
 #include "../../src/distance/distance_avx512.c"
 #include "test_distance.c"
