@@ -48,11 +48,11 @@ OBJS = \
 	src/storage/storage_wal.o \
 	src/testpoint.o \
 	src/types/bit.o \
+	src/types/dense_distance.o \
 	src/types/sparsevec_distance.o \
 	src/types/vector.o \
 	src/types/vector_agg.o \
 	src/types/vector_cast.o \
-	src/types/vector_distance.o \
 	src/types/vector_parse.o \
 	src/vdb.o
 

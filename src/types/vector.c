@@ -3,7 +3,7 @@
  *	  The type vector: input and output, distances, arithmetic, comparison.
  *
  * Parsing is in vector_parse.c, the arithmetic of distances in
- * vector_distance.c, casts in vector_cast.c, aggregates in vector_agg.c.
+ * dense_distance.c, casts in vector_cast.c, aggregates in vector_agg.c.
  * Messages and error codes are those of pgvector, which applications match on.
  */
 #include "postgres.h"
@@ -288,7 +288,7 @@ vdb_vector_send(PG_FUNCTION_ARGS)
 }
 
 /*
- * Distances.  What they compute is in vector_distance.c, where indexes find it.
+ * Distances.  What they compute is in dense_distance.c, where indexes find it.
  */
 
 PG_FUNCTION_INFO_V1(vdb_vector_l2_distance);

@@ -41,7 +41,7 @@ extern double vdb_vector_l2_norm(const VdbVector *a);
 extern int	vdb_array_count_numbers(ArrayType *array);
 extern void vdb_array_read_numbers(ArrayType *array, int count, float4 *x);
 
-/* vector_distance.c */
+/* dense_distance.c */
 extern double vdb_vector_distance_l2(int dims, const float *a, const float *b);
 extern double vdb_vector_distance_ip(int dims, const float *a, const float *b);
 extern double vdb_vector_distance_cosine(int dims, const float *a, const float *b);
