@@ -49,7 +49,11 @@ OBJS = \
 	src/testpoint.o \
 	src/types/bit.o \
 	src/types/dense_distance.o \
+	src/types/sparsevec.o \
+	src/types/sparsevec_agg.o \
+	src/types/sparsevec_cast.o \
 	src/types/sparsevec_distance.o \
+	src/types/sparsevec_parse.o \
 	src/types/vector.o \
 	src/types/vector_agg.o \
 	src/types/vector_cast.o \
@@ -145,7 +149,7 @@ endif
 
 UNIT_DIR      = test/unit/build
 UNIT_PROGRAMS = $(patsubst test/unit/%.c,$(UNIT_DIR)/%,$(sort $(wildcard test/unit/*.c)))
-UNIT_OBJS     = $(addprefix $(UNIT_DIR)/,$(filter src/distance/% src/quant/% src/hnsw/hnsw_graph.o src/types/vector_parse.o,$(OBJS)))
+UNIT_OBJS     = $(addprefix $(UNIT_DIR)/,$(filter src/distance/% src/quant/% src/hnsw/hnsw_graph.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS)))
 UNIT_CC       = $(or $(CC),cc)
 UNIT_CFLAGS   = -std=gnu99 -O1 -g -fno-omit-frame-pointer $(WARNINGS) $(COPT) \
 	-fsanitize=address,undefined -fno-sanitize-recover=all -Isrc -Itest/unit -MMD -MP

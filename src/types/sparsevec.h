@@ -40,7 +40,11 @@ vdb_sparsevec_values(const VdbSparsevec *vector)
 /* sparsevec.c */
 extern VdbSparsevec *vdb_sparsevec_create(int dim, int nnz);
 extern VdbSparsevec *vdb_sparsevec_detoast(Datum datum);
+extern void vdb_sparsevec_check_dim(int dim);
+extern void vdb_sparsevec_check_nnz(int nnz, int dim);
 extern void vdb_sparsevec_check_same_dims(const VdbSparsevec *a, const VdbSparsevec *b);
+extern void vdb_sparsevec_check_values(const VdbSparsevec *vector);
+extern int	vdb_sparsevec_compare(const VdbSparsevec *a, const VdbSparsevec *b);
 
 /* sparsevec_distance.c */
 extern double vdb_sparsevec_distance_l2(const VdbSparsevec *a, const VdbSparsevec *b);

@@ -39,6 +39,7 @@ extern double vdb_vector_l2_norm(const VdbVector *a);
 
 /* vector_cast.c */
 extern int	vdb_array_count_numbers(ArrayType *array);
+extern ArrayType *vdb_array_create_floats(int count);
 extern void vdb_array_read_numbers(ArrayType *array, int count, float4 *x);
 
 /* dense_distance.c */

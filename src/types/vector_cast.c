@@ -1,7 +1,7 @@
 /*
  * vector_cast.c
- *	  Casts between vector and arrays, and from vector to vector(n); reading arrays
- *	  of numbers, which other types share.
+ *	  Casts between vector and arrays, and from vector to vector(n); reading and
+ *	  making arrays of numbers, which other types share.
  */
 #include "postgres.h"
 
@@ -10,6 +10,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 
 #include "compat.h"
 #include "types/vector.h"
@@ -116,15 +117,30 @@ Datum
 vdb_vector_to_float4(PG_FUNCTION_ARGS)
 {
 	VdbVector  *vector = PG_GETARG_VDB_VECTOR_P(0);
-	Size		size = ARR_OVERHEAD_NONULLS(1) + sizeof(float4) * vector->dim;
-	ArrayType  *result = palloc0(size);
+	ArrayType  *result = vdb_array_create_floats(vector->dim);
 
-	SET_VARSIZE(result, size);
-	result->ndim = 1;
-	result->dataoffset = 0;
-	result->elemtype = FLOAT4OID;
-	ARR_DIMS(result)[0] = vector->dim;
-	ARR_LBOUND(result)[0] = 1;
 	memcpy(ARR_DATA_PTR(result), vector->x, sizeof(float4) * vector->dim);
 	PG_RETURN_ARRAYTYPE_P(result);
+}
+
+/* A float4[] of count zeros.  Raises if the server allows no array so large. */
+ArrayType *
+vdb_array_create_floats(int count)
+{
+	Size		size = ARR_OVERHEAD_NONULLS(1) + sizeof(float4) * (Size) count;
+	ArrayType  *array;
+
+	if (count > MaxArraySize)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("array size exceeds the maximum allowed (%d)",
+						(int) MaxArraySize)));
+	array = palloc0(size);
+	SET_VARSIZE(array, size);
+	array->ndim = 1;
+	array->dataoffset = 0;
+	array->elemtype = FLOAT4OID;
+	ARR_DIMS(array)[0] = count;
+	ARR_LBOUND(array)[0] = 1;
+	return array;
 }

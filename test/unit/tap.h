@@ -1,7 +1,7 @@
 /*
  * tap.h
- *	  What the unit programs of the codec and the graph share: reporting in TAP
- *	  and a generator of random numbers that is the same everywhere.
+ *	  What unit programs share: reporting in TAP and a generator of random numbers
+ *	  that is the same everywhere.
  */
 #ifndef VDB_TEST_TAP_H
 #define VDB_TEST_TAP_H
@@ -31,7 +31,7 @@ report(bool passed, const char *format,...)
 }
 
 /* Says what went wrong, as a TAP comment; returns false for the caller. */
-static bool
+static inline bool
 failure(const char *format,...)
 {
 	va_list		args;
@@ -46,7 +46,7 @@ failure(const char *format,...)
 
 static uint64_t random_state = 88172645463325252u;
 
-static uint32_t
+static inline uint32_t
 random_u32(void)
 {
 	random_state ^= random_state << 13;
