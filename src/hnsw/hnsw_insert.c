@@ -24,6 +24,16 @@
 #include "hnsw/hnsw_private.h"
 #include "testpoint.h"
 
+/*
+ * A parent away from what a search found: attempts, and the length of each.
+ * The tree would have to be deeper than any for the steps not to suffice.
+ */
+#define WALKS 16
+#define WALK_STEPS 1000
+
+/* Vacuum may take away once or twice what a new node is to be linked to. */
+#define LINK_TRIES 100
+
 /* Edges of one layer, chosen before anything is written. */
 typedef struct LayerEdges
 {
@@ -596,8 +606,73 @@ add_upper_edge(HnswIndex *index, const HnswEdge *from, int layer, uint32 to, uin
 }
 
 /*
+ * Goes along the tree from a node, away from where it came, until it meets a
+ * live one that may have one more edge of the tree.  Those it passes all have
+ * many, so it soon does.  Returns HNSW_NO_NODE when it gets stuck at a slot
+ * that was freed meanwhile, or where vacuum closed a circle.
+ */
+static uint32
+walk_tree(HnswIndex *index, uint32 at, uint32 nid, uint32 *generation)
+{
+	const HnswGeometry *g = &index->geometry;
+	uint32		before = HNSW_NO_NODE;
+	EdgeCopy	copy;
+
+	copy.nbr = palloc(2 * g->m * sizeof(uint32));
+	copy.lengths = palloc(2 * g->m * sizeof(uint16));
+	for (int step = 0; step < WALK_STEPS; step++)
+	{
+		bool		live = copy_edges(index, at, &copy);
+		uint32		ways = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		*generation = copy.generation;
+		if (live && at != nid && copy.kept < HNSW_MAX_KEPT(g->m))
+			return at;
+		for (uint32 i = 0; i < copy.kept; i++)
+		{
+			if (copy.nbr[i] != before && vdb_hnsw_nid_exists(index, copy.nbr[i]))
+				copy.nbr[ways++] = copy.nbr[i];
+		}
+		if (ways == 0)
+			break;
+		before = at;
+		at = copy.nbr[pg_prng_uint32(&pg_global_prng_state) % ways];
+	}
+	return HNSW_NO_NODE;
+}
+
+/*
+ * Finds a new node a parent away from what its search found: all of that has
+ * as many edges of the tree as it may, as happens among many equal vectors.
+ */
+static HnswEdge
+find_far_parent(HnswSearch *search, uint32 nid, bool building)
+{
+	HnswIndex  *index = search->index;
+	void	   *vector = palloc(index->codec.vector_bytes);
+
+	for (uint32 i = 0; i < WALKS && search->found_count > 0; i++)
+	{
+		uint32		start = search->found[i % search->found_count].nid;
+		HnswEdge	edge = {HNSW_NO_NODE, HNSW_NO_REF, 0};
+		uint32		generation;
+
+		edge.nid = walk_tree(index, start, nid, &generation);
+		if (edge.nid == HNSW_NO_NODE || !vdb_hnsw_load_vector(index, edge.nid, vector))
+			continue;
+		edge.score = vdb_vector_score(&index->codec, search->query.vector, vector);
+		if (vdb_hnsw_add_edge(index, edge.nid, generation, &search->query, nid, edge.score,
+							  HNSW_CLAIM_TREE, building))
+			return edge;
+	}
+	return (HnswEdge) {HNSW_NO_NODE, HNSW_NO_REF, 0};
+}
+
+/*
  * Gives a new node's neighbours edges to it, and finds it a parent: the nearest
- * of them, or of all that were found, that has an edge left for the tree.
+ * of them, or of all that were found, that has an edge left for the tree; or
+ * one that the tree leads to from there.
  * Returns the parent, HNSW_NO_NODE when no node is left that could be one.
  */
 static uint32
@@ -621,18 +696,17 @@ add_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid, bool building
 			vdb_hnsw_add_edge(index, edge->nid, generation, &search->query, nid, edge->score,
 							  HNSW_CLAIM_GOOD, building);
 	}
-	for (int claim = HNSW_CLAIM_TREE; claim <= HNSW_CLAIM_MUST; claim++)
+	for (uint32 i = 0; i < search->found_count && parent.nid == HNSW_NO_NODE; i++)
 	{
-		for (uint32 i = 0; i < search->found_count && parent.nid == HNSW_NO_NODE; i++)
-		{
-			HnswFound  *found = &search->found[i];
+		HnswFound  *found = &search->found[i];
 
-			if (found->nid != nid &&
-				vdb_hnsw_add_edge(index, found->nid, found->generation, &search->query, nid,
-								  found->score, claim, building))
-				parent = (HnswEdge) {found->nid, HNSW_NO_REF, found->score};
-		}
+		if (found->nid != nid &&
+			vdb_hnsw_add_edge(index, found->nid, found->generation, &search->query, nid,
+							  found->score, HNSW_CLAIM_TREE, building))
+			parent = (HnswEdge) {found->nid, HNSW_NO_REF, found->score};
 	}
+	if (parent.nid == HNSW_NO_NODE)
+		parent = find_far_parent(search, nid, building);
 
 	/* the way back; a new node's list has room */
 	if (parent.nid != HNSW_NO_NODE && (edges->kept == 0 || edges->edges[0].nid != parent.nid))
@@ -675,12 +749,15 @@ link_again(HnswIndex *index, const void *vector, float norm, uint32 nid, uint32 
 {
 	bool		linked = false;
 
-	while (!linked)
+	for (int tries = 0; !linked; tries++)
 	{
 		HnswSearch	search;
 		LayerEdges	edges;
 
 		CHECK_FOR_INTERRUPTS();
+		if (tries == LINK_TRIES)
+			elog(ERROR, "found no node in index \"%s\" to link a new one to",
+				 RelationGetRelationName(index->rel));
 		vdb_hnsw_refresh(index);
 		vdb_hnsw_search_begin(&search, index, vector, norm);
 		search.keep_vectors = true;

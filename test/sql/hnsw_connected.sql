@@ -25,6 +25,15 @@ SELECT live, unreachable FROM vdb.check_index('few_v', true);
 CREATE TABLE equal AS SELECT i AS id, '[1,2,3]'::vector(3) AS v FROM generate_series(1, 2000) i;
 CREATE INDEX equal_v ON equal USING hnsw (v vector_l2_ops);
 SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM equal ORDER BY v <-> '[0,0,0]') s;
+-- and inserted one by one: when none of those found takes another, others do
+
+CREATE TABLE same (v vector(3));
+CREATE INDEX same_16 ON same USING hnsw (v vector_l2_ops);
+CREATE INDEX same_2 ON same USING hnsw (v vector_l2_ops) WITH (m = 2, ef_construction = 4);
+INSERT INTO same SELECT '[1,2,3]' FROM generate_series(1, 4000);
+SELECT live, unreachable FROM vdb.check_index('same_16', true);
+SELECT live, unreachable FROM vdb.check_index('same_2', true);
+
 -- small tables with few edges: all rows, each once
 CREATE FUNCTION small(rows int) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
@@ -43,5 +52,5 @@ CREATE INDEX self_v ON self USING hnsw (v vector_l2_ops);
 SET hnsw.ef_search = 100;
 SELECT count(*) >= 997 AS found
 FROM self q, LATERAL (SELECT id FROM self ORDER BY v <-> q.v LIMIT 1) s WHERE s.id = q.id;
-DROP TABLE few, equal, self;
+DROP TABLE few, equal, same, self;
 DROP FUNCTION small;
