@@ -78,6 +78,7 @@ typedef struct Reach
 	HnswBits	reached;
 	HnswBits	expanded;		/* reached, and its list was read */
 	HnswBits	posts;			/* nodes that others were tied to */
+	uint32		next_post;		/* nodes below were all asked in this round */
 } Reach;
 
 static void repair_nodes(HnswVacuum *vacuum, uint32 extent);
@@ -684,15 +685,36 @@ tie_to_candidates(Reach *reach, Choice *choice)
 	return ties;
 }
 
+/* Ties a node to the first reached node that has an edge left for it. */
+static bool
+tie_to_anyone(Reach *reach, Choice *choice)
+{
+	HnswVacuum *vacuum = reach->vacuum;
+	MemoryContext old = MemoryContextSwitchTo(vacuum->page_context);
+	uint32		ties = 0;
+	uint32		nid;
+
+	while (ties == 0 &&
+		   (nid = hnsw_bits_next(&reach->reached, &reach->posts, reach->next_post)) != HNSW_BITS_NONE)
+	{
+		vdb_vacuum_delay_point();
+		reach->next_post = nid + 1;
+		choice->count = 0;
+		add_candidate(choice, (HnswEdge) {nid, HNSW_NO_REF, 0});
+		ties = tie_to_candidates(reach, choice);
+		MemoryContextReset(vacuum->page_context);
+	}
+	MemoryContextSwitchTo(old);
+	return ties > 0;
+}
+
 /*
  * Ties a node to nodes that were reached: its neighbours, or those a search
- * for it comes by, or any.
+ * for it comes by, or anyone.
  */
 static bool
 tie_node(Reach *reach, Choice *choice, EdgeList own)
 {
-	uint32		nid = 0;
-
 	for (uint32 i = 0; i < own.count; i++)
 		add_candidate(choice, own.edges[i]);
 	if (tie_to_candidates(reach, choice) > 0)
@@ -701,11 +723,7 @@ tie_node(Reach *reach, Choice *choice, EdgeList own)
 	search_candidates(choice, &reach->reached);
 	if (tie_to_candidates(reach, choice) > 0)
 		return true;
-	choice->count = 0;
-	while (choice->count < TIES &&
-		   (nid = hnsw_bits_next(&reach->reached, &reach->posts, nid)) != HNSW_BITS_NONE)
-		add_candidate(choice, (HnswEdge) {nid++, HNSW_NO_REF, 0});
-	return tie_to_candidates(reach, choice) > 0;
+	return tie_to_anyone(reach, choice);
 }
 
 /*
@@ -722,6 +740,7 @@ tie_round(Reach *reach)
 
 	memset(reach->reached.words, 0, bytes);
 	memset(reach->expanded.words, 0, bytes);
+	reach->next_post = 0;
 	vdb_hnsw_refresh(vacuum->index);
 	if (vacuum->index->entry_nid == HNSW_NO_NODE)
 		return 0;

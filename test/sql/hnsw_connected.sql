@@ -34,6 +34,17 @@ INSERT INTO same SELECT '[1,2,3]' FROM generate_series(1, 4000);
 SELECT live, unreachable FROM vdb.check_index('same_16', true);
 SELECT live, unreachable FROM vdb.check_index('same_2', true);
 
+-- with as few edges as can be, after half of the rows went
+
+CREATE TABLE thin (id int, v vector(8));
+CREATE INDEX thin_v ON thin USING hnsw (v vector_l2_ops) WITH (m = 2, ef_construction = 16);
+INSERT INTO thin SELECT i, (SELECT array_agg(random()) FROM generate_series(1, 8) WHERE i = i)::real[]::vector FROM generate_series(1, 2000) i;
+DELETE FROM thin WHERE id % 2 = 0;
+VACUUM (INDEX_CLEANUP ON) thin;
+SELECT live, unreachable FROM vdb.check_index('thin_v', true);
+INSERT INTO thin SELECT i, (SELECT array_agg(random()) FROM generate_series(1, 8) WHERE i = i)::real[]::vector FROM generate_series(2001, 3000) i;
+SELECT live, unreachable FROM vdb.check_index('thin_v', true);
+
 -- small tables with few edges: all rows, each once
 CREATE FUNCTION small(rows int) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
@@ -52,5 +63,5 @@ CREATE INDEX self_v ON self USING hnsw (v vector_l2_ops);
 SET hnsw.ef_search = 100;
 SELECT count(*) >= 997 AS found
 FROM self q, LATERAL (SELECT id FROM self ORDER BY v <-> q.v LIMIT 1) s WHERE s.id = q.id;
-DROP TABLE few, equal, same, self;
+DROP TABLE few, equal, same, thin, self;
 DROP FUNCTION small;
