@@ -32,10 +32,12 @@ typedef struct HnswBuild
 	const HnswSupport *support;
 	HnswGeometry geometry;
 	VdbCodec	codec;
+	MemoryContext context;		/* of the build */
 	MemoryContext row_context;	/* reset after each row */
 
 	/* phase in memory */
 	HnswGraph	graph;
+	HnswParticipant participant;
 	ItemPointerData *tids;
 	bool		flushed;		/* the graph is on pages */
 	HnswIndex  *index;			/* once it is */
@@ -85,25 +87,31 @@ init_geometry(Relation rel, const VdbCodec *codec, HnswGeometry *g)
 				 errhint("Use a smaller m.")));
 }
 
+/* Memory on a cache line. */
+static char *
+alloc_aligned(Size bytes)
+{
+	return (char *) TYPEALIGN(64, MemoryContextAllocHuge(CurrentMemoryContext, bytes + 64));
+}
+
 /* A graph that fills maintenance_work_mem, or less for a small table. */
 static void
 init_graph(HnswBuild *build)
 {
 	const HnswGeometry *g = &build->geometry;
 	Size		budget = (Size) maintenance_work_mem * 1024;
-	Size		node = vdb_hnsw_graph_node_bytes(&build->codec, g->m) + sizeof(ItemPointerData);
+	Size		node = vdb_hnsw_graph_node_bytes(&build->codec, g->m, 1) + sizeof(ItemPointerData);
 	uint64		most = (uint64) RelationGetNumberOfBlocks(build->heap) * MaxHeapTuplesPerPage;
 	uint64		capacity = Max(budget / node, 64);
-	Size		bytes;
-	char	   *memory;
 
 	capacity = Min(capacity, Max(most, 64));
 	capacity = Min(capacity, (uint64) g->max_extents * g->extent_slots);
-	bytes = vdb_hnsw_graph_bytes(&build->codec, g->m, g->ef_construction, (uint32) capacity);
-	memory = MemoryContextAllocHuge(CurrentMemoryContext, bytes + 64);
-	vdb_hnsw_graph_init(&build->graph, &build->codec, g->m, g->ef_construction,
-						(uint32) capacity, pg_prng_uint64(&pg_global_prng_state) | 1,
-						(char *) TYPEALIGN(64, memory));
+	vdb_hnsw_graph_init(&build->graph, &build->codec, g->m, g->ef_construction, (uint32) capacity,
+						alloc_aligned(vdb_hnsw_graph_bytes(&build->codec, g->m, (uint32) capacity)));
+	vdb_hnsw_participant_init(&build->participant, &build->graph,
+							  pg_prng_uint64(&pg_global_prng_state) | 1,
+							  alloc_aligned(vdb_hnsw_participant_bytes(g->m, g->ef_construction,
+																	   (uint32) capacity)));
 	build->tids = MemoryContextAllocHuge(CurrentMemoryContext, capacity * sizeof(ItemPointerData));
 }
 
@@ -118,6 +126,38 @@ flush_graph(HnswBuild *build)
 	build->flushed = true;
 }
 
+/* Adds a vector in code space: to the graph as long as that has room. */
+static void
+add_vector(HnswBuild *build, const void *vector, float norm, ItemPointer tid)
+{
+	uint32		nid = HNSW_NO_NODE;
+
+	if (!build->flushed)
+	{
+		nid = vdb_hnsw_graph_add(&build->participant, vector, norm);
+		if (nid == HNSW_NO_NODE)
+		{
+			MemoryContext old = MemoryContextSwitchTo(build->context);
+
+			ereport(NOTICE,
+					(errmsg("hnsw graph no longer fits into maintenance_work_mem after " INT64_FORMAT " tuples",
+							(int64) build->indexed),
+					 errdetail("Building will take significantly more time."),
+					 errhint("Increase maintenance_work_mem to speed up builds.")));
+			flush_graph(build);
+			pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_LOAD);
+			MemoryContextSwitchTo(old);
+		}
+	}
+	if (nid != HNSW_NO_NODE)
+		build->tids[nid] = *tid;
+	else
+		vdb_hnsw_insert_vector(build->index, vector, norm, tid,
+							   vdb_hnsw_draw_layer(build->geometry.m), true);
+	build->indexed++;
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) build->indexed);
+}
+
 static void
 build_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *state)
 {
@@ -129,27 +169,7 @@ build_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 	if (!isnull[0])
 		x = vdb_hnsw_transform(build->support, &build->codec, values[0], &norm);
 	if (x != NULL)
-	{
-		if (!build->flushed && build->graph.count == build->graph.capacity)
-		{
-			ereport(NOTICE,
-					(errmsg("hnsw graph no longer fits into maintenance_work_mem after " INT64_FORMAT " tuples",
-							(int64) build->indexed),
-					 errdetail("Building will take significantly more time."),
-					 errhint("Increase maintenance_work_mem to speed up builds.")));
-			MemoryContextSwitchTo(old);
-			flush_graph(build);
-			pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_LOAD);
-			MemoryContextSwitchTo(build->row_context);
-		}
-		if (build->flushed)
-			vdb_hnsw_insert_vector(build->index, x, norm, tid,
-								   vdb_hnsw_draw_layer(build->geometry.m), true);
-		else
-			build->tids[vdb_hnsw_graph_add(&build->graph, x, norm)] = *tid;
-		build->indexed++;
-		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) build->indexed);
-	}
+		add_vector(build, x, norm, tid);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(build->row_context);
 }
@@ -165,6 +185,7 @@ vdb_hnsw_build(Relation heap, Relation rel, IndexInfo *info)
 
 	if (RelationGetNumberOfBlocks(rel) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(rel));
+	build->context = context;
 	build->heap = heap;
 	build->rel = rel;
 	build->info = info;

@@ -4,15 +4,43 @@
  *
  * Hierarchical navigable small worlds (Malkov and Yashunin, 2018) over node
  * codes: distances come from their hi parts alone, so a dense comparison reads
- * a byte a dimension.  This file never touches a page; hnsw_build.c writes the result out.
+ * a byte a dimension.  This file never touches a page; hnsw_write.c writes the
+ * result out.
+ *
+ * Several participants may add nodes at the same time, in threads or in
+ * processes that share the memory.  None ever waits for more than the copying
+ * of a list:
+ *
+ * - A node is private until the first edge to it is stored.  Before that its
+ *   code, its level, its lists on all layers and its parent are; storing an
+ *   edge releases them to whoever reads it.
+ * - Edges to it are stored from layer 0 upward, and it becomes the entry point
+ *   last.  So who finds a node on a layer finds it on those below.
+ * - Lists are copied and compared by version, see HnswList.  What a list is to
+ *   be is decided upon a copy, and stored if the list is still the same.
  *
  * The heuristic that prunes lists can cut a node off, and does so to most of a
  * set of equal vectors.  So the nodes also form a tree: each one but the first
  * has a parent among its neighbours on layer 0, and pruning keeps the edges
  * between parent and child in both directions.  Layer 0 is therefore always
- * strongly connected.
+ * strongly connected.  That it holds whoever adds what:
+ *
+ * - A node gets its parent while it is private, and keeps it.  So whether an
+ *   edge of a list is of the tree never changes while the edge can be seen, and
+ *   two who decide about a list at once agree on it.
+ * - The edge from the parent is the first that is stored.  So every node that
+ *   can be found is a child already in its parent's list, and since the parent
+ *   had been found before, by induction the first node leads to it.
+ * - The edge to the parent is in the node's own list before anybody sees that.
+ * - How many children a node may have is enforced when one is taken on, by a
+ *   compare-and-swap, before the edge is stored; a list has room for all of
+ *   them and more.
+ * - Only one node is ever made the entry point of an empty graph; others that
+ *   tried find it.
  */
 #include <math.h>
+#include <sched.h>
+#include <time.h>
 
 #include "hnsw/hnsw_graph.h"
 
@@ -34,85 +62,277 @@ upper_lists(uint32_t m, uint32_t nodes)
 }
 
 size_t
-vdb_hnsw_graph_node_bytes(const VdbCodec *codec, uint32_t m)
+vdb_hnsw_graph_node_bytes(const VdbCodec *codec, uint32_t m, uint32_t participants)
 {
-	return ALIGN64(codec->hi_bytes) + codec->lo_bytes + sizeof(VdbNodeFactors) + sizeof(uint16_t) + 2 +
-		sizeof(uint32_t) + list_bytes(2 * m) + (list_bytes(m) + sizeof(uint32_t)) / (m - 1) + 2;
+	return ALIGN64(codec->hi_bytes) + codec->lo_bytes + sizeof(VdbNodeFactors) + 2 + sizeof(uint32_t) +
+		list_bytes(2 * m) + (list_bytes(m) + sizeof(uint32_t)) / (m - 1) + 2 +
+		participants * sizeof(uint16_t);
 }
 
-/* Places the arrays of a graph in memory, or only adds up their bytes. */
+/* Gives a field of a structure its place in memory, or only counts its bytes. */
+#define PLACE(field, bytes) \
+	((field) = memory ? (void *) (memory + at) : NULL, at += ALIGN64(bytes))
+
+/* Places the parts of a graph, whose constants are known. */
 static size_t
-lay_out(HnswGraph *graph, char *memory)
+place_graph(HnswGraph *graph, char *memory)
 {
 	size_t		at = 0;
 	size_t		n = graph->capacity;
-	uint32_t	max = 2 * graph->m;
-
-#define PLACE(field, bytes) \
-	(graph->field = memory ? (void *) (memory + at) : NULL, at += ALIGN64(bytes))
 
 	graph->hi_stride = ALIGN64(graph->codec->hi_bytes);
-	graph->list_stride = list_bytes(max);
+	graph->list_stride = list_bytes(2 * graph->m);
 	graph->upper_stride = list_bytes(graph->m);
-	graph->upper_capacity = upper_lists(graph->m, graph->capacity);
-	PLACE(hi, n * graph->hi_stride);
-	PLACE(lo, n * graph->codec->lo_bytes);
-	PLACE(factors, n * sizeof(VdbNodeFactors));
-	PLACE(levels, n);
-	PLACE(marks, n * sizeof(uint16_t));
-	PLACE(parents, n * sizeof(uint32_t));
-	PLACE(children, n);
-	PLACE(lists, n * graph->list_stride);
-	PLACE(upper, graph->upper_capacity * graph->upper_stride);
-	PLACE(upper_node, graph->upper_capacity * sizeof(uint32_t));
-	PLACE(pool, graph->ef_construction * sizeof(HnswCandidate));
-	PLACE(sorted, (max + 1) * sizeof(HnswCandidate));
-	PLACE(fresh, max * sizeof(uint32_t));
-#undef PLACE
+	PLACE(graph->header, sizeof(HnswGraphHeader));
+	PLACE(graph->hi, n * graph->hi_stride);
+	PLACE(graph->lo, n * graph->codec->lo_bytes);
+	PLACE(graph->factors, n * sizeof(VdbNodeFactors));
+	PLACE(graph->levels, n);
+	PLACE(graph->parents, n * sizeof(uint32_t));
+	PLACE(graph->children, n);
+	PLACE(graph->lists, n * graph->list_stride);
+	PLACE(graph->upper, graph->upper_capacity * graph->upper_stride);
+	PLACE(graph->upper_node, graph->upper_capacity * sizeof(uint32_t));
+	return at;
+}
+
+/* Places a participant's scratch. */
+static size_t
+place_participant(HnswParticipant *participant, uint32_t m, uint32_t ef_construction,
+				  uint32_t capacity, char *memory)
+{
+	size_t		at = 0;
+	uint32_t	max = 2 * m;
+
+	PLACE(participant->marks, capacity * sizeof(uint16_t));
+	PLACE(participant->pool, ef_construction * sizeof(HnswCandidate));
+	PLACE(participant->sorted, (max + 1) * sizeof(HnswCandidate));
+	PLACE(participant->fresh, max * sizeof(uint32_t));
+	PLACE(participant->own.nbr, max * sizeof(uint32_t));
+	PLACE(participant->own.score, max * sizeof(float));
+	PLACE(participant->other.nbr, max * sizeof(uint32_t));
+	PLACE(participant->other.score, max * sizeof(float));
 	return at;
 }
 
 size_t
-vdb_hnsw_graph_bytes(const VdbCodec *codec, uint32_t m, uint32_t ef_construction,
-					 uint32_t capacity)
+vdb_hnsw_graph_bytes(const VdbCodec *codec, uint32_t m, uint32_t capacity)
 {
-	HnswGraph	graph;
+	HnswGraph	graph = {
+		.codec = codec,
+		.m = m,
+		.capacity = capacity,
+		.upper_capacity = upper_lists(m, capacity)
+	};
 
-	memset(&graph, 0, sizeof(graph));
-	graph.codec = codec;
-	graph.m = m;
-	graph.ef_construction = ef_construction;
-	graph.capacity = capacity;
-	return lay_out(&graph, NULL);
+	return place_graph(&graph, NULL);
+}
+
+size_t
+vdb_hnsw_participant_bytes(uint32_t m, uint32_t ef_construction, uint32_t capacity)
+{
+	HnswParticipant participant;
+
+	return place_participant(&participant, m, ef_construction, capacity, NULL);
 }
 
 void
 vdb_hnsw_graph_init(HnswGraph *graph, const VdbCodec *codec, uint32_t m,
-					uint32_t ef_construction, uint32_t capacity, uint64_t seed, char *memory)
+					uint32_t ef_construction, uint32_t capacity, char *memory)
 {
-	memset(graph, 0, sizeof(*graph));
-	graph->codec = codec;
-	graph->m = m;
-	graph->ef_construction = ef_construction;
-	graph->capacity = capacity;
-	graph->entry = HNSW_NO_NODE;
-	graph->random = seed;
-	lay_out(graph, memory);
+	*(HnswGraphHeader *) memory = (HnswGraphHeader) {
+		.m = m,
+		.ef_construction = ef_construction,
+		.capacity = capacity,
+		.upper_capacity = upper_lists(m, capacity),
+		.entry = HNSW_NO_NODE
+	};
+	vdb_hnsw_graph_attach(graph, codec, memory);
 }
+
+void
+vdb_hnsw_graph_attach(HnswGraph *graph, const VdbCodec *codec, char *memory)
+{
+	const HnswGraphHeader *header = (const HnswGraphHeader *) memory;
+
+	graph->codec = codec;
+	graph->m = header->m;
+	graph->ef_construction = header->ef_construction;
+	graph->capacity = header->capacity;
+	graph->upper_capacity = header->upper_capacity;
+	place_graph(graph, memory);
+}
+
+void
+vdb_hnsw_participant_init(HnswParticipant *participant, const HnswGraph *graph, uint64_t seed,
+						  char *memory)
+{
+	participant->graph = graph;
+	participant->random = seed;
+	participant->mark = 0;
+	place_participant(participant, graph->m, graph->ef_construction, graph->capacity, memory);
+	memset(participant->marks, 0, graph->capacity * sizeof(uint16_t));
+}
+
+/* ---- what participants share ---- */
+
+/*
+ * Passes time until somebody else has done his step.  He may have been
+ * descheduled in it, so after some tries give him the processor.
+ */
+static void
+back_off(uint32_t tries)
+{
+	if (tries < 50)
+	{
+#if defined(__x86_64__) || defined(__i386__)
+		__builtin_ia32_pause();
+#elif defined(__aarch64__)
+		__asm__ volatile("isb");
+#endif
+	}
+	else if (tries < 100)
+		sched_yield();
+	else
+	{
+		struct timespec pause = {0, 100 * 1000};
+
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* The next number of a counter, HNSW_NO_NODE when all are given out. */
+static uint32_t
+take_number(uint32_t *counter, uint32_t capacity)
+{
+	uint32_t	number = __atomic_load_n(counter, __ATOMIC_RELAXED);
+
+	while (number < capacity &&
+		   !__atomic_compare_exchange_n(counter, &number, number + 1, true, __ATOMIC_RELAXED,
+										__ATOMIC_RELAXED))
+		;
+	return number < capacity ? number : HNSW_NO_NODE;
+}
+
+/*
+ * Copies a list as it stood at one moment; returns its version then.
+ *
+ * Loading each word acquires, so that the version is loaded the second time
+ * after all of them, and storing each releases, so that whoever loads a word
+ * sees that the list is being written.  A node's number comes with what was
+ * stored about it before.
+ */
+static uint32_t
+copy_list(const HnswList *list, uint32_t max, HnswListCopy *copy)
+{
+	const uint32_t *nbr = vdb_hnsw_list_nbr(list);
+	const float *score = vdb_hnsw_list_score(list, max);
+
+	for (uint32_t tries = 0;; tries++)
+	{
+		uint32_t	version = __atomic_load_n(&list->version, __ATOMIC_ACQUIRE);
+
+		if (version % 2 == 0)
+		{
+			copy->count = __atomic_load_n(&list->count, __ATOMIC_ACQUIRE);
+			for (uint32_t i = 0; i < copy->count; i++)
+			{
+				copy->nbr[i] = __atomic_load_n(&nbr[i], __ATOMIC_ACQUIRE);
+				__atomic_load(&score[i], &copy->score[i], __ATOMIC_ACQUIRE);
+			}
+			if (__atomic_load_n(&list->version, __ATOMIC_RELAXED) == version)
+				return version;
+		}
+		back_off(tries);
+	}
+}
+
+/*
+ * Stores what a list of this version is to be, from index `first` on.  False
+ * when it is of another version by now.
+ */
+static bool
+replace_list(HnswList *list, uint32_t max, uint32_t version, const HnswListCopy *copy,
+			 uint32_t first)
+{
+	uint32_t   *nbr = vdb_hnsw_list_nbr(list);
+	float	   *score = vdb_hnsw_list_score(list, max);
+
+	if (!__atomic_compare_exchange_n(&list->version, &version, version + 1, false,
+									 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return false;
+	for (uint32_t i = first; i < copy->count; i++)
+	{
+		__atomic_store_n(&nbr[i], copy->nbr[i], __ATOMIC_RELEASE);
+		__atomic_store(&score[i], &copy->score[i], __ATOMIC_RELEASE);
+	}
+	__atomic_store_n(&list->count, copy->count, __ATOMIC_RELEASE);
+	__atomic_store_n(&list->version, version + 2, __ATOMIC_RELEASE);
+	return true;
+}
+
+/* Fills the list of a node that nobody can find yet. */
+static void
+store_list(HnswList *list, uint32_t max, const HnswListCopy *copy)
+{
+	list->count = copy->count;
+	memcpy(vdb_hnsw_list_nbr(list), copy->nbr, copy->count * sizeof(uint32_t));
+	memcpy(vdb_hnsw_list_score(list, max), copy->score, copy->count * sizeof(float));
+}
+
+/*
+ * Takes on one more child for a node, if it may have one.  Few nodes use up
+ * their share of the tree, but without a limit the neighbours of a hub would
+ * all be its children.
+ */
+static bool
+adopt_child(const HnswGraph *graph, uint32_t nid)
+{
+	uint32_t	limit = graph->m / 4 + 3 - (graph->parents[nid] != HNSW_NO_NODE);
+	uint8_t		children = __atomic_load_n(&graph->children[nid], __ATOMIC_RELAXED);
+
+	while (children < limit)
+	{
+		if (__atomic_compare_exchange_n(&graph->children[nid], &children, children + 1, true,
+										__ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Makes a linked node the entry point if it reaches higher.  Of several that
+ * reach as high the first stays; on the layers above the former entry point
+ * they know nothing of each other.
+ */
+static void
+raise_entry(const HnswGraph *graph, uint32_t nid)
+{
+	uint32_t	entry = __atomic_load_n(&graph->header->entry, __ATOMIC_ACQUIRE);
+
+	while (graph->levels[nid] > graph->levels[entry] &&
+		   !__atomic_compare_exchange_n(&graph->header->entry, &entry, nid, true,
+										__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		;
+}
+
+/* ---- one participant ---- */
 
 /* Exponentially distributed with mean 1 / ln m, capped. */
 static int
-draw_level(HnswGraph *graph)
+draw_level(HnswParticipant *participant)
 {
+	uint64_t	random = participant->random;
 	double		uniform;
 	int			level;
 
 	/* xorshift64* (Vigna, 2016) */
-	graph->random ^= graph->random >> 12;
-	graph->random ^= graph->random << 25;
-	graph->random ^= graph->random >> 27;
-	uniform = ((double) (graph->random * UINT64_C(2685821657736338717) >> 11) + 1) / 9007199254740993.0;
-	level = (int) (-log(uniform) / log(graph->m));
+	random ^= random >> 12;
+	random ^= random << 25;
+	random ^= random >> 27;
+	participant->random = random;
+	uniform = ((double) (random * UINT64_C(2685821657736338717) >> 11) + 1) / 9007199254740993.0;
+	level = (int) (-log(uniform) / log(participant->graph->m));
 	return level < HNSW_MAX_LAYER ? level : HNSW_MAX_LAYER;
 }
 
@@ -135,69 +355,77 @@ list_of(const HnswGraph *graph, int layer, uint32_t nid)
 	return list;
 }
 
+static inline uint32_t
+list_max(const HnswGraph *graph, int layer)
+{
+	return layer == 0 ? 2 * graph->m : graph->m;
+}
+
 /* Notes that the present search has seen a node; false when it had. */
 static inline bool
-mark_seen(HnswGraph *graph, uint32_t nid)
+mark_seen(HnswParticipant *participant, uint32_t nid)
 {
-	if (graph->marks[nid] == graph->mark)
+	if (participant->marks[nid] == participant->mark)
 		return false;
-	graph->marks[nid] = graph->mark;
+	participant->marks[nid] = participant->mark;
 	return true;
 }
 
-/*
- * Starts a search: `target` and what the pool holds count as seen, and all of
- * the pool is to be expanded.
- */
+/* Starts a search: what the pool holds counts as seen, and is to be expanded. */
 static void
-begin_search(HnswGraph *graph, uint32_t target, HnswPool *pool)
+begin_search(HnswParticipant *participant, HnswPool *pool)
 {
-	if (++graph->mark == 0)
+	if (++participant->mark == 0)
 	{
-		memset(graph->marks, 0, graph->count * sizeof(uint16_t));
-		graph->mark = 1;
+		memset(participant->marks, 0, participant->graph->capacity * sizeof(uint16_t));
+		participant->mark = 1;
 	}
-	mark_seen(graph, target);
 	for (uint32_t i = 0; i < pool->size; i++)
 	{
 		pool->items[i].expanded = 0;
-		mark_seen(graph, pool->items[i].nid);
+		mark_seen(participant, pool->items[i].nid);
 	}
 	pool->next = 0;
 }
 
 /*
  * Best-first search of one layer from the pool's items for the nodes nearest
- * to node `target`; the pool ends up with the nearest ones found.
+ * to node `target`; the pool ends up with the nearest ones found.  A list that
+ * is being rewritten shows some neighbours it had and some it will have, all of
+ * them nodes of this layer, which is as good.
  */
 static void
-search_layer(HnswGraph *graph, int layer, uint32_t target, HnswPool *pool)
+search_layer(HnswParticipant *participant, int layer, uint32_t target, HnswPool *pool)
 {
-	uint32_t   *fresh = graph->fresh;
+	const HnswGraph *graph = participant->graph;
+	uint32_t   *fresh = participant->fresh;
 	HnswCandidate *best;
 	HnswCandidate evicted;
 
-	begin_search(graph, target, pool);
+	begin_search(participant, pool);
 	while ((best = hnsw_pool_peek(pool)) != NULL)
 	{
 		const HnswList *list = list_of(graph, layer, best->nid);
 		const uint32_t *nbr = vdb_hnsw_list_nbr(list);
+		uint32_t	size = __atomic_load_n(&list->count, __ATOMIC_ACQUIRE);
 		uint32_t	count = 0;
 
 		best->expanded = 1;
-		for (uint32_t i = 0; i < list->count; i++)
+		for (uint32_t i = 0; i < size; i++)
 		{
-			if (mark_seen(graph, nbr[i]))
+			uint32_t	nid = __atomic_load_n(&nbr[i], __ATOMIC_ACQUIRE);
+
+			if (mark_seen(participant, nid))
 			{
-				fresh[count++] = nbr[i];
+				fresh[count++] = nid;
 				/* the CPU sees by itself how a longer code goes on */
-				__builtin_prefetch(vdb_hnsw_graph_hi(graph, nbr[i]));
-				__builtin_prefetch(vdb_hnsw_graph_hi(graph, nbr[i]) + 64);
+				__builtin_prefetch(vdb_hnsw_graph_hi(graph, nid));
+				__builtin_prefetch(vdb_hnsw_graph_hi(graph, nid) + 64);
 			}
 		}
 		for (uint32_t i = 0; i < count; i++)
 		{
-			HnswCandidate item = {.score = score_between(graph, target, fresh[i]), .nid = fresh[i]};
+			HnswCandidate item = {.score = score_between(graph, target, fresh[i]),.nid = fresh[i]};
 
 			if (hnsw_pool_admits(pool, item.score))
 				hnsw_pool_insert(pool, item, &evicted);
@@ -206,10 +434,10 @@ search_layer(HnswGraph *graph, int layer, uint32_t target, HnswPool *pool)
 }
 
 static inline void
-append_edge(HnswList *list, uint32_t max, uint32_t nid, float score)
+append_edge(HnswListCopy *list, uint32_t nid, float score)
 {
-	vdb_hnsw_list_nbr(list)[list->count] = nid;
-	vdb_hnsw_list_score(list, max)[list->count] = score;
+	list->nbr[list->count] = nid;
+	list->score[list->count] = score;
 	list->count++;
 }
 
@@ -218,80 +446,65 @@ append_edge(HnswList *list, uint32_t max, uint32_t nid, float score)
  * vectors only the first is, so they cannot fill a list.
  */
 static inline bool
-is_diverse(const HnswGraph *graph, const HnswList *list, const HnswCandidate *c)
+is_diverse(const HnswGraph *graph, const HnswListCopy *list, const HnswCandidate *c)
 {
 	for (uint32_t i = 0; i < list->count; i++)
 	{
-		if (score_between(graph, c->nid, vdb_hnsw_list_nbr(list)[i]) <= c->score)
+		if (score_between(graph, c->nid, list->nbr[i]) <= c->score)
 			return false;
 	}
 	return true;
 }
 
 /*
- * Fills a new node's list of at most max with up to m of the pool: those that
- * the heuristic of the paper's algorithm 4 keeps, then the nearest others.
+ * Chooses up to m of the pool as a new node's neighbours: those that the
+ * heuristic of the paper's algorithm 4 keeps, then the nearest others.
  */
 static void
-choose_neighbors(const HnswGraph *graph, const HnswPool *pool, HnswList *list, uint32_t max)
+choose_neighbors(const HnswGraph *graph, const HnswPool *pool, HnswListCopy *list)
 {
 	uint32_t	diverse;
 
+	list->count = 0;
 	for (uint32_t i = 0; i < pool->size && list->count < graph->m; i++)
 	{
 		if (is_diverse(graph, list, &pool->items[i]))
-			append_edge(list, max, pool->items[i].nid, pool->items[i].score);
+			append_edge(list, pool->items[i].nid, pool->items[i].score);
 	}
 	diverse = list->count;
 	for (uint32_t i = 0, next = 0; i < pool->size && list->count < graph->m; i++)
 	{
 		/* the diverse ones stand in the order of the pool */
-		if (next < diverse && vdb_hnsw_list_nbr(list)[next] == pool->items[i].nid)
+		if (next < diverse && list->nbr[next] == pool->items[i].nid)
 			next++;
 		else
-			append_edge(list, max, pool->items[i].nid, pool->items[i].score);
+			append_edge(list, pool->items[i].nid, pool->items[i].score);
 	}
 }
 
 /*
- * May a node have one more child?  Few nodes use up their share of the tree,
- * but without a limit the neighbours of a hub would all be its children.
- */
-static inline bool
-may_have_child(const HnswGraph *graph, uint32_t nid)
-{
-	uint32_t	edges = graph->children[nid] + (graph->parents[nid] != HNSW_NO_NODE);
-
-	return edges < graph->m / 4 + 3;
-}
-
-/*
- * Adds `from` to a list of node `base`.  A full list is pruned: it keeps the
- * tree's edges on layer 0, and of the others those that the heuristic keeps.
+ * Adds an edge to the copy of node base's list, which is full, and prunes it:
+ * it keeps the tree's edges on layer 0, and of the others those that the
+ * heuristic keeps.
  */
 static void
-add_reverse_edge(HnswGraph *graph, int layer, uint32_t base, uint32_t from, float score)
+prune_list(HnswParticipant *participant, int layer, uint32_t base, uint32_t from, float score,
+		   HnswListCopy *list)
 {
-	HnswList   *list = list_of(graph, layer, base);
-	uint32_t	max = layer == 0 ? 2 * graph->m : graph->m;
+	const HnswGraph *graph = participant->graph;
+	uint32_t	max = list->count;
 	uint32_t	reserved = 0;
 	HnswPool	all;
 	HnswCandidate evicted;
 
-	if (list->count < max)
-	{
-		append_edge(list, max, from, score);
-		return;
-	}
-	hnsw_pool_init(&all, graph->sorted, max + 1);
+	hnsw_pool_init(&all, participant->sorted, max + 1);
 	for (uint32_t i = 0; i < max; i++)
 	{
-		HnswCandidate item = {.score = vdb_hnsw_list_score(list, max)[i],
-		.nid = vdb_hnsw_list_nbr(list)[i]};
+		HnswCandidate item = {.score = list->score[i],.nid = list->nbr[i]};
 
 		hnsw_pool_insert(&all, item, &evicted);
 	}
-	hnsw_pool_insert(&all, (HnswCandidate) {.score = score, .nid = from}, &evicted);
+	hnsw_pool_insert(&all, (HnswCandidate) {.score = score,.nid = from}, &evicted);
 	for (uint32_t i = 0; i < all.size && layer == 0; i++)
 		reserved += vdb_hnsw_graph_is_tree_edge(graph, base, all.items[i].nid);
 	list->count = 0;
@@ -308,128 +521,178 @@ add_reverse_edge(HnswGraph *graph, int layer, uint32_t base, uint32_t from, floa
 		else
 			keep = list->count + reserved < max && is_diverse(graph, list, c);
 		if (keep)
-			append_edge(list, max, c->nid, c->score);
+			append_edge(list, c->nid, c->score);
 	}
 }
 
+/* Adds `from` to a list of node `base`. */
+static void
+add_reverse_edge(HnswParticipant *participant, int layer, uint32_t base, uint32_t from, float score)
+{
+	HnswList   *list = list_of(participant->graph, layer, base);
+	HnswListCopy *copy = &participant->other;
+	uint32_t	max = list_max(participant->graph, layer);
+	uint32_t	version;
+	uint32_t	first;
+
+	do
+	{
+		version = copy_list(list, max, copy);
+		if (copy->count < max)
+		{
+			first = copy->count;
+			append_edge(copy, from, score);
+		}
+		else
+		{
+			first = 0;
+			prune_list(participant, layer, base, from, score, copy);
+		}
+	} while (!replace_list(list, max, version, copy, first));
+}
+
 /*
- * A descendant that may have one more child, or the node itself.  `path`: a
- * number that says which way to go down, so that the tree grows evenly.
+ * Finds a descendant that may have one more child, or the node itself, and
+ * takes on a child for it.  `path`: a number that says which way to go down, so
+ * that the tree grows evenly.
  */
 static uint32_t
-find_descendant(const HnswGraph *graph, uint32_t nid, uint32_t path)
+find_descendant(HnswParticipant *participant, uint32_t nid, uint32_t path)
 {
-	while (!may_have_child(graph, nid))
-	{
-		const uint32_t *nbr = vdb_hnsw_list_nbr(vdb_hnsw_graph_list(graph, nid));
-		uint32_t	skip = path % graph->children[nid];
+	const HnswGraph *graph = participant->graph;
+	HnswListCopy *list = &participant->other;
+	uint32_t	tries = 0;
 
-		path /= graph->children[nid];
-		while (graph->parents[*nbr] != nid || skip-- > 0)
-			nbr++;
-		nid = *nbr;
+	while (!adopt_child(graph, nid))
+	{
+		uint32_t	children = 0;
+
+		copy_list(vdb_hnsw_graph_list(graph, nid), 2 * graph->m, list);
+		for (uint32_t i = 0; i < list->count; i++)
+		{
+			if (graph->parents[list->nbr[i]] == nid)
+				list->nbr[children++] = list->nbr[i];
+		}
+		if (children > 0)
+		{
+			nid = list->nbr[path % children];
+			path /= children;
+			tries = 0;
+		}
+		else
+			back_off(tries++);	/* others have yet to link those it took on */
 	}
 	return nid;
 }
 
 /*
- * Gives a new node its parent: its nearest neighbour that may have one more
- * child.  Among very many equal vectors none may; then one of their
- * descendants becomes a neighbour too.
+ * Gives a new node its parent, and makes that the first of its edges: its
+ * nearest neighbour that may have one more child.  Among very many equal
+ * vectors none may; then one of their descendants becomes a neighbour too.
+ * From here to the edge from the parent is a short way, which others may be
+ * waiting for.
  */
 static void
-choose_parent(HnswGraph *graph, uint32_t nid, HnswList *list)
+choose_parent(HnswParticipant *participant, uint32_t nid, HnswListCopy *list)
 {
-	const uint32_t *nbr = vdb_hnsw_list_nbr(list);
-	uint32_t	parent = HNSW_NO_NODE;
+	const HnswGraph *graph = participant->graph;
+	uint32_t	at = 0;
+	uint32_t	parent;
+	float		score;
 
-	for (uint32_t i = 0; i < list->count && parent == HNSW_NO_NODE; i++)
+	while (at < list->count && !adopt_child(graph, list->nbr[at]))
+		at++;
+	if (at == list->count)
 	{
-		if (may_have_child(graph, nbr[i]))
-			parent = nbr[i];
+		parent = find_descendant(participant, list->nbr[0], nid);
+		append_edge(list, parent, score_between(graph, nid, parent));
 	}
-	if (parent == HNSW_NO_NODE)
-	{
-		parent = find_descendant(graph, nbr[0], nid);
-		append_edge(list, 2 * graph->m, parent, score_between(graph, nid, parent));
-	}
+	parent = list->nbr[at];
+	score = list->score[at];
+	list->nbr[at] = list->nbr[0];
+	list->score[at] = list->score[0];
+	list->nbr[0] = parent;
+	list->score[0] = score;
 	graph->parents[nid] = parent;
-	graph->children[parent]++;
 }
 
 /* Room for a new node's lists above layer 0; returns the level it gets. */
 static int
-allocate_lists(HnswGraph *graph, uint32_t nid, int level)
+allocate_lists(const HnswGraph *graph, uint32_t nid, int level)
 {
-	uint32_t   *link = &vdb_hnsw_graph_list(graph, nid)->up;
+	HnswList   *list = vdb_hnsw_graph_list(graph, nid);
 	int			layer = 0;
 
-	vdb_hnsw_graph_list(graph, nid)->count = 0;
-	while (layer < level && graph->upper_count < graph->upper_capacity)
+	for (;;)
 	{
-		uint32_t	number = graph->upper_count++;
+		uint32_t	number = HNSW_NO_NODE;
 
-		*link = number;
+		list->version = 0;
+		list->count = 0;
+		if (layer < level)
+			number = take_number(&graph->header->upper_count, graph->upper_capacity);
+		list->up = number;
+		if (number == HNSW_NO_NODE)
+			return layer;
 		graph->upper_node[number] = nid;
-		vdb_hnsw_graph_upper(graph, number)->count = 0;
-		link = &vdb_hnsw_graph_upper(graph, number)->up;
+		list = vdb_hnsw_graph_upper(graph, number);
 		layer++;
 	}
-	*link = HNSW_NO_NODE;
-	return layer;
 }
 
-/* Links a new node on one layer, both ways, to the best of the pool. */
+/* Gives those that a new node has in its list on a layer edges to it. */
 static void
-link_node(HnswGraph *graph, int layer, uint32_t nid, const HnswPool *pool)
+link_node(HnswParticipant *participant, int layer, uint32_t nid)
 {
-	uint32_t	max = layer == 0 ? 2 * graph->m : graph->m;
-	HnswList   *list = list_of(graph, layer, nid);
+	const HnswGraph *graph = participant->graph;
+	HnswListCopy *own = &participant->own;
 
-	choose_neighbors(graph, pool, list, max);
-	if (layer == 0)
-		choose_parent(graph, nid, list);
-	for (uint32_t i = 0; i < list->count; i++)
-		add_reverse_edge(graph, layer, vdb_hnsw_list_nbr(list)[i], nid,
-						 vdb_hnsw_list_score(list, max)[i]);
+	/* as soon as the first has one, others may change the list itself */
+	copy_list(list_of(graph, layer, nid), list_max(graph, layer), own);
+	for (uint32_t i = 0; i < own->count; i++)
+		add_reverse_edge(participant, layer, own->nbr[i], nid, own->score[i]);
 }
 
 uint32_t
-vdb_hnsw_graph_add(HnswGraph *graph, const void *x, float norm)
+vdb_hnsw_graph_add(HnswParticipant *participant, const void *x, float norm)
 {
-	uint32_t	nid = graph->count++;
-	int			level = allocate_lists(graph, nid, draw_level(graph));
+	const HnswGraph *graph = participant->graph;
+	uint32_t	nid = take_number(&graph->header->count, graph->capacity);
+	uint32_t	entry = HNSW_NO_NODE;
+	int			level;
 	HnswPool	pool;
 
+	if (nid == HNSW_NO_NODE)
+		return nid;
+	level = allocate_lists(graph, nid, draw_level(participant));
 	graph->factors[nid] = vdb_encode_node(graph->codec, x, norm,
 										  graph->hi + graph->hi_stride * nid,
 										  graph->lo + (size_t) graph->codec->lo_bytes * nid);
 	graph->levels[nid] = (uint8_t) level;
-	graph->marks[nid] = 0;
 	graph->parents[nid] = HNSW_NO_NODE;
 	graph->children[nid] = 0;
-	if (graph->entry == HNSW_NO_NODE)
-	{
-		graph->entry = nid;
-		graph->entry_level = level;
+	if (__atomic_compare_exchange_n(&graph->header->entry, &entry, nid, false, __ATOMIC_RELEASE,
+									__ATOMIC_ACQUIRE))
 		return nid;
-	}
-	hnsw_pool_init(&pool, graph->pool, 1);
-	pool.items[0] = (HnswCandidate) {.score = score_between(graph, nid, graph->entry),
-		.nid = graph->entry};
+
+	hnsw_pool_init(&pool, participant->pool, 1);
+	pool.items[0] = (HnswCandidate) {.score = score_between(graph, nid, entry),.nid = entry};
 	pool.size = 1;
-	for (int layer = graph->entry_level; layer >= 0; layer--)
+	for (int layer = graph->levels[entry]; layer >= 0; layer--)
 	{
 		if (layer <= level)
 			pool.capacity = graph->ef_construction;
-		search_layer(graph, layer, nid, &pool);
+		search_layer(participant, layer, nid, &pool);
 		if (layer <= level)
-			link_node(graph, layer, nid, &pool);
+		{
+			choose_neighbors(graph, &pool, &participant->own);
+			if (layer == 0)
+				choose_parent(participant, nid, &participant->own);
+			store_list(list_of(graph, layer, nid), list_max(graph, layer), &participant->own);
+		}
 	}
-	if (level > graph->entry_level)
-	{
-		graph->entry = nid;
-		graph->entry_level = level;
-	}
+	for (int layer = 0; layer <= level; layer++)
+		link_node(participant, layer, nid);
+	raise_entry(graph, nid);
 	return nid;
 }

@@ -3,7 +3,10 @@
  *	  The graph in memory: how an index is built.
  *
  * Pure C over memory the caller gives in one piece; nodes refer to each other
- * by number, so the piece may lie anywhere, also in shared memory.
+ * by number, so the piece may lie anywhere, also in memory that several
+ * processes share.  Each of those that fill the graph, at the same time if
+ * they like, is a participant with a view of its own (HnswGraph) and scratch
+ * memory of its own (HnswParticipant).
  */
 #ifndef VDB_HNSW_GRAPH_H
 #define VDB_HNSW_GRAPH_H
@@ -11,36 +14,55 @@
 #include "hnsw/hnsw_pool.h"
 #include "quant/codec.h"
 
-/* One neighbour list; a node has one on layer 0, and one a layer above. */
+/*
+ * One neighbour list; a node has one on layer 0, and one a layer above.
+ *
+ * As soon as its node can be found, a list is changed only by way of its
+ * version: it is odd while the list is being written, and another one
+ * afterwards.  `up` never changes.
+ */
 typedef struct HnswList
 {
+	uint32_t	version;
 	uint32_t	count;
 	uint32_t	up;				/* number of the node's list one layer up, or
 								 * HNSW_NO_NODE */
 	/* followed by uint32_t nbr[max] and float score[max] */
 } HnswList;
 
-typedef struct HnswGraph
+/* What begins a graph's memory. */
+typedef struct HnswGraphHeader
 {
-	const VdbCodec *codec;
+	/* constant */
 	uint32_t	m;
 	uint32_t	ef_construction;
 	uint32_t	capacity;		/* nodes */
-	uint32_t	count;
 	uint32_t	upper_capacity; /* lists above layer 0 */
-	uint32_t	upper_count;
-	uint32_t	entry;			/* HNSW_NO_NODE while empty */
-	int			entry_level;
-	uint64_t	random;			/* state of the level generator */
 
-	/* by node number */
+	/* changed by atomic operations */
+	uint32_t	count;			/* node numbers given out */
+	uint32_t	upper_count;	/* list numbers given out */
+	uint32_t	entry;			/* a node of the highest level, HNSW_NO_NODE while
+								 * the graph is empty */
+} HnswGraphHeader;
+
+/* Where one process finds the parts of a graph. */
+typedef struct HnswGraph
+{
+	const VdbCodec *codec;
+	HnswGraphHeader *header;
+	uint32_t	m;				/* as in the header */
+	uint32_t	ef_construction;
+	uint32_t	capacity;
+	uint32_t	upper_capacity;
+
+	/* by node number; written before a node can be found, but for children */
 	uint8_t    *hi;				/* node codes: hi_stride bytes each */
 	uint8_t    *lo;				/* lo_bytes of the codec each */
 	VdbNodeFactors *factors;
 	uint8_t    *levels;
-	uint16_t   *marks;			/* equals mark: seen by this search */
 	uint32_t   *parents;		/* in the tree that keeps the graph connected */
-	uint8_t    *children;		/* in that tree: how many */
+	uint8_t    *children;		/* in that tree: how many; atomic */
 	char	   *lists;			/* layer 0: list_stride bytes each */
 
 	/* by list number */
@@ -50,36 +72,70 @@ typedef struct HnswGraph
 	size_t		hi_stride;
 	size_t		list_stride;
 	size_t		upper_stride;
+} HnswGraph;
+
+/* A list away from the graph. */
+typedef struct HnswListCopy
+{
+	uint32_t	count;
+	uint32_t   *nbr;			/* 2 m */
+	float	   *score;			/* 2 m */
+} HnswListCopy;
+
+/* One of those that add nodes to a graph: a process, or a thread of a test. */
+typedef struct HnswParticipant
+{
+	const HnswGraph *graph;
+	uint64_t	random;			/* state of the level generator */
+	uint16_t   *marks;			/* by node number; equals mark: seen by this search */
 	uint16_t	mark;
 
 	/* scratch of one insertion */
 	HnswCandidate *pool;		/* ef_construction */
 	HnswCandidate *sorted;		/* 2 m + 1 */
 	uint32_t   *fresh;			/* 2 m */
-} HnswGraph;
-
-/* Bytes one node takes on average, upper lists included. */
-extern size_t vdb_hnsw_graph_node_bytes(const VdbCodec *codec, uint32_t m);
-
-/* Bytes a graph for so many nodes takes, the struct itself not included. */
-extern size_t vdb_hnsw_graph_bytes(const VdbCodec *codec, uint32_t m, uint32_t ef_construction,
-								   uint32_t capacity);
+	HnswListCopy own;			/* of the new node */
+	HnswListCopy other;			/* of a node that it comes by */
+} HnswParticipant;
 
 /*
- * An empty graph over memory of vdb_hnsw_graph_bytes(), aligned to 64.  What
- * is in it does not matter, and it is touched as nodes come.
- * codec must outlive it.
+ * Bytes one node takes on average: upper lists and the marks of so many
+ * participants included.
+ */
+extern size_t vdb_hnsw_graph_node_bytes(const VdbCodec *codec, uint32_t m, uint32_t participants);
+
+/* Bytes of a graph for so many nodes, header included. */
+extern size_t vdb_hnsw_graph_bytes(const VdbCodec *codec, uint32_t m, uint32_t capacity);
+
+/*
+ * Makes an empty graph in memory of vdb_hnsw_graph_bytes(), aligned to 64, and
+ * a view of it.  What is in it does not matter, and it is touched as nodes
+ * come.  codec must outlive the view.
  */
 extern void vdb_hnsw_graph_init(HnswGraph *graph, const VdbCodec *codec, uint32_t m,
-								uint32_t ef_construction, uint32_t capacity, uint64_t seed,
-								char *memory);
+								uint32_t ef_construction, uint32_t capacity, char *memory);
+
+/* A view of a graph that vdb_hnsw_graph_init made; codec: an equal one. */
+extern void vdb_hnsw_graph_attach(HnswGraph *graph, const VdbCodec *codec, char *memory);
+
+/* Bytes of a participant's scratch memory. */
+extern size_t vdb_hnsw_participant_bytes(uint32_t m, uint32_t ef_construction, uint32_t capacity);
+
+/*
+ * Makes a participant over memory of vdb_hnsw_participant_bytes(), aligned to
+ * 64.  graph must outlive it; seed: not 0, another one for each.
+ */
+extern void vdb_hnsw_participant_init(HnswParticipant *participant, const HnswGraph *graph,
+									  uint64_t seed, char *memory);
 
 /*
  * Adds a vector (in code space; norm as the transformation returned it) and
- * links it.  Returns its node number: numbers are given in order from
- * 0.  The graph must not be full.
+ * links it.  Returns its node number, or HNSW_NO_NODE when the graph is
+ * full.  Numbers are given in order from 0.  Others may add at the same time,
+ * so a node of a smaller number need not be complete when this returns; who
+ * reads the graph must know that all have returned.
  */
-extern uint32_t vdb_hnsw_graph_add(HnswGraph *graph, const void *x, float norm);
+extern uint32_t vdb_hnsw_graph_add(HnswParticipant *participant, const void *x, float norm);
 
 /* Are two nodes parent and child in the tree that keeps layer 0 connected? */
 static inline bool

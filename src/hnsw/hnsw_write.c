@@ -81,7 +81,7 @@ write_nodes(HnswWriter *writer)
 {
 	HnswIndex  *index = writer->index;
 	const HnswGeometry *g = &index->geometry;
-	uint32		count = writer->graph->count;
+	uint32		count = writer->graph->header->count;
 	uint32		nid = 0;
 
 	while (nid < count)
@@ -129,19 +129,20 @@ write_uppers(HnswWriter *writer, uint32 first)
 	const HnswGraph *graph = writer->graph;
 	HnswIndex  *index = writer->index;
 	const HnswGeometry *g = &index->geometry;
+	uint32		count = graph->header->upper_count;
 	uint32		base = first * g->upper_slots;
 
-	for (uint32 written = 0; written < graph->upper_count;)
+	for (uint32 written = 0; written < count;)
 	{
 		vdb_hnsw_extend(index, true, index->open_upper, true);
 		CHECK_FOR_INTERRUPTS();
-		for (int p = 0; p < g->extent_pages && written < graph->upper_count; p++)
+		for (int p = 0; p < g->extent_pages && written < count; p++)
 		{
 			Buffer		buffer = vdb_hnsw_read_upper(index, vdb_hnsw_upper_address(g, base + written),
 													 BUFFER_LOCK_EXCLUSIVE);
 			Page		page = BufferGetPage(buffer);
 
-			for (int i = 0; i < g->uppers_per_page && written < graph->upper_count; i++, written++)
+			for (int i = 0; i < g->uppers_per_page && written < count; i++, written++)
 			{
 				HnswAddress a = vdb_hnsw_upper_address(g, base + written);
 				HnswUpper  *upper = vdb_hnsw_page_upper(page, a);
@@ -177,19 +178,21 @@ void
 vdb_hnsw_write_graph(HnswIndex *index, const HnswGraph *graph, const ItemPointerData *tids)
 {
 	const HnswGeometry *g = &index->geometry;
+	uint32		entry = graph->header->entry;
 	HnswWriter	writer = {.index = index, .graph = graph, .tids = tids};
 
 	writer.scratch = palloc(graph->codec->vector_bytes);
 	write_nodes(&writer);
-	if (graph->count > 0)
+	if (entry != HNSW_NO_NODE)
 	{
 		uint32		first = index->extents;
 		uint32		ref = HNSW_NO_REF;
+		int			level = graph->levels[entry];
 
 		write_uppers(&writer, first);
-		if (graph->entry_level > 0)
-			ref = first * g->upper_slots + list_number(graph, graph->entry, graph->entry_level);
-		vdb_hnsw_set_entry(index, graph->entry, ref, graph->entry_level, true);
+		if (level > 0)
+			ref = first * g->upper_slots + list_number(graph, entry, level);
+		vdb_hnsw_set_entry(index, entry, ref, level, true);
 	}
 	pfree(writer.scratch);
 }

@@ -305,7 +305,9 @@ typedef struct Built
 	float	   *center;
 	float	   *coded;			/* P floats a node */
 	char	   *memory;
+	char	   *scratch;
 	HnswGraph	graph;
+	HnswParticipant participant;
 } Built;
 
 typedef struct Shape
@@ -333,15 +335,17 @@ build(Built *built, const Shape *shape)
 	VdbCodec   *codec = &built->codec;
 	uint32_t	P = vdb_codec_padded(shape->dims);
 	float	   *raw = new_block(shape->dims * sizeof(float), 0);
-	size_t		bytes;
+	HnswParticipant *participant = &built->participant;
 
 	random_state = 88172645463325252u;
 	built->center = new_block(P * sizeof(float), 0);
 	vdb_codec_init(codec, shape->metric, shape->dims, 99, built->center);
-	bytes = vdb_hnsw_graph_bytes(codec, shape->m, shape->ef_construction, shape->rows);
-	built->memory = new_block(bytes, shape->garbage);
-	vdb_hnsw_graph_init(&built->graph, codec, shape->m, shape->ef_construction, shape->rows, 7,
+	built->memory = new_block(vdb_hnsw_graph_bytes(codec, shape->m, shape->rows), shape->garbage);
+	vdb_hnsw_graph_init(&built->graph, codec, shape->m, shape->ef_construction, shape->rows,
 						built->memory);
+	built->scratch = new_block(vdb_hnsw_participant_bytes(shape->m, shape->ef_construction,
+														  shape->rows), shape->garbage);
+	vdb_hnsw_participant_init(participant, &built->graph, 7, built->scratch);
 	if (shape->upper_capacity != 0)
 		built->graph.upper_capacity = shape->upper_capacity;
 	built->coded = new_block((size_t) shape->rows * P * sizeof(float), 0);
@@ -353,13 +357,13 @@ build(Built *built, const Shape *shape)
 		if (shape->come_round && i == shape->rows / 2)
 		{
 			/* as if the search with the next one's mark on layer 0 had seen all */
-			built->graph.mark = (uint16_t) -built->graph.entry_level;
+			participant->mark = (uint16_t) -built->graph.levels[built->graph.header->entry];
 			for (uint32_t j = 0; j < i; j++)
-				built->graph.marks[j] = 1;
+				participant->marks[j] = 1;
 		}
 		fill_vector(shape->kind, i, shape->dims, raw);
 		norm = vdb_codec_transform(codec, raw, x);
-		if (vdb_hnsw_graph_add(&built->graph, x, norm) != i)
+		if (vdb_hnsw_graph_add(participant, x, norm) != i)
 			failure("node %u has another number", i);
 	}
 	free(raw);
@@ -371,6 +375,7 @@ free_built(Built *built)
 	free(built->center);
 	free(built->coded);
 	free(built->memory);
+	free(built->scratch);
 }
 
 static float
@@ -416,7 +421,7 @@ check_list(const HnswGraph *graph, int layer, uint32_t nid)
 		uint32_t	nbr = vdb_hnsw_list_nbr(list)[i];
 		float		score = vdb_hnsw_list_score(list, max)[i];
 
-		if (nbr >= graph->count || nbr == nid || graph->levels[nbr] < layer)
+		if (nbr >= graph->header->count || nbr == nid || graph->levels[nbr] < layer)
 			return failure("node %u has neighbour %u on layer %d", nid, nbr, layer);
 		for (uint32_t j = 0; j < i; j++)
 		{
@@ -438,14 +443,14 @@ check_levels(const HnswGraph *graph)
 	uint32_t	lists = 0;
 	int			top = 0;
 
-	for (uint32_t nid = 0; nid < graph->count; nid++)
+	for (uint32_t nid = 0; nid < graph->header->count; nid++)
 	{
 		uint32_t	number = vdb_hnsw_graph_list(graph, nid)->up;
 		int			level = 0;
 
 		for (; number != HNSW_NO_NODE; number = vdb_hnsw_graph_upper(graph, number)->up)
 		{
-			if (number >= graph->upper_count || graph->upper_node[number] != nid)
+			if (number >= graph->header->upper_count || graph->upper_node[number] != nid)
 				return failure("list %u is not of node %u", number, nid);
 			level++;
 		}
@@ -454,56 +459,57 @@ check_levels(const HnswGraph *graph)
 		lists += (uint32_t) level;
 		top = level > top ? level : top;
 	}
-	if (lists != graph->upper_count || graph->upper_count > graph->upper_capacity)
-		return failure("%u lists, count %u of %u", lists, graph->upper_count, graph->upper_capacity);
-	if (graph->entry_level != top || graph->levels[graph->entry] != top)
-		return failure("the entry point is on layer %d of %d", graph->entry_level, top);
+	if (lists != graph->header->upper_count || graph->header->upper_count > graph->upper_capacity)
+		return failure("%u lists, count %u of %u", lists, graph->header->upper_count, graph->upper_capacity);
+	if (graph->levels[graph->header->entry] != top)
+		return failure("the entry point is on layer %d of %d", graph->levels[graph->header->entry], top);
 	return true;
 }
 
-/* The tree's edges are there both ways, and the entry point leads everywhere. */
+/* The nodes form a tree whose edges are in both lists: one leads to all. */
 static bool
-check_reachable(const HnswGraph *graph)
+check_tree(const HnswGraph *graph)
 {
-	uint32_t   *queue = new_block(graph->count * sizeof(uint32_t), 0);
-	bool	   *seen = new_block(graph->count, 0);
-	uint32_t	reached = 1;
+	uint32_t	count = graph->header->count;
+	uint32_t   *queue = new_block(count * sizeof(uint32_t), 0);
+	uint32_t	reached = 0;
 	bool		passed = true;
 
-	for (uint32_t nid = 1; nid < graph->count && passed; nid++)
+	for (uint32_t nid = 0; nid < count && passed; nid++)
 	{
 		uint32_t	parent = graph->parents[nid];
 
-		if (parent >= nid || !list_has(vdb_hnsw_graph_list(graph, parent), nid) ||
-			!list_has(vdb_hnsw_graph_list(graph, nid), parent))
+		if (parent == HNSW_NO_NODE && reached == 0)
+			queue[reached++] = nid;
+		else if (parent >= count || !list_has(vdb_hnsw_graph_list(graph, parent), nid) ||
+				 !list_has(vdb_hnsw_graph_list(graph, nid), parent))
 			passed = failure("node %u and its parent %u", nid, parent);
 	}
-	queue[0] = graph->entry;
-	seen[graph->entry] = true;
-	for (uint32_t i = 0; i < reached; i++)
+	for (uint32_t i = 0; i < reached && passed; i++)
 	{
 		const HnswList *list = vdb_hnsw_graph_list(graph, queue[i]);
+		uint32_t	children = 0;
 
 		for (uint32_t j = 0; j < list->count; j++)
 		{
-			uint32_t	nbr = vdb_hnsw_list_nbr(list)[j];
-
-			if (!seen[nbr])
-				queue[reached++] = nbr;
-			seen[nbr] = true;
+			if (graph->parents[vdb_hnsw_list_nbr(list)[j]] == queue[i])
+				queue[reached + children++] = vdb_hnsw_list_nbr(list)[j];
 		}
+		reached += children;
+		if (children != graph->children[queue[i]] || children > graph->m / 4 + 3)
+			passed = failure("node %u has %u children, counted as %u", queue[i], children,
+							 graph->children[queue[i]]);
 	}
-	if (reached != graph->count)
-		passed = failure("%u of %u nodes are reached", reached, graph->count);
+	if (passed && reached != count)
+		passed = failure("%u of %u nodes are reached", reached, count);
 	free(queue);
-	free(seen);
 	return passed;
 }
 
 static bool
 check_graph(const HnswGraph *graph)
 {
-	for (uint32_t nid = 0; nid < graph->count; nid++)
+	for (uint32_t nid = 0; nid < graph->header->count; nid++)
 	{
 		for (int layer = 0; layer <= graph->levels[nid]; layer++)
 		{
@@ -511,9 +517,9 @@ check_graph(const HnswGraph *graph)
 				return false;
 		}
 	}
-	if (graph->count == 0)
-		return graph->entry == HNSW_NO_NODE;
-	return check_levels(graph) && check_reachable(graph);
+	if (graph->header->count == 0)
+		return graph->header->entry == HNSW_NO_NODE;
+	return check_levels(graph) && check_tree(graph);
 }
 
 static void
@@ -522,8 +528,9 @@ check_shape(const char *name, Shape shape)
 	Built		built;
 
 	build(&built, &shape);
-	report(check_graph(&built.graph) && built.graph.count == shape.rows &&
-		   (shape.upper_capacity == 0 || built.graph.upper_count <= shape.upper_capacity),
+	report(vdb_hnsw_graph_add(&built.participant, built.coded, 0) == HNSW_NO_NODE &&
+		   check_graph(&built.graph) && built.graph.header->count == shape.rows &&
+		   (shape.upper_capacity == 0 || built.graph.header->upper_count <= shape.upper_capacity),
 		   "%s: %u rows, %s, m %u, ef_construction %u", name, shape.rows, metric_names[shape.metric],
 		   shape.m, shape.ef_construction);
 	free_built(&built);
@@ -533,7 +540,7 @@ check_shape(const char *name, Shape shape)
 static bool
 same_graphs(const HnswGraph *a, const HnswGraph *b)
 {
-	for (uint32_t nid = 0; nid < a->count; nid++)
+	for (uint32_t nid = 0; nid < a->header->count; nid++)
 	{
 		if (a->levels[nid] != b->levels[nid])
 			return false;
@@ -547,7 +554,7 @@ same_graphs(const HnswGraph *a, const HnswGraph *b)
 				return failure("node %u differs on layer %d", nid, layer);
 		}
 	}
-	return a->count == b->count;
+	return a->header->count == b->header->count;
 }
 
 /*
@@ -619,8 +626,9 @@ check_bytes(void)
 			double		reckoned;
 
 			vdb_codec_init(&codec, VDB_METRIC_L2, dims[d], 1, NULL);
-			bytes = (double) vdb_hnsw_graph_bytes(&codec, ms[i], 1000, 100000);
-			reckoned = 100000.0 * (double) vdb_hnsw_graph_node_bytes(&codec, ms[i]);
+			bytes = (double) vdb_hnsw_graph_bytes(&codec, ms[i], 100000) +
+				(double) 3 * vdb_hnsw_participant_bytes(ms[i], 1000, 100000);
+			reckoned = 100000.0 * (double) vdb_hnsw_graph_node_bytes(&codec, ms[i], 3);
 			if (bytes > reckoned * 1.02 || bytes < reckoned * 0.97)
 				passed = failure("%u dimensions, m %u: %.0f bytes, reckoned %.0f", dims[d], ms[i],
 								 bytes, reckoned);
@@ -643,7 +651,7 @@ find_exactly(const Built *built, const float *query, uint32_t *nearest)
 	HnswPool	pool;
 
 	hnsw_pool_init(&pool, items, K);
-	for (uint32_t i = 0; i < built->graph.count; i++)
+	for (uint32_t i = 0; i < built->graph.header->count; i++)
 	{
 		HnswCandidate item = {
 			.score = vdb_vector_score(&built->codec, query, built->coded + (size_t) i * P),
@@ -669,9 +677,9 @@ search_graph(const Built *built, const float *query, uint32_t ef, HnswPool *pool
 
 #define SCORE(n) vdb_vector_score(&built->codec, query, built->coded + (size_t) (n) * P)
 
-	HnswCandidate best = {.score = SCORE(graph->entry),.nid = graph->entry};
+	HnswCandidate best = {.score = SCORE(graph->header->entry),.nid = graph->header->entry};
 
-	for (int layer = graph->entry_level; layer > 0; layer--)
+	for (int layer = graph->levels[best.nid]; layer > 0; layer--)
 	{
 		for (bool moved = true; moved;)
 		{
