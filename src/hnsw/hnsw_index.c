@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xloginsert.h"
+#include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "storage/indexfsm.h"
 #include "storage/lmgr.h"
@@ -18,6 +19,9 @@
 #include "compat.h"
 #include "hnsw/hnsw_private.h"
 #include "testpoint.h"
+
+/* Extents looked at for one with free records. */
+#define RECORD_PROBES 256
 
 /* Indexes a backend remembers; beyond it, the least recently used is forgotten. */
 #define MAX_KNOWN 64
@@ -358,35 +362,34 @@ extent_has_room(HnswIndex *index, uint32 extent, bool upper)
 	BlockNumber first = vdb_hnsw_extent_block(g, extent);
 	bool		room = false;
 
-	for (int i = 0; i < (upper ? g->extent_pages : 1) && !room; i++)
+	bool		kind = true;
+
+	for (int i = 0; i < (upper ? g->extent_pages : 1) && kind && !room; i++)
 	{
 		Buffer		buffer = ReadBuffer(index->rel, first + i);
 		VdbPageSpecial *special = vdb_page_special(BufferGetPage(buffer));
 
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		if (special->kind == (upper ? VDB_PAGE_HNSW_UPPER : VDB_PAGE_HNSW_HOT))
-			room = special->free > 0 ||
-				special->used < (upper ? g->uppers_per_page : g->extent_slots);
+		kind = special->kind == (upper ? VDB_PAGE_HNSW_UPPER : VDB_PAGE_HNSW_HOT);
+		room = kind && (special->free > 0 ||
+						special->used < (upper ? g->uppers_per_page : g->extent_slots));
 		UnlockReleaseBuffer(buffer);
 	}
 	return room;
 }
 
 /*
- * An extent in which vacuum freed slots, according to the free space map, or
- * HNSW_NO_EXTENT.  The map is a hint that survives no crash: look, then trust.
+ * A node extent in which vacuum freed slots, according to the free space map,
+ * or HNSW_NO_EXTENT.  The map is a hint that survives no crash: look, then
+ * trust.
  */
 static uint32
-find_freed_extent(HnswIndex *index, bool upper)
+find_freed_nodes(HnswIndex *index)
 {
 	const HnswGeometry *g = &index->geometry;
-	uint32		found = HNSW_NO_EXTENT;
-	List	   *others = NIL;
 	BlockNumber block;
-	ListCell   *cell;
 
-	while (found == HNSW_NO_EXTENT && list_length(others) < 8 &&
-		   (block = GetFreeIndexPage(index->rel)) != InvalidBlockNumber)
+	while ((block = GetFreeIndexPage(index->rel)) != InvalidBlockNumber)
 	{
 		uint32		extent;
 
@@ -394,18 +397,36 @@ find_freed_extent(HnswIndex *index, bool upper)
 		if (block < 1 + g->center_pages)
 			continue;
 		extent = (block - 1 - g->center_pages) / g->extent_pages;
-		if (extent >= index->extents)
-			continue;
-		if (extent_has_room(index, extent, upper))
-			found = extent;
-		else if (extent_has_room(index, extent, !upper))
-			others = lappend_int(others, (int) extent);
+		if (extent < index->extents && extent_has_room(index, extent, false))
+			return extent;
 	}
-	/* the map forgot what it told: remind it of what is of the other kind */
-	foreach(cell, others)
-		RecordFreeIndexPage(index->rel, vdb_hnsw_extent_block(g, (uint32) lfirst_int(cell)));
-	list_free(others);
-	return found;
+	return HNSW_NO_EXTENT;
+}
+
+/*
+ * An upper extent in which vacuum freed records, or HNSW_NO_EXTENT.  They are
+ * few among the extents but have room for thousands of rows each, so we look
+ * at some at random.  To miss those that are there makes more of them, until
+ * they are missed no longer.
+ */
+static uint32
+find_freed_records(HnswIndex *index)
+{
+	uint32		extents = index->extents;
+	uint32		probes = Min(extents, RECORD_PROBES);
+	uint32		extent = 0;
+
+	for (uint32 i = 0; i < probes; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (i == 0 || extents > RECORD_PROBES)
+			extent = (uint32) pg_prng_uint64_range(&pg_global_prng_state, 0, extents - 1);
+		else
+			extent = (extent + 1) % extents;
+		if (extent_has_room(index, extent, true))
+			return extent;
+	}
+	return HNSW_NO_EXTENT;
 }
 
 /* Formats the pages of an extent that is about to exist, logging each. */
@@ -448,8 +469,9 @@ format_extent(HnswIndex *index, uint32 extent, bool upper, bool building)
 }
 
 /*
- * Makes sure that there is an extent other than `full` that takes new nodes,
- * or upper records, and returns its number.  The caller holds no content lock.
+ * Makes sure that there is an extent that takes new nodes, or upper records,
+ * and returns its number.  full: the one that was found full, which vacuum may
+ * have made room in since.  The caller holds no content lock.
  */
 uint32
 vdb_hnsw_extend(HnswIndex *index, bool upper, uint32 full, bool building)
@@ -471,8 +493,9 @@ vdb_hnsw_extend(HnswIndex *index, bool upper, uint32 full, bool building)
 			UnlockRelationForExtension(index->rel, ExclusiveLock);
 		return extent;
 	}
-	extent = building ? HNSW_NO_EXTENT : find_freed_extent(index, upper);
-	if (extent == HNSW_NO_EXTENT || extent == full)
+	if (!building)
+		extent = upper ? find_freed_records(index) : find_freed_nodes(index);
+	if (building || extent == HNSW_NO_EXTENT)
 	{
 		extent = index->extents;
 		if (extent >= g->max_extents)

@@ -207,8 +207,8 @@ extern bool vdb_hnsw_replace_entry(HnswIndex *index, uint32 old, uint32 nid, uin
 								   bool building);
 
 /*
- * Makes sure that there is an extent that may take a node (or upper records)
- * other than `full`, and returns its number.
+ * Makes sure that there is an extent that may take a node (or upper records),
+ * when `full` was found full, and returns its number.
  */
 extern uint32 vdb_hnsw_extend(HnswIndex *index, bool upper, uint32 full, bool building);
 

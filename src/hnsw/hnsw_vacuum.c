@@ -283,8 +283,8 @@ vacuum_range(HnswVacuum *vacuum, uint32 first, uint32 count)
 }
 
 /*
- * Tells the free space map of an extent with room.  The map is not logged, so
- * every VACUUM tells it again.
+ * Tells the free space map of a node extent with room.  The map is not logged,
+ * so every VACUUM tells it again.
  */
 static void
 publish_extent(HnswVacuum *vacuum, uint32 extent)
@@ -293,33 +293,22 @@ publish_extent(HnswVacuum *vacuum, uint32 extent)
 						vdb_hnsw_extent_block(&vacuum->index->geometry, extent));
 }
 
-/* Is there a slot on a page that may be taken? */
+/* Has a node extent room?  The one that inserts know of does not count. */
 static bool
-page_has_room(HnswVacuum *vacuum, BlockNumber block, VdbPageKind kind, uint32 extent, uint32 slots)
-{
-	Buffer		buffer = vdb_hnsw_vacuum_page(vacuum, block, kind, extent, BUFFER_LOCK_SHARE);
-	VdbPageSpecial *special = vdb_page_special(BufferGetPage(buffer));
-	bool		room = special->free > 0 || special->used < slots;
-
-	UnlockReleaseBuffer(buffer);
-	return room;
-}
-
-/* Does an extent have room?  The ones that inserts know of do not count. */
-static bool
-is_room_unknown(HnswVacuum *vacuum, uint32 extent, bool upper)
+is_room_unknown(HnswVacuum *vacuum, uint32 extent)
 {
 	HnswIndex  *index = vacuum->index;
-	const HnswGeometry *g = &index->geometry;
-	BlockNumber block = vdb_hnsw_extent_block(g, extent);
-	bool		room = false;
+	Buffer		buffer;
+	VdbPageSpecial *special;
+	bool		room;
 
-	if (extent == index->open_extent || extent == index->open_upper)
+	if (extent == index->open_extent)
 		return false;
-	if (!upper)
-		return page_has_room(vacuum, block, VDB_PAGE_HNSW_HOT, extent, g->extent_slots);
-	for (int i = 0; i < g->extent_pages && !room; i++)
-		room = page_has_room(vacuum, block + i, VDB_PAGE_HNSW_UPPER, extent, g->uppers_per_page);
+	buffer = vdb_hnsw_vacuum_page(vacuum, vdb_hnsw_extent_block(&index->geometry, extent),
+								  VDB_PAGE_HNSW_HOT, extent, BUFFER_LOCK_SHARE);
+	special = vdb_page_special(BufferGetPage(buffer));
+	room = special->free > 0 || special->used < index->geometry.extent_slots;
+	UnlockReleaseBuffer(buffer);
 	return room;
 }
 
@@ -336,7 +325,7 @@ collect_extent(HnswVacuum *vacuum, uint32 extent)
 	uint32		live = 0;
 	uint32		dead = 0;
 
-	if (is_room_unknown(vacuum, extent, upper))
+	if (!upper && is_room_unknown(vacuum, extent))
 		publish_extent(vacuum, extent);
 	for (int i = 0; i < g->node_pages && !upper; i++)
 	{
@@ -496,8 +485,8 @@ replace_entry(HnswVacuum *vacuum)
 	}
 }
 
-/* Frees the records of dead nodes on one page; returns their number. */
-static uint32
+/* Frees the records of dead nodes on one page. */
+static void
 free_page_records(HnswVacuum *vacuum, uint32 extent, int number)
 {
 	const HnswGeometry *g = &vacuum->index->geometry;
@@ -528,7 +517,6 @@ free_page_records(HnswVacuum *vacuum, uint32 extent, int number)
 	else
 		vdb_change_abort(&change);
 	UnlockReleaseBuffer(buffer);
-	return freed;
 }
 
 /* Frees the records of dead nodes, before their numbers can be used again. */
@@ -537,14 +525,10 @@ free_records(HnswVacuum *vacuum)
 {
 	for (uint32 extent = 0; extent < vacuum->extents; extent++)
 	{
-		uint32		freed = 0;
-
 		if (!vdb_hnsw_vacuum_is_upper(vacuum, extent))
 			continue;
 		for (int i = 0; i < vacuum->index->geometry.extent_pages; i++)
-			freed += free_page_records(vacuum, extent, i);
-		if (freed > 0)
-			publish_extent(vacuum, extent);
+			free_page_records(vacuum, extent, i);
 	}
 }
 
