@@ -102,11 +102,11 @@ CREATE FUNCTION vector_spherical_distance(vector, vector) RETURNS double precisi
 --
 
 CREATE FUNCTION vector_dims(vector) RETURNS integer
-	AS 'MODULE_PATHNAME', 'vdb_dense_dims'
+	AS 'MODULE_PATHNAME', 'vdb_vector_dims'
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE FUNCTION vector_norm(vector) RETURNS double precision
-	AS 'MODULE_PATHNAME', 'vdb_vector_l2_norm'
+	AS 'MODULE_PATHNAME', 'vdb_vector_norm'
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 
 CREATE FUNCTION l2_normalize(vector) RETURNS vector
@@ -178,7 +178,7 @@ CREATE FUNCTION vector_accum(double precision[], vector) RETURNS double precisio
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 
 CREATE FUNCTION vector_combine(double precision[], double precision[]) RETURNS double precision[]
-	AS 'MODULE_PATHNAME', 'vdb_dense_combine'
+	AS 'MODULE_PATHNAME', 'vdb_vector_combine'
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 
 CREATE FUNCTION vector_avg(double precision[]) RETURNS vector
@@ -206,7 +206,7 @@ CREATE AGGREGATE sum(vector) (
 --
 
 CREATE FUNCTION vector(vector, integer, boolean) RETURNS vector
-	AS 'MODULE_PATHNAME', 'vdb_dense_enforce_typmod'
+	AS 'MODULE_PATHNAME', 'vdb_vector_enforce_typmod'
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE FUNCTION array_to_vector(integer[], integer, boolean) RETURNS vector
@@ -693,6 +693,54 @@ CREATE OPERATOR CLASS vector_l1_ops
 	FOR TYPE vector USING hnsw AS
 	OPERATOR 1 <+> (vector, vector) FOR ORDER BY float_ops,
 	FUNCTION 1 hnsw_vector_l1_support(internal);
+
+CREATE FUNCTION hnsw_bit_hamming_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_bit_hamming_support' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_bit_jaccard_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_bit_jaccard_support' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE OPERATOR CLASS bit_hamming_ops
+	FOR TYPE bit USING hnsw AS
+	OPERATOR 1 <~> (bit, bit) FOR ORDER BY float_ops,
+	FUNCTION 1 hnsw_bit_hamming_support(internal);
+
+CREATE OPERATOR CLASS bit_jaccard_ops
+	FOR TYPE bit USING hnsw AS
+	OPERATOR 1 <%> (bit, bit) FOR ORDER BY float_ops,
+	FUNCTION 1 hnsw_bit_jaccard_support(internal);
+
+CREATE FUNCTION hnsw_sparsevec_l2_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_sparsevec_l2_support' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_sparsevec_ip_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_sparsevec_ip_support' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_sparsevec_cosine_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_sparsevec_cosine_support' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_sparsevec_l1_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_sparsevec_l1_support' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE OPERATOR CLASS sparsevec_l2_ops
+	FOR TYPE sparsevec USING hnsw AS
+	OPERATOR 1 <-> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 hnsw_sparsevec_l2_support(internal);
+
+CREATE OPERATOR CLASS sparsevec_ip_ops
+	FOR TYPE sparsevec USING hnsw AS
+	OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 hnsw_sparsevec_ip_support(internal);
+
+CREATE OPERATOR CLASS sparsevec_cosine_ops
+	FOR TYPE sparsevec USING hnsw AS
+	OPERATOR 1 <=> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 hnsw_sparsevec_cosine_support(internal);
+
+CREATE OPERATOR CLASS sparsevec_l1_ops
+	FOR TYPE sparsevec USING hnsw AS
+	OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 hnsw_sparsevec_l1_support(internal);
 
 /*
  * Looking after indexes

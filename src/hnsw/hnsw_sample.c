@@ -25,10 +25,12 @@
 #define SAMPLE_MIN_ROWS 64
 
 /*
- * Sparse vectors: the share of rows whose values all find a place in a code,
- * how many places there are as long as nothing is known, and the most.
+ * Sparse vectors: the share of rows whose values all find a place in a code (the
+ * others lose their smallest, and are measured more often; a greater share makes
+ * every slot larger), how many places there are as long as nothing is known, and
+ * the most.
  */
-#define ENTRIES_SHARE 0.98
+#define ENTRIES_SHARE 0.8
 #define DEFAULT_ENTRIES 128
 #define MAX_ENTRIES 1024
 

@@ -1,11 +1,8 @@
 /*
  * hnsw_support.c
- *	  What the access method must know of an operator class: how a value
- *	  becomes floats, and what its operator computes.
+ *	  From the values of an indexed column to vectors in code space.
  */
 #include "postgres.h"
-
-#include <math.h>
 
 #include "access/genam.h"
 #include "catalog/pg_type.h"
@@ -15,63 +12,6 @@
 #include "utils/rel.h"
 
 #include "hnsw/hnsw_private.h"
-#include "types/vector.h"
-
-/* Defines the support function, () -> internal, of one operator class. */
-#define HNSW_SUPPORT(class, type, codec_kind, class_metric, most_dims, distance_function) \
-	PG_FUNCTION_INFO_V1(vdb_hnsw_##class##_support); \
-	Datum \
-	vdb_hnsw_##class##_support(PG_FUNCTION_ARGS) \
-	{ \
-		static const HnswSupport support = { \
-			.type_name = #type, \
-			.kind = codec_kind, \
-			.metric = class_metric, \
-			.max_dims = most_dims, \
-			.dims = type##_dims, \
-			.read = type##_read, \
-			.distance = distance_function, \
-		}; \
-		PG_RETURN_POINTER(&support); \
-	} \
-	extern int	no_such_variable
-
-/* --- vector --- */
-
-static uint32
-vector_dims(Datum value)
-{
-	return ((VdbVector *) DatumGetPointer(value))->dim;
-}
-
-static HnswValue
-vector_read(Datum value)
-{
-	VdbVector  *vector = (VdbVector *) DatumGetPointer(value);
-
-	return (HnswValue) {.count = vector->dim, .elements = vector->x};
-}
-
-#define VECTOR_DISTANCE(name) \
-	static double \
-	vector_##name(Datum a, Datum b) \
-	{ \
-		VdbVector  *x = (VdbVector *) DatumGetPointer(a); \
-		VdbVector  *y = (VdbVector *) DatumGetPointer(b); \
-		return vdb_vector_distance_##name(x->dim, x->x, y->x); \
-	} \
-	extern int	no_such_variable
-
-VECTOR_DISTANCE(l2);
-VECTOR_DISTANCE(ip);
-VECTOR_DISTANCE(cosine);
-VECTOR_DISTANCE(l1);
-
-HNSW_SUPPORT(vector_l2, vector, VDB_CODEC_DENSE, VDB_METRIC_L2, VDB_VECTOR_MAX_DIM, vector_l2);
-HNSW_SUPPORT(vector_ip, vector, VDB_CODEC_DENSE, VDB_METRIC_IP, VDB_VECTOR_MAX_DIM, vector_ip);
-HNSW_SUPPORT(vector_cosine, vector, VDB_CODEC_DENSE, VDB_METRIC_COSINE, VDB_VECTOR_MAX_DIM,
-			 vector_cosine);
-HNSW_SUPPORT(vector_l1, vector, VDB_CODEC_DENSE, VDB_METRIC_L1, VDB_VECTOR_MAX_DIM, vector_l1);
 
 /*
  * The support of an index's operator class; static memory.  An operator class

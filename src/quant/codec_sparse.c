@@ -2,9 +2,10 @@
  * codec_sparse.c
  *	  Sparse vectors: the largest values of each, 16 bits a value.
  *
- * A code is P indices (uint32, ascending, NO_INDEX past the last) and P values
- * (int16, in units of the factor scale).  What is left out is in the residual,
- * so that bounds hold for vectors of any length.  Sums are taken in double:
+ * A code is P indices (ascending, NO_INDEX past the last; uint16 where they are
+ * small enough, else uint32) and P values (int16, in units of the factor scale).
+ * What is left out is in the residual, so that bounds hold for vectors of any
+ * length.  Sums are taken in double:
  * they are short, and lookups dominate them.
  */
 #include "quant/codec_private.h"
@@ -24,6 +25,12 @@ typedef struct Slot
 
 static const VdbCodecOps sparse_ops;
 
+static inline uint32_t
+index_bytes(uint32_t dims)
+{
+	return dims <= UINT16_MAX ? sizeof(uint16_t) : sizeof(uint32_t);
+}
+
 void
 vdb_codec_init_sparse(VdbCodec *codec, VdbMetric metric, uint32_t dims, uint32_t entries)
 {
@@ -33,7 +40,7 @@ vdb_codec_init_sparse(VdbCodec *codec, VdbMetric metric, uint32_t dims, uint32_t
 	codec->metric = metric;
 	codec->dims = dims;
 	codec->P = entries;
-	codec->hot_bits = 8 * (sizeof(uint32_t) + sizeof(int16_t));
+	codec->hot_bits = 8 * (index_bytes(dims) + sizeof(int16_t));
 	codec->hot_bytes = entries * codec->hot_bits / 8;
 	codec->hi_bytes = codec->hot_bytes;
 	codec->vector_bytes = vdb_sparse_size(entries);
@@ -59,12 +66,18 @@ vdb_codec_transform_sparse(const VdbCodec *codec, uint32_t count, const uint32_t
 }
 
 static inline uint32_t
-code_index(const uint8_t *code, uint32_t i)
+code_index(const VdbCodec *codec, const uint8_t *code, uint32_t i)
 {
 	uint32_t	index;
+	uint16_t	short_index;
 
-	memcpy(&index, code + i * sizeof(uint32_t), sizeof(index));
-	return index;
+	if (index_bytes(codec->dims) == sizeof(uint32_t))
+	{
+		memcpy(&index, code + i * sizeof(index), sizeof(index));
+		return index;
+	}
+	memcpy(&short_index, code + i * sizeof(short_index), sizeof(short_index));
+	return short_index == UINT16_MAX ? NO_INDEX : short_index;
 }
 
 static inline int16_t
@@ -72,15 +85,21 @@ code_value(const VdbCodec *codec, const uint8_t *code, uint32_t i)
 {
 	int16_t		value;
 
-	memcpy(&value, code + codec->P * sizeof(uint32_t) + i * sizeof(int16_t), sizeof(value));
+	memcpy(&value, code + codec->P * index_bytes(codec->dims) + i * sizeof(value), sizeof(value));
 	return value;
 }
 
+/* index may be NO_INDEX, whose lower half stands for it too. */
 static inline void
 set_code(const VdbCodec *codec, uint8_t *code, uint32_t i, uint32_t index, int16_t value)
 {
-	memcpy(code + i * sizeof(uint32_t), &index, sizeof(index));
-	memcpy(code + codec->P * sizeof(uint32_t) + i * sizeof(int16_t), &value, sizeof(value));
+	uint16_t	short_index = (uint16_t) index;
+
+	if (index_bytes(codec->dims) == sizeof(uint32_t))
+		memcpy(code + i * sizeof(index), &index, sizeof(index));
+	else
+		memcpy(code + i * sizeof(short_index), &short_index, sizeof(short_index));
+	memcpy(code + codec->P * index_bytes(codec->dims) + i * sizeof(value), &value, sizeof(value));
 }
 
 /* The bits of |x|, which are ordered as the numbers are. */
@@ -117,6 +136,13 @@ least_magnitude(const VdbSparse *x, uint32_t entries)
 			high = middle;
 	}
 	return low;
+}
+
+/* The value that a coded one stands for, rounded as a decoded vector's are. */
+static inline float
+decode(float scale, int value)
+{
+	return scale * value;
 }
 
 static size_t
@@ -166,7 +192,6 @@ sparse_encode_node(const VdbCodec *codec, const void *vector, float norm, uint8_
 	uint32_t	largest = 0;
 	uint32_t	count = 0;
 	float		greatest;
-	double		scale;
 	double		size = 0;
 	double		lost = 0;
 	VdbNodeFactors f;
@@ -183,8 +208,8 @@ sparse_encode_node(const VdbCodec *codec, const void *vector, float norm, uint8_
 
 	/* a denormal unit would overflow what is divided by it */
 	f.scale = greatest / VALUE_MAX;
-	scale = f.scale >= FLT_MIN ? f.scale : 0;
-	f.scale = (float) scale;
+	if (f.scale < FLT_MIN)
+		f.scale = 0;
 	count = 0;
 	for (uint32_t i = 0; i < x->count; i++)
 	{
@@ -193,11 +218,11 @@ sparse_encode_node(const VdbCodec *codec, const void *vector, float norm, uint8_
 
 		if (m > least || (m == least && equal > 0))
 		{
-			int			v = scale > 0 ? (int) lrint(value[i] / scale) : 0;
+			int			v = f.scale > 0 ? (int) lrintf(value[i] / f.scale) : 0;
 
 			equal -= m == least;
 			v = v > VALUE_MAX ? VALUE_MAX : v < -VALUE_MAX ? -VALUE_MAX : v;
-			decoded = scale * v;
+			decoded = decode(f.scale, v);
 			set_code(codec, hi, count++, index[i], (int16_t) v);
 		}
 		size += term(codec->metric, decoded);
@@ -225,12 +250,12 @@ sparse_decode_hot(const VdbCodec *codec, VdbHotFactors f, const uint8_t *code, v
 
 	out->count = 0;
 	out->reserved = 0;
-	while (out->count < codec->P && code_index(code, out->count) != NO_INDEX)
+	while (out->count < codec->P && code_index(codec, code, out->count) != NO_INDEX)
 		out->count++;
 	for (uint32_t i = 0; i < out->count; i++)
 	{
-		vdb_sparse_index(out)[i] = code_index(code, i);
-		vdb_sparse_value(out)[i] = f.rescale * code_value(codec, code, i);
+		vdb_sparse_index(out)[i] = code_index(codec, code, i);
+		vdb_sparse_value(out)[i] = decode(f.rescale, code_value(codec, code, i));
 	}
 }
 
@@ -310,15 +335,15 @@ sparse_pair_score(const VdbCodec *codec, VdbNodeFactors fa, const uint8_t *a, Vd
 
 	while (i < codec->P && j < codec->P)
 	{
-		uint32_t	ai = code_index(a, i);
-		uint32_t	bj = code_index(b, j);
+		uint32_t	ai = code_index(codec, a, i);
+		uint32_t	bj = code_index(codec, b, j);
 
 		if (ai == bj)
 		{
 			if (ai == NO_INDEX)
 				break;
-			shared += common(codec->metric, (double) fa.scale * code_value(codec, a, i),
-							 (double) fb.scale * code_value(codec, b, j));
+			shared += common(codec->metric, decode(fa.scale, code_value(codec, a, i)),
+							 decode(fb.scale, code_value(codec, b, j)));
 		}
 		i += ai <= bj;
 		j += bj <= ai;
@@ -387,7 +412,7 @@ sparse_hot_score(const VdbQuery *query, VdbHotFactors f, const uint8_t *code)
 
 	for (uint32_t i = 0; i < codec->P; i++)
 	{
-		uint32_t	index = code_index(code, i);
+		uint32_t	index = code_index(codec, code, i);
 		uint32_t	at;
 
 		if (index == NO_INDEX)
@@ -397,7 +422,7 @@ sparse_hot_score(const VdbQuery *query, VdbHotFactors f, const uint8_t *code)
 			at = (at + 1) & mask;
 		if (table[at].index == index)
 			shared += common(codec->metric, table[at].value,
-							 (double) f.rescale * code_value(codec, code, i));
+							 decode(f.rescale, code_value(codec, code, i)));
 	}
 	return score_of(codec->metric, (double) query->add + f.add, shared);
 }
