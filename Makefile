@@ -146,35 +146,48 @@ endif
 # --- C programs without a server -------------------------------------------
 #
 # Each test/unit/*.c is one program, linked with the part of the library that
-# is pure C, under the address and undefined-behaviour sanitizers.
+# is pure C, under the address and undefined-behaviour sanitizers.  What ends in
+# _tsan is built, and the library for it, under the thread sanitizer instead.
 
 UNIT_DIR      = test/unit/build
 UNIT_PROGRAMS = $(patsubst test/unit/%.c,$(UNIT_DIR)/%,$(sort $(wildcard test/unit/*.c)))
 UNIT_OBJS     = $(addprefix $(UNIT_DIR)/,$(filter src/distance/% src/quant/% src/hnsw/hnsw_graph.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS)))
 UNIT_CC       = $(or $(CC),cc)
-UNIT_CFLAGS   = -std=gnu99 -O1 -g -fno-omit-frame-pointer $(WARNINGS) $(COPT) \
-	-fsanitize=address,undefined -fno-sanitize-recover=all -Isrc -Itest/unit -MMD -MP
+UNIT_SANITIZE = address,undefined
+UNIT_CFLAGS   = -std=gnu99 -O1 -g -fno-omit-frame-pointer $(WARNINGS) $(COPT) -pthread \
+	-fsanitize=$(UNIT_SANITIZE) -fno-sanitize-recover=all -Isrc -Itest/unit -MMD -MP
 
 unit: unit-programs
 	@set -e; for program in $(UNIT_PROGRAMS); do echo "# $$program"; ./$$program; done
 
 unit-programs: $(UNIT_PROGRAMS)
 
-$(UNIT_PROGRAMS): $(UNIT_DIR)/%: $(UNIT_DIR)/test/unit/%.o $(UNIT_DIR)/libpure.a
+$(filter-out %_tsan,$(UNIT_PROGRAMS)): $(UNIT_DIR)/%: $(UNIT_DIR)/test/unit/%.o $(UNIT_DIR)/libpure.a
 	$(UNIT_CC) $(UNIT_CFLAGS) -o $@ $^ -lm
 
+$(UNIT_DIR)/%_tsan: $(UNIT_DIR)/tsan/test/unit/%_tsan.o $(UNIT_DIR)/tsan/libpure.a
+	$(UNIT_CC) $(UNIT_CFLAGS) -o $@ $^ -lm
+
+$(UNIT_DIR)/%_tsan $(UNIT_DIR)/tsan/%: UNIT_SANITIZE = thread
+
 $(UNIT_DIR)/libpure.a: $(UNIT_OBJS)
+$(UNIT_DIR)/tsan/libpure.a: $(UNIT_OBJS:$(UNIT_DIR)/%=$(UNIT_DIR)/tsan/%)
+%/libpure.a:
 	rm -f $@
 	ar rcs $@ $^
 
 # Emulated 512-bit arguments are passed in ways gcc wants to tell about.
 $(UNIT_DIR)/test/unit/test_distance_avx512_simde.o: UNIT_CFLAGS += -Wno-psabi
 
+$(UNIT_DIR)/tsan/%.o: %.c
+	@mkdir -p $(@D)
+	$(UNIT_CC) $(UNIT_CFLAGS) -c -o $@ $<
+
 $(UNIT_DIR)/%.o: %.c
 	@mkdir -p $(@D)
 	$(UNIT_CC) $(UNIT_CFLAGS) -c -o $@ $<
 
--include $(wildcard $(UNIT_DIR)/*/*/*.d)
+-include $(wildcard $(UNIT_DIR)/*/*/*.d $(UNIT_DIR)/tsan/*/*/*.d)
 
 # --- the commands ----------------------------------------------------------
 
