@@ -30,6 +30,9 @@ static float float_b[MAX_DIMS];
 static uint16_t half_a[MAX_DIMS];
 static uint16_t half_b[MAX_DIMS];
 static uint8_t code[MAX_DIMS];
+static uint8_t bits[MAX_DIMS];
+static int32_t indices_a[MAX_DIMS];
+static int32_t indices_b[MAX_DIMS];
 static int8_t query[MAX_DIMS + 8 * VDB_HOT_BLOCK];
 static int8_t int8_a[MAX_DIMS];
 static int8_t int8_b[MAX_DIMS];
@@ -50,6 +53,11 @@ typedef enum KernelId
 	K_HALF_COSINE,
 	K_HALF_TO_FLOAT,
 	K_FLOAT_TO_HALF,
+	K_BIT_HAMMING,
+	K_BIT_JACCARD,
+	K_SPARSE_L2_SQUARED,
+	K_SPARSE_IP,
+	K_SPARSE_L1,
 	K_HOT2_IP,
 	K_HOT4_IP,
 	K_HOT8_IP,
@@ -67,8 +75,9 @@ typedef enum KernelId
 static const char *const kernel_names[NUM_KERNELS] = {
 	"l2_squared", "inner_product", "l1", "cosine", "half_l2_squared",
 	"half_inner_product", "half_l1", "half_cosine", "half_to_float",
-	"float_to_half", "hot2_ip", "hot4_ip", "hot8_ip", "hot4_l1", "hot8_l1",
-	"node_ip", "node_l1", "node_decode", "i8_ip", "i8_l1", "fht"
+	"float_to_half", "bit_hamming", "bit_jaccard", "sparse_l2_squared",
+	"sparse_ip", "sparse_l1", "hot2_ip", "hot4_ip", "hot8_ip", "hot4_l1",
+	"hot8_l1", "node_ip", "node_l1", "node_decode", "i8_ip", "i8_l1", "fht"
 };
 
 static double
@@ -133,6 +142,24 @@ run(const VdbKernels *k, KernelId kernel, size_t n, size_t calls)
 			break;
 		case K_FLOAT_TO_HALF:
 			REPEAT(k->float_to_half(n, float_a, half_b));
+			break;
+		case K_BIT_HAMMING:
+			REPEAT(int_sink = (int32_t) k->bit_hamming(n / 8, code, bits));
+			break;
+		case K_BIT_JACCARD:
+			REPEAT(int_sink = (int32_t) k->bit_jaccard(n / 8, code, bits).both);
+			break;
+		case K_SPARSE_L2_SQUARED:
+			REPEAT(float_sink = (float) k->sparse_l2_squared(n, indices_a, float_a,
+															 n, indices_b, float_b));
+			break;
+		case K_SPARSE_IP:
+			REPEAT(float_sink = (float) k->sparse_ip(n, indices_a, float_a,
+													 n, indices_b, float_b));
+			break;
+		case K_SPARSE_L1:
+			REPEAT(float_sink = (float) k->sparse_l1(n, indices_a, float_a,
+													 n, indices_b, float_b));
 			break;
 		case K_HOT2_IP:
 			REPEAT(int_sink = k->hot2_ip(n / 4, query, code));
@@ -212,6 +239,10 @@ fill_operands(void)
 		float_a[i] = (float) rand() / (float) RAND_MAX - 0.5f;
 		float_b[i] = (float) rand() / (float) RAND_MAX - 0.5f;
 		code[i] = (uint8_t) rand();
+		bits[i] = (uint8_t) rand();
+		/* every tenth index, on average: a tenth of them are in both */
+		indices_a[i] = (i > 0 ? indices_a[i - 1] : 0) + 1 + rand() % 19;
+		indices_b[i] = (i > 0 ? indices_b[i - 1] : 0) + 1 + rand() % 19;
 		int8_a[i] = (int8_t) (rand() % 255 - 127);
 		int8_b[i] = (int8_t) (rand() % 255 - 127);
 	}

@@ -20,6 +20,8 @@
 
 #define TARGET __attribute__((target("avx2,fma,f16c")))
 
+#include "distance_sparse_private.h"
+
 /* eight ones and eight zeros: a window into it is a mask of 0 .. 8 elements */
 static const int32_t mask_window[16] = {
 	-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0
@@ -624,29 +626,6 @@ avx2_bit_jaccard(size_t n, const uint8_t *a, const uint8_t *b)
 	parts.both = sum_epi64(both);
 	parts.either = sum_epi64(either);
 	return parts;
-}
-
-/* ---- sparse vectors ---- */
-
-static double
-avx2_sparse_l2_squared(size_t na, const int32_t *ai, const float *av,
-					   size_t nb, const int32_t *bi, const float *bv)
-{
-	return vdb_kernels_scalar.sparse_l2_squared(na, ai, av, nb, bi, bv);
-}
-
-static double
-avx2_sparse_ip(size_t na, const int32_t *ai, const float *av,
-			   size_t nb, const int32_t *bi, const float *bv)
-{
-	return vdb_kernels_scalar.sparse_ip(na, ai, av, nb, bi, bv);
-}
-
-static double
-avx2_sparse_l1(size_t na, const int32_t *ai, const float *av,
-			   size_t nb, const int32_t *bi, const float *bv)
-{
-	return vdb_kernels_scalar.sparse_l1(na, ai, av, nb, bi, bv);
 }
 
 /* ---- hot codes against hot queries ---- */
@@ -1298,9 +1277,9 @@ const VdbKernels vdb_kernels_avx2 = {
 	.float_to_half = avx2_float_to_half,
 	.bit_hamming = avx2_bit_hamming,
 	.bit_jaccard = avx2_bit_jaccard,
-	.sparse_l2_squared = avx2_sparse_l2_squared,
-	.sparse_ip = avx2_sparse_ip,
-	.sparse_l1 = avx2_sparse_l1,
+	.sparse_l2_squared = block_sparse_l2_squared,
+	.sparse_ip = block_sparse_ip,
+	.sparse_l1 = block_sparse_l1,
 	.hot2_ip = avx2_hot2_ip,
 	.hot4_ip = avx2_hot4_ip,
 	.hot8_ip = avx2_hot8_ip,

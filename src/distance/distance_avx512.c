@@ -23,8 +23,10 @@
 #define TARGET
 #else
 #include <immintrin.h>
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")))
 #endif
+
+#include "distance_sparse_private.h"
 
 /* Masks whose first r elements are set, r <= 16, 32 and 64. */
 static inline uint16_t
@@ -518,29 +520,6 @@ avx512_bit_jaccard(size_t n, const uint8_t *a, const uint8_t *b)
 	parts.both = sum_epi64(both);
 	parts.either = sum_epi64(either);
 	return parts;
-}
-
-/* ---- sparse vectors ---- */
-
-static double
-avx512_sparse_l2_squared(size_t na, const int32_t *ai, const float *av,
-						 size_t nb, const int32_t *bi, const float *bv)
-{
-	return vdb_kernels_scalar.sparse_l2_squared(na, ai, av, nb, bi, bv);
-}
-
-static double
-avx512_sparse_ip(size_t na, const int32_t *ai, const float *av,
-				 size_t nb, const int32_t *bi, const float *bv)
-{
-	return vdb_kernels_scalar.sparse_ip(na, ai, av, nb, bi, bv);
-}
-
-static double
-avx512_sparse_l1(size_t na, const int32_t *ai, const float *av,
-				 size_t nb, const int32_t *bi, const float *bv)
-{
-	return vdb_kernels_scalar.sparse_l1(na, ai, av, nb, bi, bv);
 }
 
 /* ---- hot codes against hot queries ---- */
@@ -1180,9 +1159,9 @@ const VdbKernels vdb_kernels_avx512 = {
 	.float_to_half = avx512_float_to_half,
 	.bit_hamming = avx512_bit_hamming,
 	.bit_jaccard = avx512_bit_jaccard,
-	.sparse_l2_squared = avx512_sparse_l2_squared,
-	.sparse_ip = avx512_sparse_ip,
-	.sparse_l1 = avx512_sparse_l1,
+	.sparse_l2_squared = block_sparse_l2_squared,
+	.sparse_ip = block_sparse_ip,
+	.sparse_l1 = block_sparse_l1,
 	.hot2_ip = avx512_hot2_ip,
 	.hot4_ip = avx512_hot4_ip,
 	.hot8_ip = avx512_hot8_ip,

@@ -131,6 +131,19 @@ vdb_distance_float_to_half(float f)
 	return (uint16_t) (sign | bits);
 }
 
+/*
+ * The distances of sparse vectors are one algorithm with another term.  It is
+ * compiled for each of them, by inlining it with a constant metric.
+ */
+typedef enum SparseMetric
+{
+	SPARSE_L2,
+	SPARSE_IP,
+	SPARSE_L1
+} SparseMetric;
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 /* The value v of dimension d of a node code. */
 static inline int32_t
 vdb_distance_node_value(const int8_t *hi, const uint8_t *lo, size_t d)

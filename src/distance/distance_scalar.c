@@ -305,23 +305,10 @@ scalar_bit_jaccard(size_t n, const uint8_t *a, const uint8_t *b)
 /* ---- sparse vectors ---- */
 
 /*
- * The three distances are one algorithm with another term.  It is compiled
- * three times: all of these are inlined with a constant metric.
- */
-typedef enum SparseMetric
-{
-	SPARSE_L2,
-	SPARSE_IP,
-	SPARSE_L1
-} SparseMetric;
-
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-
-/*
  * When one vector has this many times the elements of the other, its indices
  * are searched instead of read.
  */
-#define SPARSE_GALLOP_RATIO 16
+#define SPARSE_GALLOP_RATIO 8
 
 static ALWAYS_INLINE double
 sparse_term(SparseMetric metric, float a, float b)
