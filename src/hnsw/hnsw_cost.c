@@ -1,27 +1,33 @@
 /*
  * hnsw_cost.c
- *	  What an index scan will cost.
+ *	  What an index scan will cost, and whether it can answer at all.
  *
  * A scan is one search for the nearest ef_search rows, paid before the first
  * row comes out, and then a little for each further row.  The executor takes
  * rows until enough of them have passed the query's other conditions, so what
- * counts is LIMIT divided by the share of rows that pass.  A scan that stops
- * at hnsw.max_scan_tuples before that is no cheaper for it: what counts is
- * what the rows that were wanted would cost.
+ * counts is LIMIT divided by the share of rows that pass.
  *
  * The planner interpolates between the first row (startup) and the last of all
- * rows (total).  Where LIMIT is known, total is chosen so that the line passes
- * through the cost of the rows that will be read.
+ * rows (total).  Where it is known at which row the query will stop, total is
+ * chosen so that the line passes through the cost of the rows read by then;
+ * elsewhere, through the cost of the last row that a scan comes to.
+ *
+ * A scan ends at the user's limits, hnsw.max_scan_tuples and memory, so it is
+ * no way to more rows than lie within: a query that wants them would get a
+ * part of its answer and no word about it.
  */
 #include "postgres.h"
 
 #include <math.h>
 
 #include "access/genam.h"
-#include "catalog/pg_am.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/paths.h"
 #include "utils/float.h"
+#include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/spccache.h"
 
@@ -48,10 +54,17 @@
 #define FRESH_SHARE 0.5
 
 /*
- * Added when all rows are wanted: more than any honest plan costs, less than
- * the penalty of a plan type that the user has disabled.
+ * Added when rows are wanted that the scan will not come to: more than any
+ * honest plan costs, less than the penalty of a plan type that the user has
+ * disabled.
  */
-#define ALL_ROWS_PENALTY 1.0e9
+#define OUT_OF_REACH_PENALTY 1.0e9
+
+/* Memory that a scan takes for each row it has weighed, arrays half full. */
+#define BYTES_PER_ROW 64
+
+/* What LIMIT is taken for when it is a parameter. */
+#define UNKNOWN_LIMIT 100
 
 /* What the estimate depends on. */
 typedef struct HnswScanModel
@@ -66,7 +79,13 @@ typedef struct HnswScanModel
 static void init_model(HnswScanModel *model, IndexPath *path, Cost distance);
 static int	load_m(IndexPath *path);
 static double search_cost(const HnswScanModel *model, double rows);
-static double rows_to_read(PlannerInfo *root, IndexPath *path, double nodes);
+static double rows_wanted(PlannerInfo *root);
+static bool is_ordered_select(PlannerInfo *root);
+static bool has_unknown_limit(PlannerInfo *root);
+static bool reads_all_rows(PlannerInfo *root);
+static bool window_reads_all_rows(Node *node, void *context);
+static bool is_out_of_reach(PlannerInfo *root, double wanted, double passing, double nodes);
+static double rows_in_reach(void);
 
 void
 vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup,
@@ -74,13 +93,17 @@ vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cos
 {
 	HnswScanModel model;
 	QualCost	operand;
+	double		passing;
+	double		wanted;
 	double		first;
-	double		rows;
+	double		rows;			/* of the index, read by then */
+	double		fraction;		/* of all that pass, returned by then */
+	Cost		run;
 
 	*correlation = 0;
 
-	/* without an order there is nothing to search for */
-	if (path->indexorderbys == NIL)
+	/* a search is for what is near to one thing */
+	if (list_length(path->indexorderbys) != 1)
 	{
 		*startup = *total = get_float8_infinity();
 		*selectivity = 0;
@@ -95,15 +118,35 @@ vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cos
 	cost_qual_eval(&operand, path->indexorderbys, root);
 	init_model(&model, path, operand.per_tuple);
 	first = Min(hnsw_ef_search, model.nodes);
-	rows = Max(first, rows_to_read(root, path, model.nodes));
+	passing = Min(1.0, path->path.rows / model.nodes);
+	wanted = rows_wanted(root);
 
 	*startup = operand.startup + search_cost(&model, first);
-	*total = operand.startup + search_cost(&model, rows) + operand.per_tuple * rows;
-	*total = *startup + (*total - *startup) * model.nodes / rows;
-	if (root->limit_tuples < 0 && root->tuple_fraction == 0)
-		*total += ALL_ROWS_PENALTY;
+	if (wanted < path->path.rows && is_ordered_select(root))
+	{
+		rows = wanted / passing;
+		fraction = has_unknown_limit(root) ? root->tuple_fraction : wanted / path->path.rows;
+	}
+	else
+	{
+		rows = Min(model.nodes, rows_in_reach());
+		fraction = rows / model.nodes;
+	}
+	run = search_cost(&model, Max(first, rows)) - search_cost(&model, first) +
+		operand.per_tuple * rows;
+	*total = *startup + run / fraction;
+	if (reads_all_rows(root))
+		*startup = *total;
 
-	*selectivity = Min(1.0, model.nodes / Max(1.0, path->indexinfo->rel->tuples));
+	if (is_out_of_reach(root, wanted, passing, model.nodes))
+	{
+		*startup += OUT_OF_REACH_PENALTY;
+		*total += OUT_OF_REACH_PENALTY;
+	}
+
+	/* the planner adds the table's pages by this, and interpolates again */
+	*selectivity = Min(1.0, model.nodes / Max(1.0, path->indexinfo->rel->tuples)) *
+		Min(1.0, rows / model.nodes / fraction);
 	*pages = model.pages;
 }
 
@@ -157,15 +200,131 @@ search_cost(const HnswScanModel *model, double rows)
 }
 
 /*
- * Rows of the index that the executor will ask for: as many as LIMIT wants to
- * see pass, or all of them.
+ * Of those that pass, how many rows the query takes at least: as many as LIMIT
+ * says, here or in a query around this one, or all of them (infinity).
  */
 static double
-rows_to_read(PlannerInfo *root, IndexPath *path, double nodes)
+rows_wanted(PlannerInfo *root)
 {
-	double		passing = Min(1.0, path->path.rows / nodes);
+	/* none of them may stop, but not all do: LIMIT does not count */
+	if (reads_all_rows(root))
+		return get_float8_infinity();
+	if (root->limit_tuples >= 0)
+		return root->limit_tuples;
+	if (root->tuple_fraction >= 1)
+		return root->tuple_fraction;
+	if (has_unknown_limit(root))
+		return UNKNOWN_LIMIT;
 
-	if (root->limit_tuples < 0)
-		return nodes;
-	return Min(nodes, root->limit_tuples / passing);
+	/* a cursor may be closed early, and it may not */
+	return get_float8_infinity();
+}
+
+/* Is a LIMIT that this query has a parameter, or something else not known yet? */
+static bool
+has_unknown_limit(PlannerInfo *root)
+{
+	return root->parse->limitCount != NULL && root->limit_tuples < 0 &&
+		root->tuple_fraction > 0 && root->tuple_fraction < 1;
+}
+
+/*
+ * Does LIMIT stop this very scan?  Not where rows are joined, grouped, sorted
+ * otherwise or made several of on their way.
+ */
+static bool
+is_ordered_select(PlannerInfo *root)
+{
+	Query	   *parse = root->parse;
+
+	if (bms_membership(root->all_baserels) != BMS_SINGLETON)
+		return false;
+	if (root->limit_tuples >= 0)
+		return true;
+	return has_unknown_limit(root) && !parse->hasAggs && parse->groupClause == NIL &&
+		parse->groupingSets == NIL && parse->distinctClause == NIL && !parse->hasWindowFuncs &&
+		!parse->hasTargetSRFs && parse->havingQual == NULL;
+}
+
+/* Is the last row needed for the first result? */
+static bool
+reads_all_rows(PlannerInfo *root)
+{
+	Query	   *parse = root->parse;
+
+	if (parse->hasAggs || parse->groupClause != NIL || parse->groupingSets != NIL)
+		return true;
+
+	/* an order for a window, and another one for the result */
+	if (!pathkeys_contained_in(root->sort_pathkeys, root->query_pathkeys))
+		return true;
+	return parse->hasWindowFuncs && window_reads_all_rows((Node *) parse->targetList, parse);
+}
+
+/* Does a window function look at rows far behind the current one? */
+static bool
+window_reads_all_rows(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, WindowFunc))
+	{
+		WindowFunc *func = (WindowFunc *) node;
+		WindowClause *window = list_nth(((Query *) context)->windowClause, func->winref - 1);
+
+		switch (func->winfnoid)
+		{
+			case F_ROW_NUMBER:
+			case F_RANK_:
+			case F_DENSE_RANK_:
+			case F_LAG_ANYELEMENT:
+			case F_LAG_ANYELEMENT_INT4:
+			case F_LAG_ANYCOMPATIBLE_INT4_ANYCOMPATIBLE:
+			case F_LEAD_ANYELEMENT:
+			case F_LEAD_ANYELEMENT_INT4:
+			case F_LEAD_ANYCOMPATIBLE_INT4_ANYCOMPATIBLE:
+				break;
+			case F_NTILE:
+			case F_PERCENT_RANK_:
+			case F_CUME_DIST_:
+				return true;
+			default:
+				/* without an order, all rows are peers of the first */
+				if (window->orderClause == NIL ||
+					(window->frameOptions & FRAMEOPTION_END_UNBOUNDED_FOLLOWING))
+					return true;
+		}
+	}
+	return expression_tree_walker(node, window_reads_all_rows, context);
+}
+
+/*
+ * Would a scan end at the user's limits before it has found what is wanted?
+ * Where few rows pass, there may be fewer near the query than on average, so
+ * two standard deviations are added to the rows that must be read.
+ */
+static bool
+is_out_of_reach(PlannerInfo *root, double wanted, double passing, double nodes)
+{
+	double		rows = nodes;
+
+	if (!isinf(wanted))
+	{
+		/* whoever forbids a scan to go on knows that it ends */
+		if (hnsw_iterative_scan == HNSW_ITERATIVE_OFF)
+			return false;
+		rows = (wanted + 2 * sqrt(wanted * (1 - passing))) / passing;
+	}
+	return Min(rows, nodes) > rows_in_reach();
+}
+
+/* Rows of the index that a scan returns before it ends at the user's limits. */
+static double
+rows_in_reach(void)
+{
+	double		in_memory = work_mem * 1024.0 * hnsw_scan_mem_multiplier / BYTES_PER_ROW;
+
+	if (hnsw_iterative_scan == HNSW_ITERATIVE_OFF)
+		return hnsw_ef_search;
+	return Max(hnsw_ef_search, Min(hnsw_max_scan_tuples, in_memory));
 }
