@@ -49,15 +49,17 @@ OBJS = \
 	src/storage/storage_wal.o \
 	src/testpoint.o \
 	src/types/bit.o \
+	src/types/dense.o \
+	src/types/dense_agg.o \
+	src/types/dense_cast.o \
 	src/types/dense_distance.o \
+	src/types/number_array.o \
 	src/types/sparsevec.o \
 	src/types/sparsevec_agg.o \
 	src/types/sparsevec_cast.o \
 	src/types/sparsevec_distance.o \
 	src/types/sparsevec_parse.o \
 	src/types/vector.o \
-	src/types/vector_agg.o \
-	src/types/vector_cast.o \
 	src/types/vector_parse.o \
 	src/vdb.o
 

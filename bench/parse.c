@@ -10,6 +10,7 @@
  */
 #define _POSIX_C_SOURCE 200809L
 
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,7 +118,7 @@ parse_with_vdb(const char *text)
 	float		out[DIM];
 	VdbVectorParse result;
 
-	if (vdb_vector_parse(text, strlen(text), out, DIM, &result) != VDB_VECTOR_PARSE_OK)
+	if (vdb_vector_parse(text, strlen(text), out, DIM, INFINITY, &result) != VDB_VECTOR_PARSE_OK)
 		exit(1);
 	sink += out[DIM - 1];
 }

@@ -102,11 +102,11 @@ CREATE FUNCTION vector_spherical_distance(vector, vector) RETURNS double precisi
 --
 
 CREATE FUNCTION vector_dims(vector) RETURNS integer
-	AS 'MODULE_PATHNAME', 'vdb_vector_dims'
+	AS 'MODULE_PATHNAME', 'vdb_dense_dims'
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE FUNCTION vector_norm(vector) RETURNS double precision
-	AS 'MODULE_PATHNAME', 'vdb_vector_norm'
+	AS 'MODULE_PATHNAME', 'vdb_vector_l2_norm'
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 
 CREATE FUNCTION l2_normalize(vector) RETURNS vector
@@ -178,7 +178,7 @@ CREATE FUNCTION vector_accum(double precision[], vector) RETURNS double precisio
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 
 CREATE FUNCTION vector_combine(double precision[], double precision[]) RETURNS double precision[]
-	AS 'MODULE_PATHNAME', 'vdb_vector_combine'
+	AS 'MODULE_PATHNAME', 'vdb_dense_combine'
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 
 CREATE FUNCTION vector_avg(double precision[]) RETURNS vector
@@ -206,7 +206,7 @@ CREATE AGGREGATE sum(vector) (
 --
 
 CREATE FUNCTION vector(vector, integer, boolean) RETURNS vector
-	AS 'MODULE_PATHNAME', 'vdb_vector_enforce_typmod'
+	AS 'MODULE_PATHNAME', 'vdb_dense_enforce_typmod'
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE FUNCTION array_to_vector(integer[], integer, boolean) RETURNS vector

@@ -17,11 +17,19 @@
 #include "types/vector.h"
 
 static double finish_cosine(VdbCosineParts parts);
+static double find_angle(double similarity);
+static double limit_similarity(double similarity);
 
 double
 vdb_vector_distance_l2(int dims, const float *a, const float *b)
 {
 	return sqrt((double) vdb_kernels->l2_squared(dims, a, b));
+}
+
+double
+vdb_vector_distance_l2_squared(int dims, const float *a, const float *b)
+{
+	return (double) vdb_kernels->l2_squared(dims, a, b);
 }
 
 /* The negative inner product, so that smaller is nearer. */
@@ -45,9 +53,21 @@ vdb_vector_distance_l1(int dims, const float *a, const float *b)
 }
 
 double
+vdb_vector_distance_spherical(int dims, const float *a, const float *b)
+{
+	return find_angle(vdb_kernels->inner_product(dims, a, b));
+}
+
+double
 vdb_halfvec_distance_l2(int dims, const uint16 *a, const uint16 *b)
 {
 	return sqrt((double) vdb_kernels->half_l2_squared(dims, a, b));
+}
+
+double
+vdb_halfvec_distance_l2_squared(int dims, const uint16 *a, const uint16 *b)
+{
+	return (double) vdb_kernels->half_l2_squared(dims, a, b);
 }
 
 /* The negative inner product, so that smaller is nearer. */
@@ -70,15 +90,35 @@ vdb_halfvec_distance_l1(int dims, const uint16 *a, const uint16 *b)
 	return (double) vdb_kernels->half_l1(dims, a, b);
 }
 
+double
+vdb_halfvec_distance_spherical(int dims, const uint16 *a, const uint16 *b)
+{
+	return find_angle(vdb_kernels->half_inner_product(dims, a, b));
+}
+
 static double
 finish_cosine(VdbCosineParts parts)
 {
-	double		similarity = (double) parts.ip / sqrt((double) parts.aa * (double) parts.bb);
+	return 1 - limit_similarity((double) parts.ip / sqrt((double) parts.aa * (double) parts.bb));
+}
 
-	/* rounding may take it out of bounds; both tests let NaN pass */
+/*
+ * The angle between two unit vectors as a fraction of pi.  Whether they are
+ * unit vectors is not checked.
+ */
+static double
+find_angle(double similarity)
+{
+	return acos(limit_similarity(similarity)) / M_PI;
+}
+
+/* Rounding may take it out of bounds; both tests let NaN pass. */
+static double
+limit_similarity(double similarity)
+{
 	if (similarity > 1)
-		similarity = 1;
-	else if (similarity < -1)
-		similarity = -1;
-	return 1 - similarity;
+		return 1;
+	if (similarity < -1)
+		return -1;
+	return similarity;
 }

@@ -7,7 +7,9 @@
 
 #include "fmgr.h"
 
-#define VDB_HALFVEC_MAX_DIM 16000
+#include "types/dense.h"
+
+#define VDB_HALFVEC_MAX_DIM VDB_DENSE_MAX_DIM
 
 /*
  * The layout is pgvector's, on disk and in memory.  Elements are the bits of
@@ -22,15 +24,15 @@ typedef struct VdbHalfvec
 	uint16		x[FLEXIBLE_ARRAY_MEMBER];
 } VdbHalfvec;
 
-#define VDB_HALFVEC_SIZE(dim) (offsetof(VdbHalfvec, x) + sizeof(uint16) * (Size) (dim))
-
 #define DatumGetVdbHalfvecP(d) ((VdbHalfvec *) PG_DETOAST_DATUM(d))
 #define PG_GETARG_VDB_HALFVEC_P(n) DatumGetVdbHalfvecP(PG_GETARG_DATUM(n))
 
 /* dense_distance.c */
 extern double vdb_halfvec_distance_l2(int dims, const uint16 *a, const uint16 *b);
+extern double vdb_halfvec_distance_l2_squared(int dims, const uint16 *a, const uint16 *b);
 extern double vdb_halfvec_distance_ip(int dims, const uint16 *a, const uint16 *b);
 extern double vdb_halfvec_distance_cosine(int dims, const uint16 *a, const uint16 *b);
 extern double vdb_halfvec_distance_l1(int dims, const uint16 *a, const uint16 *b);
+extern double vdb_halfvec_distance_spherical(int dims, const uint16 *a, const uint16 *b);
 
 #endif							/* VDB_HALFVEC_H */

@@ -20,9 +20,9 @@
 #include "utils/builtins.h"
 
 #include "compat.h"
+#include "types/dense.h"
 #include "types/sparsevec.h"
 #include "types/sparsevec_parse.h"
-#include "types/vector.h"
 
 /* An index or a number of dimensions in decimal, which has no sign. */
 #define MAX_INTEGER_LENGTH 10
@@ -387,7 +387,7 @@ vdb_sparsevec_recv(PG_FUNCTION_ARGS)
 
 	vdb_sparsevec_check_dim(dim);
 	vdb_sparsevec_check_nnz(nnz, dim);
-	vdb_vector_check_typmod(typmod, dim);
+	vdb_dense_check_typmod(typmod, dim);
 	if (unused != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),

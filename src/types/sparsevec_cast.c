@@ -5,13 +5,18 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/array.h"
 
 #include "compat.h"
+#include "types/dense.h"
+#include "types/number_array.h"
 #include "types/sparsevec.h"
 #include "types/vector.h"
 
+static VdbSparsevec *convert_from_dense(FunctionCallInfo fcinfo, const VdbDenseType *type);
+static VdbDense *convert_to_dense(FunctionCallInfo fcinfo, const VdbDenseType *type);
 static VdbSparsevec *form_sparsevec(int dim, const float4 *x);
 static void scatter_values(const VdbSparsevec *vector, float4 *x);
 
@@ -22,7 +27,7 @@ vdb_sparsevec_enforce_typmod(PG_FUNCTION_ARGS)
 {
 	VdbSparsevec *vector = PG_GETARG_VDB_SPARSEVEC_P(0);
 
-	vdb_vector_check_typmod(PG_GETARG_INT32(1), vector->dim);
+	vdb_dense_check_typmod(PG_GETARG_INT32(1), vector->dim);
 	PG_RETURN_POINTER(vector);
 }
 
@@ -37,7 +42,7 @@ vdb_array_to_sparsevec(PG_FUNCTION_ARGS)
 	VdbSparsevec *result;
 
 	vdb_sparsevec_check_dim(dim);
-	vdb_vector_check_typmod(PG_GETARG_INT32(1), dim);
+	vdb_dense_check_typmod(PG_GETARG_INT32(1), dim);
 
 	x = palloc(sizeof(float4) * dim);
 	vdb_array_read_numbers(array, dim, x);
@@ -54,7 +59,7 @@ Datum
 vdb_sparsevec_to_float4(PG_FUNCTION_ARGS)
 {
 	VdbSparsevec *vector = PG_GETARG_VDB_SPARSEVEC_P(0);
-	ArrayType  *result = vdb_array_create_floats(vector->dim);
+	ArrayType  *result = vdb_array_create_floats(vector->dim, FLOAT4OID);
 
 	scatter_values(vector, (float4 *) ARR_DATA_PTR(result));
 	PG_RETURN_ARRAYTYPE_P(result);
@@ -65,10 +70,7 @@ PG_FUNCTION_INFO_V1(vdb_vector_to_sparsevec);
 Datum
 vdb_vector_to_sparsevec(PG_FUNCTION_ARGS)
 {
-	VdbVector  *vector = PG_GETARG_VDB_VECTOR_P(0);
-
-	vdb_vector_check_typmod(PG_GETARG_INT32(1), vector->dim);
-	PG_RETURN_POINTER(form_sparsevec(vector->dim, vector->x));
+	PG_RETURN_POINTER(convert_from_dense(fcinfo, &vdb_vector_type));
 }
 
 /* sparsevec to vector(n) */
@@ -76,16 +78,35 @@ PG_FUNCTION_INFO_V1(vdb_sparsevec_to_vector);
 Datum
 vdb_sparsevec_to_vector(PG_FUNCTION_ARGS)
 {
+	PG_RETURN_POINTER(convert_to_dense(fcinfo, &vdb_vector_type));
+}
+
+static VdbSparsevec *
+convert_from_dense(FunctionCallInfo fcinfo, const VdbDenseType *type)
+{
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
+
+	vdb_dense_check_typmod(PG_GETARG_INT32(1), a->dim);
+	return form_sparsevec(a->dim, vdb_dense_get_floats(type, a));
+}
+
+static VdbDense *
+convert_to_dense(FunctionCallInfo fcinfo, const VdbDenseType *type)
+{
 	VdbSparsevec *vector = PG_GETARG_VDB_SPARSEVEC_P(0);
-	VdbVector  *result;
+	VdbDense   *result;
+	float4	   *x;
 
-	vdb_vector_check_dim(vector->dim);
-	vdb_vector_check_typmod(PG_GETARG_INT32(1), vector->dim);
+	vdb_dense_check_dim(type, vector->dim);
+	vdb_dense_check_typmod(PG_GETARG_INT32(1), vector->dim);
 
-	result = vdb_vector_create(vector->dim);
-	memset(result->x, 0, sizeof(float4) * vector->dim);
-	scatter_values(vector, result->x);
-	PG_RETURN_POINTER(result);
+	result = vdb_dense_create(type, vector->dim);
+	x = vdb_dense_begin_floats(type, result);
+	memset(x, 0, sizeof(float4) * vector->dim);
+	scatter_values(vector, x);
+	vdb_dense_check_floats(type, vector->dim, x);
+	vdb_dense_end_floats(type, result, x);
+	return result;
 }
 
 /* The vector with the elements x[dim], zeros left out. */

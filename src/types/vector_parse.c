@@ -236,7 +236,7 @@ is_letter(char c)
 }
 
 VdbVectorParseStatus
-vdb_vector_parse(const char *text, size_t len, float *out, int max,
+vdb_vector_parse(const char *text, size_t len, float *out, int max, float limit,
 				 VdbVectorParse *result)
 {
 	const char *end = text + len;
@@ -261,6 +261,8 @@ vdb_vector_parse(const char *text, size_t len, float *out, int max,
 		next = parse_float(p, end, &out[dim], &class);
 		if (next == p)
 			return VDB_VECTOR_PARSE_SYNTAX;
+		if (class == VDB_FLOAT_FINITE && fabsf(out[dim]) >= limit)
+			class = VDB_FLOAT_OVERFLOW;
 		switch (class)
 		{
 			case VDB_FLOAT_FINITE:

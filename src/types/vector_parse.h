@@ -34,7 +34,7 @@ typedef enum VdbVectorParseStatus
 	VDB_VECTOR_PARSE_JUNK,		/* something follows "]" */
 	VDB_VECTOR_PARSE_EMPTY,		/* no element */
 	VDB_VECTOR_PARSE_TOO_MANY,	/* more than max elements */
-	VDB_VECTOR_PARSE_RANGE,		/* too large; see bad, bad_len */
+	VDB_VECTOR_PARSE_RANGE,		/* not below the limit; see bad, bad_len */
 	VDB_VECTOR_PARSE_NAN,
 	VDB_VECTOR_PARSE_INFINITE
 } VdbVectorParseStatus;
@@ -48,10 +48,12 @@ typedef struct VdbVectorParse
 
 /*
  * Reads "[1,2,3]" from the len bytes at text, which a NUL follows, into
- * out[max].  The fields of *result are set as the status asks for.
+ * out[max].  Magnitudes from limit on are out of range, as those are from which on
+ * float32 has infinity; limit may be INFINITY.  The fields of *result are set as
+ * the status asks for.
  */
 extern VdbVectorParseStatus vdb_vector_parse(const char *text, size_t len,
-											 float *out, int max,
+											 float *out, int max, float limit,
 											 VdbVectorParse *result);
 
 #endif							/* VDB_VECTOR_PARSE_H */

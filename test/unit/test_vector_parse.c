@@ -417,7 +417,7 @@ parse_vector(const char *text, size_t size, float *out, VdbVectorParse *result)
 	char	   *copy = copy_text(text, size);
 	VdbVectorParseStatus status;
 
-	status = vdb_vector_parse(copy, size, out, MAX_DIM, result);
+	status = vdb_vector_parse(copy, size, out, MAX_DIM, INFINITY, result);
 	if (status == VDB_VECTOR_PARSE_RANGE)
 		result->bad = text + (result->bad - copy);
 	return status;
@@ -478,6 +478,41 @@ test_vectors(void)
 	report(ok, "status of vectors");
 }
 
+/* From the limit on a magnitude is out of range; "inf" stays infinite. */
+static void
+test_limit(void)
+{
+	static const struct
+	{
+		const char *text;
+		VdbVectorParseStatus status;
+	}			cases[] = {
+		{"[65519.99,-65519.99]", VDB_VECTOR_PARSE_OK},
+		{"[1, 65520 ]", VDB_VECTOR_PARSE_RANGE},
+		{"[-0x1.fff8p15 ,nan]", VDB_VECTOR_PARSE_RANGE},
+		{"[3e38]", VDB_VECTOR_PARSE_RANGE},
+		{"[4e38]", VDB_VECTOR_PARSE_RANGE},
+		{"[-inf]", VDB_VECTOR_PARSE_INFINITE},
+		{"[nan]", VDB_VECTOR_PARSE_NAN}
+	};
+	int			ok = 1;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		float		out[MAX_DIM];
+		VdbVectorParse result;
+		VdbVectorParseStatus status;
+
+		status = vdb_vector_parse(cases[i].text, strlen(cases[i].text), out, MAX_DIM,
+								  65520.0f, &result);
+		if (status != cases[i].status)
+			ok = 0, printf("# \"%s\": status %d\n", cases[i].text, (int) status);
+		if (i == 1)
+			ok &= result.bad == cases[i].text + 4 && result.bad_len == 5;
+	}
+	report(ok, "limit of magnitudes");
+}
+
 /* Cut or damaged texts: any status will do, reading outside will not. */
 static void
 test_damaged_vectors(void)
@@ -520,6 +555,7 @@ main(int argc, char **argv)
 	test_truncated_numbers();
 	test_embedded_nul();
 	test_vectors();
+	test_limit();
 	test_damaged_vectors();
 	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
 		report(random_numbers_agree(shapes[i].print, count), shapes[i].name);

@@ -1,7 +1,6 @@
 /*
- * vector_cast.c
- *	  Casts between vector and arrays, and from vector to vector(n); reading and
- *	  making arrays of numbers, which other types share.
+ * number_array.c
+ *	  Reading and making arrays of numbers, for the casts of every type.
  */
 #include "postgres.h"
 
@@ -13,39 +12,9 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
-#include "types/vector.h"
+#include "types/number_array.h"
 
 static void read_numeric_elements(ArrayType *array, float4 *x);
-
-/* vector to vector(n): the same value, or an error. */
-PG_FUNCTION_INFO_V1(vdb_vector_enforce_typmod);
-Datum
-vdb_vector_enforce_typmod(PG_FUNCTION_ARGS)
-{
-	VdbVector  *vector = PG_GETARG_VDB_VECTOR_P(0);
-
-	vdb_vector_check_typmod(PG_GETARG_INT32(1), vector->dim);
-	PG_RETURN_POINTER(vector);
-}
-
-/* int4[], float4[], float8[] or numeric[] to vector(n). */
-PG_FUNCTION_INFO_V1(vdb_array_to_vector);
-Datum
-vdb_array_to_vector(PG_FUNCTION_ARGS)
-{
-	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
-	int			dim = vdb_array_count_numbers(array);
-	VdbVector  *result;
-
-	vdb_vector_check_dim(dim);
-	vdb_vector_check_typmod(PG_GETARG_INT32(1), dim);
-
-	result = vdb_vector_create(dim);
-	vdb_array_read_numbers(array, dim, result->x);
-	vdb_vector_check_elements(result);
-
-	PG_RETURN_POINTER(result);
-}
 
 /* The number of elements; raises unless the array has one dimension and no nulls. */
 int
@@ -111,23 +80,15 @@ read_numeric_elements(ArrayType *array, float4 *x)
 		x[i] = DatumGetFloat4(DirectFunctionCall1(numeric_float4, elements[i]));
 }
 
-/* vector to float4[] */
-PG_FUNCTION_INFO_V1(vdb_vector_to_float4);
-Datum
-vdb_vector_to_float4(PG_FUNCTION_ARGS)
-{
-	VdbVector  *vector = PG_GETARG_VDB_VECTOR_P(0);
-	ArrayType  *result = vdb_array_create_floats(vector->dim);
-
-	memcpy(ARR_DATA_PTR(result), vector->x, sizeof(float4) * vector->dim);
-	PG_RETURN_ARRAYTYPE_P(result);
-}
-
-/* A float4[] of count zeros.  Raises if the server allows no array so large. */
+/*
+ * A float4[] or float8[] of count zeros.  Raises if the server allows no array so
+ * large.
+ */
 ArrayType *
-vdb_array_create_floats(int count)
+vdb_array_create_floats(int count, Oid element_type)
 {
-	Size		size = ARR_OVERHEAD_NONULLS(1) + sizeof(float4) * (Size) count;
+	Size		element_size = element_type == FLOAT8OID ? sizeof(float8) : sizeof(float4);
+	Size		size = ARR_OVERHEAD_NONULLS(1) + element_size * (Size) count;
 	ArrayType  *array;
 
 	if (count > MaxArraySize)
@@ -139,7 +100,7 @@ vdb_array_create_floats(int count)
 	SET_VARSIZE(array, size);
 	array->ndim = 1;
 	array->dataoffset = 0;
-	array->elemtype = FLOAT4OID;
+	array->elemtype = element_type;
 	ARR_DIMS(array)[0] = count;
 	ARR_LBOUND(array)[0] = 1;
 	return array;
