@@ -26,9 +26,11 @@
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/paths.h"
+#include "optimizer/plancat.h"
 #include "utils/float.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
+#include "utils/selfuncs.h"
 #include "utils/spccache.h"
 
 #include "compat.h"
@@ -76,6 +78,7 @@ typedef struct HnswScanModel
 	double		node_cost;		/* of expanding one node */
 } HnswScanModel;
 
+static Oid	order_function(IndexPath *path);
 static void init_model(HnswScanModel *model, IndexPath *path, Cost distance);
 static int	load_m(IndexPath *path);
 static double search_cost(const HnswScanModel *model, double rows);
@@ -92,7 +95,7 @@ vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cos
 					  Cost *total, Selectivity *selectivity, double *correlation, double *pages)
 {
 	HnswScanModel model;
-	QualCost	operand;
+	QualCost	distance = {0, 0};
 	double		passing;
 	double		wanted;
 	double		first;
@@ -115,13 +118,15 @@ vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cos
 		return;
 	}
 
-	cost_qual_eval(&operand, path->indexorderbys, root);
-	init_model(&model, path, operand.per_tuple);
+	/* the question is evaluated once, the operator's function for each row */
+	add_function_cost(root, order_function(path), linitial(path->indexorderbys), &distance);
+	init_model(&model, path, distance.per_tuple);
 	first = Min(hnsw_ef_search, model.nodes);
 	passing = Min(1.0, path->path.rows / model.nodes);
 	wanted = rows_wanted(root);
 
-	*startup = operand.startup + search_cost(&model, first);
+	*startup = index_other_operands_eval_cost(root, path->indexorderbys) + distance.startup +
+		search_cost(&model, first);
 	if (wanted < path->path.rows && is_ordered_select(root))
 	{
 		rows = wanted / passing;
@@ -133,7 +138,7 @@ vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cos
 		fraction = rows / model.nodes;
 	}
 	run = search_cost(&model, Max(first, rows)) - search_cost(&model, first) +
-		operand.per_tuple * rows;
+		distance.per_tuple * rows;
 	*total = *startup + run / fraction;
 	if (reads_all_rows(root))
 		*startup = *total;
@@ -148,6 +153,16 @@ vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cos
 	*selectivity = Min(1.0, model.nodes / Max(1.0, path->indexinfo->rel->tuples)) *
 		Min(1.0, rows / model.nodes / fraction);
 	*pages = model.pages;
+}
+
+/* The function of the distance operator. */
+static Oid
+order_function(IndexPath *path)
+{
+	OpExpr	   *order = linitial_node(OpExpr, path->indexorderbys);
+
+	set_opfuncid(order);
+	return order->opfuncid;
 }
 
 static void

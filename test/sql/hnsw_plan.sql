@@ -46,6 +46,19 @@ SELECT plan($$SELECT id FROM item ORDER BY v <-> stable_question() LIMIT 10$$);
 SELECT plan($$SELECT id FROM item ORDER BY v <-> (SELECT v FROM kind WHERE id = 1) LIMIT 10$$);
 SELECT plan($$SELECT id FROM item ORDER BY v <-> (SELECT avg(v) FROM kind) LIMIT 10$$);
 
+-- one that is dear to compute: once for the index, for each row without
+
+CREATE FUNCTION dear_question() RETURNS vector LANGUAGE plpgsql STABLE COST 1000000 AS
+$$ BEGIN RETURN '[1,2,3]'; END $$;
+CREATE TABLE few (id int, v vector(3));
+INSERT INTO few SELECT i, ARRAY[i, i, i] FROM generate_series(1, 50) i;
+CREATE INDEX few_v ON few USING hnsw (v vector_l2_ops);
+ANALYZE few;
+SELECT plan($$SELECT id FROM few ORDER BY v <-> '[1,2,3]' LIMIT 10$$);
+SELECT plan($$SELECT id FROM few ORDER BY v <-> dear_question() LIMIT 10$$);
+DROP TABLE few;
+DROP FUNCTION dear_question;
+
 -- one that may be another for each row
 
 SELECT plan($$SELECT id FROM item ORDER BY v <-> volatile_question() LIMIT 10$$);
