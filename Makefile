@@ -53,6 +53,7 @@ OBJS = \
 	src/types/dense_agg.o \
 	src/types/dense_cast.o \
 	src/types/dense_distance.o \
+	src/types/halfvec.o \
 	src/types/number_array.o \
 	src/types/sparsevec.o \
 	src/types/sparsevec_agg.o \

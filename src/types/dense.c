@@ -27,7 +27,7 @@
 static Datum report_parse_error(const VdbDenseType *type, VdbVectorParseStatus status,
 								const VdbVectorParse *parse,
 								const char *text, Node *escontext);
-static void check_range(const VdbDenseType *type, int dim, const float4 *x);
+static void report_bad_floats(const VdbDenseType *type, int dim, const float4 *x);
 static void swap_elements(const VdbDenseType *type, int dim, const char *in, char *out);
 static double get_l2_norm(int dim, const float4 *x);
 static VdbDense *sum_target(FunctionCallInfo fcinfo, const VdbDenseType *type, VdbDense *a);
@@ -128,31 +128,24 @@ vdb_dense_check_typmod(int32 typmod, int dim)
 				 errmsg("expected %d dimensions, not %d", typmod, dim)));
 }
 
-/*
- * Raises unless all floats are finite, and remain so as elements of the type.
- * What would not is complained of first.
- */
+/* Raises unless all floats are finite and remain so as elements of the type. */
 void
 vdb_dense_check_floats(const VdbDenseType *type, int dim, const float4 *x)
 {
-	if (!isinf(type->overflow))
-		check_range(type, dim, x);
-
 	for (int i = 0; i < dim; i++)
 	{
-		if (isnan(x[i]))
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_EXCEPTION),
-					 errmsg("NaN not allowed in %s", type->name)));
-		if (isinf(x[i]))
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_EXCEPTION),
-					 errmsg("infinite value not allowed in %s", type->name)));
+		/* false for NaN, too */
+		if (unlikely(!(fabsf(x[i]) < type->overflow)))
+			report_bad_floats(type, dim, x);
 	}
 }
 
+/*
+ * Raises for the first number out of range, else for the first NaN or infinity: an
+ * array of numbers is converted before it is checked, in pgvector.
+ */
 static void
-check_range(const VdbDenseType *type, int dim, const float4 *x)
+report_bad_floats(const VdbDenseType *type, int dim, const float4 *x)
 {
 	for (int i = 0; i < dim; i++)
 	{
@@ -165,6 +158,17 @@ check_range(const VdbDenseType *type, int dim, const float4 *x)
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 					 errmsg("\"%s\" is out of range for type %s", number, type->name)));
 		}
+	}
+	for (int i = 0; i < dim; i++)
+	{
+		if (isnan(x[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_EXCEPTION),
+					 errmsg("NaN not allowed in %s", type->name)));
+		if (isinf(x[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_EXCEPTION),
+					 errmsg("infinite value not allowed in %s", type->name)));
 	}
 }
 

@@ -95,5 +95,6 @@ extern Datum vdb_dense_avg(FunctionCallInfo fcinfo, const VdbDenseType *type);
 /* dense_cast.c */
 extern Datum vdb_dense_from_array(FunctionCallInfo fcinfo, const VdbDenseType *type);
 extern Datum vdb_dense_to_float4(FunctionCallInfo fcinfo, const VdbDenseType *type);
+extern Datum vdb_dense_to_float8(FunctionCallInfo fcinfo, const VdbDenseType *type);
 
 #endif							/* VDB_DENSE_H */

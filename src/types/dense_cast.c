@@ -1,7 +1,7 @@
 /*
  * dense_cast.c
- *	  Casts of dense vectors: to and from arrays of numbers, and to a number of
- *	  dimensions.
+ *	  Casts of vector and halfvec: between each other, to and from arrays of
+ *	  numbers, and to a number of dimensions.
  */
 #include "postgres.h"
 
@@ -11,7 +11,11 @@
 
 #include "compat.h"
 #include "types/dense.h"
+#include "types/halfvec.h"
 #include "types/number_array.h"
+#include "types/vector.h"
+
+static VdbDense *convert(FunctionCallInfo fcinfo, const VdbDenseType *from, const VdbDenseType *to);
 
 /* The same value, or an error when it has not the dimensions asked for. */
 PG_FUNCTION_INFO_V1(vdb_dense_enforce_typmod);
@@ -22,6 +26,31 @@ vdb_dense_enforce_typmod(PG_FUNCTION_ARGS)
 
 	vdb_dense_check_typmod(PG_GETARG_INT32(1), a->dim);
 	PG_RETURN_POINTER(a);
+}
+
+PG_FUNCTION_INFO_V1(vdb_vector_to_halfvec);
+Datum
+vdb_vector_to_halfvec(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(convert(fcinfo, &vdb_vector_type, &vdb_halfvec_type));
+}
+
+PG_FUNCTION_INFO_V1(vdb_halfvec_to_vector);
+Datum
+vdb_halfvec_to_vector(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(convert(fcinfo, &vdb_halfvec_type, &vdb_vector_type));
+}
+
+static VdbDense *
+convert(FunctionCallInfo fcinfo, const VdbDenseType *from, const VdbDenseType *to)
+{
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
+	const float4 *x = vdb_dense_get_floats(from, a);
+
+	vdb_dense_check_typmod(PG_GETARG_INT32(1), a->dim);
+	vdb_dense_check_floats(to, a->dim, x);
+	return vdb_dense_form(to, a->dim, x);
 }
 
 /* int4[], float4[], float8[] or numeric[] to a value of the type. */
@@ -51,5 +80,18 @@ vdb_dense_to_float4(FunctionCallInfo fcinfo, const VdbDenseType *type)
 	ArrayType  *result = vdb_array_create_floats(a->dim, FLOAT4OID);
 
 	memcpy(ARR_DATA_PTR(result), vdb_dense_get_floats(type, a), sizeof(float4) * a->dim);
+	PG_RETURN_ARRAYTYPE_P(result);
+}
+
+Datum
+vdb_dense_to_float8(FunctionCallInfo fcinfo, const VdbDenseType *type)
+{
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
+	const float4 *x = vdb_dense_get_floats(type, a);
+	ArrayType  *result = vdb_array_create_floats(a->dim, FLOAT8OID);
+	float8	   *values = (float8 *) ARR_DATA_PTR(result);
+
+	for (int i = 0; i < a->dim; i++)
+		values[i] = x[i];
 	PG_RETURN_ARRAYTYPE_P(result);
 }

@@ -27,6 +27,9 @@ typedef struct VdbHalfvec
 #define DatumGetVdbHalfvecP(d) ((VdbHalfvec *) PG_DETOAST_DATUM(d))
 #define PG_GETARG_VDB_HALFVEC_P(n) DatumGetVdbHalfvecP(PG_GETARG_DATUM(n))
 
+/* halfvec.c */
+extern const VdbDenseType vdb_halfvec_type;
+
 /* dense_distance.c */
 extern double vdb_halfvec_distance_l2(int dims, const uint16 *a, const uint16 *b);
 extern double vdb_halfvec_distance_l2_squared(int dims, const uint16 *a, const uint16 *b);

@@ -1,7 +1,7 @@
 /*
  * sparsevec_cast.c
- *	  Casts between sparsevec and vector and arrays, and from sparsevec to
- *	  sparsevec(n).
+ *	  Casts between sparsevec and vector, halfvec and arrays, and from sparsevec
+ *	  to sparsevec(n).
  */
 #include "postgres.h"
 
@@ -11,6 +11,7 @@
 
 #include "compat.h"
 #include "types/dense.h"
+#include "types/halfvec.h"
 #include "types/number_array.h"
 #include "types/sparsevec.h"
 #include "types/vector.h"
@@ -79,6 +80,22 @@ Datum
 vdb_sparsevec_to_vector(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_POINTER(convert_to_dense(fcinfo, &vdb_vector_type));
+}
+
+/* halfvec to sparsevec(n) */
+PG_FUNCTION_INFO_V1(vdb_halfvec_to_sparsevec);
+Datum
+vdb_halfvec_to_sparsevec(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(convert_from_dense(fcinfo, &vdb_halfvec_type));
+}
+
+/* sparsevec to halfvec(n) */
+PG_FUNCTION_INFO_V1(vdb_sparsevec_to_halfvec);
+Datum
+vdb_sparsevec_to_halfvec(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(convert_to_dense(fcinfo, &vdb_halfvec_type));
 }
 
 static VdbSparsevec *

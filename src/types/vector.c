@@ -58,6 +58,7 @@ VDB_DENSE_FUNCTION(vdb_vector_send, vdb_dense_send, vdb_vector_type)
 
 VDB_DENSE_FUNCTION(vdb_array_to_vector, vdb_dense_from_array, vdb_vector_type)
 VDB_DENSE_FUNCTION(vdb_vector_to_float4, vdb_dense_to_float4, vdb_vector_type)
+VDB_DENSE_FUNCTION(vdb_vector_to_float8, vdb_dense_to_float8, vdb_vector_type)
 
 /*
  * Properties and parts, arithmetic, aggregates
