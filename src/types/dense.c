@@ -45,6 +45,14 @@ vdb_dense_create(const VdbDenseType *type, int dim)
 	return result;
 }
 
+void
+vdb_dense_report_damage(const VdbDenseType *type)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("damaged value of type %s", type->name)));
+}
+
 /* The elements as floats: in place, or a copy in the current memory context. */
 const float4 *
 vdb_dense_get_floats(const VdbDenseType *type, const VdbDense *a)
@@ -260,7 +268,7 @@ report_parse_error(const VdbDenseType *type, VdbVectorParseStatus status,
 Datum
 vdb_dense_out(FunctionCallInfo fcinfo, const VdbDenseType *type)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(type, 0);
 	const float4 *x = vdb_dense_get_floats(type, a);
 	char	   *result;
 	char	   *p;
@@ -338,7 +346,7 @@ vdb_dense_recv(FunctionCallInfo fcinfo, const VdbDenseType *type)
 Datum
 vdb_dense_send(FunctionCallInfo fcinfo, const VdbDenseType *type)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(type, 0);
 	int			size = a->dim * (int) type->element_size;
 	StringInfoData buf;
 
@@ -386,19 +394,21 @@ swap_elements(const VdbDenseType *type, int dim, const char *in, char *out)
  * Properties and parts of one value
  */
 
+/* Fetches no more than the head of a value that is stored out of line. */
 PG_FUNCTION_INFO_V1(vdb_dense_dims);
 Datum
 vdb_dense_dims(PG_FUNCTION_ARGS)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
+	VdbDense   *head = (VdbDense *)
+		PG_DETOAST_DATUM_SLICE(PG_GETARG_DATUM(0), 0, offsetof(VdbDense, x) - VARHDRSZ);
 
-	PG_RETURN_INT32(a->dim);
+	PG_RETURN_INT32(head->dim);
 }
 
 Datum
 vdb_dense_l2_norm(FunctionCallInfo fcinfo, const VdbDenseType *type)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(type, 0);
 
 	PG_RETURN_FLOAT8(get_l2_norm(a->dim, vdb_dense_get_floats(type, a)));
 }
@@ -418,7 +428,7 @@ get_l2_norm(int dim, const float4 *x)
 Datum
 vdb_dense_l2_normalize(FunctionCallInfo fcinfo, const VdbDenseType *type)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(type, 0);
 	const float4 *x = vdb_dense_get_floats(type, a);
 	double		norm = get_l2_norm(a->dim, x);
 	VdbDense   *result = vdb_dense_create(type, a->dim);
@@ -434,7 +444,7 @@ vdb_dense_l2_normalize(FunctionCallInfo fcinfo, const VdbDenseType *type)
 Datum
 vdb_dense_binary_quantize(FunctionCallInfo fcinfo, const VdbDenseType *type)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(type, 0);
 	const float4 *x = vdb_dense_get_floats(type, a);
 	Size		size = VARBITTOTALLEN(a->dim);
 	VarBit	   *result = palloc0(size);
@@ -451,7 +461,7 @@ vdb_dense_binary_quantize(FunctionCallInfo fcinfo, const VdbDenseType *type)
 Datum
 vdb_dense_subvector(FunctionCallInfo fcinfo, const VdbDenseType *type)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(type, 0);
 	int64		start = PG_GETARG_INT32(1);
 	int64		end = start + PG_GETARG_INT32(2);
 	VdbDense   *result;
@@ -474,8 +484,8 @@ vdb_dense_subvector(FunctionCallInfo fcinfo, const VdbDenseType *type)
 Datum
 vdb_dense_add(FunctionCallInfo fcinfo, const VdbDenseType *type)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
-	VdbDense   *b = PG_GETARG_VDB_DENSE_P(1);
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(type, 0);
+	VdbDense   *b = PG_GETARG_VDB_DENSE_P(type, 1);
 	const float4 *x = vdb_dense_get_floats(type, a);
 	const float4 *y = vdb_dense_get_floats(type, b);
 	VdbDense   *result;
@@ -509,8 +519,8 @@ sum_target(FunctionCallInfo fcinfo, const VdbDenseType *type, VdbDense *a)
 Datum
 vdb_dense_sub(FunctionCallInfo fcinfo, const VdbDenseType *type)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
-	VdbDense   *b = PG_GETARG_VDB_DENSE_P(1);
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(type, 0);
+	VdbDense   *b = PG_GETARG_VDB_DENSE_P(type, 1);
 	const float4 *x = vdb_dense_get_floats(type, a);
 	const float4 *y = vdb_dense_get_floats(type, b);
 	VdbDense   *result;
@@ -532,8 +542,8 @@ vdb_dense_sub(FunctionCallInfo fcinfo, const VdbDenseType *type)
 Datum
 vdb_dense_mul(FunctionCallInfo fcinfo, const VdbDenseType *type)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
-	VdbDense   *b = PG_GETARG_VDB_DENSE_P(1);
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(type, 0);
+	VdbDense   *b = PG_GETARG_VDB_DENSE_P(type, 1);
 	const float4 *x = vdb_dense_get_floats(type, a);
 	const float4 *y = vdb_dense_get_floats(type, b);
 	VdbDense   *result;
@@ -557,8 +567,8 @@ vdb_dense_mul(FunctionCallInfo fcinfo, const VdbDenseType *type)
 Datum
 vdb_dense_concat(FunctionCallInfo fcinfo, const VdbDenseType *type)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
-	VdbDense   *b = PG_GETARG_VDB_DENSE_P(1);
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(type, 0);
+	VdbDense   *b = PG_GETARG_VDB_DENSE_P(type, 1);
 	int			dim = a->dim + b->dim;
 	Size		size = type->element_size * a->dim;
 	VdbDense   *result;
@@ -578,8 +588,8 @@ vdb_dense_concat(FunctionCallInfo fcinfo, const VdbDenseType *type)
 int
 vdb_dense_compare(FunctionCallInfo fcinfo, const VdbDenseType *type)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
-	VdbDense   *b = PG_GETARG_VDB_DENSE_P(1);
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(type, 0);
+	VdbDense   *b = PG_GETARG_VDB_DENSE_P(type, 1);
 	int			result = type->compare(Min(a->dim, b->dim), a->x, b->x);
 
 	if (result == 0)

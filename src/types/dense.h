@@ -12,6 +12,8 @@
 
 #include "fmgr.h"
 
+#include "compat.h"
+
 #define VDB_DENSE_MAX_DIM 16000
 
 /* Either type's varlena; the elements are as the type has them. */
@@ -40,8 +42,24 @@ typedef struct VdbDenseType
 	int			(*compare) (int dim, const void *a, const void *b);
 } VdbDenseType;
 
-#define DatumGetVdbDenseP(d) ((VdbDense *) PG_DETOAST_DATUM(d))
-#define PG_GETARG_VDB_DENSE_P(n) DatumGetVdbDenseP(PG_GETARG_DATUM(n))
+extern void vdb_dense_report_damage(const VdbDenseType *type);
+
+/*
+ * The value in one piece, perhaps a copy.  Raises unless it is as long as its
+ * number of dimensions says: no function reads past an end.
+ */
+static inline VdbDense *
+vdb_dense_detoast(const VdbDenseType *type, Datum value)
+{
+	VdbDense   *a = (VdbDense *) PG_DETOAST_DATUM(value);
+
+	if (unlikely(VARSIZE(a) < offsetof(VdbDense, x) || a->dim < 1 ||
+				 VARSIZE(a) != offsetof(VdbDense, x) + type->element_size * a->dim))
+		vdb_dense_report_damage(type);
+	return a;
+}
+
+#define PG_GETARG_VDB_DENSE_P(type, n) vdb_dense_detoast(type, PG_GETARG_DATUM(n))
 
 /* Defines the SQL function `name` as what `function` does with values of `type`. */
 #define VDB_DENSE_FUNCTION(name, function, type) \

@@ -29,7 +29,7 @@ Datum
 vdb_dense_accum(FunctionCallInfo fcinfo, const VdbDenseType *type)
 {
 	ArrayType  *state = get_state(fcinfo, 0, type, "accum");
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(1);
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(type, 1);
 	const float4 *x = vdb_dense_get_floats(type, a);
 	ArrayType  *result;
 	float8	   *in = STATE_VALUES(state);

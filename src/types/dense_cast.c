@@ -22,7 +22,7 @@ PG_FUNCTION_INFO_V1(vdb_dense_enforce_typmod);
 Datum
 vdb_dense_enforce_typmod(PG_FUNCTION_ARGS)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
+	VdbDense   *a = (VdbDense *) PG_GETARG_VARLENA_P(0);
 
 	vdb_dense_check_typmod(PG_GETARG_INT32(1), a->dim);
 	PG_RETURN_POINTER(a);
@@ -45,7 +45,7 @@ vdb_halfvec_to_vector(PG_FUNCTION_ARGS)
 static VdbDense *
 convert(FunctionCallInfo fcinfo, const VdbDenseType *from, const VdbDenseType *to)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(from, 0);
 	const float4 *x = vdb_dense_get_floats(from, a);
 
 	vdb_dense_check_typmod(PG_GETARG_INT32(1), a->dim);
@@ -76,7 +76,7 @@ vdb_dense_from_array(FunctionCallInfo fcinfo, const VdbDenseType *type)
 Datum
 vdb_dense_to_float4(FunctionCallInfo fcinfo, const VdbDenseType *type)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(type, 0);
 	ArrayType  *result = vdb_array_create_floats(a->dim, FLOAT4OID);
 
 	memcpy(ARR_DATA_PTR(result), vdb_dense_get_floats(type, a), sizeof(float4) * a->dim);
@@ -86,7 +86,7 @@ vdb_dense_to_float4(FunctionCallInfo fcinfo, const VdbDenseType *type)
 Datum
 vdb_dense_to_float8(FunctionCallInfo fcinfo, const VdbDenseType *type)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(type, 0);
 	const float4 *x = vdb_dense_get_floats(type, a);
 	ArrayType  *result = vdb_array_create_floats(a->dim, FLOAT8OID);
 	float8	   *values = (float8 *) ARR_DATA_PTR(result);

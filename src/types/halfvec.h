@@ -24,7 +24,7 @@ typedef struct VdbHalfvec
 	uint16		x[FLEXIBLE_ARRAY_MEMBER];
 } VdbHalfvec;
 
-#define DatumGetVdbHalfvecP(d) ((VdbHalfvec *) PG_DETOAST_DATUM(d))
+#define DatumGetVdbHalfvecP(d) ((VdbHalfvec *) vdb_dense_detoast(&vdb_halfvec_type, d))
 #define PG_GETARG_VDB_HALFVEC_P(n) DatumGetVdbHalfvecP(PG_GETARG_DATUM(n))
 
 /* halfvec.c */

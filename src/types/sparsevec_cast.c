@@ -101,7 +101,7 @@ vdb_sparsevec_to_halfvec(PG_FUNCTION_ARGS)
 static VdbSparsevec *
 convert_from_dense(FunctionCallInfo fcinfo, const VdbDenseType *type)
 {
-	VdbDense   *a = PG_GETARG_VDB_DENSE_P(0);
+	VdbDense   *a = PG_GETARG_VDB_DENSE_P(type, 0);
 
 	vdb_dense_check_typmod(PG_GETARG_INT32(1), a->dim);
 	return form_sparsevec(a->dim, vdb_dense_get_floats(type, a));

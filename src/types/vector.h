@@ -23,7 +23,7 @@ typedef struct VdbVector
 	float4		x[FLEXIBLE_ARRAY_MEMBER];
 } VdbVector;
 
-#define DatumGetVdbVectorP(d) ((VdbVector *) PG_DETOAST_DATUM(d))
+#define DatumGetVdbVectorP(d) ((VdbVector *) vdb_dense_detoast(&vdb_vector_type, d))
 #define PG_GETARG_VDB_VECTOR_P(n) DatumGetVdbVectorP(PG_GETARG_DATUM(n))
 
 /* vector.c */

@@ -100,3 +100,16 @@ SELECT pg_input_is_valid('[1,2]', 'halfvec(2)') AS valid,
 	pg_input_is_valid('[1,2]', 'halfvec(3)') AS short \gset
 \endif
 SELECT :'valid' AS valid, :'broken' AS broken, :'large' AS large, :'short' AS short;
+
+-- values that are not as long as their dimensions say, as a damaged table may have them; 514 is 0x0202
+-- in either byte order
+CREATE CAST (bytea AS halfvec) WITHOUT FUNCTION;
+SELECT l2_norm(('\x02020000' || decode(repeat('00', 2 * 514), 'hex'))::halfvec);
+\set VERBOSITY terse
+SELECT l2_norm(('\x02020000' || decode(repeat('00', 2 * 514 - 1), 'hex'))::halfvec);
+SELECT l2_norm(('\x02020000' || decode(repeat('00', 2 * 514 + 1), 'hex'))::halfvec);
+SELECT l2_norm('\x'::bytea::halfvec), l2_norm('\x0202'::bytea::halfvec);
+SELECT '\x00000000'::bytea::halfvec <-> '[1]';
+SELECT '[1]'::halfvec < '\x80800000'::bytea::halfvec;
+SELECT '\x02020000'::bytea::halfvec;
+DROP CAST (bytea AS halfvec);

@@ -74,10 +74,10 @@ INSERT INTO words (v) SELECT array_agg(random() - 0.5)::vector FROM generate_ser
 CREATE INDEX ON words USING hnsw ((binary_quantize(v)::bit(16)) bit_hamming_ops);
 EXPLAIN (COSTS OFF)
 SELECT id FROM (
-	SELECT id, v FROM words ORDER BY binary_quantize(v)::bit(16) <~> binary_quantize('[1,2,3,4,5,6,7,8,-1,-2,-3,-4,-5,-6,-7,-8]') LIMIT 40
+	SELECT id, v FROM words ORDER BY binary_quantize(v)::bit(16) <~> binary_quantize('[1,2,3,4,5,6,7,8,-1,-2,-3,-4,-5,-6,-7,-8]'::vector) LIMIT 40
 ) nearest ORDER BY v <=> '[1,2,3,4,5,6,7,8,-1,-2,-3,-4,-5,-6,-7,-8]' LIMIT 5;
 SELECT count(*) FROM (
-	SELECT id FROM words ORDER BY binary_quantize(v)::bit(16) <~> binary_quantize('[1,2,3,4,5,6,7,8,-1,-2,-3,-4,-5,-6,-7,-8]') LIMIT 200
+	SELECT id FROM words ORDER BY binary_quantize(v)::bit(16) <~> binary_quantize('[1,2,3,4,5,6,7,8,-1,-2,-3,-4,-5,-6,-7,-8]'::vector) LIMIT 200
 ) r;
 SELECT live FROM vdb.check_index('words_binary_quantize_idx', true);
 DROP TABLE words;

@@ -99,3 +99,16 @@ SELECT pg_input_is_valid('[1,2]', 'vector(2)') AS valid,
 	pg_input_is_valid('[1,2]', 'vector(3)') AS short \gset
 \endif
 SELECT :'valid' AS valid, :'broken' AS broken, :'short' AS short;
+
+-- values that are not as long as their dimensions say, as a damaged table may have them; 514 is 0x0202
+-- in either byte order
+CREATE CAST (bytea AS vector) WITHOUT FUNCTION;
+SELECT vector_norm(('\x02020000' || decode(repeat('00', 4 * 514), 'hex'))::vector);
+\set VERBOSITY terse
+SELECT vector_norm(('\x02020000' || decode(repeat('00', 4 * 514 - 1), 'hex'))::vector);
+SELECT vector_norm(('\x02020000' || decode(repeat('00', 4 * 514 + 1), 'hex'))::vector);
+SELECT vector_norm('\x'::bytea::vector), vector_norm('\x0202'::bytea::vector);
+SELECT '\x00000000'::bytea::vector <-> '[1]';
+SELECT '[1]'::vector < '\x80800000'::bytea::vector;
+SELECT '\x02020000'::bytea::vector;
+DROP CAST (bytea AS vector);
