@@ -9,7 +9,7 @@ CREATE FUNCTION pg_temp.rounded(double precision[]) RETURNS numeric[]
 
 \qecho -- settings and comments
 SHOW hnsw.ef_search;
-SELECT obj_description(oid, 'pg_extension') FROM pg_extension WHERE extname = 'vector';
+SELECT obj_description(oid, 'pg_extension') FROM pg_extension WHERE extname IN ('vector', 'vdb');
 SELECT col_description('items'::regclass, attnum) FROM pg_attribute
 WHERE attrelid = 'items'::regclass AND attname = 'embedding';
 SELECT obj_description('items_cosine'::regclass);

@@ -21,13 +21,11 @@ sub exists_here
 
 $node->safe_psql('postgres', 'CREATE DATABASE scratch');
 $node->safe_psql('scratch', 'CREATE EXTENSION vector');
-for my $type ('halfvec', 'sparsevec')
+for my $opclass ('halfvec_l1_ops', 'sparsevec_l1_ops', 'bit_jaccard_ops')
 {
-	plan(skip_all => "there is no type $type yet")
-	  unless exists_here("SELECT FROM pg_type WHERE typname = '$type'");
+	plan(skip_all => "there is no operator class $opclass yet")
+	  unless exists_here("SELECT FROM pg_opclass WHERE opcname = '$opclass'");
 }
-plan(skip_all => 'there are no operator classes for bit yet')
-  unless exists_here("SELECT FROM pg_opclass WHERE opcname = 'bit_jaccard_ops'");
 
 my $pgvector = "$FindBin::RealBin/../pgvector";
 my $dump = slurp_file("$pgvector/dump.sql");
@@ -36,24 +34,32 @@ my $dump = slurp_file("$pgvector/dump.sql");
 $dump =~ s/^CREATE INDEX \w+ ON \S+ USING ivfflat .*;$//mg
   unless exists_here("SELECT FROM pg_am WHERE amname = 'ivfflat'");
 
-my ($status, $out, $err) =
-  $node->psql('postgres', $dump, on_error_die => 0, extra_params => [ '-v', 'ON_ERROR_STOP=1' ]);
-is("$status $err", '0 ', 'the dump restores');
+# Restores a dump, which must raise nothing.
+sub restores
+{
+	my ($sql, $name) = @_;
+	my ($status, $out, $err) = $node->psql('postgres', $sql);
+
+	is("$status $err", '0 ', $name);
+	return;
+}
+
+restores($dump, 'the dump restores');
 
 my $questions = slurp_file("$pgvector/questions.sql");
 my $answers = slurp_file("$pgvector/answers.out");
 
 sub answers_are_the_same
 {
-	my ($settings, $how) = @_;
+	my ($database, $settings, $how) = @_;
 
-	is($node->safe_psql('pgvector_dump', "$settings;\n$questions") . "\n",
+	is($node->safe_psql($database, "$settings;\n$questions") . "\n",
 		$answers, "the database answers as before $how");
 	return;
 }
 
-answers_are_the_same('SET enable_indexscan = off', 'without its indexes');
-answers_are_the_same('SET enable_seqscan = off', 'with its indexes');
+answers_are_the_same('pgvector_dump', 'SET enable_indexscan = off', 'without its indexes');
+answers_are_the_same('pgvector_dump', 'SET enable_seqscan = off', 'with its indexes');
 
 my @indexes = split /\n/, $node->safe_psql('pgvector_dump', q{
 	SELECT i.oid::regclass FROM pg_class i JOIN pg_am a ON a.oid = i.relam
@@ -80,7 +86,7 @@ for my $case (
 {
 	my ($sql, $text) = @$case;
 
-	($status, $out, $err) = $node->psql('pgvector_dump', $sql);
+	my ($status, $out, $err) = $node->psql('pgvector_dump', $sql);
 	like($err, $text, "refused: $text");
 }
 
@@ -93,7 +99,12 @@ $node->safe_psql('postgres', 'CREATE DATABASE again');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-j', '2', '-d', $node->connstr('again'), $file ],
 	'and restored by two jobs');
 $node->safe_psql('postgres', 'ALTER DATABASE again SET hnsw.ef_search = 200');
-is($node->safe_psql('again', "SET enable_seqscan = off;\n$questions") . "\n",
-	$answers, 'and answers as before');
+answers_are_the_same('again', 'SET enable_seqscan = off', 'after that');
+
+# Without the alias, with the name changed.
+$dump =~ s/^(CREATE EXTENSION IF NOT EXISTS|COMMENT ON EXTENSION) vector /$1 vdb /mg;
+$dump =~ s/pgvector_dump/renamed/g;
+restores($dump, 'the dump restores into vdb');
+answers_are_the_same('renamed', 'SET enable_seqscan = off', 'in vdb');
 
 done_testing();
