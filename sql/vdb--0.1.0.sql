@@ -1044,6 +1044,38 @@ CREATE OPERATOR CLASS vector_l1_ops
 	OPERATOR 1 <+> (vector, vector) FOR ORDER BY float_ops,
 	FUNCTION 1 hnsw_vector_l1_support(internal);
 
+CREATE FUNCTION hnsw_halfvec_l2_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_halfvec_l2_support' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_halfvec_ip_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_halfvec_ip_support' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_halfvec_cosine_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_halfvec_cosine_support' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_halfvec_l1_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_halfvec_l1_support' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE OPERATOR CLASS halfvec_l2_ops
+	FOR TYPE halfvec USING hnsw AS
+	OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 hnsw_halfvec_l2_support(internal);
+
+CREATE OPERATOR CLASS halfvec_ip_ops
+	FOR TYPE halfvec USING hnsw AS
+	OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 hnsw_halfvec_ip_support(internal);
+
+CREATE OPERATOR CLASS halfvec_cosine_ops
+	FOR TYPE halfvec USING hnsw AS
+	OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 hnsw_halfvec_cosine_support(internal);
+
+CREATE OPERATOR CLASS halfvec_l1_ops
+	FOR TYPE halfvec USING hnsw AS
+	OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 hnsw_halfvec_l1_support(internal);
+
 CREATE FUNCTION hnsw_bit_hamming_support(internal) RETURNS internal
 	AS 'MODULE_PATHNAME', 'vdb_hnsw_bit_hamming_support' LANGUAGE C STABLE PARALLEL SAFE;
 
