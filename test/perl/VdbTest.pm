@@ -17,7 +17,7 @@ use Time::HiRes qw(usleep);
 our @EXPORT = qw(
   new_server new_server_with_alias load_words check_index recall_at_least
   begin_psql begin_pgbench await_end kill_and_start await_server psql_fails
-  index_size
+  index_size make_kinds expect_rows kinds_are_right
 );
 
 # Word vectors shipped with the project: word, tab, 100 numbers.
@@ -104,6 +104,37 @@ sub recall_at_least
 		"$settings; SELECT recall FROM vdb.recall('$index', $k, $queries)");
 
 	return cmp_ok($recall, '>=', $floor, "recall\@$k of $index $when");
+}
+
+# A table and an index of every kind there is: see life/.
+sub make_kinds
+{
+	my ($node) = @_;
+
+	for my $file (qw(kinds tables))
+	{
+		$node->safe_psql('postgres', slurp_file(dirname(__FILE__) . "/../life/$file.sql"));
+	}
+	return;
+}
+
+# Claims that an index is sound and gives the answers of exact search, and that
+# these are so many rows.
+sub expect_rows
+{
+	my ($node, $index, $rows, $when) = @_;
+	my ($status, $out, $err) = $node->psql('postgres', "CALL life.expect('$index', $rows)");
+
+	return is("$status $err", '0 ', "$index $when");
+}
+
+# Claims that of the indexes of every kind.
+sub kinds_are_right
+{
+	my ($node, $rows, $when) = @_;
+	my ($status, $out, $err) = $node->psql('postgres', "CALL life.expect_each($rows)");
+
+	return is("$status $err", '0 ', "indexes of every kind $when");
 }
 
 sub index_size

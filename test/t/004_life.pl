@@ -1,0 +1,231 @@
+# Claims that an index leaves nothing of a removed row on its pages, loses no
+# room with its free space map, and goes with its table through two-phase
+# commits, tablespaces, copied databases and builds without WAL.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VdbTest;
+
+my $node = new_server('life', 'max_prepared_transactions = 5', 'allow_in_place_tablespaces = on');
+
+make_kinds($node);
+my @kinds = split /\n/, $node->safe_psql('postgres', 'SELECT name FROM life.kinds ORDER BY 1');
+
+# --- what is removed is gone -----------------------------------------------------
+
+sub read_file
+{
+	my ($path) = @_;
+
+	open my $in, '<:raw', $path or die "$path: $!";
+	local $/ = undef;
+	return <$in>;
+}
+
+# The slots of all nodes of an index: row identifier, state, generation, and
+# what follows the header of its hot slot and the lists of its node slot.
+sub read_nodes
+{
+	my ($pages) = @_;
+	my %meta;
+	my @nodes;
+
+	(@meta{qw(m hot_stride node_stride slots node_pages center extents)}) =
+	  unpack('x52 v x8 v2 x2 v2 V2', $pages);
+	my $per_page = int(8144 / $meta{node_stride});
+	for my $extent (0 .. $meta{extents} - 1)
+	{
+		my $first = 1 + $meta{center} + $extent * (1 + $meta{node_pages});
+
+		# a hot page is of kind 3
+		next if unpack('v', substr($pages, $first * 8192 + 8180, 2)) != 3;
+		for my $slot (0 .. $meta{slots} - 1)
+		{
+			my $hot = substr($pages, $first * 8192 + 64 + $slot * $meta{hot_stride}, $meta{hot_stride});
+			my $node = substr($pages, ($first + 1 + int($slot / $per_page)) * 8192
+				  + 32 + $slot % $per_page * $meta{node_stride}, $meta{node_stride});
+			my ($high, $low, $offset, $state, $generation) = unpack('v3 C x V', $node);
+
+			push @nodes, {
+				tid => sprintf('(%d,%d)', $high * 65536 + $low, $offset),
+				state => $state,
+				generation => $generation,
+				codes => [ grep { length } substr($hot, 12), substr($node, 36 + 12 * $meta{m}) ],
+				rest => substr($hot, 4) . substr($node, 0, 8) . substr($node, 12) };
+		}
+	}
+	return @nodes;
+}
+
+$node->safe_psql('postgres', 'CALL life.fill(1, 120)');
+for my $kind (@kinds)
+{
+	my $tids = "SELECT ctid FROM life.$kind WHERE id IN (7, 50, 111)";
+	my %removed = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', $tids);
+	my $path = $node->data_dir . '/'
+	  . $node->safe_psql('postgres', "CHECKPOINT; SELECT pg_relation_filepath('life.${kind}_v')");
+	my $before = read_file($path);
+	my @codes = map { @{ $_->{codes} } }
+	  grep { $_->{state} == 1 && $removed{ $_->{tid} } } read_nodes($before);
+
+	cmp_ok(scalar @codes, '>=', 3, "$kind: codes of three rows are on the pages");
+	is(scalar(grep { !/[^\0]/ || index($before, $_) < 0 } @codes), 0, "$kind: and are no zeros");
+	$node->safe_psql('postgres', "DELETE FROM life.$kind WHERE id IN (7, 50, 111)");
+	$node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON) life.$kind");
+	$node->safe_psql('postgres', 'CHECKPOINT');
+
+	my $after = read_file($path);
+	my @nodes = read_nodes($after);
+
+	is(scalar(grep { index($after, $_) >= 0 } @codes), 0, "$kind: after vacuum they are nowhere in the file");
+	is(scalar(grep { $_->{state} == 0 && $_->{generation} > 0 } @nodes), 3, "$kind: three slots were freed");
+	is(scalar(grep { $_->{state} == 0 && $_->{rest} =~ /[^\0]/ } @nodes),
+		0, "$kind: a free slot has nothing but a generation");
+}
+kinds_are_right($node, 117, 'after three rows were removed');
+
+# --- a lost free space map --------------------------------------------------------
+
+$node->safe_psql('postgres', "CALL life.fill(201, 600); CALL life.each('DELETE FROM life.%I WHERE id %% 2 = 0')");
+$node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON) life.$_") for @kinds;
+my %size = map { $_ => index_size($node, "life.${_}_v") } @kinds;
+my @maps = map { $node->data_dir . "/${_}_fsm" } map {
+	$node->safe_psql('postgres', "SELECT pg_relation_filepath('life.${_}_v')") } @kinds;
+
+$node->stop('immediate');
+unlink @maps;
+$node->start;
+$node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON) life.$_") for @kinds;
+$node->safe_psql('postgres', 'CALL life.fill(701, 950)');
+is(index_size($node, "life.${_}_v"), $size{$_}, "$_: room is found again after the map was lost") for @kinds;
+kinds_are_right($node, 508, 'after the free space map was lost');
+
+# --- two-phase commit --------------------------------------------------------------
+
+$node->safe_psql('postgres', "CALL life.each('TRUNCATE life.%I'); CALL life.fill(1, 50)");
+my $fill = 'CALL life.fill(51, 100)';
+my $create = 'CREATE INDEX twice ON life.vector_l2 USING hnsw (v vector_l2_ops)';
+
+for my $end ('COMMIT', 'ROLLBACK')
+{
+	my $rows = $end eq 'COMMIT' ? 100 : 50;
+
+	$node->safe_psql('postgres', "BEGIN; $fill; PREPARE TRANSACTION 'fill'");
+	kinds_are_right($node, 50, 'with a prepared transaction');
+	$node->stop('immediate');
+	$node->start;
+	kinds_are_right($node, 50, 'with a transaction prepared before a crash');
+	$node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON) life.$_") for @kinds;
+	kinds_are_right($node, 50, 'vacuumed while it is in doubt');
+	$node->safe_psql('postgres', "$end PREPARED 'fill'");
+	kinds_are_right($node, $rows, "after $end PREPARED");
+	$node->stop('immediate');
+	$node->start;
+	kinds_are_right($node, $rows, "after $end PREPARED and a crash");
+	$node->safe_psql('postgres', "CALL life.each('DELETE FROM life.%I WHERE id > 50')");
+	$node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON) life.$_") for @kinds;
+
+	# an index, a truncation and a removal
+	$node->safe_psql('postgres', "BEGIN; DROP INDEX life.vector_l2_v; $create; "
+		  . 'INSERT INTO life.vector_l2 SELECT i, life.numbers(i)::vector FROM generate_series(51, 60) i; '
+		  . "TRUNCATE life.vector_l1; PREPARE TRANSACTION 'create'");
+	$node->stop('immediate');
+	$node->start;
+	is($node->safe_psql('postgres', "SELECT to_regclass('life.twice') IS NULL"),
+		't', 'nobody sees a prepared index');
+	$node->safe_psql('postgres', "$end PREPARED 'create'");
+	$node->stop('immediate') if $end eq 'COMMIT';
+	$node->start if $end eq 'COMMIT';
+	if ($end eq 'COMMIT')
+	{
+		expect_rows($node, 'life.twice', 60, 'created in a prepared transaction');
+		expect_rows($node, 'life.vector_l1_v', 0, 'truncated in a prepared transaction');
+		$node->safe_psql('postgres', 'DROP INDEX life.twice; DELETE FROM life.vector_l2 WHERE id > 50; '
+			  . 'CREATE INDEX vector_l2_v ON life.vector_l2 USING hnsw (v vector_l2_ops); '
+			  . 'INSERT INTO life.vector_l1 SELECT * FROM life.vector_ip');
+	}
+	kinds_are_right($node, 50, "after $end PREPARED of what was created");
+}
+
+# --- tablespaces and databases -------------------------------------------------------
+
+$node->safe_psql('postgres', "CREATE TABLESPACE $_ LOCATION ''") for qw(one two three);
+for my $kind (@kinds)
+{
+	$node->safe_psql('postgres', "ALTER INDEX life.${kind}_v SET TABLESPACE one");
+}
+$node->safe_psql('postgres', 'CALL life.fill(51, 70)');
+kinds_are_right($node, 70, 'in another tablespace');
+$node->stop('immediate');
+$node->start;
+kinds_are_right($node, 70, 'in another tablespace, after a crash');
+$node->safe_psql('postgres', "CALL life.each('REINDEX (TABLESPACE two) TABLE life.%I')");
+$node->safe_psql('postgres', "CALL life.each('ALTER TABLE life.%I SET TABLESPACE one')");
+kinds_are_right($node, 70, 'rebuilt in a third one');
+$node->safe_psql('postgres', 'ALTER INDEX ALL IN TABLESPACE two SET TABLESPACE pg_default');
+$node->safe_psql('postgres', 'CREATE INDEX there ON life.vector_l2 USING hnsw (v vector_l2_ops) TABLESPACE two');
+expect_rows($node, 'life.there', 70, 'created in a tablespace');
+$node->safe_psql('postgres', 'DROP INDEX life.there');
+$node->safe_psql('postgres', "SET temp_tablespaces = 'two'; CREATE TEMP TABLE p AS SELECT * FROM life.vector_l2;
+	CREATE INDEX p_v ON p USING hnsw (v vector_l2_ops); INSERT INTO p SELECT * FROM life.vector_l2;
+	CALL life.expect('p_v', 140)");
+
+# a copy of the database, in both ways, while the original goes on
+for my $strategy ('file_copy', 'wal_log')
+{
+	$node->safe_psql('template1', "CREATE DATABASE $strategy TEMPLATE postgres STRATEGY $strategy");
+	$node->safe_psql('postgres', "CALL life.fill(71, 80)");
+	$node->stop('immediate');
+	$node->start;
+	$node->safe_psql($strategy, 'CALL life.fill(101, 110)');
+	is($node->safe_psql($strategy, 'CALL life.expect_each(80); SELECT 1'), '1', "a database copied by $strategy");
+	kinds_are_right($node, 80, "beside its copy by $strategy");
+	$node->safe_psql('postgres', "CALL life.each('DELETE FROM life.%I WHERE id > 70')");
+	$node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON) life.$_") for @kinds;
+}
+$node->safe_psql('postgres', 'ALTER DATABASE wal_log SET TABLESPACE three');
+$node->stop('immediate');
+$node->start;
+is($node->safe_psql('wal_log', 'CALL life.expect_each(80); SELECT 1'), '1', 'a database moved to a tablespace');
+$node->safe_psql('postgres', 'ALTER DATABASE file_copy SET TABLESPACE three');
+$node->safe_psql('file_copy', 'CALL life.fill(111, 115)');
+is($node->safe_psql('file_copy', 'CALL life.expect_each(85); SELECT 1'), '1', 'another, and filled there');
+
+# --- all at once ----------------------------------------------------------------------
+
+$node->safe_psql('postgres', 'REINDEX SYSTEM postgres');
+kinds_are_right($node, 70, 'after REINDEX SYSTEM');
+$node->safe_psql('postgres', 'REINDEX DATABASE postgres');
+kinds_are_right($node, 70, 'after REINDEX DATABASE');
+$node->safe_psql('postgres', 'REINDEX DATABASE CONCURRENTLY postgres');
+kinds_are_right($node, 70, 'after REINDEX DATABASE CONCURRENTLY');
+$node->command_ok([ 'reindexdb', '-j', '2', '--concurrently', '-S', 'life', 'postgres' ], 'reindexdb');
+$node->command_ok([ 'vacuumdb', '-f', '-z', 'postgres' ], 'vacuumdb');
+kinds_are_right($node, 70, 'after reindexdb and vacuumdb');
+
+# --- no WAL ---------------------------------------------------------------------------
+
+$node->append_conf('postgresql.conf', "wal_level = minimal\nmax_wal_senders = 0\nwal_skip_threshold = '8kB'");
+$node->restart;
+for my $threshold ('0', '1GB')
+{
+	$node->safe_psql('postgres', "SET wal_skip_threshold = '$threshold'; BEGIN;
+		CALL life.each('CREATE TABLE life.%I_copy AS SELECT * FROM life.%1\$I');
+		CREATE INDEX copy_v ON life.vector_l2_copy USING hnsw (v vector_l2_ops);
+		INSERT INTO life.vector_l2_copy SELECT * FROM life.vector_l2;
+		SAVEPOINT a; INSERT INTO life.vector_l2_copy SELECT * FROM life.vector_l2; ROLLBACK TO a;
+		CALL life.each('TRUNCATE life.%I'); CALL life.fill(1, 30); COMMIT");
+	$node->stop('immediate');
+	$node->start;
+	expect_rows($node, 'life.copy_v', 140, "created without WAL, threshold $threshold, after a crash");
+	kinds_are_right($node, 30, "truncated without WAL, threshold $threshold, after a crash");
+	$node->safe_psql('postgres', "CALL life.each('DROP TABLE life.%I_copy'); CALL life.fill(31, 70)");
+}
+
+$node->stop;
+unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal/, 'no process died');
+done_testing();
