@@ -880,6 +880,10 @@ CREATE FUNCTION sparsevec_to_float4(sparsevec, integer, boolean) RETURNS real[]
 	AS 'MODULE_PATHNAME', 'vdb_sparsevec_to_float4'
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
+CREATE FUNCTION sparsevec_to_float8(sparsevec, integer, boolean) RETURNS double precision[]
+	AS 'MODULE_PATHNAME', 'vdb_sparsevec_to_float8'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
 CREATE CAST (sparsevec AS sparsevec)
 	WITH FUNCTION sparsevec(sparsevec, integer, boolean) AS IMPLICIT;
 
@@ -909,6 +913,9 @@ CREATE CAST (numeric[] AS sparsevec)
 
 CREATE CAST (sparsevec AS real[])
 	WITH FUNCTION sparsevec_to_float4(sparsevec, integer, boolean) AS ASSIGNMENT;
+
+CREATE CAST (sparsevec AS double precision[])
+	WITH FUNCTION sparsevec_to_float8(sparsevec, integer, boolean) AS ASSIGNMENT;
 
 --
 -- Operators of sparse vectors

@@ -20,6 +20,7 @@ static VdbSparsevec *convert_from_dense(FunctionCallInfo fcinfo, const VdbDenseT
 static VdbDense *convert_to_dense(FunctionCallInfo fcinfo, const VdbDenseType *type);
 static VdbSparsevec *form_sparsevec(int dim, const float4 *x);
 static void scatter_values(const VdbSparsevec *vector, float4 *x);
+static int	get_index(const VdbSparsevec *vector, int i);
 
 /* sparsevec to sparsevec(n): the same value, or an error. */
 PG_FUNCTION_INFO_V1(vdb_sparsevec_enforce_typmod);
@@ -63,6 +64,21 @@ vdb_sparsevec_to_float4(PG_FUNCTION_ARGS)
 	ArrayType  *result = vdb_array_create_floats(vector->dim, FLOAT4OID);
 
 	scatter_values(vector, (float4 *) ARR_DATA_PTR(result));
+	PG_RETURN_ARRAYTYPE_P(result);
+}
+
+/* sparsevec to float8[] */
+PG_FUNCTION_INFO_V1(vdb_sparsevec_to_float8);
+Datum
+vdb_sparsevec_to_float8(PG_FUNCTION_ARGS)
+{
+	VdbSparsevec *vector = PG_GETARG_VDB_SPARSEVEC_P(0);
+	const float4 *values = vdb_sparsevec_values(vector);
+	ArrayType  *result = vdb_array_create_floats(vector->dim, FLOAT8OID);
+	float8	   *x = (float8 *) ARR_DATA_PTR(result);
+
+	for (int i = 0; i < vector->nnz; i++)
+		x[get_index(vector, i)] = values[i];
 	PG_RETURN_ARRAYTYPE_P(result);
 }
 
@@ -158,13 +174,18 @@ scatter_values(const VdbSparsevec *vector, float4 *x)
 	const float4 *values = vdb_sparsevec_values(vector);
 
 	for (int i = 0; i < vector->nnz; i++)
-	{
-		int32		index = vector->indices[i];
+		x[get_index(vector, i)] = values[i];
+}
 
-		/* nobody but a broken disk makes such a value, but this is a write */
-		if (index < 0 || index >= vector->dim)
-			elog(ERROR, "sparsevec index %d is not within %d dimensions",
-				 index, vector->dim);
-		x[index] = values[i];
-	}
+/* The index of element i.  It is about to be written to: a damaged one raises. */
+static int
+get_index(const VdbSparsevec *vector, int i)
+{
+	int32		index = vector->indices[i];
+
+	if (index < 0 || index >= vector->dim)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("damaged value of type %s", "sparsevec")));
+	return index;
 }

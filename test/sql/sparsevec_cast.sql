@@ -5,7 +5,7 @@ SELECT '{16777217,0,2147483647}'::int[]::sparsevec, '{0.1,0,1e30}'::numeric[]::s
 -- numbers too small for a float4 are zeros
 SELECT '{1e-50,1,-1e-50}'::float8[]::sparsevec;
 SELECT '[0,1.5,0,-2]'::vector::sparsevec, '[0,-0]'::vector::sparsevec, '{2:1.5,4:-2}/4'::sparsevec::vector, '{}/2'::sparsevec::vector;
-SELECT '{2:1.5}/3'::sparsevec::real[], pg_typeof('{}/1'::sparsevec::real[]);
+SELECT '{2:1.5}/3'::sparsevec::real[], '{1:1.5,3:0.1}/3'::sparsevec::float8[], pg_typeof('{}/1'::sparsevec::real[]);
 SELECT array_to_sparsevec(ARRAY[1,0], 2, true), sparsevec_to_float4('{1:1}/2', -1, false);
 SELECT '{}/2'::sparsevec::sparsevec(2), ARRAY[1,0]::sparsevec(2), '[1,0]'::vector::sparsevec(2), '{}/2'::sparsevec::vector(2);
 
@@ -28,6 +28,7 @@ SELECT '[1,2]'::vector::sparsevec(3);
 SELECT '{}/2'::sparsevec::vector(3);
 SELECT '{}/16001'::sparsevec::vector;
 SELECT '{}/1000000000'::sparsevec::real[];
+SELECT '{}/1000000000'::sparsevec::float8[];
 SELECT ARRAY['a']::sparsevec;
 
 -- arrays and sparse vectors convert on assignment only, vectors to sparse ones anywhere

@@ -93,7 +93,7 @@ SELECT current_setting('server_version_num')::int >= 160000 AS soft \gset
 \set wrong ''
 \if :soft
 SELECT pg_input_is_valid('{2:1,1:1}/2', 'sparsevec(2)') AS valid,
-	(SELECT string_agg(t, ' ') FROM unnest(ARRAY['{1:1}', '{}/3', '{}/0', '{}/1000000001', '{3:1}/2', '{1:1,1:1}/2']) t
+	(SELECT coalesce(string_agg(t, ' '), '') FROM unnest(ARRAY['{1:1}', '{}/3', '{}/0', '{}/1000000001', '{3:1}/2', '{1:1,1:1}/2']) t
 		WHERE pg_input_is_valid(t, 'sparsevec(2)')) AS wrong \gset
 \endif
 SELECT :'valid' AS valid, :'wrong' AS wrong;
