@@ -81,7 +81,7 @@ place_graph(HnswGraph *graph, char *memory)
 	size_t		n = graph->capacity;
 
 	graph->hi_stride = ALIGN64(graph->codec->hi_bytes);
-	graph->list_stride = list_bytes(2 * graph->m);
+	graph->list_stride = list_bytes(vdb_hnsw_list_max(graph, 0));
 	graph->upper_stride = list_bytes(graph->m);
 	PLACE(graph->header, sizeof(HnswGraphHeader));
 	PLACE(graph->hi, n * graph->hi_stride);
@@ -115,17 +115,30 @@ place_participant(HnswParticipant *participant, uint32_t m, uint32_t ef_construc
 	return at;
 }
 
-size_t
-vdb_hnsw_graph_bytes(const VdbCodec *codec, uint32_t m, uint32_t capacity)
+static size_t
+graph_bytes(const VdbCodec *codec, uint32_t m, uint32_t capacity, uint32_t bottom)
 {
 	HnswGraph	graph = {
 		.codec = codec,
 		.m = m,
 		.capacity = capacity,
-		.upper_capacity = upper_lists(m, capacity)
+		.upper_capacity = upper_lists(m, capacity),
+		.bottom = bottom
 	};
 
 	return place_graph(&graph, NULL);
+}
+
+size_t
+vdb_hnsw_graph_bytes(const VdbCodec *codec, uint32_t m, uint32_t capacity)
+{
+	return graph_bytes(codec, m, capacity, 0);
+}
+
+size_t
+vdb_hnsw_upper_graph_bytes(const VdbCodec *codec, uint32_t m, uint32_t capacity)
+{
+	return graph_bytes(codec, m, capacity, 1);
 }
 
 size_t
@@ -136,18 +149,33 @@ vdb_hnsw_participant_bytes(uint32_t m, uint32_t ef_construction, uint32_t capaci
 	return place_participant(&participant, m, ef_construction, capacity, NULL);
 }
 
-void
-vdb_hnsw_graph_init(HnswGraph *graph, const VdbCodec *codec, uint32_t m,
-					uint32_t ef_construction, uint32_t capacity, char *memory)
+static void
+init_graph(HnswGraph *graph, const VdbCodec *codec, uint32_t m, uint32_t ef_construction,
+		   uint32_t capacity, uint32_t bottom, char *memory)
 {
 	*(HnswGraphHeader *) memory = (HnswGraphHeader) {
 		.m = m,
 		.ef_construction = ef_construction,
 		.capacity = capacity,
 		.upper_capacity = upper_lists(m, capacity),
+		.bottom = bottom,
 		.entry = HNSW_NO_NODE
 	};
 	vdb_hnsw_graph_attach(graph, codec, memory);
+}
+
+void
+vdb_hnsw_graph_init(HnswGraph *graph, const VdbCodec *codec, uint32_t m,
+					uint32_t ef_construction, uint32_t capacity, char *memory)
+{
+	init_graph(graph, codec, m, ef_construction, capacity, 0, memory);
+}
+
+void
+vdb_hnsw_upper_graph_init(HnswGraph *graph, const VdbCodec *codec, uint32_t m,
+						  uint32_t ef_construction, uint32_t capacity, char *memory)
+{
+	init_graph(graph, codec, m, ef_construction, capacity, 1, memory);
 }
 
 void
@@ -160,6 +188,7 @@ vdb_hnsw_graph_attach(HnswGraph *graph, const VdbCodec *codec, char *memory)
 	graph->ef_construction = header->ef_construction;
 	graph->capacity = header->capacity;
 	graph->upper_capacity = header->upper_capacity;
+	graph->bottom = header->bottom;
 	place_graph(graph, memory);
 }
 
@@ -322,6 +351,7 @@ raise_entry(const HnswGraph *graph, uint32_t nid)
 static int
 draw_level(HnswParticipant *participant)
 {
+	int			highest = HNSW_MAX_LAYER - (int) participant->graph->bottom;
 	uint64_t	random = participant->random;
 	double		uniform;
 	int			level;
@@ -333,7 +363,7 @@ draw_level(HnswParticipant *participant)
 	participant->random = random;
 	uniform = ((double) (random * UINT64_C(2685821657736338717) >> 11) + 1) / 9007199254740993.0;
 	level = (int) (-log(uniform) / log(participant->graph->m));
-	return level < HNSW_MAX_LAYER ? level : HNSW_MAX_LAYER;
+	return level < highest ? level : highest;
 }
 
 static inline float
@@ -353,12 +383,6 @@ list_of(const HnswGraph *graph, int layer, uint32_t nid)
 	while (layer-- > 0)
 		list = vdb_hnsw_graph_upper(graph, list->up);
 	return list;
-}
-
-static inline uint32_t
-list_max(const HnswGraph *graph, int layer)
-{
-	return layer == 0 ? 2 * graph->m : graph->m;
 }
 
 /* Notes that the present search has seen a node; false when it had. */
@@ -531,7 +555,7 @@ add_reverse_edge(HnswParticipant *participant, int layer, uint32_t base, uint32_
 {
 	HnswList   *list = list_of(participant->graph, layer, base);
 	HnswListCopy *copy = &participant->other;
-	uint32_t	max = list_max(participant->graph, layer);
+	uint32_t	max = vdb_hnsw_list_max(participant->graph, layer);
 	uint32_t	version;
 	uint32_t	first;
 
@@ -648,32 +672,26 @@ link_node(HnswParticipant *participant, int layer, uint32_t nid)
 	HnswListCopy *own = &participant->own;
 
 	/* as soon as the first has one, others may change the list itself */
-	copy_list(list_of(graph, layer, nid), list_max(graph, layer), own);
+	copy_list(list_of(graph, layer, nid), vdb_hnsw_list_max(graph, layer), own);
 	for (uint32_t i = 0; i < own->count; i++)
 		add_reverse_edge(participant, layer, own->nbr[i], nid, own->score[i]);
 }
 
-uint32_t
-vdb_hnsw_graph_add(HnswParticipant *participant, const void *x, float norm)
+/* Links a node whose code is there; level: what was drawn for it. */
+static void
+add_node(HnswParticipant *participant, uint32_t nid, int level)
 {
 	const HnswGraph *graph = participant->graph;
-	uint32_t	nid = take_number(&graph->header->count, graph->capacity);
 	uint32_t	entry = HNSW_NO_NODE;
-	int			level;
 	HnswPool	pool;
 
-	if (nid == HNSW_NO_NODE)
-		return nid;
-	level = allocate_lists(graph, nid, draw_level(participant));
-	graph->factors[nid] = vdb_encode_node(graph->codec, x, norm,
-										  graph->hi + graph->hi_stride * nid,
-										  graph->lo + (size_t) graph->codec->lo_bytes * nid);
+	level = allocate_lists(graph, nid, level);
 	graph->levels[nid] = (uint8_t) level;
 	graph->parents[nid] = HNSW_NO_NODE;
 	graph->children[nid] = 0;
 	if (__atomic_compare_exchange_n(&graph->header->entry, &entry, nid, false, __ATOMIC_RELEASE,
 									__ATOMIC_ACQUIRE))
-		return nid;
+		return;
 
 	hnsw_pool_init(&pool, participant->pool, 1);
 	pool.items[0] = (HnswCandidate) {.score = score_between(graph, nid, entry),.nid = entry};
@@ -686,13 +704,46 @@ vdb_hnsw_graph_add(HnswParticipant *participant, const void *x, float norm)
 		if (layer <= level)
 		{
 			choose_neighbors(graph, &pool, &participant->own);
-			if (layer == 0)
+			if (layer == 0 && graph->bottom == 0)
 				choose_parent(participant, nid, &participant->own);
-			store_list(list_of(graph, layer, nid), list_max(graph, layer), &participant->own);
+			store_list(list_of(graph, layer, nid), vdb_hnsw_list_max(graph, layer),
+					   &participant->own);
 		}
 	}
 	for (int layer = 0; layer <= level; layer++)
 		link_node(participant, layer, nid);
 	raise_entry(graph, nid);
+}
+
+uint32_t
+vdb_hnsw_graph_add(HnswParticipant *participant, const void *x, float norm)
+{
+	const HnswGraph *graph = participant->graph;
+	uint32_t	nid = take_number(&graph->header->count, graph->capacity);
+
+	if (nid == HNSW_NO_NODE)
+		return nid;
+	graph->factors[nid] = vdb_encode_node(graph->codec, x, norm,
+										  graph->hi + graph->hi_stride * nid,
+										  graph->lo + (size_t) graph->codec->lo_bytes * nid);
+	add_node(participant, nid, draw_level(participant));
+	return nid;
+}
+
+uint32_t
+vdb_hnsw_graph_add_code(HnswParticipant *participant, VdbNodeFactors factors, const uint8_t *hi,
+						const uint8_t *lo)
+{
+	const HnswGraph *graph = participant->graph;
+	size_t		lo_bytes = graph->codec->lo_bytes;
+	uint32_t	nid = take_number(&graph->header->count, graph->capacity);
+
+	if (nid == HNSW_NO_NODE)
+		return nid;
+	graph->factors[nid] = factors;
+	memcpy(graph->hi + graph->hi_stride * nid, hi, graph->codec->hi_bytes);
+	if (lo != NULL)
+		memcpy(graph->lo + lo_bytes * nid, lo, lo_bytes);
+	add_node(participant, nid, draw_level(participant));
 	return nid;
 }

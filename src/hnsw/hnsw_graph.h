@@ -30,6 +30,13 @@ typedef struct HnswList
 	/* followed by uint32_t nbr[max] and float score[max] */
 } HnswList;
 
+/* An edge of layer 0 away from its list. */
+typedef struct HnswOutEdge
+{
+	uint32_t	nid;
+	float		score;
+} HnswOutEdge;
+
 /* What begins a graph's memory. */
 typedef struct HnswGraphHeader
 {
@@ -38,6 +45,7 @@ typedef struct HnswGraphHeader
 	uint32_t	ef_construction;
 	uint32_t	capacity;		/* nodes */
 	uint32_t	upper_capacity; /* lists above layer 0 */
+	uint32_t	bottom;			/* layer of the index that layer 0 is: 0 or 1 */
 
 	/* changed by atomic operations */
 	uint32_t	count;			/* node numbers given out */
@@ -55,6 +63,7 @@ typedef struct HnswGraph
 	uint32_t	ef_construction;
 	uint32_t	capacity;
 	uint32_t	upper_capacity;
+	uint32_t	bottom;
 
 	/* by node number; written before a node can be found, but for children */
 	uint8_t    *hi;				/* node codes: hi_stride bytes each */
@@ -115,7 +124,16 @@ extern size_t vdb_hnsw_graph_bytes(const VdbCodec *codec, uint32_t m, uint32_t c
 extern void vdb_hnsw_graph_init(HnswGraph *graph, const VdbCodec *codec, uint32_t m,
 								uint32_t ef_construction, uint32_t capacity, char *memory);
 
-/* A view of a graph that vdb_hnsw_graph_init made; codec: an equal one. */
+/*
+ * The same for a graph whose layer 0 is an index's layer 1, without those
+ * nodes that are on no higher layer.  It needs no tree, and all of its lists
+ * have at most m edges.
+ */
+extern size_t vdb_hnsw_upper_graph_bytes(const VdbCodec *codec, uint32_t m, uint32_t capacity);
+extern void vdb_hnsw_upper_graph_init(HnswGraph *graph, const VdbCodec *codec, uint32_t m,
+									  uint32_t ef_construction, uint32_t capacity, char *memory);
+
+/* A view of a graph that one of these made; codec: an equal one. */
 extern void vdb_hnsw_graph_attach(HnswGraph *graph, const VdbCodec *codec, char *memory);
 
 /* Bytes of a participant's scratch memory. */
@@ -136,6 +154,13 @@ extern void vdb_hnsw_participant_init(HnswParticipant *participant, const HnswGr
  * reads the graph must know that all have returned.
  */
 extern uint32_t vdb_hnsw_graph_add(HnswParticipant *participant, const void *x, float norm);
+
+/*
+ * The same for a vector that is encoded already.  lo: NULL where nobody will
+ * ask the graph for it.
+ */
+extern uint32_t vdb_hnsw_graph_add_code(HnswParticipant *participant, VdbNodeFactors factors,
+										const uint8_t *hi, const uint8_t *lo);
 
 /* Are two nodes parent and child in the tree that keeps layer 0 connected? */
 static inline bool
@@ -174,7 +199,14 @@ vdb_hnsw_list_nbr(const HnswList *list)
 	return (uint32_t *) (list + 1);
 }
 
-/* max: 2 m on layer 0, m above */
+/* Most edges of a list on a layer of the graph. */
+static inline uint32_t
+vdb_hnsw_list_max(const HnswGraph *graph, int layer)
+{
+	return layer == 0 && graph->bottom == 0 ? 2 * graph->m : graph->m;
+}
+
+/* max: of the list's layer */
 static inline float *
 vdb_hnsw_list_score(const HnswList *list, uint32_t max)
 {

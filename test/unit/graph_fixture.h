@@ -114,6 +114,7 @@ typedef struct Shape
 	uint32_t	capacity;		/* 0: of all rows */
 	uint32_t	threads;		/* 0: no others, and rows in order */
 	bool		come_round;		/* marks, at half time */
+	bool		above;			/* a graph of the layers above an index's lowest */
 } Shape;
 
 /* The fields that most tests are about. */
@@ -285,9 +286,18 @@ build(Built *built, const Shape *shape)
 	}
 	free(raw);
 
-	built->memory = new_block(vdb_hnsw_graph_bytes(codec, shape->m, capacity), shape->garbage);
-	vdb_hnsw_graph_init(&built->graph, codec, shape->m, shape->ef_construction, capacity,
-						built->memory);
+	if (shape->above)
+	{
+		built->memory = new_block(vdb_hnsw_upper_graph_bytes(codec, shape->m, capacity), shape->garbage);
+		vdb_hnsw_upper_graph_init(&built->graph, codec, shape->m, shape->ef_construction, capacity,
+								  built->memory);
+	}
+	else
+	{
+		built->memory = new_block(vdb_hnsw_graph_bytes(codec, shape->m, capacity), shape->garbage);
+		vdb_hnsw_graph_init(&built->graph, codec, shape->m, shape->ef_construction, capacity,
+							built->memory);
+	}
 	if (shape->upper_capacity != 0)
 		built->graph.upper_capacity = shape->upper_capacity;
 	built->row_of = new_block(capacity * sizeof(uint32_t), 0xFF);
@@ -339,7 +349,7 @@ static inline bool
 check_list(const HnswGraph *graph, int layer, uint32_t nid)
 {
 	const HnswList *list = list_on(graph, layer, nid);
-	uint32_t	max = layer == 0 ? 2 * graph->m : graph->m;
+	uint32_t	max = layer == 0 && graph->bottom == 0 ? 2 * graph->m : graph->m;
 
 	if (list->count > max)
 		return failure("node %u has %u neighbours on layer %d", nid, list->count, layer);
@@ -381,7 +391,7 @@ check_levels(const HnswGraph *graph)
 				return failure("list %u is not of node %u", number, nid);
 			level++;
 		}
-		if (level != graph->levels[nid] || level > HNSW_MAX_LAYER)
+		if (level != graph->levels[nid] || level + (int) graph->bottom > HNSW_MAX_LAYER)
 			return failure("node %u has %d lists, level %d", nid, level, graph->levels[nid]);
 		lists += (uint32_t) level;
 		top = level > top ? level : top;
@@ -446,7 +456,7 @@ check_graph(const HnswGraph *graph)
 	}
 	if (graph->header->count == 0)
 		return graph->header->entry == HNSW_NO_NODE;
-	return check_levels(graph) && check_tree(graph);
+	return check_levels(graph) && (graph->bottom > 0 || check_tree(graph));
 }
 
 /* ---- recall ---- */

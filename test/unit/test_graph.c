@@ -276,6 +276,43 @@ check_function(void)
 	return passed;
 }
 
+/* Codes instead of vectors make the same graph. */
+static bool
+check_codes(void)
+{
+	Shape		shape = {SHAPE(VDB_METRIC_COSINE, KIND_CLUSTERED, 32, 1500, 8, 40)};
+	Built		first;
+	Built		again;
+	HnswParticipant *participant;
+	Worker		worker;
+	bool		passed;
+
+	build(&first, &shape);
+	shape.rows = 0;
+	shape.capacity = 1500;
+	build(&again, &shape);
+	new_worker(&worker, &again, 7, 0xA5);
+	participant = &worker.participant;
+	for (uint32_t nid = 0; nid < 1500; nid++)
+		vdb_hnsw_graph_add_code(participant, first.graph.factors[nid],
+								vdb_hnsw_graph_hi(&first.graph, nid),
+								nid % 2 ? vdb_hnsw_graph_lo(&first.graph, nid) : NULL);
+	passed = same_graphs(&first.graph, &again.graph);
+	for (uint32_t nid = 0; nid < 1500 && passed; nid++)
+	{
+		if (nid % 2 && memcmp(vdb_hnsw_graph_lo(&first.graph, nid), vdb_hnsw_graph_lo(&again.graph, nid),
+							  first.codec.lo_bytes) != 0)
+			passed = failure("node %u has another code", nid);
+	}
+	if (vdb_hnsw_graph_add_code(participant, first.graph.factors[0], vdb_hnsw_graph_hi(&first.graph, 0),
+								NULL) != HNSW_NO_NODE)
+		passed = failure("a full graph takes a code");
+	free(worker.scratch);
+	free_built(&again);
+	free_built(&first);
+	return passed;
+}
+
 /* The levels are those of the paper: a share of 1 / m goes one layer up. */
 static bool
 check_level_shares(uint32_t m)
@@ -369,9 +406,14 @@ main(void)
 	check_shape("no row", (Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 16, 0, 16, 64)});
 	check_shape("no list above layer 0 is left",
 				(Shape) {SHAPE(VDB_METRIC_L2, KIND_CLUSTERED, 16, 2000, 4, 16),.upper_capacity = 5});
+	check_shape("layers above the lowest",
+				(Shape) {SHAPE(VDB_METRIC_L2, KIND_CLUSTERED, 32, 3000, 8, 32),.above = true});
+	check_shape("layers above the lowest, smallest m",
+				(Shape) {SHAPE(VDB_METRIC_L2, KIND_HALF_IDENTICAL, 16, 6000, 2, 4),.above = true});
 	check_shape("marks come round",
 				(Shape) {SHAPE(VDB_METRIC_L2, KIND_CLUSTERED, 16, 1000, 8, 32),.come_round = true});
 	report(check_function(), "a graph is a function of its vectors and seed");
+	report(check_codes(), "a graph of codes is that of their vectors");
 	report(check_level_shares(2) && check_level_shares(16) && check_level_shares(100),
 		   "shares of the levels");
 	report(check_bytes(), "bytes a node");
