@@ -290,10 +290,41 @@ extern void vdb_hnsw_buildempty(Relation index);
 
 /* hnsw_write.c */
 
+/* A node on its way to a page. */
+typedef struct HnswNewNode
+{
+	ItemPointerData tid;
+	uint8		layer;			/* topmost */
+	uint16		count;			/* edges on layer 0 */
+	uint16		kept;			/* of these, the first so many */
+	VdbNodeFactors factors;
+	const uint8 *hi;
+	const uint8 *lo;
+	const HnswOutEdge *edges;
+} HnswNewNode;
+
+/* Fills an index that has no extent yet.  Nothing is logged. */
+typedef struct HnswWriter
+{
+	HnswIndex  *index;
+	uint32		nodes;			/* written */
+	void	   *scratch;		/* a vector */
+} HnswWriter;
+
+/* The caller has exclusive use of the relation until it is done. */
+extern void vdb_hnsw_writer_init(HnswWriter *writer, HnswIndex *index);
+
+/* Writes the node that is next: their numbers are 0, 1, 2 and so on. */
+extern void vdb_hnsw_write_node(HnswWriter *writer, const HnswNewNode *node);
+
 /*
- * Writes a graph into an index that has no extent yet; tids: by node number.
- * Nothing is logged.  The caller has exclusive use of the relation.
+ * When all nodes are written: writes a graph's layers above the index's layer
+ * 0, and the entry point.  nids: the index's number of each of the graph's
+ * nodes, NULL where they are the same.
  */
+extern void vdb_hnsw_write_uppers(HnswWriter *writer, const HnswGraph *graph, const uint32 *nids);
+
+/* Writes a graph of all nodes; tids: by node number. */
 extern void vdb_hnsw_write_graph(HnswIndex *index, const HnswGraph *graph,
 								 const ItemPointerData *tids);
 

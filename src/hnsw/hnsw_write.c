@@ -1,9 +1,9 @@
 /*
  * hnsw_write.c
- *	  From a graph in memory to the pages of an index.
+ *	  From nodes and graphs in memory to the pages of an index.
  *
- * Whoever filled the graph, and however, is no concern of this file: it reads a
- * finished graph, writes each page once and in order, and logs nothing.
+ * Whoever made them, and however, is no concern of this file: it writes each
+ * page in order, and logs nothing.
  */
 #include "postgres.h"
 
@@ -11,104 +11,113 @@
 
 #include "hnsw/hnsw_private.h"
 
-typedef struct HnswWriter
+void
+vdb_hnsw_writer_init(HnswWriter *writer, HnswIndex *index)
 {
-	HnswIndex  *index;
-	const HnswGraph *graph;
-	const ItemPointerData *tids;	/* by node number */
-	void	   *scratch;		/* a vector */
-} HnswWriter;
+	writer->index = index;
+	writer->nodes = 0;
+	writer->scratch = palloc(index->codec.vector_bytes);
+}
 
-/* Writes one node of the graph into its two slots. */
 static void
-write_node(HnswWriter *writer, uint32 nid, Page hot_page, Page node_page)
+fill_hot(HnswWriter *writer, const HnswNewNode *from, Page page, HnswAddress a)
 {
 	const HnswGeometry *g = &writer->index->geometry;
-	const HnswGraph *graph = writer->graph;
-	HnswAddress hot_address = vdb_hnsw_hot_address(g, nid);
-	HnswAddress node_address = vdb_hnsw_node_address(g, nid);
-	HnswHot    *hot = vdb_hnsw_page_hot(hot_page, hot_address);
-	HnswNode   *node = vdb_hnsw_page_node(node_page, node_address);
-	const HnswList *list = vdb_hnsw_graph_list(graph, nid);
-	const VdbNodeFactors *factors = &graph->factors[nid];
-	VdbHotFactors hot_factors;
+	HnswHot    *hot = vdb_hnsw_page_hot(page, a);
+	VdbHotFactors factors = vdb_hot_of_node(&writer->index->codec, from->factors, from->hi, from->lo,
+											writer->scratch, vdb_hnsw_hot_code(hot));
 
-	hot_factors = vdb_hot_of_node(graph->codec, *factors, vdb_hnsw_graph_hi(graph, nid),
-								  vdb_hnsw_graph_lo(graph, nid), writer->scratch,
-								  vdb_hnsw_hot_code(hot));
 	hot->generation = 2;
-	hot->add = hot_factors.add;
-	hot->rescale = hot_factors.rescale;
-	vdb_page_special(hot_page)->used = hot_address.slot + 1;
-	vdb_page_cover(hot_page, hot_address.offset + g->hot_stride);
+	hot->add = factors.add;
+	hot->rescale = factors.rescale;
+	vdb_page_special(page)->used = a.slot + 1;
+	vdb_page_cover(page, a.offset + g->hot_stride);
+}
+
+static void
+fill_node(HnswWriter *writer, const HnswNewNode *from, Page page, HnswAddress a)
+{
+	const HnswGeometry *g = &writer->index->geometry;
+	HnswNode   *node = vdb_hnsw_page_node(page, a);
 
 	memset(node, 0, g->node_stride);
-	node->tid = writer->tids[nid];
+	node->tid = from->tid;
 	node->state = HNSW_LIVE;
-	node->layer = graph->levels[nid];
+	node->layer = from->layer;
 	node->generation = 2;
-	node->scale = factors->scale;
-	node->add = factors->add;
-	node->residual = factors->residual;
+	node->scale = from->factors.scale;
+	node->add = from->factors.add;
+	node->residual = from->factors.residual;
+	node->count = from->count;
+	node->kept = from->kept;
+	for (uint32 i = 0; i < from->count; i++)
+	{
+		vdb_hnsw_node_nbr(node)[i] = from->edges[i].nid;
+		vdb_hnsw_node_length(g, node)[i] = vdb_hnsw_length_store(from->edges[i].score);
+	}
+	if (g->node_bits != 0)
+	{
+		memcpy(vdb_hnsw_node_hi(g, node), from->hi, g->hi_bytes);
+		memcpy(vdb_hnsw_node_lo(g, node), from->lo, g->lo_bytes);
+	}
+	vdb_page_special(page)->used = a.slot + 1;
+	vdb_page_cover(page, a.offset + g->node_stride);
+}
 
-	/* the tree's edges first */
+void
+vdb_hnsw_write_node(HnswWriter *writer, const HnswNewNode *node)
+{
+	HnswIndex  *index = writer->index;
+	const HnswGeometry *g = &index->geometry;
+	uint32		nid = writer->nodes++;
+	HnswAddress hot_address = vdb_hnsw_hot_address(g, nid);
+	HnswAddress node_address = vdb_hnsw_node_address(g, nid);
+	Buffer		hot_buffer;
+	Buffer		node_buffer;
+
+	if (nid % g->extent_slots == 0)
+	{
+		uint32		extent = vdb_hnsw_extend(index, false, index->open_extent, true);
+
+		if (extent != hot_address.extent)
+			elog(ERROR, "unexpected extent %u in index \"%s\", expected %u", extent,
+				 RelationGetRelationName(index->rel), hot_address.extent);
+		CHECK_FOR_INTERRUPTS();
+	}
+	hot_buffer = vdb_hnsw_read_hot(index, hot_address);
+	LockBuffer(hot_buffer, BUFFER_LOCK_EXCLUSIVE);
+	node_buffer = vdb_hnsw_read_node(index, node_address, BUFFER_LOCK_EXCLUSIVE);
+	fill_hot(writer, node, BufferGetPage(hot_buffer), hot_address);
+	fill_node(writer, node, BufferGetPage(node_buffer), node_address);
+	MarkBufferDirty(node_buffer);
+	UnlockReleaseBuffer(node_buffer);
+	MarkBufferDirty(hot_buffer);
+	UnlockReleaseBuffer(hot_buffer);
+}
+
+/* A node's list on layer 0 of the graph, the tree's edges first. */
+static void
+copy_edges(const HnswGraph *graph, uint32 nid, HnswNewNode *node, HnswOutEdge *edges)
+{
+	const HnswList *list = vdb_hnsw_graph_list(graph, nid);
+	const uint32 *nbr = vdb_hnsw_list_nbr(list);
+	const float *score = vdb_hnsw_list_score(list, vdb_hnsw_list_max(graph, 0));
+
+	node->count = 0;
 	for (int tree = 1; tree >= 0; tree--)
 	{
 		for (uint32 i = 0; i < list->count; i++)
 		{
-			uint32		nbr = vdb_hnsw_list_nbr(list)[i];
-
-			if (vdb_hnsw_graph_is_tree_edge(graph, nid, nbr) != (tree == 1))
-				continue;
-			vdb_hnsw_node_nbr(node)[node->count] = nbr;
-			vdb_hnsw_node_length(g, node)[node->count++] =
-				vdb_hnsw_length_store(vdb_hnsw_list_score(list, 2 * g->m)[i]);
-			node->kept += tree;
+			if (vdb_hnsw_graph_is_tree_edge(graph, nid, nbr[i]) == (tree == 1))
+				edges[node->count++] = (HnswOutEdge) {nbr[i], score[i]};
 		}
+		if (tree == 1)
+			node->kept = node->count;
 	}
-	if (g->node_bits != 0)
-	{
-		memcpy(vdb_hnsw_node_hi(g, node), vdb_hnsw_graph_hi(graph, nid), g->hi_bytes);
-		memcpy(vdb_hnsw_node_lo(g, node), vdb_hnsw_graph_lo(graph, nid), g->lo_bytes);
-	}
-	vdb_page_special(node_page)->used = node_address.slot + 1;
-	vdb_page_cover(node_page, node_address.offset + g->node_stride);
+	node->edges = edges;
 }
 
-/* Writes all nodes: extent after extent, so node numbers stay what they are. */
-static void
-write_nodes(HnswWriter *writer)
-{
-	HnswIndex  *index = writer->index;
-	const HnswGeometry *g = &index->geometry;
-	uint32		count = writer->graph->header->count;
-	uint32		nid = 0;
-
-	while (nid < count)
-	{
-		uint32		extent = vdb_hnsw_extend(index, false, index->open_extent, true);
-		uint32		end = Min(count, (extent + 1) * g->extent_slots);
-		Buffer		hot_buffer = vdb_hnsw_read_hot(index, vdb_hnsw_hot_address(g, nid));
-
-		Assert(nid == extent * g->extent_slots);
-		CHECK_FOR_INTERRUPTS();
-		LockBuffer(hot_buffer, BUFFER_LOCK_EXCLUSIVE);
-		while (nid < end)
-		{
-			HnswAddress a = vdb_hnsw_node_address(g, nid);
-			Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_EXCLUSIVE);
-
-			for (uint32 i = 0; i < g->nodes_per_page && nid < end; i++, nid++)
-				write_node(writer, nid, BufferGetPage(hot_buffer), BufferGetPage(buffer));
-			MarkBufferDirty(buffer);
-			UnlockReleaseBuffer(buffer);
-		}
-		MarkBufferDirty(hot_buffer);
-		UnlockReleaseBuffer(hot_buffer);
-	}
-}
-
-/* Number of a node's list on a layer above 0 in the graph. */
+/* Number of a node's list on a layer above 0 of the graph. */
 static uint32
 list_number(const HnswGraph *graph, uint32 nid, int layer)
 {
@@ -120,18 +129,89 @@ list_number(const HnswGraph *graph, uint32 nid, int layer)
 }
 
 /*
- * Writes the lists above layer 0 as records of upper extents.  first: number
- * of the first of these extents; list j becomes the j-th record.
+ * Number of a node's record on a layer above 0 of the index.  A graph without
+ * the index's layer 0 has one for each node, and then those of its own layers.
  */
-static void
-write_uppers(HnswWriter *writer, uint32 first)
+static uint32
+record_number(const HnswGraph *graph, uint32 nid, int layer)
 {
-	const HnswGraph *graph = writer->graph;
+	if (graph->bottom == 0)
+		return list_number(graph, nid, layer);
+	if (layer == 1)
+		return nid;
+	return graph->header->count + list_number(graph, nid, layer - 1);
+}
+
+/* Whose record this is, and on which layer of the index. */
+static uint32
+record_node(const HnswGraph *graph, uint32 number, int *layer)
+{
+	uint32		own = graph->bottom == 0 ? 0 : graph->header->count;
+	uint32		nid = number < own ? number : graph->upper_node[number - own];
+
+	*layer = 1;
+	while (record_number(graph, nid, *layer) != number)
+		(*layer)++;
+	return nid;
+}
+
+static inline const HnswList *
+record_list(const HnswGraph *graph, uint32 number)
+{
+	uint32		own = graph->bottom == 0 ? 0 : graph->header->count;
+
+	return number < own ? vdb_hnsw_graph_list(graph, number) : vdb_hnsw_graph_upper(graph, number - own);
+}
+
+/* The index's number of a node of a graph. */
+static inline uint32
+index_nid(const uint32 *nids, uint32 nid)
+{
+	return nids != NULL ? nids[nid] : nid;
+}
+
+/* Writes record `number`; base: reference of record 0. */
+static void
+fill_record(const HnswGeometry *g, const HnswGraph *graph, const uint32 *nids, uint32 base,
+			uint32 number, Page page)
+{
+	HnswAddress a = vdb_hnsw_upper_address(g, base + number);
+	HnswUpper  *upper = vdb_hnsw_page_upper(page, a);
+	const HnswList *list = record_list(graph, number);
+	int			layer;
+	uint32		nid = record_node(graph, number, &layer);
+
+	memset(upper, 0, g->upper_stride);
+	upper->nid = index_nid(nids, nid);
+	upper->generation = 2;
+	upper->down = layer == 1 ? HNSW_NO_REF : base + record_number(graph, nid, layer - 1);
+	upper->layer = layer;
+	upper->count = list->count;
+	for (uint32 n = 0; n < list->count; n++)
+	{
+		uint32		nbr = vdb_hnsw_list_nbr(list)[n];
+
+		vdb_hnsw_upper_nbr(upper)[n].nid = index_nid(nids, nbr);
+		vdb_hnsw_upper_nbr(upper)[n].ref = base + record_number(graph, nbr, layer);
+	}
+	vdb_page_special(page)->used = a.slot + 1;
+	vdb_page_cover(page, a.offset + g->upper_stride);
+}
+
+void
+vdb_hnsw_write_uppers(HnswWriter *writer, const HnswGraph *graph, const uint32 *nids)
+{
 	HnswIndex  *index = writer->index;
 	const HnswGeometry *g = &index->geometry;
+	uint32		entry = graph->header->entry;
 	uint32		count = graph->header->upper_count;
-	uint32		base = first * g->upper_slots;
+	uint32		base = index->extents * g->upper_slots;
+	int			top;
 
+	if (entry == HNSW_NO_NODE)
+		return;
+	if (graph->bottom != 0)
+		count += graph->header->count;
 	for (uint32 written = 0; written < count;)
 	{
 		vdb_hnsw_extend(index, true, index->open_upper, true);
@@ -140,59 +220,38 @@ write_uppers(HnswWriter *writer, uint32 first)
 		{
 			Buffer		buffer = vdb_hnsw_read_upper(index, vdb_hnsw_upper_address(g, base + written),
 													 BUFFER_LOCK_EXCLUSIVE);
-			Page		page = BufferGetPage(buffer);
 
-			for (int i = 0; i < g->uppers_per_page && written < count; i++, written++)
-			{
-				HnswAddress a = vdb_hnsw_upper_address(g, base + written);
-				HnswUpper  *upper = vdb_hnsw_page_upper(page, a);
-				const HnswList *list = vdb_hnsw_graph_upper(graph, written);
-				uint32		nid = graph->upper_node[written];
-				int			layer = 1;
-
-				while (list_number(graph, nid, layer) != written)
-					layer++;
-				memset(upper, 0, g->upper_stride);
-				upper->nid = nid;
-				upper->generation = 2;
-				upper->down = layer == 1 ? HNSW_NO_REF : base + list_number(graph, nid, layer - 1);
-				upper->layer = layer;
-				upper->count = list->count;
-				for (uint32 n = 0; n < list->count; n++)
-				{
-					uint32		nbr = vdb_hnsw_list_nbr(list)[n];
-
-					vdb_hnsw_upper_nbr(upper)[n].nid = nbr;
-					vdb_hnsw_upper_nbr(upper)[n].ref = base + list_number(graph, nbr, layer);
-				}
-				vdb_page_special(page)->used = a.slot + 1;
-				vdb_page_cover(page, a.offset + g->upper_stride);
-			}
+			for (int i = 0; i < g->uppers_per_page && written < count; i++)
+				fill_record(g, graph, nids, base, written++, BufferGetPage(buffer));
 			MarkBufferDirty(buffer);
 			UnlockReleaseBuffer(buffer);
 		}
 	}
+	top = graph->levels[entry] + graph->bottom;
+	vdb_hnsw_set_entry(index, index_nid(nids, entry),
+					   top > 0 ? base + record_number(graph, entry, top) : HNSW_NO_REF, top, true);
 }
 
 void
 vdb_hnsw_write_graph(HnswIndex *index, const HnswGraph *graph, const ItemPointerData *tids)
 {
-	const HnswGeometry *g = &index->geometry;
-	uint32		entry = graph->header->entry;
-	HnswWriter	writer = {.index = index, .graph = graph, .tids = tids};
+	HnswWriter	writer;
+	HnswOutEdge *edges = palloc(2 * graph->m * sizeof(HnswOutEdge));
 
-	writer.scratch = palloc(graph->codec->vector_bytes);
-	write_nodes(&writer);
-	if (entry != HNSW_NO_NODE)
+	vdb_hnsw_writer_init(&writer, index);
+	for (uint32 nid = 0; nid < graph->header->count; nid++)
 	{
-		uint32		first = index->extents;
-		uint32		ref = HNSW_NO_REF;
-		int			level = graph->levels[entry];
+		HnswNewNode node = {
+			.tid = tids[nid],
+			.layer = graph->levels[nid],
+			.factors = graph->factors[nid],
+			.hi = vdb_hnsw_graph_hi(graph, nid),
+			.lo = vdb_hnsw_graph_lo(graph, nid)
+		};
 
-		write_uppers(&writer, first);
-		if (level > 0)
-			ref = first * g->upper_slots + list_number(graph, entry, level);
-		vdb_hnsw_set_entry(index, entry, ref, level, true);
+		copy_edges(graph, nid, &node, edges);
+		vdb_hnsw_write_node(&writer, &node);
 	}
-	pfree(writer.scratch);
+	vdb_hnsw_write_uppers(&writer, graph, NULL);
+	pfree(edges);
 }
