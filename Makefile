@@ -123,7 +123,7 @@ $(ALIAS_DIR)/vector.control: sql/make_alias vdb.control $(DATA)
 
 install-pgvector-alias: $(ALIAS_DIR)/vector.control
 	@set -- $(pgvectors); [ $$# = 0 ] || { \
-		echo "pgvector is installed here and keeps its name:" "$$@" >&2; \
+		echo "pgvector is installed here and keeps its name: there is $$1" >&2; \
 		echo "Dump the databases that use it, remove it, and try again." >&2; exit 1; }
 	@[ -e '$(DESTDIR)$(pkglibdir)/vdb$(DLSUFFIX)' ] || { \
 		echo "vdb is not installed in $(DESTDIR)$(pkglibdir): make install comes first" >&2; exit 1; }

@@ -145,7 +145,7 @@ for my $theirs ($library, "$extension/vector--0.8.7.sql")
 	append_to_file($theirs, "another extension's\n");
 	($done, $said) = make('install-pgvector-alias');
 	ok(!$done, "not where $theirs is");
-	like($said, qr/pgvector is installed here and keeps its name: \Q$theirs\E/, 'which make says');
+	like($said, qr/pgvector is installed here and keeps its name: there is \Q$theirs\E/, 'which make says');
 	unlink $theirs;
 }
 
