@@ -55,34 +55,34 @@ SELECT total(embedding) = sum(embedding) FROM items;
 
 \qecho -- the nearest, by every operator class
 SELECT q.id,
-	pg_temp.rounded(ARRAY(SELECT q.embedding <-> embedding FROM items ORDER BY embedding <-> q.embedding LIMIT 10)),
-	pg_temp.rounded(ARRAY(SELECT q.embedding <#> embedding FROM items ORDER BY embedding <#> q.embedding LIMIT 10)),
-	pg_temp.rounded(ARRAY(SELECT q.embedding <=> embedding FROM items ORDER BY embedding <=> q.embedding LIMIT 10)),
-	pg_temp.rounded(ARRAY(SELECT q.embedding <+> embedding FROM items ORDER BY embedding <+> q.embedding LIMIT 10)),
-	pg_temp.rounded(ARRAY(SELECT q.half <-> half FROM items ORDER BY half <-> q.half LIMIT 10)),
-	pg_temp.rounded(ARRAY(SELECT q.half <#> half FROM items ORDER BY half <#> q.half LIMIT 10)),
-	pg_temp.rounded(ARRAY(SELECT q.half <=> half FROM items ORDER BY half <=> q.half LIMIT 10)),
-	pg_temp.rounded(ARRAY(SELECT q.half <+> half FROM items ORDER BY half <+> q.half LIMIT 10)),
-	pg_temp.rounded(ARRAY(SELECT q.sparse <-> sparse FROM items ORDER BY sparse <-> q.sparse LIMIT 10)),
-	pg_temp.rounded(ARRAY(SELECT q.sparse <#> sparse FROM items ORDER BY sparse <#> q.sparse LIMIT 10)),
-	pg_temp.rounded(ARRAY(SELECT q.sparse <=> sparse FROM items ORDER BY sparse <=> q.sparse LIMIT 10)),
-	pg_temp.rounded(ARRAY(SELECT q.sparse <+> sparse FROM items ORDER BY sparse <+> q.sparse LIMIT 10)),
-	pg_temp.rounded(ARRAY(SELECT q.bits <~> bits FROM items ORDER BY bits <~> q.bits LIMIT 10)),
-	pg_temp.rounded(ARRAY(SELECT q.bits <%> bits FROM items ORDER BY bits <%> q.bits LIMIT 10))
-FROM items q WHERE q.id % 17 = 5 AND q.id < 120 ORDER BY q.id;
+	pg_temp.rounded(ARRAY(SELECT q.embedding <-> embedding FROM ONLY items ORDER BY embedding <-> q.embedding LIMIT 10)),
+	pg_temp.rounded(ARRAY(SELECT q.embedding <#> embedding FROM ONLY items ORDER BY embedding <#> q.embedding LIMIT 10)),
+	pg_temp.rounded(ARRAY(SELECT q.embedding <=> embedding FROM ONLY items ORDER BY embedding <=> q.embedding LIMIT 10)),
+	pg_temp.rounded(ARRAY(SELECT q.embedding <+> embedding FROM ONLY items ORDER BY embedding <+> q.embedding LIMIT 10)),
+	pg_temp.rounded(ARRAY(SELECT q.half <-> half FROM ONLY items ORDER BY half <-> q.half LIMIT 10)),
+	pg_temp.rounded(ARRAY(SELECT q.half <#> half FROM ONLY items ORDER BY half <#> q.half LIMIT 10)),
+	pg_temp.rounded(ARRAY(SELECT q.half <=> half FROM ONLY items ORDER BY half <=> q.half LIMIT 10)),
+	pg_temp.rounded(ARRAY(SELECT q.half <+> half FROM ONLY items ORDER BY half <+> q.half LIMIT 10)),
+	pg_temp.rounded(ARRAY(SELECT q.sparse <-> sparse FROM ONLY items ORDER BY sparse <-> q.sparse LIMIT 10)),
+	pg_temp.rounded(ARRAY(SELECT q.sparse <#> sparse FROM ONLY items ORDER BY sparse <#> q.sparse LIMIT 10)),
+	pg_temp.rounded(ARRAY(SELECT q.sparse <=> sparse FROM ONLY items ORDER BY sparse <=> q.sparse LIMIT 10)),
+	pg_temp.rounded(ARRAY(SELECT q.sparse <+> sparse FROM ONLY items ORDER BY sparse <+> q.sparse LIMIT 10)),
+	pg_temp.rounded(ARRAY(SELECT q.bits <~> bits FROM ONLY items ORDER BY bits <~> q.bits LIMIT 10)),
+	pg_temp.rounded(ARRAY(SELECT q.bits <%> bits FROM ONLY items ORDER BY bits <%> q.bits LIMIT 10))
+FROM ONLY items q WHERE q.id % 17 = 5 AND q.id < 120 ORDER BY q.id;
 
 \qecho -- by indexes on expressions, on some rows, on partitions, on an unlogged table, on a view
 SELECT q.id,
-	pg_temp.rounded(ARRAY(SELECT embedding::halfvec(8) <-> q.embedding::halfvec(8) FROM items
+	pg_temp.rounded(ARRAY(SELECT embedding::halfvec(8) <-> q.embedding::halfvec(8) FROM ONLY items
 		ORDER BY embedding::halfvec(8) <-> q.embedding::halfvec(8) LIMIT 10)),
-	pg_temp.rounded(ARRAY(SELECT binary_quantize(embedding)::bit(8) <~> binary_quantize(q.embedding) FROM items
+	pg_temp.rounded(ARRAY(SELECT binary_quantize(embedding)::bit(8) <~> binary_quantize(q.embedding) FROM ONLY items
 		ORDER BY binary_quantize(embedding)::bit(8) <~> binary_quantize(q.embedding) LIMIT 10)),
-	pg_temp.rounded(ARRAY(SELECT subvector(embedding, 1, 3)::vector(3) <-> '[0,1,-1]' FROM items WHERE id % 2 = 0
+	pg_temp.rounded(ARRAY(SELECT subvector(embedding, 1, 3)::vector(3) <-> '[0,1,-1]' FROM ONLY items WHERE id % 2 = 0
 		ORDER BY subvector(embedding, 1, 3)::vector(3) <-> '[0,1,-1]' LIMIT 10)),
-	pg_temp.rounded(ARRAY(SELECT any_vector::vector(2) <-> '[0.5,0.5]' FROM items WHERE vector_dims(any_vector) = 2
+	pg_temp.rounded(ARRAY(SELECT any_vector::vector(2) <-> '[0.5,0.5]' FROM ONLY items WHERE vector_dims(any_vector) = 2
 		ORDER BY any_vector::vector(2) <-> '[0.5,0.5]' LIMIT 10)),
 	pg_temp.rounded(ARRAY(SELECT embedding <-> subvector(q.embedding, 1, 4) FROM log
 		ORDER BY embedding <-> subvector(q.embedding, 1, 4) LIMIT 10)),
 	pg_temp.rounded(ARRAY(SELECT embedding <=> q.embedding FROM cache ORDER BY embedding <=> q.embedding LIMIT 10)),
 	pg_temp.rounded(ARRAY(SELECT unit::vector(8) <#> q.embedding FROM units ORDER BY unit::vector(8) <#> q.embedding LIMIT 10))
-FROM items q WHERE q.id % 17 = 5 AND q.id < 120 ORDER BY q.id;
+FROM ONLY items q WHERE q.id % 17 = 5 AND q.id < 120 ORDER BY q.id;
