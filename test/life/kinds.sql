@@ -78,7 +78,10 @@ $$
 DECLARE
     answer record;
 BEGIN
-    PERFORM vdb.check_index(index, true), nextval('life.checks');
+    PERFORM vdb.check_index(index, true);
+    IF NOT pg_is_in_recovery() THEN
+        PERFORM nextval('life.checks');
+    END IF;
     FOR answer IN
         SELECT c.*, question
         FROM pg_index i
