@@ -51,8 +51,9 @@ vdb_sparsevec_create(int dim, int nnz)
 }
 
 /*
- * The vector of a datum, detoasted if need be.  Raises unless it is as long as
- * its number of elements says, so that nobody reads past its end.
+ * The vector of a datum, detoasted if need be.  Raises unless its numbers of
+ * dimensions and elements are possible and it is as long as they say, so that
+ * nobody reads past its end.
  */
 VdbSparsevec *
 vdb_sparsevec_detoast(Datum datum)
@@ -60,6 +61,7 @@ vdb_sparsevec_detoast(Datum datum)
 	VdbSparsevec *vector = (VdbSparsevec *) PG_DETOAST_DATUM(datum);
 
 	if (VARSIZE(vector) < VDB_SPARSEVEC_SIZE(0) ||
+		vector->dim < 1 || vector->dim > VDB_SPARSEVEC_MAX_DIM ||
 		vector->nnz < 0 || vector->nnz > VDB_SPARSEVEC_MAX_NNZ ||
 		VARSIZE(vector) != VDB_SPARSEVEC_SIZE(vector->nnz))
 		ereport(ERROR,
@@ -327,7 +329,7 @@ vdb_sparsevec_out(PG_FUNCTION_ARGS)
 	{
 		if (i > 0)
 			*p++ = ',';
-		p += pg_ultoa_n(vector->indices[i] + 1, p);
+		p += pg_ultoa_n((uint32) vector->indices[i] + 1, p);
 		*p++ = ':';
 		p += float_to_shortest_decimal_bufn(values[i], p);
 	}

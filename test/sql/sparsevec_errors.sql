@@ -97,3 +97,30 @@ SELECT pg_input_is_valid('{2:1,1:1}/2', 'sparsevec(2)') AS valid,
 		WHERE pg_input_is_valid(t, 'sparsevec(2)')) AS wrong \gset
 \endif
 SELECT :'valid' AS valid, :'wrong' AS wrong;
+
+-- values as a damaged table may have them: dimensions, elements and length that do not go together
+CREATE CAST (bytea AS sparsevec) WITHOUT FUNCTION;
+CREATE CAST (sparsevec AS bytea) WITHOUT FUNCTION;
+CREATE FUNCTION damage(vector sparsevec, place int, bytes bytea) RETURNS sparsevec LANGUAGE sql AS
+	$$ SELECT overlay(vector::bytea PLACING bytes FROM place)::sparsevec $$;
+SELECT '{1:1,2:2}/5'::sparsevec::bytea::sparsevec, damage('{1:1,2:2}/5', 1, '\x01010101');
+SELECT damage('{1:1,2:2}/5', 1, '\x00000000');
+\set VERBOSITY terse
+SELECT damage('{1:1,2:2}/5', 1, '\xffffffff');
+SELECT damage('{1:1,2:2}/5', 1, '\x7f7f7f7f');
+SELECT damage('{1:1,2:2}/5', 5, '\x00000000');
+SELECT damage('{1:1,2:2}/5', 5, '\xffffffff') <-> '{}/5';
+SELECT damage('{1:1,2:2}/5', 5, '\x01010101') < '{}/5';
+SELECT sparsevec_nnz(substr('{1:1,2:2}/5'::sparsevec::bytea, 1, 27)::sparsevec);
+SELECT sum(('{1:1,2:2}/5'::sparsevec::bytea || '\x00')::sparsevec);
+SELECT vector_dims('\x'::bytea::sparsevec);
+SELECT vector_dims('\x0101010100000000'::bytea::sparsevec);
+-- indices out of bounds or in disorder are not looked for when reading, and do no harm
+SELECT v, v <-> '{1:1,2:2}/5' > 0 AS away, v = v AS same FROM damage('{1:1,2:2}/5', 13, '\x7f7f7f7f') v;
+SELECT damage('{1:1,2:2}/5', 13, '\x7f7f7f7f')::vector;
+SELECT damage('{1:1,2:2}/5', 13, '\xffffffff')::real[];
+SELECT damage('{1:1,2:2}/5', 13, '\x7f7f7f7f')::float8[];
+SELECT sparsevec_nnz(sum(v)) FROM (VALUES ('{3:1}/5'::sparsevec), (damage('{1:1,2:2}/5', 13, '\x7f7f7f7f')), ('{5:1}/5')) t (v);
+DROP FUNCTION damage;
+DROP CAST (bytea AS sparsevec);
+DROP CAST (sparsevec AS bytea);
