@@ -67,6 +67,8 @@ SELECT compare('SELECT id FROM item ORDER BY v <-> (SELECT v FROM kind WHERE id 
 SELECT compare('SELECT id FROM item ORDER BY v <-> (SELECT avg(v) FROM kind) LIMIT 10');
 SELECT compare('SELECT id FROM item ORDER BY v <-> ARRAY[.1,.2,.3,.4,.5,.6,.7,.8]::vector LIMIT 10');
 
+SELECT count(*) FROM (SELECT id FROM item ORDER BY v <-> NULL LIMIT 10) s;
+
 -- conditions: of any selectivity, on the distance itself, on no row
 
 SELECT compare('SELECT id FROM item WHERE kind <= 25 ORDER BY v <-> question() LIMIT 10');
@@ -106,6 +108,21 @@ SELECT compare('SELECT id, count(*) OVER () FROM item ORDER BY v <-> question() 
 SELECT compare('SELECT id, rank() OVER (ORDER BY v <-> question()) FROM item ORDER BY id LIMIT 10');
 SELECT compare('SELECT * FROM (SELECT id, row_number() OVER (ORDER BY v <-> question()) AS n FROM item) s WHERE n <= 10');
 
+-- partitions, merged in order
+
+CREATE TABLE part (id int, v vector(8)) PARTITION BY HASH (id);
+CREATE TABLE part_0 PARTITION OF part FOR VALUES WITH (MODULUS 3, REMAINDER 0);
+CREATE TABLE part_1 PARTITION OF part FOR VALUES WITH (MODULUS 3, REMAINDER 1);
+CREATE TABLE part_2 PARTITION OF part FOR VALUES WITH (MODULUS 3, REMAINDER 2);
+CREATE INDEX ON part USING hnsw (v vector_l2_ops);
+INSERT INTO part SELECT id, v FROM item;
+ANALYZE part;
+SELECT n, compare(format('SELECT id FROM part ORDER BY v <-> question() LIMIT %s', n))
+FROM unnest(ARRAY[10, 500, 3000]) n;
+SELECT compare('SELECT id FROM part WHERE id % 100 = 7 ORDER BY v <-> question() LIMIT 20');
+SELECT compare('SELECT id FROM (SELECT id, v FROM part_0 UNION ALL SELECT id, v FROM part_2) u ORDER BY v <-> question() LIMIT 300');
+DROP TABLE part;
+
 -- orders that are not the index's
 
 SELECT compare('SELECT id FROM item ORDER BY v <-> question() DESC LIMIT 10');
@@ -122,15 +139,21 @@ SELECT compare($$SELECT a.id, b.id FROM (SELECT id, v <-> question() AS d FROM i
 RESET enable_hashjoin;
 RESET enable_nestloop;
 
--- equal distances: each row once, all of them
+-- Equal distances: each row once, in whatever order.  Where there are many, whole
+-- groups may turn up after farther rows; relaxed_order returns them nevertheless.
 
 CREATE TABLE equal (id int, v vector(2));
-INSERT INTO equal SELECT i, ARRAY[i % 10, 0] FROM generate_series(1, 2000) i;
+INSERT INTO equal SELECT i, '[1,2]' FROM generate_series(1, 2000) i;
 CREATE INDEX equal_v ON equal USING hnsw (v vector_l2_ops);
 SET enable_seqscan = off;
-SELECT d, count(DISTINCT id) FROM (SELECT id, v <-> '[0,0]' AS d FROM equal ORDER BY v <-> '[0,0]' LIMIT 500) s
-GROUP BY d ORDER BY d;
+SELECT n, (SELECT count(DISTINCT id) FROM (SELECT id FROM equal ORDER BY v <-> '[0,0]' LIMIT n) s)
+FROM unnest(ARRAY[1, 200, 500, 2000, 3000]) n;
+TRUNCATE equal;
+INSERT INTO equal SELECT i, ARRAY[i % 10, 0] FROM generate_series(1, 2000) i;
+REINDEX INDEX equal_v;
+SET hnsw.iterative_scan = relaxed_order;
 SELECT count(DISTINCT id) FROM (SELECT id FROM equal ORDER BY v <-> '[0,0]' LIMIT 2000) s;
+RESET hnsw.iterative_scan;
 RESET enable_seqscan;
 DROP TABLE equal;
 
