@@ -4,6 +4,7 @@
 #   make                  build vdb.so
 #   make install          put it where the server looks
 #   make test             every test there is; KIND=... ONLY=... JOBS=... narrow it
+#   make soak             the long ones: hours of crashes, churn and damage; SHARE=0.01
 #   make unit             only the C programs that need no server
 #   make demo             a private server with 12,000 word vectors; make demo-stop
 #   make install-pgvector-alias      have CREATE EXTENSION vector mean vdb
@@ -107,6 +108,10 @@ ifeq ($(filter 15,$(MAJORVERSION)),)
 ISOLATION_OPTS += --expecteddir=test/isolation
 endif
 
+# Functions of the soak programs, in a library that is never installed.
+test/soak/soak_module.so: test/soak/soak_module.c
+	$(CC) $(CFLAGS) $(CFLAGS_SL) $(CPPFLAGS) -shared -o $@ $<
+
 # --- pgvector's name -------------------------------------------------------
 #
 # Files of that name that do not mention vdb are pgvector's, and stay.
@@ -197,12 +202,16 @@ $(UNIT_DIR)/%.o: %.c
 test:
 	@exec env PG_CONFIG='$(PG_CONFIG)' KIND='$(KIND)' ONLY='$(ONLY)' JOBS='$(JOBS)' test/run
 
+# SHARE=0.01 runs a hundredth of it.
+soak:
+	@exec env PG_CONFIG='$(PG_CONFIG)' KIND=soak SHARE='$(SHARE)' ONLY='$(ONLY)' JOBS='$(JOBS)' test/run
+
 demo:
 	@exec env PG_CONFIG='$(PG_CONFIG)' bench/demo.sh
 
 demo-stop:
 	@exec env PG_CONFIG='$(PG_CONFIG)' bench/demo.sh stop
 
-.PHONY: all install clean unit unit-programs test demo demo-stop \
+.PHONY: all install clean unit unit-programs test soak demo demo-stop \
 	install-pgvector-alias uninstall-pgvector-alias
 .SECONDARY:
