@@ -150,11 +150,13 @@ sub new_sanitized_server
 	# the server itself has no sanitizer in it, so its runtime comes first
 	IPC::Run::run([ 'gcc', '-print-file-name=libasan.so' ], '>', \$runtime) or die 'no sanitizer';
 	chomp $runtime;
+	IPC::Run::run([ 'gcc', '-shared', '-fPIC', '-o', "$source/no_messages.so", "$tree/test/soak/no_messages.c" ])
+	  or die 'no messages';
 	$node = PostgreSQL::Test::Cluster->new($name, install_path => dirname($bin));
 	$node->init;
 	$node->append_conf('postgresql.conf', "fsync = off\njit = off\n");
 	{
-		local $ENV{LD_PRELOAD} = abs_path($runtime);
+		local $ENV{LD_PRELOAD} = abs_path($runtime) . " $source/no_messages.so";
 		local $ENV{ASAN_OPTIONS} = 'detect_leaks=0:abort_on_error=1:log_to_syslog=0';
 		$node->start;
 	}
