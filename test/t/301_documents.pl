@@ -21,6 +21,7 @@ make_words('few_words', 4000);
 run_document("$top/README.md", 'words', 6);
 run_document("$top/docs/queries.md", 'few_words', 25);
 run_document("$top/docs/configuration.md", 'few_words', 4);
+run_document("$top/docs/sql.md", 'few_words', 4);
 
 check_settings("$top/README.md");
 check_settings("$top/docs/configuration.md");
