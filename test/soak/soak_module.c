@@ -149,9 +149,10 @@ mutate(pg_prng_state *random, StringInfo s, bool text)
 			case 3:				/* a piece in the middle */
 				{
 					const char *piece = PICK(random, pieces);
-					char	   *rest = pnstrdup(s->data + at, s->len - at);
 					int			rest_length = s->len - at;
+					char	   *rest = palloc(rest_length + 1);
 
+					memcpy(rest, s->data + at, rest_length);
 					s->len = at;
 					appendStringInfoString(s, piece);
 					appendBinaryStringInfo(s, rest, rest_length);
