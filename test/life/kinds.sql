@@ -11,11 +11,32 @@ CREATE TABLE life.kinds (name text PRIMARY KEY, type text, opclass text, value t
 CREATE FUNCTION life.numbers(i int) RETURNS real[] IMMUTABLE LANGUAGE sql AS
 $$ SELECT array_agg(sin(i * j * 1.7 + j)::real ORDER BY j) FROM generate_series(1, 64) j $$;
 
+CREATE FUNCTION life.sparse(i int) RETURNS sparsevec IMMUTABLE LANGUAGE sql AS
+$$
+    SELECT ('{' || string_agg(k || ':' || x, ',' ORDER BY k) || '}/1000')::sparsevec
+    FROM (
+        SELECT abs(i * j * j + 31 * j) % 1000 + 1 AS k, max(sin(i * j * 1.7 + j)::real + 0.1) AS x
+        FROM generate_series(1, 30) j GROUP BY 1) s
+$$;
+
+CREATE FUNCTION life.bits(i int) RETURNS bit(128) IMMUTABLE LANGUAGE sql AS
+$$ SELECT ('x' || md5(i::text))::bit(128) $$;
+
 INSERT INTO life.kinds VALUES
     ('vector_l2', 'vector(64)', 'vector_l2_ops', 'life.numbers(i)::vector'),
     ('vector_ip', 'vector(64)', 'vector_ip_ops', 'life.numbers(i)::vector'),
     ('vector_cosine', 'vector(64)', 'vector_cosine_ops', 'life.numbers(i)::vector'),
-    ('vector_l1', 'vector(64)', 'vector_l1_ops', 'life.numbers(i)::vector');
+    ('vector_l1', 'vector(64)', 'vector_l1_ops', 'life.numbers(i)::vector'),
+    ('halfvec_l2', 'halfvec(64)', 'halfvec_l2_ops', 'life.numbers(i)::halfvec'),
+    ('halfvec_ip', 'halfvec(64)', 'halfvec_ip_ops', 'life.numbers(i)::halfvec'),
+    ('halfvec_cosine', 'halfvec(64)', 'halfvec_cosine_ops', 'life.numbers(i)::halfvec'),
+    ('halfvec_l1', 'halfvec(64)', 'halfvec_l1_ops', 'life.numbers(i)::halfvec'),
+    ('sparsevec_l2', 'sparsevec(1000)', 'sparsevec_l2_ops', 'life.sparse(i)'),
+    ('sparsevec_ip', 'sparsevec(1000)', 'sparsevec_ip_ops', 'life.sparse(i)'),
+    ('sparsevec_cosine', 'sparsevec(1000)', 'sparsevec_cosine_ops', 'life.sparse(i)'),
+    ('sparsevec_l1', 'sparsevec(1000)', 'sparsevec_l1_ops', 'life.sparse(i)'),
+    ('bit_hamming', 'bit(128)', 'bit_hamming_ops', 'life.bits(i)'),
+    ('bit_jaccard', 'bit(128)', 'bit_jaccard_ops', 'life.bits(i)');
 
 CREATE FUNCTION life.value(kind text, i int) RETURNS text LANGUAGE plpgsql AS
 $$
