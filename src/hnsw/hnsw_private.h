@@ -277,12 +277,20 @@ extern void vdb_hnsw_search_sort(HnswSearch *search);
 /* A codec for an index that is created without a sample. */
 extern void vdb_hnsw_default_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims);
 
+/* How many rows of a table are to be indexed. */
+typedef struct HnswRowEstimate
+{
+	double		expected;
+	double		most;			/* hardly ever more */
+} HnswRowEstimate;
+
 /*
- * A codec chosen from a sample of the table.  Its center is in the current
- * context.  info: for evaluating what is indexed.
+ * A codec chosen from a sample of the table, and how many rows that suggests.
+ * Its center is in the current context.  info: for evaluating what is indexed.
  */
-extern void vdb_hnsw_choose_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims,
-								  Relation heap, Relation rel, IndexInfo *info);
+extern HnswRowEstimate vdb_hnsw_choose_codec(VdbCodec *codec, const HnswSupport *support,
+											 uint32 dims, Relation heap, Relation rel,
+											 IndexInfo *info);
 
 /* hnsw_build.c */
 extern IndexBuildResult *vdb_hnsw_build(Relation heap, Relation index, IndexInfo *info);

@@ -1,9 +1,10 @@
 /*
  * hnsw_sample.c
- *	  How an index is to code its vectors, decided from a sample of the table.
+ *	  How an index is to code its vectors, and how many there are, from a
+ *	  sample of the table.
  *
  * Dense vectors: relative to their mean.  Sparse vectors: with room for the
- * values of almost all.  Binary vectors need no sample.
+ * values of almost all.  Of binary vectors nothing is asked but their number.
  */
 #include "postgres.h"
 
@@ -48,6 +49,7 @@ typedef struct HnswSample
 	int			rows;			/* read */
 	int			block_rows;		/* read from this block */
 	int			block_limit;
+	int			block_tuples;	/* that are to be indexed, read or not */
 } HnswSample;
 
 /* Of the rotation; 0 for none. */
@@ -78,8 +80,12 @@ sample_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool aliv
 	HnswValue	value;
 	MemoryContext old;
 
+	if (isnull[0])
+		return;
+	sample->block_tuples++;
+
 	/* a dead row's out-of-line value may be gone */
-	if (!alive || isnull[0] || sample->block_rows >= sample->block_limit ||
+	if (!alive || sample->block_rows >= sample->block_limit ||
 		sample->rows >= SAMPLE_ROWS + SAMPLE_BLOCKS)
 		return;
 	old = MemoryContextSwitchTo(sample->row_context);
@@ -94,36 +100,52 @@ sample_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool aliv
 	MemoryContextReset(sample->row_context);
 }
 
-/* Reads rows of blocks drawn at random. */
-static void
-sample_table(HnswSample *sample)
+/* Reads so many rows, from blocks drawn at random, and estimates how many there are. */
+static HnswRowEstimate
+sample_table(HnswSample *sample, int rows)
 {
 	BlockNumber blocks = RelationGetNumberOfBlocks(sample->heap);
 	int			target = Min(blocks, SAMPLE_BLOCKS);
+	double		sum = 0;
+	double		sum2 = 0;
+	double		mean;
+	double		error;
 	BlockSamplerData sampler;
 
 	if (blocks == 0)
-		return;
-	sample->block_limit = (SAMPLE_ROWS + target - 1) / target;
+		return (HnswRowEstimate) {0, 0};
+	sample->block_limit = (rows + target - 1) / target;
 	BlockSampler_Init(&sampler, blocks, target, pg_prng_uint32(&pg_global_prng_state));
 	while (BlockSampler_HasMore(&sampler))
 	{
 		sample->block_rows = 0;
-		table_index_build_range_scan(sample->heap, sample->rel, sample->info, false, true, false,
+		sample->block_tuples = 0;
+		table_index_build_range_scan(sample->heap, sample->rel, sample->info, false,
+									 !sample->info->ii_Concurrent, false,
 									 BlockSampler_Next(&sampler), 1, sample_row, sample, NULL);
+		sum += sample->block_tuples;
+		sum2 += (double) sample->block_tuples * sample->block_tuples;
 	}
+	mean = sum / target;
+	error = sqrt(Max(0, sum2 / target - mean * mean) / target * (1 - (double) target / blocks));
+
+	/* four standard errors, and what may be added meanwhile */
+	return (HnswRowEstimate) {
+		.expected = mean * blocks,
+		.most = (mean + 4 * error) * blocks * 1.02 + 100
+	};
 }
 
 /* Dense vectors: codes are relative to the mean of a sample. */
 static float *
-find_center(HnswSample *sample)
+find_center(HnswSample *sample, HnswRowEstimate *rows)
 {
 	uint32		P = sample->codec->P;
 	float	   *center = palloc0(P * sizeof(float));
 
 	sample->scratch = palloc(sample->codec->vector_bytes);
 	sample->sum = palloc0(P * sizeof(double));
-	sample_table(sample);
+	*rows = sample_table(sample, SAMPLE_ROWS);
 	for (uint32 i = 0; i < P && sample->rows >= SAMPLE_MIN_ROWS; i++)
 	{
 		double		mean = sample->sum[i] / sample->rows;
@@ -144,12 +166,12 @@ compare_counts(const void *a, const void *b)
 
 /* Sparse vectors: codes have room for the values of almost all. */
 static uint32
-find_entries(HnswSample *sample)
+find_entries(HnswSample *sample, HnswRowEstimate *rows)
 {
 	uint32		entries = 0;
 
 	sample->counts = palloc((SAMPLE_ROWS + SAMPLE_BLOCKS) * sizeof(uint32));
-	sample_table(sample);
+	*rows = sample_table(sample, SAMPLE_ROWS);
 	if (sample->rows > 0)
 	{
 		qsort(sample->counts, sample->rows, sizeof(uint32), compare_counts);
@@ -167,12 +189,13 @@ vdb_hnsw_default_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims)
 						random_seed(support), NULL);
 }
 
-void
+HnswRowEstimate
 vdb_hnsw_choose_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims, Relation heap,
 					  Relation rel, IndexInfo *info)
 {
 	HnswSample	sample = {.heap = heap, .rel = rel, .info = info, .support = support, .codec = codec};
 	MemoryContext context = CurrentMemoryContext;
+	HnswRowEstimate rows = {0, 0};
 	float	   *center = NULL;
 	uint32		entries = 0;
 	uint64		seed;
@@ -180,10 +203,19 @@ vdb_hnsw_choose_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims, 
 	vdb_hnsw_default_codec(codec, support, dims);
 	seed = codec->seed;
 	sample.row_context = AllocSetContextCreate(context, "hnsw sample row", ALLOCSET_DEFAULT_SIZES);
-	if (support->kind == VDB_CODEC_DENSE)
-		center = find_center(&sample);
-	else if (support->kind == VDB_CODEC_SPARSE)
-		entries = find_entries(&sample);
+	switch (support->kind)
+	{
+		case VDB_CODEC_DENSE:
+			center = find_center(&sample, &rows);
+			break;
+		case VDB_CODEC_BINARY:
+			rows = sample_table(&sample, 0);
+			break;
+		case VDB_CODEC_SPARSE:
+			entries = find_entries(&sample, &rows);
+			break;
+	}
 	MemoryContextDelete(sample.row_context);
 	vdb_hnsw_init_codec(codec, support, dims, entries, seed, center);
+	return rows;
 }
