@@ -26,11 +26,13 @@ OBJS = \
 	src/hnsw/hnsw_build.o \
 	src/hnsw/hnsw_check.o \
 	src/hnsw/hnsw_cost.o \
+	src/hnsw/hnsw_fill.o \
 	src/hnsw/hnsw_graph.o \
 	src/hnsw/hnsw_index.o \
 	src/hnsw/hnsw_insert.o \
 	src/hnsw/hnsw_opclass.o \
 	src/hnsw/hnsw_page.o \
+	src/hnsw/hnsw_parallel.o \
 	src/hnsw/hnsw_recall.o \
 	src/hnsw/hnsw_repair.o \
 	src/hnsw/hnsw_sample.o \

@@ -66,6 +66,13 @@ typedef RelFileNode VdbLocator;
 #define RestrictSearchPath() ((void) 0)
 #endif
 
+/* 17 wants to know of an access method whether it builds in parallel. */
+#if PG_VERSION_NUM >= 170000
+#define vdb_am_set_canbuildparallel(am) ((am)->amcanbuildparallel = true)
+#else
+#define vdb_am_set_canbuildparallel(am) ((void) 0)
+#endif
+
 /* 18 has ANALYZE say that it is the one that waits. */
 #if PG_VERSION_NUM >= 180000
 #define vdb_vacuum_delay_point() vacuum_delay_point(false)

@@ -136,6 +136,7 @@ vdb_hnsw_handler(PG_FUNCTION_ARGS)
 	am->amcanorderbyop = true;
 	am->amoptionalkey = true;
 	am->amusemaintenanceworkmem = true;
+	vdb_am_set_canbuildparallel(am);
 	am->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL;
 	am->amkeytype = InvalidOid;
 

@@ -1,9 +1,9 @@
 /*
  * hnsw_build.c
- *	  CREATE INDEX: a graph in memory, then pages in one sweep (hnsw_write.c).
+ *	  CREATE INDEX: a graph in memory, then pages in one sweep.
  *
  * The table is read once for the graph, after a small sample of it for the
- * center.  When maintenance_work_mem is full the graph is written, and rows
+ * codec.  When maintenance_work_mem is full the graph is written, and rows
  * that are left are inserted into pages, still without WAL.  At the end the
  * whole fork is logged.
  */
@@ -21,28 +21,8 @@
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
 
-#include "hnsw/hnsw_private.h"
+#include "hnsw/hnsw_build.h"
 #include "testpoint.h"
-
-typedef struct HnswBuild
-{
-	Relation	heap;
-	Relation	rel;
-	IndexInfo  *info;
-	const HnswSupport *support;
-	HnswGeometry geometry;
-	VdbCodec	codec;
-	MemoryContext context;		/* of the build */
-	MemoryContext row_context;	/* reset after each row */
-
-	/* phase in memory */
-	HnswGraph	graph;
-	HnswParticipant participant;
-	ItemPointerData *tids;
-	bool		flushed;		/* the graph is on pages */
-	HnswIndex  *index;			/* once it is */
-	double		indexed;		/* rows */
-} HnswBuild;
 
 /* Dimensions of the indexed column, from its type modifier. */
 static int
@@ -87,91 +67,44 @@ init_geometry(Relation rel, const VdbCodec *codec, HnswGeometry *g)
 				 errhint("Use a smaller m.")));
 }
 
-/* Memory on a cache line. */
-static char *
-alloc_aligned(Size bytes)
+/*
+ * Gives a builder a graph in private memory, which is touched only as nodes
+ * come: so there is room for as many as the table may have.
+ */
+static void
+init_alone(HnswBuilder *builder)
 {
-	return (char *) TYPEALIGN(64, MemoryContextAllocHuge(CurrentMemoryContext, bytes + 64));
+	double		rows = (double) RelationGetNumberOfBlocks(builder->heap) * MaxHeapTuplesPerPage;
+	uint32		capacity = vdb_hnsw_build_capacity(builder, rows, 1);
+	Size		bytes = vdb_hnsw_build_bytes(builder->index, capacity);
+	char	   *memory = MemoryContextAllocHuge(CurrentMemoryContext, bytes + 64);
+
+	builder->state = palloc(sizeof(HnswBuildState));
+	vdb_hnsw_build_state_init(builder->state, 1);
+	vdb_hnsw_builder_init(builder, capacity, (char *) TYPEALIGN(64, memory));
 }
 
-/* A graph that fills maintenance_work_mem, or less for a small table. */
+/* Indexes the rows of the table, alone or with workers. */
 static void
-init_graph(HnswBuild *build)
+index_rows(HnswBuilder *builder, HnswRowEstimate rows)
 {
-	const HnswGeometry *g = &build->geometry;
-	Size		budget = (Size) maintenance_work_mem * 1024;
-	Size		node = vdb_hnsw_graph_node_bytes(&build->codec, g->m, 1) + sizeof(ItemPointerData);
-	uint64		most = (uint64) RelationGetNumberOfBlocks(build->heap) * MaxHeapTuplesPerPage;
-	uint64		capacity = Max(budget / node, 64);
+	HnswParallel *parallel = NULL;
+	int			workers = vdb_hnsw_plan_workers(builder->heap, builder->index, builder->info,
+												rows.expected);
 
-	capacity = Min(capacity, Max(most, 64));
-	capacity = Min(capacity, (uint64) g->max_extents * g->extent_slots);
-	vdb_hnsw_graph_init(&build->graph, &build->codec, g->m, g->ef_construction, (uint32) capacity,
-						alloc_aligned(vdb_hnsw_graph_bytes(&build->codec, g->m, (uint32) capacity)));
-	vdb_hnsw_participant_init(&build->participant, &build->graph,
-							  pg_prng_uint64(&pg_global_prng_state) | 1,
-							  alloc_aligned(vdb_hnsw_participant_bytes(g->m, g->ef_construction,
-																	   (uint32) capacity)));
-	build->tids = MemoryContextAllocHuge(CurrentMemoryContext, capacity * sizeof(ItemPointerData));
-}
-
-/* Turns the graph into pages. */
-static void
-flush_graph(HnswBuild *build)
-{
-	VDB_TESTPOINT("hnsw-build-before-write");
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_WRITE);
-	build->index = vdb_hnsw_open(build->rel);
-	vdb_hnsw_write_graph(build->index, &build->graph, build->tids);
-	build->flushed = true;
-}
-
-/* Adds a vector in code space: to the graph as long as that has room. */
-static void
-add_vector(HnswBuild *build, const void *vector, float norm, ItemPointer tid)
-{
-	uint32		nid = HNSW_NO_NODE;
-
-	if (!build->flushed)
+	if (workers > 0)
+		parallel = vdb_hnsw_begin_parallel(builder, rows.most, workers);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_LOAD);
+	if (parallel != NULL)
 	{
-		nid = vdb_hnsw_graph_add(&build->participant, vector, norm);
-		if (nid == HNSW_NO_NODE)
-		{
-			MemoryContext old = MemoryContextSwitchTo(build->context);
-
-			ereport(NOTICE,
-					(errmsg("hnsw graph no longer fits into maintenance_work_mem after " INT64_FORMAT " tuples",
-							(int64) build->indexed),
-					 errdetail("Building will take significantly more time."),
-					 errhint("Increase maintenance_work_mem to speed up builds.")));
-			flush_graph(build);
-			pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_LOAD);
-			MemoryContextSwitchTo(old);
-		}
+		vdb_hnsw_build_rows(builder, vdb_hnsw_join_scan(parallel, builder));
+		vdb_hnsw_end_parallel(parallel, builder);
 	}
-	if (nid != HNSW_NO_NODE)
-		build->tids[nid] = *tid;
 	else
-		vdb_hnsw_insert_vector(build->index, vector, norm, tid,
-							   vdb_hnsw_draw_layer(build->geometry.m), true);
-	build->indexed++;
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) build->indexed);
-}
-
-static void
-build_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *state)
-{
-	HnswBuild  *build = state;
-	MemoryContext old = MemoryContextSwitchTo(build->row_context);
-	void	   *x = NULL;
-	float		norm;
-
-	if (!isnull[0])
-		x = vdb_hnsw_transform(build->support, &build->codec, values[0], &norm);
-	if (x != NULL)
-		add_vector(build, x, norm, tid);
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(build->row_context);
+	{
+		init_alone(builder);
+		vdb_hnsw_build_rows(builder, NULL);
+	}
 }
 
 IndexBuildResult *
@@ -181,30 +114,29 @@ vdb_hnsw_build(Relation heap, Relation rel, IndexInfo *info)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw build",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	HnswBuild  *build = palloc0(sizeof(HnswBuild));
+	const HnswSupport *support = vdb_hnsw_support(rel);
+	HnswBuilder *builder = palloc0(sizeof(HnswBuilder));
+	HnswGeometry geometry;
+	HnswRowEstimate rows;
+	VdbCodec	codec;
 
 	if (RelationGetNumberOfBlocks(rel) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(rel));
-	build->context = context;
-	build->heap = heap;
-	build->rel = rel;
-	build->info = info;
-	build->support = vdb_hnsw_support(rel);
-	build->row_context = AllocSetContextCreate(context, "hnsw build row", ALLOCSET_DEFAULT_SIZES);
-	vdb_hnsw_choose_codec(&build->codec, build->support, column_dims(rel, build->support), heap, rel,
-						  info);
-	init_geometry(rel, &build->codec, &build->geometry);
-	vdb_hnsw_create_meta(rel, MAIN_FORKNUM, &build->geometry, &build->codec);
-	init_graph(build);
+	rows = vdb_hnsw_choose_codec(&codec, support, column_dims(rel, support), heap, rel, info);
+	init_geometry(rel, &codec, &geometry);
+	vdb_hnsw_create_meta(rel, MAIN_FORKNUM, &geometry, &codec);
 
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_LOAD);
-	result->heap_tuples = table_index_build_scan(heap, rel, info, true, true, build_row, build, NULL);
-	if (!build->flushed)
-		flush_graph(build);
+	builder->heap = heap;
+	builder->info = info;
+	builder->index = vdb_hnsw_open(rel);
+	builder->leads = true;
+	index_rows(builder, rows);
 	VDB_TESTPOINT("hnsw-build-after-write");
 	if (RelationNeedsWAL(rel))
 		log_newpage_range(rel, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(rel), true);
-	result->index_tuples = build->indexed;
+	info->ii_BrokenHotChain = builder->state->broken_hot_chain;
+	result->heap_tuples = builder->state->heap_tuples;
+	result->index_tuples = (double) pg_atomic_read_u64(&builder->state->indexed);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return result;

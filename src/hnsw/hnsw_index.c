@@ -468,46 +468,31 @@ format_extent(HnswIndex *index, uint32 extent, bool upper, bool building)
 	}
 }
 
-/*
- * Makes sure that there is an extent that takes new nodes, or upper records,
- * and returns its number.  full: the one that was found full, which vacuum may
- * have made room in since.  The caller holds no content lock.
- */
-uint32
-vdb_hnsw_extend(HnswIndex *index, bool upper, uint32 full, bool building)
+/* Formats the next extent.  The caller has locked the relation for extension. */
+static uint32
+add_extent(HnswIndex *index, bool upper, bool building)
 {
-	const HnswGeometry *g = &index->geometry;
-	uint32		extent;
-	Buffer		buffer;
-	HnswMeta   *meta;
-	VdbChange	change;
+	uint32		extent = index->extents;
 
-	if (!building)
-		LockRelationForExtension(index->rel, ExclusiveLock);
-	vdb_hnsw_refresh(index);
-	extent = upper ? index->open_upper : index->open_extent;
-	if (extent != full)
-	{
-		/* somebody else was faster */
-		if (!building)
-			UnlockRelationForExtension(index->rel, ExclusiveLock);
-		return extent;
-	}
-	if (!building)
-		extent = upper ? find_freed_records(index) : find_freed_nodes(index);
-	if (building || extent == HNSW_NO_EXTENT)
-	{
-		extent = index->extents;
-		if (extent >= g->max_extents)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("index \"%s\" is full", RelationGetRelationName(index->rel)),
-					 errdetail("It has %u extents.", extent),
-					 errhint("Partition the table.")));
-		format_extent(index, extent, upper, building);
-		VDB_TESTPOINT("hnsw-extend-after-pages");
-	}
-	buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
+	if (extent >= index->geometry.max_extents)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("index \"%s\" is full", RelationGetRelationName(index->rel)),
+				 errdetail("It has %u extents.", extent),
+				 errhint("Partition the table.")));
+	format_extent(index, extent, upper, building);
+	VDB_TESTPOINT("hnsw-extend-after-pages");
+	return extent;
+}
+
+/* Has the metapage say that an extent exists and takes new nodes or records. */
+static void
+open_extent(HnswIndex *index, uint32 extent, bool upper, bool building)
+{
+	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
+	VdbChange	change;
+	HnswMeta   *meta;
+
 	vdb_change_begin(&change, index->rel, building);
 	meta = vdb_hnsw_page_meta(vdb_change_page(&change, buffer, false));
 	meta->extents = Max(meta->extents, extent + 1);
@@ -518,7 +503,46 @@ vdb_hnsw_extend(HnswIndex *index, bool upper, uint32 full, bool building)
 	vdb_change_finish(&change);
 	read_changing_fields(index, vdb_hnsw_page_meta(BufferGetPage(buffer)));
 	UnlockReleaseBuffer(buffer);
-	if (!building)
-		UnlockRelationForExtension(index->rel, ExclusiveLock);
+}
+
+/*
+ * Makes sure that there is an extent that takes new nodes, or upper records,
+ * and returns its number.  full: the one that was found full, which vacuum may
+ * have made room in since.  The caller holds no content lock.
+ */
+uint32
+vdb_hnsw_extend(HnswIndex *index, bool upper, uint32 full, bool building)
+{
+	uint32		extent;
+
+	LockRelationForExtension(index->rel, ExclusiveLock);
+	vdb_hnsw_refresh(index);
+	extent = upper ? index->open_upper : index->open_extent;
+	if (extent == full)
+	{
+		extent = HNSW_NO_EXTENT;
+		if (!building)
+			extent = upper ? find_freed_records(index) : find_freed_nodes(index);
+		if (extent == HNSW_NO_EXTENT)
+			extent = add_extent(index, upper, building);
+		open_extent(index, extent, upper, building);
+	}
+	UnlockRelationForExtension(index->rel, ExclusiveLock);
+	return extent;
+}
+
+uint32
+vdb_hnsw_append_extent(HnswIndex *index, bool upper, uint32 most)
+{
+	uint32		extent = HNSW_NO_EXTENT;
+
+	LockRelationForExtension(index->rel, ExclusiveLock);
+	vdb_hnsw_refresh(index);
+	if (index->extents < most)
+	{
+		extent = add_extent(index, upper, true);
+		open_extent(index, extent, upper, true);
+	}
+	UnlockRelationForExtension(index->rel, ExclusiveLock);
 	return extent;
 }

@@ -212,6 +212,12 @@ extern bool vdb_hnsw_replace_entry(HnswIndex *index, uint32 old, uint32 nid, uin
  */
 extern uint32 vdb_hnsw_extend(HnswIndex *index, bool upper, uint32 full, bool building);
 
+/*
+ * For a build: appends an extent that is the caller's alone, unless there are
+ * so many, and returns its number or HNSW_NO_EXTENT.  Nothing is logged.
+ */
+extern uint32 vdb_hnsw_append_extent(HnswIndex *index, bool upper, uint32 most);
+
 /* hnsw_page.c */
 extern Buffer vdb_hnsw_read_hot(HnswIndex *index, HnswAddress a);
 extern Buffer vdb_hnsw_read_node(HnswIndex *index, HnswAddress a, int lock);
@@ -311,7 +317,10 @@ typedef struct HnswNewNode
 	const HnswOutEdge *edges;
 } HnswNewNode;
 
-/* Fills an index that has no extent yet.  Nothing is logged. */
+/*
+ * Fills an index that has no extent yet, and that nobody else uses until the
+ * build is over.  Nothing is logged.
+ */
 typedef struct HnswWriter
 {
 	HnswIndex  *index;
@@ -319,7 +328,6 @@ typedef struct HnswWriter
 	void	   *scratch;		/* a vector */
 } HnswWriter;
 
-/* The caller has exclusive use of the relation until it is done. */
 extern void vdb_hnsw_writer_init(HnswWriter *writer, HnswIndex *index);
 
 /* Writes the node that is next: their numbers are 0, 1, 2 and so on. */
@@ -332,9 +340,13 @@ extern void vdb_hnsw_write_node(HnswWriter *writer, const HnswNewNode *node);
  */
 extern void vdb_hnsw_write_uppers(HnswWriter *writer, const HnswGraph *graph, const uint32 *nids);
 
-/* Writes a graph of all nodes; tids: by node number. */
-extern void vdb_hnsw_write_graph(HnswIndex *index, const HnswGraph *graph,
-								 const ItemPointerData *tids);
+/*
+ * In place of writing them one by one: writes all nodes of a graph; tids: by
+ * node number.  Several processes may do so at once, each with a writer, and
+ * each writes some of them; one reports progress.
+ */
+extern void vdb_hnsw_write_nodes(HnswWriter *writer, const HnswGraph *graph,
+								 const ItemPointerData *tids, bool report);
 
 /* hnsw_insert.c */
 extern bool vdb_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,

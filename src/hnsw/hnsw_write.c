@@ -7,7 +7,9 @@
  */
 #include "postgres.h"
 
+#include "commands/progress.h"
 #include "miscadmin.h"
+#include "utils/backend_progress.h"
 
 #include "hnsw/hnsw_private.h"
 
@@ -64,27 +66,16 @@ fill_node(HnswWriter *writer, const HnswNewNode *from, Page page, HnswAddress a)
 	vdb_page_cover(page, a.offset + g->node_stride);
 }
 
-void
-vdb_hnsw_write_node(HnswWriter *writer, const HnswNewNode *node)
+/* Fills the two slots of a node in an extent that exists. */
+static void
+put_node(HnswWriter *writer, uint32 nid, const HnswNewNode *node)
 {
 	HnswIndex  *index = writer->index;
-	const HnswGeometry *g = &index->geometry;
-	uint32		nid = writer->nodes++;
-	HnswAddress hot_address = vdb_hnsw_hot_address(g, nid);
-	HnswAddress node_address = vdb_hnsw_node_address(g, nid);
-	Buffer		hot_buffer;
+	HnswAddress hot_address = vdb_hnsw_hot_address(&index->geometry, nid);
+	HnswAddress node_address = vdb_hnsw_node_address(&index->geometry, nid);
+	Buffer		hot_buffer = vdb_hnsw_read_hot(index, hot_address);
 	Buffer		node_buffer;
 
-	if (nid % g->extent_slots == 0)
-	{
-		uint32		extent = vdb_hnsw_extend(index, false, index->open_extent, true);
-
-		if (extent != hot_address.extent)
-			elog(ERROR, "unexpected extent %u in index \"%s\", expected %u", extent,
-				 RelationGetRelationName(index->rel), hot_address.extent);
-		CHECK_FOR_INTERRUPTS();
-	}
-	hot_buffer = vdb_hnsw_read_hot(index, hot_address);
 	LockBuffer(hot_buffer, BUFFER_LOCK_EXCLUSIVE);
 	node_buffer = vdb_hnsw_read_node(index, node_address, BUFFER_LOCK_EXCLUSIVE);
 	fill_hot(writer, node, BufferGetPage(hot_buffer), hot_address);
@@ -93,6 +84,25 @@ vdb_hnsw_write_node(HnswWriter *writer, const HnswNewNode *node)
 	UnlockReleaseBuffer(node_buffer);
 	MarkBufferDirty(hot_buffer);
 	UnlockReleaseBuffer(hot_buffer);
+}
+
+void
+vdb_hnsw_write_node(HnswWriter *writer, const HnswNewNode *node)
+{
+	HnswIndex  *index = writer->index;
+	uint32		slots = index->geometry.extent_slots;
+	uint32		nid = writer->nodes++;
+
+	if (nid % slots == 0)
+	{
+		uint32		extent = vdb_hnsw_append_extent(index, false, HNSW_NO_EXTENT);
+
+		if (extent != nid / slots)
+			elog(ERROR, "unexpected extent %u in index \"%s\", expected %u", extent,
+				 RelationGetRelationName(index->rel), nid / slots);
+		CHECK_FOR_INTERRUPTS();
+	}
+	put_node(writer, nid, node);
 }
 
 /* A node's list on layer 0 of the graph, the tree's edges first. */
@@ -115,6 +125,44 @@ copy_edges(const HnswGraph *graph, uint32 nid, HnswNewNode *node, HnswOutEdge *e
 			node->kept = node->count;
 	}
 	node->edges = edges;
+}
+
+void
+vdb_hnsw_write_nodes(HnswWriter *writer, const HnswGraph *graph, const ItemPointerData *tids,
+					 bool report)
+{
+	HnswIndex  *index = writer->index;
+	uint32		slots = index->geometry.extent_slots;
+	uint32		count = graph->header->count;
+	uint32		extents = count / slots + (count % slots != 0);
+	uint32		extent;
+	HnswOutEdge *edges = palloc(2 * graph->m * sizeof(HnswOutEdge));
+
+	if (report)
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, count);
+	while ((extent = vdb_hnsw_append_extent(index, false, extents)) != HNSW_NO_EXTENT)
+	{
+		uint32		end = Min(count, (extent + 1) * slots);
+
+		CHECK_FOR_INTERRUPTS();
+		for (uint32 nid = extent * slots; nid < end; nid++)
+		{
+			HnswNewNode node = {
+				.tid = tids[nid],
+				.layer = graph->levels[nid],
+				.factors = graph->factors[nid],
+				.hi = vdb_hnsw_graph_hi(graph, nid),
+				.lo = vdb_hnsw_graph_lo(graph, nid)
+			};
+
+			copy_edges(graph, nid, &node, edges);
+			put_node(writer, nid, &node);
+		}
+		if (report)
+			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
+										 Min(count, (int64) index->extents * slots));
+	}
+	pfree(edges);
 }
 
 /* Number of a node's list on a layer above 0 of the graph. */
@@ -205,16 +253,18 @@ vdb_hnsw_write_uppers(HnswWriter *writer, const HnswGraph *graph, const uint32 *
 	const HnswGeometry *g = &index->geometry;
 	uint32		entry = graph->header->entry;
 	uint32		count = graph->header->upper_count;
-	uint32		base = index->extents * g->upper_slots;
+	uint32		base;
 	int			top;
 
 	if (entry == HNSW_NO_NODE)
 		return;
+	vdb_hnsw_refresh(index);
+	base = index->extents * g->upper_slots;
 	if (graph->bottom != 0)
 		count += graph->header->count;
 	for (uint32 written = 0; written < count;)
 	{
-		vdb_hnsw_extend(index, true, index->open_upper, true);
+		vdb_hnsw_append_extent(index, true, HNSW_NO_EXTENT);
 		CHECK_FOR_INTERRUPTS();
 		for (int p = 0; p < g->extent_pages && written < count; p++)
 		{
@@ -230,28 +280,4 @@ vdb_hnsw_write_uppers(HnswWriter *writer, const HnswGraph *graph, const uint32 *
 	top = graph->levels[entry] + graph->bottom;
 	vdb_hnsw_set_entry(index, index_nid(nids, entry),
 					   top > 0 ? base + record_number(graph, entry, top) : HNSW_NO_REF, top, true);
-}
-
-void
-vdb_hnsw_write_graph(HnswIndex *index, const HnswGraph *graph, const ItemPointerData *tids)
-{
-	HnswWriter	writer;
-	HnswOutEdge *edges = palloc(2 * graph->m * sizeof(HnswOutEdge));
-
-	vdb_hnsw_writer_init(&writer, index);
-	for (uint32 nid = 0; nid < graph->header->count; nid++)
-	{
-		HnswNewNode node = {
-			.tid = tids[nid],
-			.layer = graph->levels[nid],
-			.factors = graph->factors[nid],
-			.hi = vdb_hnsw_graph_hi(graph, nid),
-			.lo = vdb_hnsw_graph_lo(graph, nid)
-		};
-
-		copy_edges(graph, nid, &node, edges);
-		vdb_hnsw_write_node(&writer, &node);
-	}
-	vdb_hnsw_write_uppers(&writer, graph, NULL);
-	pfree(edges);
 }
