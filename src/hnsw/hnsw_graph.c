@@ -610,34 +610,26 @@ find_descendant(HnswParticipant *participant, uint32_t nid, uint32_t path)
 }
 
 /*
- * Gives a new node its parent, and makes that the first of its edges: its
- * nearest neighbour that may have one more child.  Among very many equal
- * vectors none may; then one of their descendants becomes a neighbour too.
- * From here to the edge from the parent is a short way, which others may be
- * waiting for.
+ * Gives a new node its parent: its nearest neighbour that may have one more
+ * child.  Among very many equal vectors none may; then one of their descendants
+ * becomes a neighbour too.  From here to the edge from the parent is a short
+ * way, which others may be waiting for.
  */
 static void
 choose_parent(HnswParticipant *participant, uint32_t nid, HnswListCopy *list)
 {
 	const HnswGraph *graph = participant->graph;
 	uint32_t	at = 0;
-	uint32_t	parent;
-	float		score;
 
 	while (at < list->count && !adopt_child(graph, list->nbr[at]))
 		at++;
 	if (at == list->count)
 	{
-		parent = find_descendant(participant, list->nbr[0], nid);
+		uint32_t	parent = find_descendant(participant, list->nbr[0], nid);
+
 		append_edge(list, parent, score_between(graph, nid, parent));
 	}
-	parent = list->nbr[at];
-	score = list->score[at];
-	list->nbr[at] = list->nbr[0];
-	list->score[at] = list->score[0];
-	list->nbr[0] = parent;
-	list->score[0] = score;
-	graph->parents[nid] = parent;
+	graph->parents[nid] = list->nbr[at];
 }
 
 /* Room for a new node's lists above layer 0; returns the level it gets. */
@@ -664,17 +656,31 @@ allocate_lists(const HnswGraph *graph, uint32_t nid, int level)
 	}
 }
 
-/* Gives those that a new node has in its list on a layer edges to it. */
+/*
+ * Gives those that a new node has in its list on a layer edges to it, its
+ * parent first.
+ */
 static void
 link_node(HnswParticipant *participant, int layer, uint32_t nid)
 {
 	const HnswGraph *graph = participant->graph;
 	HnswListCopy *own = &participant->own;
+	uint32_t	first = 0;
 
-	/* as soon as the first has one, others may change the list itself */
+	/* as soon as one has an edge, others may change the list itself */
 	copy_list(list_of(graph, layer, nid), vdb_hnsw_list_max(graph, layer), own);
+	for (uint32_t i = 0; i < own->count && layer == 0; i++)
+	{
+		if (own->nbr[i] == graph->parents[nid])
+			first = i;
+	}
 	for (uint32_t i = 0; i < own->count; i++)
-		add_reverse_edge(participant, layer, own->nbr[i], nid, own->score[i]);
+	{
+		/* it changes places with the first */
+		uint32_t	at = i == 0 ? first : i == first ? 0 : i;
+
+		add_reverse_edge(participant, layer, own->nbr[at], nid, own->score[at]);
+	}
 }
 
 /* Links a node whose code is there; level: what was drawn for it. */
