@@ -30,6 +30,7 @@ typedef struct KnownIndex
 {
 	HnswIndex	index;			/* first: vdb_hnsw_open hands this out */
 	VdbLocator	locator;
+	bool		temporary;		/* there may be another of the same locator */
 	MemoryContext context;		/* center and hints; NULL: entry is unused */
 	int			users;			/* open until their memory context is reset */
 	uint64		last_use;
@@ -138,7 +139,8 @@ find_entry(Relation rel)
 	{
 		KnownIndex *entry = &known[i];
 
-		if (entry->context != NULL && memcmp(&entry->locator, &locator, sizeof(locator)) == 0)
+		if (entry->context != NULL && memcmp(&entry->locator, &locator, sizeof(locator)) == 0 &&
+			entry->temporary == RelationUsesLocalBuffers(rel))
 			return entry;
 		if (entry->users == 0 && (oldest == NULL || entry->last_use < oldest->last_use))
 			oldest = entry;
@@ -176,6 +178,7 @@ load_entry(KnownIndex *entry, Relation rel, const HnswMeta *meta)
 		MemoryContextSetParent(context, CacheMemoryContext);
 	entry->context = context;
 	entry->locator = vdb_relation_locator(rel);
+	entry->temporary = RelationUsesLocalBuffers(rel);
 	index->support = support;
 	index->incarnation = meta->incarnation;
 	index->geometry = geometry;

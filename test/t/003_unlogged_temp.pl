@@ -75,5 +75,37 @@ is($node->safe_psql(
 		COMMIT;"),
 	"100\n0\n50", 'ON COMMIT DELETE ROWS empties the index in place');
 
+# Numbers of files come round.  A temporary index may get that of a permanent
+# one: their names differ in the backend's number, and in one session both are
+# used.
+$node->safe_psql('postgres', 'REINDEX INDEX u_v_idx');
+my $number = $node->safe_psql('postgres', "SELECT pg_relation_filenode('u_v_idx')");
+
+$node->stop;
+command_ok([ 'pg_resetwal', '-o', $number - 20, $node->data_dir ], 'numbers come round');
+$node->start;
+is($node->safe_psql(
+		'postgres', "$all;
+		CREATE TEMP TABLE p (id int, v vector(100));
+		INSERT INTO p SELECT id, v FROM words WHERE id <= 20;
+		" . join(';', (rows_found('u')) x 6) . ";
+		DO \$\$
+		BEGIN
+			FOR i IN 1 .. 40 LOOP
+				CREATE INDEX p_v_idx ON p USING hnsw (v vector_l2_ops);
+				EXIT WHEN pg_relation_filenode('p_v_idx') = $number;
+				DROP INDEX p_v_idx;
+			END LOOP;
+		END \$\$;
+		SELECT pg_relation_filenode('p_v_idx') = pg_relation_filenode('u_v_idx');
+		" . rows_found('p') . ';
+		INSERT INTO p SELECT id, v FROM words WHERE id BETWEEN 21 AND 30;
+		' . rows_found('p') . ';
+		' . rows_found('u') . ";
+		SELECT FROM vdb.check_index('p_v_idx', true);
+		SELECT FROM vdb.check_index('u_v_idx', true)"),
+	"500\n" x 6 . "t\n20\n30\n500", 'two indexes whose files have the same number');
+check_index($node, 'u_v_idx', 'beside another of its number');
+
 $node->stop;
 done_testing();
