@@ -1,7 +1,10 @@
 /*
  * tap.h
- *	  What unit programs share: reporting in TAP and a generator of random numbers
- *	  that is the same everywhere.
+ *	  What unit programs share: reporting in TAP, a generator of random numbers
+ *	  that is the same everywhere, and how many cases are looked at.
+ *
+ * A program takes one argument, the share of its cases that it looks at: less
+ * than 1, the default, where a processor is emulated.
  */
 #ifndef VDB_TEST_TAP_H
 #define VDB_TEST_TAP_H
@@ -10,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static int	tests_run = 0;
 static int	tests_failed = 0;
@@ -53,6 +57,29 @@ random_u32(void)
 	random_state ^= random_state >> 7;
 	random_state ^= random_state << 17;
 	return (uint32_t) (random_state >> 16);
+}
+
+static double share = 1;
+
+static inline void
+read_share(int argc, char **argv)
+{
+	if (argc > 1)
+		share = atof(argv[1]);
+}
+
+/* How many cases are looked at where there are so many. */
+static inline long
+share_of(long cases)
+{
+	return (long) (share * (double) cases);
+}
+
+/* Is a case one of those not looked at?  They are chosen at random. */
+static inline bool
+is_left_out(void)
+{
+	return share < 1 && random_u32() >= share * 4294967296.0;
 }
 
 #endif							/* VDB_TEST_TAP_H */

@@ -98,8 +98,8 @@ check_dims(VdbMetric metric, uint32_t dims)
 	for (int i = 0; i < VECTORS && passed; i++)
 	{
 		for (int j = 0; j < VECTORS && passed; j++)
-			passed = check_pair(&codec, vectors + i * codec.vector_bytes,
-								vectors + j * codec.vector_bytes);
+			passed = is_left_out() || check_pair(&codec, vectors + i * codec.vector_bytes,
+												 vectors + j * codec.vector_bytes);
 	}
 	free(vectors);
 	free(raw);
@@ -107,10 +107,11 @@ check_dims(VdbMetric metric, uint32_t dims)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	const uint32_t dims[] = {1, 7, 8, 9, 64, 100, 1536, 64000};
 
+	read_share(argc, argv);
 	vdb_distance_init();
 	for (size_t i = 0; i < sizeof(dims) / sizeof(dims[0]); i++)
 	{

@@ -15,51 +15,12 @@
 
 #include <float.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- TAP ---- */
-
-static int	tests_run = 0;
-static int	tests_failed = 0;
-
-static void
-report(bool passed, const char *name, const char *level)
-{
-	tests_run++;
-	if (!passed)
-		tests_failed++;
-	printf("%sok %d - %s%s%s\n", passed ? "" : "not ", tests_run, name,
-		   level != NULL ? " " : "", level != NULL ? level : "");
-}
-
-/* Says what went wrong, as a TAP comment; returns false for the caller. */
-static bool
-failure(const char *format,...)
-{
-	va_list		args;
-
-	va_start(args, format);
-	printf("# ");
-	vprintf(format, args);
-	printf("\n");
-	va_end(args);
-	return false;
-}
+#include "tap.h"
 
 /* ---- random numbers and buffers ---- */
-
-static uint64_t random_state = 88172645463325252u;
-
-static uint32_t
-random_u32(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (uint32_t) (random_state >> 16);
-}
 
 /* Uniform in lower .. upper, both included. */
 static int
@@ -308,6 +269,8 @@ check_float_special(const VdbKernels *k, FloatKernel kernel)
 			float		saved_a = get_float(&a, i);
 			float		saved_b = get_float(&b, i);
 
+			if (is_left_out())
+				continue;
 			set_float(special, i, NAN);
 			got = call_float(k, kernel, n, a.data, b.data);
 			if (!isnan(got))
@@ -349,6 +312,8 @@ check_float(const VdbKernels *k, FloatKernel kernel)
 
 			for (pattern = 0; pattern < NUM_PATTERNS && passed; pattern++)
 			{
+				if (is_left_out())
+					continue;
 				fill_floats(&a, n, pattern);
 				fill_floats(&b, n, pattern);
 				passed = check_float_case(k, kernel, n, &a, &b, pattern);
@@ -532,6 +497,8 @@ check_half_special(const VdbKernels *k, FloatKernel kernel)
 		{
 			uint16_t	saved = get_half(special, i);
 
+			if (is_left_out())
+				continue;
 			set_half(special, i, HALF_NAN);
 			got = call_half(k, kernel, n, &a, &b);
 			if (!isnan(got))
@@ -569,6 +536,8 @@ check_half(const VdbKernels *k, FloatKernel kernel)
 
 			for (pattern = 0; pattern < NUM_PATTERNS && passed; pattern++)
 			{
+				if (is_left_out())
+					continue;
 				fill_halfs(&a, n, pattern);
 				fill_halfs(&b, n, pattern);
 				passed = check_half_case(k, kernel, n, &a, &b, pattern);
@@ -735,7 +704,7 @@ check_float_to_half(const VdbKernels *k)
 			set_float(&in, i, cases[i]);
 			set_float(&in, 5 + i, -cases[i]);
 		}
-		passed = check_float_to_half_case(k, &in, 10, 0);
+		passed = is_left_out() || check_float_to_half_case(k, &in, 10, 0);
 		buffer_free(in);
 		if (!passed)
 			return false;
@@ -756,7 +725,7 @@ check_float_to_half(const VdbKernels *k)
 				bits = (bits & 0x807fffff) | (uint32_t) random_int(100, 144) << 23;
 			set_float(&in, i, float_from_bits(bits));
 		}
-		passed = check_float_to_half_case(k, &in, length, offsets[n / 4 % NUM_OFFSETS]);
+		passed = is_left_out() || check_float_to_half_case(k, &in, length, offsets[n / 4 % NUM_OFFSETS]);
 		buffer_free(in);
 		if (!passed)
 			return false;
@@ -853,7 +822,8 @@ check_bit(const VdbKernels *k)
 		{
 			for (o = 0; o < NUM_OFFSETS; o++)
 			{
-				if (!check_bit_case(k, lengths[l], offsets[o], pattern))
+				if (!is_left_out() &&
+					!check_bit_case(k, lengths[l], offsets[o], pattern))
 					return false;
 			}
 		}
@@ -1090,7 +1060,8 @@ check_sparse(const VdbKernels *k)
 	{
 		for (m = 0; m < NUM_SPARSE_LENGTHS; m++)
 		{
-			if (!check_sparse_lengths(k, sparse_lengths[l], sparse_lengths[m],
+			if (!is_left_out() &&
+				!check_sparse_lengths(k, sparse_lengths[l], sparse_lengths[m],
 									  (int) (l + m)))
 				return false;
 		}
@@ -1241,7 +1212,8 @@ check_hot(const VdbKernels *k, int bits)
 		{
 			for (o = 0; o < NUM_OFFSETS; o++)
 			{
-				if (!check_hot_case(k, bits, lengths[l], offsets[o], pattern))
+				if (!is_left_out() &&
+					!check_hot_case(k, bits, lengths[l], offsets[o], pattern))
 					return false;
 			}
 		}
@@ -1350,7 +1322,8 @@ check_hot_l1(const VdbKernels *k, int bits)
 		{
 			for (s = 0; s < NUM_SCALES; s++)
 			{
-				if (!check_hot_l1_case(k, bits, lengths[l],
+				if (!is_left_out() &&
+					!check_hot_l1_case(k, bits, lengths[l],
 									   offsets[(l + s) % NUM_OFFSETS],
 									   pattern, scales[s]))
 					return false;
@@ -1486,7 +1459,8 @@ check_node(const VdbKernels *k, NodeKernel kernel)
 				continue;
 			for (s = 0; s < num_scales; s++)
 			{
-				if (!check_node_case(k, kernel, lengths[l],
+				if (!is_left_out() &&
+					!check_node_case(k, kernel, lengths[l],
 									 offsets[(l / 2 + s) % NUM_OFFSETS],
 									 pattern, scales[s]))
 					return false;
@@ -1600,7 +1574,8 @@ check_i8_ip(const VdbKernels *k)
 		{
 			for (o = 0; o < NUM_OFFSETS; o++)
 			{
-				if (!check_i8_ip_case(k, lengths[l], offsets[o], values[p][0],
+				if (!is_left_out() &&
+					!check_i8_ip_case(k, lengths[l], offsets[o], values[p][0],
 									  values[p][1]))
 					return false;
 			}
@@ -1711,7 +1686,8 @@ check_fht(const VdbKernels *k)
 		{
 			for (pattern = 0; pattern < NUM_PATTERNS; pattern++)
 			{
-				if (!check_fht_case(k, n, offsets[o], pattern))
+				if (!is_left_out() &&
+					!check_fht_case(k, n, offsets[o], pattern))
 					return false;
 			}
 		}
@@ -1728,7 +1704,7 @@ static void
 check_dispatch_start(void)
 {
 	report(vdb_kernels == &vdb_kernels_scalar,
-		   "vdb_kernels is scalar before init", NULL);
+		   "vdb_kernels is scalar before init");
 }
 
 static void
@@ -1741,7 +1717,7 @@ check_dispatch(void)
 	vdb_distance_init();
 	vdb_distance_init();
 	report(vdb_kernels != NULL && vdb_kernels->level == best,
-		   "init picks the best level", NULL);
+		   "init picks the best level");
 
 	/* one past the last level is never supported */
 	for (level = (int) best + 1; level <= VDB_SIMD_LEVELS; level++)
@@ -1753,7 +1729,7 @@ check_dispatch(void)
 			vdb_kernels != before)
 			passed = failure("level %d", level);
 	}
-	report(passed, "forcing an unsupported level changes nothing", NULL);
+	report(passed, "forcing an unsupported level changes nothing");
 
 	passed = true;
 	for (level = 0; level <= (int) best; level++)
@@ -1764,16 +1740,16 @@ check_dispatch(void)
 			!vdb_distance_force((VdbSimdLevel) level) || vdb_kernels != table)
 			passed = failure("level %d", level);
 	}
-	report(passed, "forcing a supported level", NULL);
+	report(passed, "forcing a supported level");
 
 	(void) vdb_distance_force(VDB_SIMD_SCALAR);
 	vdb_distance_init();
-	report(vdb_kernels->level == best, "init undoes force", NULL);
+	report(vdb_kernels->level == best, "init undoes force");
 
 	report(strcmp(vdb_distance_level_name(VDB_SIMD_SCALAR), "scalar") == 0 &&
 		   strcmp(vdb_distance_level_name(VDB_SIMD_AVX2), "avx2") == 0 &&
 		   strcmp(vdb_distance_level_name(VDB_SIMD_AVX512), "avx512") == 0,
-		   "level names", NULL);
+		   "level names");
 }
 
 #endif							/* VDB_SIMDE */
@@ -1815,12 +1791,13 @@ check_table(const VdbKernels *k, const char *level)
 	size_t		i;
 
 	for (i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
-		report(checks[i].check(k), checks[i].name, level);
+		report(checks[i].check(k), "%s %s", checks[i].name, level);
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
+	read_share(argc, argv);
 	fill_lengths();
 
 #ifdef VDB_SIMDE

@@ -261,7 +261,7 @@ check_function(void)
 	{
 		if (!vdb_distance_force((VdbSimdLevel) level))
 			continue;
-		shape.garbage = garbage[level];
+		shape.garbage = garbage[level % 3];
 		shape.come_round = true;
 		build(&again, &shape);
 		passed = same_graphs(&first.graph, &again.graph) && passed;
@@ -288,17 +288,17 @@ check_codes(void)
 	bool		passed;
 
 	build(&first, &shape);
+	shape.capacity = shape.rows;
 	shape.rows = 0;
-	shape.capacity = 1500;
 	build(&again, &shape);
 	new_worker(&worker, &again, 7, 0xA5);
 	participant = &worker.participant;
-	for (uint32_t nid = 0; nid < 1500; nid++)
+	for (uint32_t nid = 0; nid < shape.capacity; nid++)
 		vdb_hnsw_graph_add_code(participant, first.graph.factors[nid],
 								vdb_hnsw_graph_hi(&first.graph, nid),
 								nid % 2 ? vdb_hnsw_graph_lo(&first.graph, nid) : NULL);
 	passed = same_graphs(&first.graph, &again.graph);
-	for (uint32_t nid = 0; nid < 1500 && passed; nid++)
+	for (uint32_t nid = 0; nid < shape.capacity && passed; nid++)
 	{
 		if (nid % 2 && memcmp(vdb_hnsw_graph_lo(&first.graph, nid), vdb_hnsw_graph_lo(&again.graph, nid),
 							  first.codec.lo_bytes) != 0)
@@ -373,11 +373,12 @@ check_recall(VdbMetric metric, double floor)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	static const uint32_t capacities[] = {1, 2, 3, 10, 64, 257};
 	static const uint32_t slots[] = {2, 8, 64, 512, 4096};
 
+	read_share(argc, argv);
 	vdb_distance_init();
 	for (size_t i = 0; i < sizeof(capacities) / sizeof(capacities[0]); i++)
 		report(check_pool(capacities[i]), "pool of %u", capacities[i]);

@@ -57,8 +57,9 @@ check_recall(VdbMetric metric)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
+	read_share(argc, argv);
 	vdb_distance_init();
 	check_shape("clustered",
 				(Shape) {SHAPE(VDB_METRIC_L2, KIND_CLUSTERED, 16, 1500, 8, 32),.threads = 4});

@@ -190,7 +190,7 @@ check_mutations(void)
 			total++;
 		}
 	}
-	for (int round = 0; round < 200000; round++)
+	for (int round = 0; round < share_of(200000); round++)
 	{
 		size_t		length = 1 + random_u32() % size;
 
@@ -205,8 +205,9 @@ check_mutations(void)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
+	read_share(argc, argv);
 	check_values();
 	check_errors();
 	check_mutations();

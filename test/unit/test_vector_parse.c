@@ -4,7 +4,7 @@
  *	  bit, and no text makes the parser read outside it.
  *
  *		cc -O2 -Isrc -o /tmp/t test/unit/test_vector_parse.c src/types/vector_parse.c -lm
- *		/tmp/t [millions of random numbers a shape, 0.75 by default]
+ *		/tmp/t [share of the usual cases, 1 by default]
  *
  * Prints TAP.  Meant to be run under -fsanitize=address,undefined: each text
  * ends where an allocation ends.
@@ -17,25 +17,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tap.h"
 #include "types/vector_parse.h"
 
 #define MAX_TEXT 400
 #define ROOM 8192				/* for the longest text */
 #define MAX_DIM 16
-
-static int	tests_run;
-static int	tests_failed;
-static uint64_t random_state = 88172645463325252u;
-
-static void
-report(int ok, const char *name)
-{
-	tests_run++;
-	if (!ok)
-		tests_failed++;
-	printf("%sok %d - %s\n", ok ? "" : "not ", tests_run, name);
-	fflush(stdout);
-}
 
 static uint64_t
 random_bits(void)
@@ -310,11 +297,11 @@ static const struct
 };
 
 static int
-random_numbers_agree(void (*print) (char *text), long count)
+random_numbers_agree(void (*print) (char *text))
 {
 	char		text[MAX_TEXT];
 
-	for (long i = 0; i < count; i++)
+	for (long i = 0; i < share_of(750000); i++)
 	{
 		print(text);
 		if (!agrees(text))
@@ -387,7 +374,7 @@ test_truncated_numbers(void)
 	char		text[MAX_TEXT];
 	int			ok = 1;
 
-	for (int i = 0; i < 20000 && ok; i++)
+	for (int i = 0; i < share_of(20000) && ok; i++)
 	{
 		print_pointed_digits(text);
 		for (size_t size = strlen(text) + 1; size-- > 0;)
@@ -528,7 +515,7 @@ test_damaged_vectors(void)
 		ok &= parse_vector(whole, size, out, &result) != VDB_VECTOR_PARSE_OK;
 	report(ok, "truncated vectors");
 
-	for (int i = 0; i < 200000; i++)
+	for (int i = 0; i < share_of(200000); i++)
 	{
 		memcpy(text, whole, sizeof(whole));
 		for (int j = random_below(4); j >= 0; j--)
@@ -548,8 +535,7 @@ test_damaged_vectors(void)
 int
 main(int argc, char **argv)
 {
-	long		count = (argc > 1 ? atof(argv[1]) : 0.75) * 1000000;
-
+	read_share(argc, argv);
 	test_known_numbers();
 	test_very_long_numbers();
 	test_truncated_numbers();
@@ -558,7 +544,7 @@ main(int argc, char **argv)
 	test_limit();
 	test_damaged_vectors();
 	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
-		report(random_numbers_agree(shapes[i].print, count), shapes[i].name);
+		report(random_numbers_agree(shapes[i].print), "%s", shapes[i].name);
 
 	printf("1..%d\n", tests_run);
 	return tests_failed > 0;
