@@ -21,6 +21,7 @@ OBJS = \
 	src/distance/distance_avx2.o \
 	src/distance/distance_avx512.o \
 	src/distance/distance_dispatch.o \
+	src/distance/distance_neon.o \
 	src/distance/distance_scalar.o \
 	src/hnsw/hnsw.o \
 	src/hnsw/hnsw_build.o \

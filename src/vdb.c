@@ -25,6 +25,8 @@ static const struct config_enum_entry simd_options[] = {
 	{"scalar", VDB_SIMD_SCALAR, false},
 	{"avx2", VDB_SIMD_AVX2, false},
 	{"avx512", VDB_SIMD_AVX512, false},
+	{"neon", VDB_SIMD_NEON, false},
+	{"neon_dotprod", VDB_SIMD_NEON_DOTPROD, false},
 	{NULL, 0, false}
 };
 

@@ -25,14 +25,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of each architecture the better level is the greater number. */
 typedef enum VdbSimdLevel
 {
 	VDB_SIMD_SCALAR,
-	VDB_SIMD_AVX2,				/* AVX2 + FMA + F16C */
-	VDB_SIMD_AVX512				/* AVX-512 F, BW, VL, DQ, VNNI */
+	VDB_SIMD_AVX2,				/* x86-64: AVX2 + FMA + F16C */
+	VDB_SIMD_AVX512,			/* x86-64: AVX-512 F, BW, VL, DQ, VNNI */
+	VDB_SIMD_NEON,				/* AArch64: all processors */
+	VDB_SIMD_NEON_DOTPROD		/* AArch64: ARMv8.2 dot product */
 } VdbSimdLevel;
 
-#define VDB_SIMD_LEVELS 3
+#define VDB_SIMD_LEVELS 5
 
 /*
  * Hot queries are laid out in blocks of this many code bytes.  For a code of C
@@ -153,7 +156,7 @@ extern bool vdb_distance_force(VdbSimdLevel level);
 /* The table of one level, NULL when the CPU or the build lacks it. */
 extern const VdbKernels *vdb_distance_table(VdbSimdLevel level);
 
-/* "scalar", "avx2", "avx512" */
+/* "scalar", "avx2", "avx512", "neon", "neon_dotprod" */
 extern const char *vdb_distance_level_name(VdbSimdLevel level);
 
 #endif							/* VDB_DISTANCE_H */

@@ -79,19 +79,6 @@ sum_epi32(__m256i x)
 	return _mm_cvtsi128_si32(s);
 }
 
-/* The r bytes at p, 1 <= r <= 8, zero-extended. */
-static inline uint64_t
-load_upto8(const void *p, size_t r)
-{
-	const uint8_t *b = p;
-
-	if (r >= 4)
-		return vdb_distance_load_u32(b) |
-			(uint64_t) vdb_distance_load_u32(b + r - 4) << (8 * (r - 4));
-	return b[0] | (uint64_t) b[r / 2] << (8 * (r / 2)) |
-		(uint64_t) b[r - 1] << (8 * (r - 1));
-}
-
 /* The r bytes at p, 1 <= r <= 15, zero-extended. */
 TARGET static inline __m128i
 load_upto15(const uint8_t *p, size_t r)
@@ -100,7 +87,7 @@ load_upto15(const uint8_t *p, size_t r)
 		return _mm_set_epi64x((int64_t) (vdb_distance_load_u64(p + r - 8) >>
 										 (8 * (16 - r))),
 							  (int64_t) vdb_distance_load_u64(p));
-	return _mm_cvtsi64_si128((int64_t) load_upto8(p, r));
+	return _mm_cvtsi64_si128((int64_t) vdb_distance_load_upto8(p, r));
 }
 
 /* The r bytes at p, 1 <= r <= 31, zero-extended. */
@@ -852,7 +839,7 @@ avx2_hot4_l1(size_t dims, const float *q, float scale, const uint8_t *code)
 		__m256		d1;
 
 		c = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)
-												   load_upto8(code + j, r)));
+												   vdb_distance_load_upto8(code + j, r)));
 		d0 = hot_l1_step(_mm256_maskload_ps(q0 + j, mask), vscale,
 						 _mm256_and_si256(c, fifteen), top);
 		d1 = hot_l1_step(_mm256_maskload_ps(q1 + j, mask), vscale,
@@ -900,7 +887,7 @@ avx2_hot8_l1(size_t dims, const float *q, float scale, const uint8_t *code)
 		__m256		d1;
 
 		c = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)
-												   load_upto8(code + d, r)));
+												   vdb_distance_load_upto8(code + d, r)));
 		d1 = hot_l1_step(_mm256_maskload_ps(q + d, mask), vscale, c, top);
 		s1 = _mm256_add_ps(s1, _mm256_and_ps(d1, _mm256_castsi256_ps(mask)));
 	}
@@ -1106,14 +1093,14 @@ avx2_i8_ip(size_t dims, const int8_t *a, const int8_t *b)
 		__m128i		a16;
 		__m128i		b16;
 
-		a16 = _mm_cvtsi64_si128((int64_t) load_upto8(a + d, r0));
-		b16 = _mm_cvtsi64_si128((int64_t) load_upto8(b + d, r0));
+		a16 = _mm_cvtsi64_si128((int64_t) vdb_distance_load_upto8(a + d, r0));
+		b16 = _mm_cvtsi64_si128((int64_t) vdb_distance_load_upto8(b + d, r0));
 		if (r > 8)
 		{
 			a16 = _mm_insert_epi64(a16,
-								   (int64_t) load_upto8(a + d + 8, r - 8), 1);
+								   (int64_t) vdb_distance_load_upto8(a + d + 8, r - 8), 1);
 			b16 = _mm_insert_epi64(b16,
-								   (int64_t) load_upto8(b + d + 8, r - 8), 1);
+								   (int64_t) vdb_distance_load_upto8(b + d + 8, r - 8), 1);
 		}
 		s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(_mm256_cvtepi8_epi16(a16),
 													_mm256_cvtepi8_epi16(b16)));
@@ -1162,8 +1149,8 @@ avx2_i8_l1(size_t dims, float sa, const int8_t *a, float sb, const int8_t *b)
 	{
 		size_t		r = dims - d;
 		__m256		mask = _mm256_castsi256_ps(mask_first(r));
-		__m128i		va = _mm_cvtsi64_si128((int64_t) load_upto8(a + d, r));
-		__m128i		vb = _mm_cvtsi64_si128((int64_t) load_upto8(b + d, r));
+		__m128i		va = _mm_cvtsi64_si128((int64_t) vdb_distance_load_upto8(a + d, r));
+		__m128i		vb = _mm_cvtsi64_si128((int64_t) vdb_distance_load_upto8(b + d, r));
 
 		s1 = _mm256_add_ps(s1, _mm256_and_ps(mask,
 											 i8_l1_step(vsa, va, vsb, vb)));

@@ -9,6 +9,9 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(VDB_HAVE_ARM_KERNELS) && defined(__linux__)
+#include <sys/auxv.h>
+#include <asm/hwcap.h>
 #endif
 
 /* Never NULL, not even before vdb_distance_init(). */
@@ -83,6 +86,25 @@ detect_level(void)
 	return VDB_SIMD_AVX512;
 }
 
+#elif defined(VDB_HAVE_ARM_KERNELS)
+
+/*
+ * The best level of this processor.  Programs cannot ask it themselves: Linux
+ * says what there is, and elsewhere only what the compiler may rely on counts.
+ */
+static VdbSimdLevel
+detect_level(void)
+{
+#if defined(__ARM_FEATURE_DOTPROD)
+	return VDB_SIMD_NEON_DOTPROD;
+#elif defined(__linux__)
+	return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0 ? VDB_SIMD_NEON_DOTPROD :
+		VDB_SIMD_NEON;
+#else
+	return VDB_SIMD_NEON;
+#endif
+}
+
 #else
 
 static VdbSimdLevel
@@ -91,7 +113,7 @@ detect_level(void)
 	return VDB_SIMD_SCALAR;
 }
 
-#endif							/* __x86_64__ */
+#endif
 
 /*
  * The best level supported here.  CPUID traps in virtual machines and is slow
@@ -127,6 +149,12 @@ vdb_distance_table(VdbSimdLevel level)
 			return &vdb_kernels_avx2;
 		case VDB_SIMD_AVX512:
 			return &vdb_kernels_avx512;
+#endif
+#ifdef VDB_HAVE_ARM_KERNELS
+		case VDB_SIMD_NEON:
+			return &vdb_kernels_neon;
+		case VDB_SIMD_NEON_DOTPROD:
+			return &vdb_kernels_neon_dotprod;
 #endif
 		default:
 			return NULL;
@@ -168,6 +196,10 @@ vdb_distance_level_name(VdbSimdLevel level)
 			return "avx2";
 		case VDB_SIMD_AVX512:
 			return "avx512";
+		case VDB_SIMD_NEON:
+			return "neon";
+		case VDB_SIMD_NEON_DOTPROD:
+			return "neon_dotprod";
 	}
 	return "unknown";
 }

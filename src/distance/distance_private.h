@@ -23,6 +23,12 @@ extern const VdbKernels vdb_kernels_avx2;
 extern const VdbKernels vdb_kernels_avx512;
 #endif
 
+#if defined(__aarch64__) && !defined(__AARCH64EB__) && !defined(VDB_SIMDE)
+#define VDB_HAVE_ARM_KERNELS
+extern const VdbKernels vdb_kernels_neon;
+extern const VdbKernels vdb_kernels_neon_dotprod;
+#endif
+
 /*
  * Access without an alignment promise.  Compiles to the plain load or store
  * wherever the machine allows one.
@@ -53,6 +59,19 @@ vdb_distance_load_u64(const void *p)
 
 	memcpy(&v, p, sizeof(v));
 	return v;
+}
+
+/* The r bytes at p, 1 <= r <= 8, zero-extended. */
+static inline uint64_t
+vdb_distance_load_upto8(const void *p, size_t r)
+{
+	const uint8_t *b = p;
+
+	if (r >= 4)
+		return vdb_distance_load_u32(b) |
+			(uint64_t) vdb_distance_load_u32(b + r - 4) << (8 * (r - 4));
+	return b[0] | (uint64_t) b[r / 2] << (8 * (r / 2)) |
+		(uint64_t) b[r - 1] << (8 * (r - 1));
 }
 
 static inline void

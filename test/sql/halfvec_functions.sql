@@ -37,7 +37,7 @@ BEGIN
 EXCEPTION WHEN feature_not_supported THEN
 	RETURN 0;
 END $$;
-SELECT level, count_wrong(level) FROM unnest('{scalar,avx2,avx512,auto}'::text[]) level;
+SELECT level, count_wrong(level) FROM pg_settings, unnest(enumvals) level WHERE name = 'vdb.simd';
 DROP FUNCTION count_wrong;
 DROP TABLE t;
 
