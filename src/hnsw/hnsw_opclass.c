@@ -3,7 +3,9 @@
  *	  What the access method must know of each operator class: how its type's
  *	  values are taken apart, and what its operator computes.
  *
- * The functions below are given values that are not toasted.
+ * The functions below are given values that are not toasted.  What tells the
+ * dimensions raises for a value that is not as long as they say, so nothing after
+ * it reads past an end.
  */
 #include "postgres.h"
 
@@ -50,7 +52,7 @@
 static uint32
 vector_dims(Datum value)
 {
-	return ((VdbVector *) DatumGetPointer(value))->dim;
+	return DatumGetVdbVectorP(value)->dim;
 }
 
 static HnswValue
@@ -77,7 +79,7 @@ HNSW_SUPPORT(vector_l1, vector, VDB_CODEC_DENSE, VDB_METRIC_L1, VDB_VECTOR_MAX_D
 static uint32
 halfvec_dims(Datum value)
 {
-	return ((VdbHalfvec *) DatumGetPointer(value))->dim;
+	return DatumGetVdbHalfvecP(value)->dim;
 }
 
 static HnswValue
@@ -109,7 +111,7 @@ HNSW_SUPPORT(halfvec_l1, halfvec, VDB_CODEC_DENSE, VDB_METRIC_L1, VDB_HALFVEC_MA
 static uint32
 bit_dims(Datum value)
 {
-	return VARBITLEN(DatumGetVarBitP(value));
+	return VARBITLEN(vdb_bit_detoast(value));
 }
 
 static HnswValue

@@ -36,6 +36,23 @@ vdb_bit_distance_jaccard(VarBit *a, VarBit *b)
 	return 1 - (double) parts.both / (double) parts.either;
 }
 
+/*
+ * The bits of a datum, detoasted if need be.  Raises unless they are as many as
+ * their number says, so that nobody reads past their end.
+ */
+VarBit *
+vdb_bit_detoast(Datum datum)
+{
+	VarBit	   *bits = DatumGetVarBitP(datum);
+
+	if (VARSIZE(bits) < VARBITTOTALLEN(0) || VARBITLEN(bits) < 0 ||
+		VARBITLEN(bits) > VARBITMAXLEN || VARSIZE(bits) != VARBITTOTALLEN(VARBITLEN(bits)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("damaged value of type %s", "bit")));
+	return bits;
+}
+
 void
 vdb_bit_check_same_length(VarBit *a, VarBit *b)
 {
@@ -50,8 +67,8 @@ PG_FUNCTION_INFO_V1(vdb_bit_hamming_distance);
 Datum
 vdb_bit_hamming_distance(PG_FUNCTION_ARGS)
 {
-	VarBit	   *a = PG_GETARG_VARBIT_P(0);
-	VarBit	   *b = PG_GETARG_VARBIT_P(1);
+	VarBit	   *a = vdb_bit_detoast(PG_GETARG_DATUM(0));
+	VarBit	   *b = vdb_bit_detoast(PG_GETARG_DATUM(1));
 
 	vdb_bit_check_same_length(a, b);
 	PG_RETURN_FLOAT8(vdb_bit_distance_hamming(a, b));
@@ -61,8 +78,8 @@ PG_FUNCTION_INFO_V1(vdb_bit_jaccard_distance);
 Datum
 vdb_bit_jaccard_distance(PG_FUNCTION_ARGS)
 {
-	VarBit	   *a = PG_GETARG_VARBIT_P(0);
-	VarBit	   *b = PG_GETARG_VARBIT_P(1);
+	VarBit	   *a = vdb_bit_detoast(PG_GETARG_DATUM(0));
+	VarBit	   *b = vdb_bit_detoast(PG_GETARG_DATUM(1));
 
 	vdb_bit_check_same_length(a, b);
 	PG_RETURN_FLOAT8(vdb_bit_distance_jaccard(a, b));

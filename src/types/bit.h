@@ -11,6 +11,7 @@
 extern double vdb_bit_distance_hamming(VarBit *a, VarBit *b);
 extern double vdb_bit_distance_jaccard(VarBit *a, VarBit *b);
 
+extern VarBit *vdb_bit_detoast(Datum datum);
 extern void vdb_bit_check_same_length(VarBit *a, VarBit *b);
 
 #endif							/* VDB_BIT_H */

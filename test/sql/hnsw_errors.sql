@@ -76,3 +76,24 @@ RESET ROLE;
 DROP TABLE t;
 REVOKE USAGE ON SCHEMA vdb FROM vdb_somebody;
 DROP ROLE vdb_somebody;
+
+-- values that are not as long as their dimensions say, as a damaged table may have them; 514 is 0x0202
+-- in either byte order
+
+CREATE CAST (bytea AS vector) WITHOUT FUNCTION;
+CREATE CAST (bytea AS halfvec) WITHOUT FUNCTION;
+CREATE CAST (bytea AS bit) WITHOUT FUNCTION;
+CREATE TABLE damaged (v vector(514), h halfvec(514));
+INSERT INTO damaged VALUES ('\x0202000000000000'::bytea::vector, '\x0202000000000000'::bytea::halfvec);
+CREATE INDEX ON damaged USING hnsw (v vector_l2_ops);
+CREATE INDEX ON damaged USING hnsw (h halfvec_l2_ops);
+TRUNCATE damaged;
+CREATE INDEX damaged_v ON damaged USING hnsw (v vector_l2_ops);
+INSERT INTO damaged (v) VALUES ('\x02020000'::bytea::vector);
+SELECT FROM damaged ORDER BY v <-> '\x02020000'::bytea::vector;
+SELECT '\x02020202ff'::bytea::bit(33686018) <~> '\x02020202ffff'::bytea::bit(33686018);
+SELECT B'1' <%> '\x02020202ffff'::bytea::bit(33686018);
+DROP TABLE damaged;
+DROP CAST (bytea AS vector);
+DROP CAST (bytea AS halfvec);
+DROP CAST (bytea AS bit);
