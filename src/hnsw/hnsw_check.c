@@ -532,7 +532,8 @@ check_codes(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode 
 
 /*
  * I7 and I8 where the hot slot holds the whole code: it is what the vector that
- * it stands for is coded as, and both slots have the same factors.
+ * it stands for is coded as, unless a sum overflows, and both slots have the same
+ * factors.
  */
 static void
 check_whole_code(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node)
@@ -544,8 +545,11 @@ check_whole_code(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, Hnsw
 
 	vdb_decode_hot(codec, (VdbHotFactors) {hot->add, hot->rescale}, vdb_hnsw_hot_code(hot), decoded);
 	f = vdb_encode_node(codec, decoded, 1, code, NULL);
-	if (hot->add != node->add || hot->rescale != node->scale ||
-		!(fabs((double) f.add - hot->add) <= 1e-4 * f.add + FLT_MIN))
+	if (hot->add != node->add || hot->rescale != node->scale)
+		corrupted(check, block, psprintf("The factors of node %u are not those of its vector.", nid));
+	if (isinf(hot->add) || isinf(f.add))
+		return;
+	if (!(fabs((double) f.add - hot->add) <= 1e-4 * f.add + FLT_MIN))
 		corrupted(check, block, psprintf("The factors of node %u are not those of its vector.", nid));
 	if (memcmp(code, vdb_hnsw_hot_code(hot), codec->hot_bytes) != 0)
 		corrupted(check, block, psprintf("The code of node %u is not that of a vector.", nid));

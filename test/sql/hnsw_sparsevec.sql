@@ -80,3 +80,15 @@ CREATE INDEX ON undeclared USING hnsw (s sparsevec_l2_ops);
 CREATE INDEX ON undeclared USING hnsw ((s::sparsevec(3)) sparsevec_l2_ops);
 INSERT INTO undeclared VALUES ('{1:1}/4');
 DROP TABLE undeclared;
+
+-- sums that overflow are no damage, in any index
+CREATE TABLE huge (s sparsevec(10));
+INSERT INTO huge VALUES ('{1:3e38,2:-3e38}/10'), ('{1:1}/10'), ('{3:3.4028235e38}/10'), ('{2:1e-45}/10');
+CREATE INDEX huge_l2 ON huge USING hnsw (s sparsevec_l2_ops);
+CREATE INDEX huge_ip ON huge USING hnsw (s sparsevec_ip_ops);
+CREATE INDEX huge_cosine ON huge USING hnsw (s sparsevec_cosine_ops);
+CREATE INDEX huge_l1 ON huge USING hnsw (s sparsevec_l1_ops);
+SELECT i.name, c.live
+FROM unnest('{huge_l2,huge_ip,huge_cosine,huge_l1}'::text[]) i (name), vdb.check_index(name::regclass, true) c;
+SELECT s <-> '{2:1}/10' AS d FROM huge ORDER BY d;
+DROP TABLE huge;
