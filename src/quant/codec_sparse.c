@@ -310,15 +310,16 @@ sparse_vector_error(const VdbCodec *codec, const void *x, const void *y)
 	uint32_t	i = 0;
 	uint32_t	j = 0;
 
+	/* a damaged vector may have any index, even NO_INDEX */
 	while (i < a->count || j < b->count)
 	{
 		uint32_t	ai = i < a->count ? vdb_sparse_index(a)[i] : NO_INDEX;
 		uint32_t	bj = j < b->count ? vdb_sparse_index(b)[j] : NO_INDEX;
 		double		error = 0;
 
-		if (ai <= bj)
+		if (i < a->count && ai <= bj)
 			error += vdb_sparse_value(a)[i++];
-		if (bj <= ai)
+		if (j < b->count && bj <= ai)
 			error -= vdb_sparse_value(b)[j++];
 		sum += term(codec->metric, error);
 	}
