@@ -22,6 +22,7 @@ run_document("$top/README.md", 'words', 6);
 run_document("$top/docs/queries.md", 'few_words', 25);
 run_document("$top/docs/configuration.md", 'few_words', 4);
 run_document("$top/docs/sql.md", 'few_words', 4);
+run_document("$top/docs/operations.md", 'few_words', 8);
 
 check_settings("$top/README.md");
 check_settings("$top/docs/configuration.md");
