@@ -14,6 +14,7 @@ SELECT min(v::text), count(DISTINCT v) FROM t;
 CREATE INDEX t_v ON t (v);
 SET enable_seqscan = off;
 SET enable_sort = off;
+SET enable_bitmapscan = off;
 EXPLAIN (COSTS off) SELECT i FROM t WHERE v > '[0]' ORDER BY v;
 SELECT i FROM t WHERE v > '[0]' ORDER BY v;
 SELECT i FROM t WHERE v = '[1,2]';
@@ -22,6 +23,7 @@ SELECT i FROM t WHERE v <= '[0]' ORDER BY v DESC;
 EXPLAIN (COSTS off) SELECT i FROM t WHERE '[0]' < v;
 RESET enable_seqscan;
 RESET enable_sort;
+RESET enable_bitmapscan;
 
 CREATE UNIQUE INDEX t_u ON t (v);
 INSERT INTO t VALUES (7, '[-0]');
