@@ -77,6 +77,9 @@ for my $round (1 .. 12)
 {
 	my $before = $node->safe_psql('postgres', 'SELECT max(id) FROM t');
 	my $bench = begin_pgbench($node, 5, 60, %load);
+	# a build makes insertions wait
+	$node->poll_query_until('postgres', "SELECT max(id) > $before FROM t")
+	  or die "nothing was inserted";
 	my $build = begin_psql($node, 'CREATE INDEX t_l2 ON t USING hnsw (v vector_l2_ops)');
 
 	usleep(200_000 + int rand 600_000);
