@@ -13,7 +13,7 @@ CREATE INDEX points_l1 ON points USING hnsw (v vector_l1_ops);
 
 SET enable_sort = off;
 SET enable_seqscan = off;
-SET hnsw.ef_search = 200;
+SET hnsw.ef_search = 400;
 
 -- all four, the constant on either side
 
@@ -40,9 +40,11 @@ DECLARE
     found float8[];
 BEGIN
     SET LOCAL enable_sort = on;
+    SET LOCAL enable_seqscan = on;
     SET LOCAL enable_indexscan = off;
     EXECUTE statement INTO exact USING question;
     SET LOCAL enable_sort = off;
+    SET LOCAL enable_seqscan = off;
     SET LOCAL enable_indexscan = on;
     EXECUTE statement INTO found USING question;
     RETURN (SELECT count(*) FROM unnest(exact, found) AS u (e, f) WHERE e IS DISTINCT FROM f);
