@@ -121,8 +121,9 @@ CALL life.expect('t_v', 230);
 
 DROP OPERATOR CLASS vector_l2_ops USING hnsw;
 DROP FUNCTION hnsw_vector_l2_support(internal);
+SET client_min_messages = warning;
+DROP SCHEMA life CASCADE;
+RESET client_min_messages;
 DROP EXTENSION vdb;
 
 DROP TABLE t;
-SET client_min_messages = warning;
-DROP SCHEMA life CASCADE;
