@@ -269,7 +269,8 @@ vdb_hnsw_begin_parallel(HnswBuilder *builder, double rows, int workers)
 		return NULL;
 	parallel = palloc0(sizeof(HnswParallel));
 	EnterParallelMode();
-	context = CreateParallelContext("vdb", "vdb_hnsw_build_worker", workers);
+	/* named as in the extension's own functions: the server may look elsewhere for other names */
+	context = CreateParallelContext("$libdir/vdb", "vdb_hnsw_build_worker", workers);
 	parallel->context = context;
 	parallel->segment = segment;
 

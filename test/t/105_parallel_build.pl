@@ -145,6 +145,19 @@ builds_with(0, 'ALTER TABLE words RESET (parallel_workers);
 builds_with(0, 'CREATE TABLE few AS SELECT * FROM words LIMIT 100;
 	CREATE INDEX ON few USING hnsw (v vector_l2_ops)', 'for few rows');
 
+# from 18 on, the server finds none of our functions with such a path
+if ($node->pg_version < 18)
+{
+	for my $path ('/nowhere', '$libdir')
+	{
+		$node->append_conf('postgresql.conf', "dynamic_library_path = '$path'");
+		$node->reload;
+		$node->poll_query_until('postgres',
+			"SELECT current_setting('dynamic_library_path') = '$path'");
+		builds_with(3, 'REINDEX INDEX w', "where libraries are looked for in $path");
+	}
+}
+
 # values out of line: there is next to no heap, and as much to do
 $node->safe_psql('postgres', q(
 	CREATE TABLE far (v vector(500));
