@@ -10,6 +10,7 @@
 
 #include <math.h>
 
+#include "access/htup_details.h"
 #include "access/tableam.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
@@ -21,6 +22,12 @@
 /* Rows that determine how vectors are coded, and how many blocks they come from. */
 #define SAMPLE_ROWS 5000
 #define SAMPLE_BLOCKS 300
+
+/*
+ * Blocks of a kind that a sample has none of are hardly ever more than this many
+ * in each SAMPLE_BLOCKS: with five the odds against such a sample are e^5 to 1.
+ */
+#define UNSEEN_BLOCKS 5
 
 /* Fewer rows than this say little about those to come. */
 #define SAMPLE_MIN_ROWS 64
@@ -108,8 +115,10 @@ sample_table(HnswSample *sample, int rows)
 	int			target = Min(blocks, SAMPLE_BLOCKS);
 	double		sum = 0;
 	double		sum2 = 0;
+	double		densest = 0;	/* most rows of a block, to be indexed or not */
 	double		mean;
 	double		error;
+	double		unseen;
 	BlockSamplerData sampler;
 
 	if (blocks == 0)
@@ -118,21 +127,29 @@ sample_table(HnswSample *sample, int rows)
 	BlockSampler_Init(&sampler, blocks, target, pg_prng_uint32(&pg_global_prng_state));
 	while (BlockSampler_HasMore(&sampler))
 	{
+		double		all;
+
 		sample->block_rows = 0;
 		sample->block_tuples = 0;
-		table_index_build_range_scan(sample->heap, sample->rel, sample->info, false,
-									 !sample->info->ii_Concurrent, false,
-									 BlockSampler_Next(&sampler), 1, sample_row, sample, NULL);
+		all = table_index_build_range_scan(sample->heap, sample->rel, sample->info, false,
+										   !sample->info->ii_Concurrent, false,
+										   BlockSampler_Next(&sampler), 1, sample_row, sample, NULL);
+		densest = Max(densest, all);
 		sum += sample->block_tuples;
 		sum2 += (double) sample->block_tuples * sample->block_tuples;
 	}
 	mean = sum / target;
 	error = sqrt(Max(0, sum2 / target - mean * mean) / target * (1 - (double) target / blocks));
 
-	/* four standard errors, and what may be added meanwhile */
+	/* a partial index is often of few blocks, all of whose rows it takes */
+	if (densest == 0)
+		densest = MaxHeapTuplesPerPage;
+	unseen = (double) UNSEEN_BLOCKS / target * (blocks - target) * densest;
+
+	/* four standard errors, those, and what may be added meanwhile */
 	return (HnswRowEstimate) {
 		.expected = mean * blocks,
-		.most = (mean + 4 * error) * blocks * 1.02 + 100
+		.most = ((mean + 4 * error) * blocks + unseen) * 1.02 + 100
 	};
 }
 

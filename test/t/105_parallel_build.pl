@@ -224,6 +224,13 @@ check_index($node, 'uneven_v', 'over a table of which no sample speaks');
 is($node->safe_psql('postgres', "SELECT reltuples FROM pg_class WHERE relname = 'uneven_v'"),
 	'1500', 'each row is counted once');
 
+# a condition that few blocks meet, and most samples have none or one of them
+$node->safe_psql('postgres', 'CREATE TABLE log (id int, v vector(3)) WITH (fillfactor = 10, parallel_workers = 1);
+	INSERT INTO log SELECT g, ARRAY[g % 101, g % 37, g % 11] FROM generate_series(1, 60000) g');
+unlike(join('', map { (build('CREATE INDEX log_v ON log USING hnsw (v vector_l2_ops) WHERE id > 59800;
+			DROP INDEX log_v'))[1] } 1 .. 10),
+	qr/NOTICE:  hnsw graph has no room/, 'there is room for rows that are all in a few blocks');
+
 # --- memory --------------------------------------------------------------------------
 
 # Anonymous memory of a process and what it has in files, in kB.
