@@ -37,6 +37,9 @@
  *   them and more.
  * - Only one node is ever made the entry point of an empty graph; others that
  *   tried find it.
+ * - Guests, which are in the tree of another graph, are linked when all that
+ *   belong to this one are.  They have no parent and are nobody's, and a list's
+ *   edges of the tree are kept whatever guests come to it.
  */
 #include <math.h>
 #include <sched.h>
@@ -45,6 +48,9 @@
 #include "hnsw/hnsw_graph.h"
 
 #define ALIGN64(n) (((n) + 63) / 64 * 64)
+
+/* Number of children that no node may have more of. */
+#define NO_CHILDREN UINT8_MAX
 
 static inline size_t
 list_bytes(uint32_t max)
@@ -683,9 +689,12 @@ link_node(HnswParticipant *participant, int layer, uint32_t nid)
 	}
 }
 
-/* Links a node whose code is there; level: what was drawn for it. */
+/*
+ * Links a node whose code is there; level: what was drawn for it.  A guest
+ * stays out of the tree.
+ */
 static void
-add_node(HnswParticipant *participant, uint32_t nid, int level)
+add_node(HnswParticipant *participant, uint32_t nid, int level, bool guest)
 {
 	const HnswGraph *graph = participant->graph;
 	uint32_t	entry = HNSW_NO_NODE;
@@ -694,7 +703,7 @@ add_node(HnswParticipant *participant, uint32_t nid, int level)
 	level = allocate_lists(graph, nid, level);
 	graph->levels[nid] = (uint8_t) level;
 	graph->parents[nid] = HNSW_NO_NODE;
-	graph->children[nid] = 0;
+	graph->children[nid] = guest ? NO_CHILDREN : 0;
 	if (__atomic_compare_exchange_n(&graph->header->entry, &entry, nid, false, __ATOMIC_RELEASE,
 									__ATOMIC_ACQUIRE))
 		return;
@@ -710,7 +719,7 @@ add_node(HnswParticipant *participant, uint32_t nid, int level)
 		if (layer <= level)
 		{
 			choose_neighbors(graph, &pool, &participant->own);
-			if (layer == 0 && graph->bottom == 0)
+			if (layer == 0 && graph->bottom == 0 && !guest)
 				choose_parent(participant, nid, &participant->own);
 			store_list(list_of(graph, layer, nid), vdb_hnsw_list_max(graph, layer),
 					   &participant->own);
@@ -732,24 +741,24 @@ vdb_hnsw_graph_add(HnswParticipant *participant, const void *x, float norm)
 	graph->factors[nid] = vdb_encode_node(graph->codec, x, norm,
 										  graph->hi + graph->hi_stride * nid,
 										  graph->lo + (size_t) graph->codec->lo_bytes * nid);
-	add_node(participant, nid, draw_level(participant));
+	add_node(participant, nid, draw_level(participant), false);
 	return nid;
 }
 
 uint32_t
-vdb_hnsw_graph_add_code(HnswParticipant *participant, VdbNodeFactors factors, const uint8_t *hi,
-						const uint8_t *lo)
+vdb_hnsw_graph_put(const HnswGraph *graph, VdbNodeFactors factors, const uint8_t *hi)
 {
-	const HnswGraph *graph = participant->graph;
-	size_t		lo_bytes = graph->codec->lo_bytes;
 	uint32_t	nid = take_number(&graph->header->count, graph->capacity);
 
 	if (nid == HNSW_NO_NODE)
 		return nid;
 	graph->factors[nid] = factors;
 	memcpy(graph->hi + graph->hi_stride * nid, hi, graph->codec->hi_bytes);
-	if (lo != NULL)
-		memcpy(graph->lo + lo_bytes * nid, lo, lo_bytes);
-	add_node(participant, nid, draw_level(participant));
 	return nid;
+}
+
+void
+vdb_hnsw_graph_link(HnswParticipant *participant, uint32_t nid, bool guest)
+{
+	add_node(participant, nid, draw_level(participant), guest);
 }

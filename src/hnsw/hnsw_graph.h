@@ -156,11 +156,17 @@ extern void vdb_hnsw_participant_init(HnswParticipant *participant, const HnswGr
 extern uint32_t vdb_hnsw_graph_add(HnswParticipant *participant, const void *x, float norm);
 
 /*
- * The same for a vector that is encoded already.  lo: NULL where nobody will
- * ask the graph for it.
+ * The same in two steps, for vectors that are encoded already.  The first gives
+ * a code the next number, or returns HNSW_NO_NODE when the graph is full; its lo
+ * part is not kept.  The second links a node of such a number, and may be done
+ * by several participants at a time, each node by one.
+ *
+ * guest: the node is in the tree of another graph, and stays out of this one's.
+ * All that are none must be linked before the first that is.
  */
-extern uint32_t vdb_hnsw_graph_add_code(HnswParticipant *participant, VdbNodeFactors factors,
-										const uint8_t *hi, const uint8_t *lo);
+extern uint32_t vdb_hnsw_graph_put(const HnswGraph *graph, VdbNodeFactors factors,
+								   const uint8_t *hi);
+extern void vdb_hnsw_graph_link(HnswParticipant *participant, uint32_t nid, bool guest);
 
 /* Are two nodes parent and child in the tree that keeps layer 0 connected? */
 static inline bool

@@ -439,7 +439,7 @@ check_tree(const HnswGraph *graph)
 
 		for (uint32_t j = 0; j < list->count; j++)
 		{
-			if (graph->parents[vdb_hnsw_list_nbr(list)[j]] == queue[i])
+			if (graph->parents[vdb_hnsw_list_nbr(list)[j]] == queue[i] && reached + children < count)
 				queue[reached + children++] = vdb_hnsw_list_nbr(list)[j];
 		}
 		reached += children;

@@ -283,8 +283,43 @@ check_codes(void)
 	Shape		shape = {SHAPE(VDB_METRIC_COSINE, KIND_CLUSTERED, 32, 1500, 8, 40)};
 	Built		first;
 	Built		again;
-	HnswParticipant *participant;
 	Worker		worker;
+	bool		passed = true;
+
+	build(&first, &shape);
+	shape.capacity = shape.rows;
+	shape.rows = 0;
+	build(&again, &shape);
+	new_worker(&worker, &again, 7, 0xA5);
+	for (uint32_t nid = 0; nid < shape.capacity && passed; nid++)
+	{
+		if (vdb_hnsw_graph_put(&again.graph, first.graph.factors[nid],
+							   vdb_hnsw_graph_hi(&first.graph, nid)) != nid)
+			passed = failure("code %u has another number", nid);
+	}
+	if (vdb_hnsw_graph_put(&again.graph, first.graph.factors[0],
+						   vdb_hnsw_graph_hi(&first.graph, 0)) != HNSW_NO_NODE)
+		passed = failure("a full graph takes a code");
+	for (uint32_t nid = 0; nid < shape.capacity; nid++)
+		vdb_hnsw_graph_link(&worker.participant, nid, false);
+	passed = passed && same_graphs(&first.graph, &again.graph);
+	free(worker.scratch);
+	free_built(&again);
+	free_built(&first);
+	return passed;
+}
+
+/* Guests are found like others, and change nothing of the tree. */
+static bool
+check_guests(Kind kind, uint32_t m)
+{
+	Shape		shape = {SHAPE(VDB_METRIC_L2, kind, 16, 3000, m, 4 * m)};
+	uint32_t	hosts = shape.rows / 2;
+	Built		first;
+	Built		again;
+	Worker		worker;
+	const HnswGraph *graph = &again.graph;
+	uint32_t	led_to = 0;
 	bool		passed;
 
 	build(&first, &shape);
@@ -292,21 +327,29 @@ check_codes(void)
 	shape.rows = 0;
 	build(&again, &shape);
 	new_worker(&worker, &again, 7, 0xA5);
-	participant = &worker.participant;
 	for (uint32_t nid = 0; nid < shape.capacity; nid++)
-		vdb_hnsw_graph_add_code(participant, first.graph.factors[nid],
-								vdb_hnsw_graph_hi(&first.graph, nid),
-								nid % 2 ? vdb_hnsw_graph_lo(&first.graph, nid) : NULL);
-	passed = same_graphs(&first.graph, &again.graph);
+		vdb_hnsw_graph_put(graph, first.graph.factors[nid], vdb_hnsw_graph_hi(&first.graph, nid));
+	for (uint32_t nid = 0; nid < shape.capacity; nid++)
+		vdb_hnsw_graph_link(&worker.participant, nid, nid >= hosts);
+
+	/* the hosts' tree is whole without them */
+	graph->header->count = hosts;
+	passed = check_tree(graph);
+	graph->header->count = shape.capacity;
+	passed = passed && check_levels(graph);
 	for (uint32_t nid = 0; nid < shape.capacity && passed; nid++)
 	{
-		if (nid % 2 && memcmp(vdb_hnsw_graph_lo(&first.graph, nid), vdb_hnsw_graph_lo(&again.graph, nid),
-							  first.codec.lo_bytes) != 0)
-			passed = failure("node %u has another code", nid);
+		const HnswList *list = vdb_hnsw_graph_list(graph, nid);
+
+		for (int layer = 0; layer <= graph->levels[nid] && passed; layer++)
+			passed = check_list(graph, layer, nid);
+		if (nid >= hosts && graph->parents[nid] != HNSW_NO_NODE)
+			passed = failure("guest %u has a parent", nid);
+		for (uint32_t i = 0; i < list->count && nid < hosts; i++)
+			led_to += vdb_hnsw_list_nbr(list)[i] >= hosts;
 	}
-	if (vdb_hnsw_graph_add_code(participant, first.graph.factors[0], vdb_hnsw_graph_hi(&first.graph, 0),
-								NULL) != HNSW_NO_NODE)
-		passed = failure("a full graph takes a code");
+	if (passed && led_to == 0)
+		passed = failure("no edge leads from a host to a guest");
 	free(worker.scratch);
 	free_built(&again);
 	free_built(&first);
@@ -415,6 +458,9 @@ main(int argc, char **argv)
 				(Shape) {SHAPE(VDB_METRIC_L2, KIND_CLUSTERED, 16, 1000, 8, 32),.come_round = true});
 	report(check_function(), "a graph is a function of its vectors and seed");
 	report(check_codes(), "a graph of codes is that of their vectors");
+	report(check_guests(KIND_CLUSTERED, 16), "guests, clustered");
+	report(check_guests(KIND_HALF_IDENTICAL, 5), "guests, half identical");
+	report(check_guests(KIND_PAIRS, 2), "guests, several of each, smallest m");
 	report(check_level_shares(2) && check_level_shares(16) && check_level_shares(100),
 		   "shares of the levels");
 	report(check_bytes(), "bytes a node");
