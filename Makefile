@@ -31,14 +31,17 @@ OBJS = \
 	src/hnsw/hnsw_graph.o \
 	src/hnsw/hnsw_index.o \
 	src/hnsw/hnsw_insert.o \
+	src/hnsw/hnsw_merge.o \
 	src/hnsw/hnsw_opclass.o \
 	src/hnsw/hnsw_page.o \
 	src/hnsw/hnsw_parallel.o \
+	src/hnsw/hnsw_partition.o \
 	src/hnsw/hnsw_recall.o \
 	src/hnsw/hnsw_repair.o \
 	src/hnsw/hnsw_sample.o \
 	src/hnsw/hnsw_scan.o \
 	src/hnsw/hnsw_search.o \
+	src/hnsw/hnsw_spill.o \
 	src/hnsw/hnsw_support.o \
 	src/hnsw/hnsw_vacuum.o \
 	src/hnsw/hnsw_validate.o \
@@ -162,7 +165,7 @@ endif
 
 UNIT_DIR      = test/unit/build
 UNIT_PROGRAMS = $(patsubst test/unit/%.c,$(UNIT_DIR)/%,$(sort $(wildcard test/unit/*.c)))
-UNIT_OBJS     = $(addprefix $(UNIT_DIR)/,$(filter src/distance/% src/quant/% src/hnsw/hnsw_graph.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS)))
+UNIT_OBJS     = $(addprefix $(UNIT_DIR)/,$(filter src/distance/% src/quant/% src/hnsw/hnsw_graph.o src/hnsw/hnsw_partition.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS)))
 UNIT_CC       = $(or $(CC),cc)
 UNIT_SANITIZE = address,undefined
 UNIT_CFLAGS   = -std=gnu99 -O1 -g -fno-omit-frame-pointer $(WARNINGS) $(COPT) -pthread \

@@ -118,6 +118,8 @@ phase_name(int64 phase)
 			return "initializing";
 		case HNSW_PHASE_LOAD:
 			return "loading tuples";
+		case HNSW_PHASE_MERGE:
+			return "building partitions";
 		case HNSW_PHASE_WRITE:
 			return "writing pages";
 		default:

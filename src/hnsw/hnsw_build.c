@@ -3,9 +3,7 @@
  *	  CREATE INDEX: a graph in memory, then pages in one sweep.
  *
  * The table is read once for the graph, after a small sample of it for the
- * codec.  When maintenance_work_mem is full the graph is written, and rows
- * that are left are inserted into pages, still without WAL.  At the end the
- * whole fork is logged.
+ * codec.  At the end the whole fork is logged.
  */
 #include "postgres.h"
 
@@ -67,20 +65,16 @@ init_geometry(Relation rel, const VdbCodec *codec, HnswGeometry *g)
 				 errhint("Use a smaller m.")));
 }
 
-/*
- * Gives a builder a graph in private memory, which is touched only as nodes
- * come: so there is room for as many as the table may have.
- */
+/* Gives a builder a graph in private memory. */
 static void
-init_alone(HnswBuilder *builder)
+init_alone(HnswBuilder *builder, HnswRowEstimate rows)
 {
-	double		rows = (double) RelationGetNumberOfBlocks(builder->heap) * MaxHeapTuplesPerPage;
 	uint32		capacity = vdb_hnsw_build_capacity(builder, rows, 1);
 	Size		bytes = vdb_hnsw_build_bytes(builder->index, capacity);
 	char	   *memory = MemoryContextAllocHuge(CurrentMemoryContext, bytes + 64);
 
 	builder->state = palloc(sizeof(HnswBuildState));
-	vdb_hnsw_build_state_init(builder->state, 1);
+	vdb_hnsw_build_state_init(builder->state, 1, rows.expected > capacity);
 	vdb_hnsw_builder_init(builder, capacity, (char *) TYPEALIGN(64, memory));
 }
 
@@ -93,7 +87,7 @@ index_rows(HnswBuilder *builder, HnswRowEstimate rows)
 												rows.expected);
 
 	if (workers > 0)
-		parallel = vdb_hnsw_begin_parallel(builder, rows.most, workers);
+		parallel = vdb_hnsw_begin_parallel(builder, rows, workers);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_LOAD);
 	if (parallel != NULL)
 	{
@@ -102,7 +96,7 @@ index_rows(HnswBuilder *builder, HnswRowEstimate rows)
 	}
 	else
 	{
-		init_alone(builder);
+		init_alone(builder, rows);
 		vdb_hnsw_build_rows(builder, NULL);
 	}
 }
@@ -130,6 +124,7 @@ vdb_hnsw_build(Relation heap, Relation rel, IndexInfo *info)
 	builder->info = info;
 	builder->index = vdb_hnsw_open(rel);
 	builder->leads = true;
+	builder->context = context;
 	index_rows(builder, rows);
 	VDB_TESTPOINT("hnsw-build-after-write");
 	if (RelationNeedsWAL(rel))

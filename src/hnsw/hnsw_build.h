@@ -5,7 +5,9 @@
  *
  * hnsw_build.c decides and leads; hnsw_fill.c is what each participant does,
  * rows of the table into the graph; hnsw_parallel.c has other processes do it
- * too; hnsw_write.c turns the graph into pages.
+ * too; hnsw_write.c turns the graph into pages.  Where the graph would be larger
+ * than memory, rows go to temporary files (hnsw_spill.c), and the graph is built
+ * in partitions (hnsw_partition.c, hnsw_merge.c).
  */
 #ifndef VDB_HNSW_BUILD_H
 #define VDB_HNSW_BUILD_H
@@ -18,13 +20,26 @@
 #include "storage/spin.h"
 
 #include "hnsw/hnsw_private.h"
+#include "hnsw/hnsw_spill.h"
+
+/*
+ * Of maintenance_work_mem, what sorting takes if the graph does not fit the
+ * rest.
+ */
+#define HNSW_SORT_SHARE 0.125
 
 /* How far a build is; in memory that all of its processes see. */
 typedef struct HnswBuildState
 {
 	Barrier		barrier;		/* all participants are attached */
-	bool		full;			/* the graph: there are rows left for the pages */
+	bool		full;			/* the graph has no room: rows go to files */
 	pg_atomic_uint64 indexed;	/* rows */
+
+	/* nodes to be linked now, when the graph is built in partitions */
+	pg_atomic_uint32 next;
+	uint32		end;
+	bool		guests;
+	bool		finished;		/* there will be no more */
 
 	slock_t		mutex;			/* for the rest, which participants add up */
 	bool		broken_hot_chain;	/* see IndexInfo */
@@ -39,12 +54,20 @@ typedef struct HnswBuilder
 	HnswIndex  *index;
 	HnswBuildState *state;
 	bool		leads;
-	bool		memory_is_limit;	/* of the graph's capacity; the leader knows */
+	int			number;			/* of a worker, from 0 */
+	int			workers;		/* the leader's */
+	FileSet    *files;			/* of workers; NULL where there are none */
 
+	char	   *memory;			/* of the graph */
 	HnswGraph	graph;
 	ItemPointerData *tids;		/* by node number */
 	HnswParticipant participant;
-	bool		written;		/* the graph is on pages: rows go there */
+	char	   *scratch;		/* of the participant */
+
+	HnswRowFile rows;			/* that did not go into the graph */
+	bool		spills;			/* they go there */
+	int64		linked;			/* nodes of partitions that are done */
+	MemoryContext context;		/* of the build */
 	MemoryContext row_context;	/* reset after each row */
 } HnswBuilder;
 
@@ -54,12 +77,14 @@ typedef struct HnswBuilder
 extern Size vdb_hnsw_build_bytes(const HnswIndex *index, uint32 capacity);
 
 /*
- * The nodes to make room for, where so many rows are expected at most and so
- * many participants fill the graph.
+ * The nodes to make room for, where so many rows are expected and so many
+ * participants fill the graph.
  */
-extern uint32 vdb_hnsw_build_capacity(HnswBuilder *builder, double rows, int participants);
+extern uint32 vdb_hnsw_build_capacity(const HnswBuilder *builder, HnswRowEstimate rows,
+									  int participants);
 
-extern void vdb_hnsw_build_state_init(HnswBuildState *state, int participants);
+/* full: the graph has no room for the rows that are expected. */
+extern void vdb_hnsw_build_state_init(HnswBuildState *state, int participants, bool full);
 
 /*
  * Gives a builder, whose first five fields are set, a graph in memory of
@@ -69,10 +94,34 @@ extern void vdb_hnsw_build_state_init(HnswBuildState *state, int participants);
 extern void vdb_hnsw_builder_init(HnswBuilder *builder, uint32 capacity, char *memory);
 
 /*
+ * Gives a builder that has nothing in its graph a larger one, in private memory,
+ * if that serves so many rows better than what it has, which other participants
+ * share.  Returns whether it did.
+ */
+extern bool vdb_hnsw_builder_enlarge(HnswBuilder *builder, uint64 rows);
+
+/* Waits until all participants are here. */
+extern void vdb_hnsw_build_meet(HnswBuilder *builder);
+
+/* The name of a worker's file of rows. */
+extern void vdb_hnsw_name_rows(char name[MAXPGPATH], int worker);
+
+/*
  * Adds all rows of the table, or those that a shared scan has left for this
- * participant.  When it returns, the graph is on pages.
+ * participant.  When it returns, there is nothing left to do for a worker, and
+ * the leader's index is on pages.
  */
 extern void vdb_hnsw_build_rows(HnswBuilder *builder, TableScanDesc scan);
+
+/* hnsw_merge.c */
+
+/*
+ * Builds the index from the rows in files.  The graph's memory is free to use,
+ * and the other participants are in vdb_hnsw_help_merge, which returns when they
+ * are no longer needed.
+ */
+extern void vdb_hnsw_build_merged(HnswBuilder *builder);
+extern void vdb_hnsw_help_merge(HnswBuilder *builder);
 
 /* hnsw_parallel.c */
 
@@ -83,11 +132,12 @@ extern int	vdb_hnsw_plan_workers(Relation heap, const HnswIndex *index, IndexInf
 								  double rows);
 
 /*
- * Has workers begin to fill a graph for at most so many rows, and gives the
- * builder its part in that.  NULL, with nothing changed, when there is no
+ * Has workers begin to fill a graph for so many rows, and gives the builder its
+ * part in that.  NULL, with nothing changed, when there is no
  * worker or no shared memory to be had.
  */
-extern HnswParallel *vdb_hnsw_begin_parallel(HnswBuilder *builder, double rows, int workers);
+extern HnswParallel *vdb_hnsw_begin_parallel(HnswBuilder *builder, HnswRowEstimate rows,
+											 int workers);
 
 /* Joins the workers' scan of the table. */
 extern TableScanDesc vdb_hnsw_join_scan(HnswParallel *parallel, HnswBuilder *builder);

@@ -3,11 +3,12 @@
  *	  What each participant of a build does: rows of the table into the graph,
  *	  then the graph into pages.
  *
- * They go from one to the other together, as soon as the table has no more rows
- * or the graph no more room.  In the latter case they go on and insert the rows
- * that are left into the pages.  Each row goes to one of the two and is counted
- * once: a row that found no room stays in the hands of its participant until
- * there are pages.
+ * They go from one to the other together, when the table has no more rows.
+ *
+ * Where the graph has no room for all rows, they go to temporary files as codes,
+ * of each participant one, and the graph is built from there in partitions.
+ * Mostly that is known before the first row is read.  If it turns out later, the
+ * leader empties the graph into its file, and all go on from there.
  */
 #include "postgres.h"
 
@@ -33,27 +34,39 @@ vdb_hnsw_build_bytes(const HnswIndex *index, uint32 capacity)
 	return add_size(graph_bytes(index, capacity), mul_size(capacity, sizeof(ItemPointerData)));
 }
 
-uint32
-vdb_hnsw_build_capacity(HnswBuilder *builder, double rows, int participants)
+/* Nodes of a graph of so many bytes. */
+static double
+graph_capacity(const HnswBuilder *builder, double bytes, int participants)
 {
 	const HnswGeometry *g = &builder->index->geometry;
 	Size		node = vdb_hnsw_graph_node_bytes(&builder->index->codec, g->m, participants) +
 		sizeof(ItemPointerData);
-	double		most = (double) g->max_extents * g->extent_slots;
-	double		fitting = (double) maintenance_work_mem * 1024 / node;
 
-	builder->memory_is_limit = fitting < Min(rows, most);
-	return (uint32) Max(64, Min(fitting, Min(rows, most)));
+	return bytes / node;
+}
+
+uint32
+vdb_hnsw_build_capacity(const HnswBuilder *builder, HnswRowEstimate rows, int participants)
+{
+	const HnswGeometry *g = &builder->index->geometry;
+	double		wanted = Min(rows.most, (double) g->max_extents * g->extent_slots);
+	double		fitting = graph_capacity(builder, maintenance_work_mem * 1024.0, participants);
+
+	if (fitting < wanted)
+		wanted = fitting * (1 - HNSW_SORT_SHARE);
+	return (uint32) Max(64, wanted);
 }
 
 void
-vdb_hnsw_build_state_init(HnswBuildState *state, int participants)
+vdb_hnsw_build_state_init(HnswBuildState *state, int participants, bool full)
 {
 	memset(state, 0, sizeof(*state));
 	BarrierInit(&state->barrier, 0);
 	for (int i = 0; i < participants; i++)
 		BarrierAttach(&state->barrier);
+	state->full = full;
 	pg_atomic_init_u64(&state->indexed, 0);
+	pg_atomic_init_u32(&state->next, 0);
 	SpinLockInit(&state->mutex);
 }
 
@@ -62,21 +75,40 @@ vdb_hnsw_builder_init(HnswBuilder *builder, uint32 capacity, char *memory)
 {
 	const HnswIndex *index = builder->index;
 	const HnswGeometry *g = &index->geometry;
-	char	   *scratch;
 
+	builder->memory = memory;
 	if (capacity > 0)
 		vdb_hnsw_graph_init(&builder->graph, &index->codec, g->m, g->ef_construction, capacity, memory);
 	else
 		vdb_hnsw_graph_attach(&builder->graph, &index->codec, memory);
 	capacity = builder->graph.capacity;
 	builder->tids = (ItemPointerData *) (memory + graph_bytes(index, capacity));
-	scratch = MemoryContextAllocHuge(CurrentMemoryContext,
-									 vdb_hnsw_participant_bytes(g->m, g->ef_construction, capacity) + 64);
+	builder->scratch = MemoryContextAllocHuge(builder->context,
+											  vdb_hnsw_participant_bytes(g->m, g->ef_construction, capacity) + 64);
 	vdb_hnsw_participant_init(&builder->participant, &builder->graph,
 							  pg_prng_uint64(&pg_global_prng_state) | 1,
-							  (char *) TYPEALIGN(64, scratch));
-	builder->row_context = AllocSetContextCreate(CurrentMemoryContext, "hnsw build row",
-												 ALLOCSET_DEFAULT_SIZES);
+							  (char *) TYPEALIGN(64, builder->scratch));
+	if (builder->row_context == NULL)
+		builder->row_context = AllocSetContextCreate(builder->context, "hnsw build row",
+													 ALLOCSET_DEFAULT_SIZES);
+}
+
+bool
+vdb_hnsw_builder_enlarge(HnswBuilder *builder, uint64 rows)
+{
+	HnswIndex  *index = builder->index;
+	uint32		present = builder->graph.capacity;
+	double		most = graph_capacity(builder, maintenance_work_mem * 1024.0 * (1 - HNSW_SORT_SHARE), 1);
+	uint32		capacity = (uint32) Min((double) rows, Max(0, most - present));
+	char	   *memory;
+
+	/* one process with more memory is better than several with next to none */
+	if (capacity <= present)
+		return false;
+	pfree(builder->scratch);
+	memory = MemoryContextAllocHuge(builder->context, vdb_hnsw_build_bytes(index, capacity) + 64);
+	vdb_hnsw_builder_init(builder, capacity, (char *) TYPEALIGN(64, memory));
+	return true;
 }
 
 static void
@@ -87,86 +119,123 @@ report_progress(HnswBuilder *builder)
 									 (int64) pg_atomic_read_u64(&builder->state->indexed));
 }
 
-/* Waits until all participants are here. */
-static void
-meet(HnswBuilder *builder)
+void
+vdb_hnsw_build_meet(HnswBuilder *builder)
 {
 	BarrierArriveAndWait(&builder->state->barrier, WAIT_EVENT_PARALLEL_CREATE_INDEX_SCAN);
 }
 
-static void
-report_full_graph(HnswBuilder *builder)
+void
+vdb_hnsw_name_rows(char name[MAXPGPATH], int worker)
 {
-	if (builder->memory_is_limit)
-		ereport(NOTICE,
-				(errmsg("hnsw graph no longer fits into maintenance_work_mem after %u tuples",
-						builder->graph.capacity),
-				 errdetail("Building will take significantly more time."),
-				 errhint("Increase maintenance_work_mem to speed up builds.")));
-	else
-		ereport(NOTICE,
-				(errmsg("hnsw graph has no room for more than %u tuples", builder->graph.capacity),
-				 errdetail("The table has more rows than a sample of its blocks suggested. Building will take more time.")));
+	snprintf(name, MAXPGPATH, "rows%d", worker);
 }
 
-/*
- * Turns the graph into pages, together with all others.  full: this one has a
- * row that found no room.
- */
+/* Has rows go to a file from now on. */
 static void
-write_graph(HnswBuilder *builder, bool full)
+begin_spilling(HnswBuilder *builder)
 {
-	HnswBuildState *state = builder->state;
+	const VdbCodec *codec = &builder->index->codec;
+	MemoryContext old = MemoryContextSwitchTo(builder->context);
+
+	if (builder->leads)
+		vdb_hnsw_rows_create(&builder->rows, codec);
+	else
+	{
+		char		name[MAXPGPATH];
+
+		vdb_hnsw_name_rows(name, builder->number);
+		vdb_hnsw_rows_create_shared(&builder->rows, codec, builder->files, name);
+	}
+	builder->spills = true;
+	MemoryContextSwitchTo(old);
+}
+
+static void
+spill_vector(HnswBuilder *builder, const void *vector, float norm, ItemPointer tid)
+{
+	const VdbCodec *codec = &builder->index->codec;
+	HnswRow    *row = builder->rows.row;
+
+	row->tid = *tid;
+	row->factors = vdb_encode_node(codec, vector, norm, vdb_hnsw_row_hi(row),
+								   vdb_hnsw_row_lo(codec, row));
+	vdb_hnsw_rows_write(&builder->rows);
+}
+
+/* Empties the graph into the leader's file. */
+static void
+spill_graph(HnswBuilder *builder)
+{
+	const HnswGraph *graph = &builder->graph;
+	const VdbCodec *codec = graph->codec;
+	HnswRow    *row = builder->rows.row;
+
+	for (uint32 nid = 0; nid < graph->header->count; nid++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		row->tid = builder->tids[nid];
+		row->factors = graph->factors[nid];
+		memcpy(vdb_hnsw_row_hi(row), vdb_hnsw_graph_hi(graph, nid), codec->hi_bytes);
+		memcpy(vdb_hnsw_row_lo(codec, row), vdb_hnsw_graph_lo(graph, nid), codec->lo_bytes);
+		vdb_hnsw_rows_write(&builder->rows);
+	}
+}
+
+/* Turns the graph into pages, together with all others. */
+static void
+write_graph(HnswBuilder *builder)
+{
 	HnswWriter	writer;
 
-	if (full)
-		state->full = true;
-	meet(builder);
 	if (builder->leads)
 	{
 		report_progress(builder);
 		VDB_TESTPOINT("hnsw-build-before-write");
-		if (state->full)
-			report_full_graph(builder);
 		pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_WRITE);
 	}
 	vdb_hnsw_writer_init(&writer, builder->index);
 	vdb_hnsw_write_nodes(&writer, &builder->graph, builder->tids, builder->leads);
-	meet(builder);
+	vdb_hnsw_build_meet(builder);
 	if (builder->leads)
-	{
 		vdb_hnsw_write_uppers(&writer, &builder->graph, NULL);
-		if (state->full)
-		{
-			pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_LOAD);
-			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, 0);
-		}
-	}
-	meet(builder);
-	builder->written = true;
 }
 
-/* Adds a vector in code space: to the graph as long as that has room. */
+/*
+ * Ends filling the graph, together with all others: either they all come here
+ * when they are out of rows, or one has a row that found no room.
+ */
+static void
+leave_graph(HnswBuilder *builder, bool full)
+{
+	if (full)
+		builder->state->full = true;
+	vdb_hnsw_build_meet(builder);
+	if (builder->state->full)
+	{
+		begin_spilling(builder);
+		if (builder->leads)
+			spill_graph(builder);
+	}
+	else
+		write_graph(builder);
+}
+
+/* Adds a vector in code space. */
 static void
 add_vector(HnswBuilder *builder, const void *vector, float norm, ItemPointer tid)
 {
-	uint32		nid = HNSW_NO_NODE;
-
-	if (!builder->written)
+	if (!builder->spills)
 	{
-		nid = vdb_hnsw_graph_add(&builder->participant, vector, norm);
+		uint32		nid = vdb_hnsw_graph_add(&builder->participant, vector, norm);
+
 		if (nid != HNSW_NO_NODE)
 			builder->tids[nid] = *tid;
 		else
-			write_graph(builder, true);
+			leave_graph(builder, true);
 	}
-	if (nid == HNSW_NO_NODE)
-	{
-		/* others extend the index and move its entry point */
-		vdb_hnsw_refresh(builder->index);
-		vdb_hnsw_insert_vector(builder->index, vector, norm, tid,
-							   vdb_hnsw_draw_layer(builder->index->geometry.m), true);
-	}
+	if (builder->spills)
+		spill_vector(builder, vector, norm, tid);
 	pg_atomic_fetch_add_u64(&builder->state->indexed, 1);
 	report_progress(builder);
 }
@@ -190,15 +259,33 @@ build_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 	MemoryContextReset(builder->row_context);
 }
 
+/* Has the index built from what all participants wrote to files. */
+static void
+merge_rows(HnswBuilder *builder)
+{
+	if (!builder->leads)
+		vdb_hnsw_rows_export(&builder->rows);
+	vdb_hnsw_build_meet(builder);
+	if (builder->leads)
+		vdb_hnsw_build_merged(builder);
+	else
+		vdb_hnsw_help_merge(builder);
+}
+
 void
 vdb_hnsw_build_rows(HnswBuilder *builder, TableScanDesc scan)
 {
 	HnswBuildState *state = builder->state;
-	double		rows = table_index_build_scan(builder->heap, builder->index->rel, builder->info, true,
-											  builder->leads, build_row, builder, scan);
+	double		rows;
 
-	if (!builder->written)
-		write_graph(builder, false);
+	if (state->full)
+		begin_spilling(builder);
+	rows = table_index_build_scan(builder->heap, builder->index->rel, builder->info, true,
+								  builder->leads, build_row, builder, scan);
+	if (!builder->spills)
+		leave_graph(builder, false);
+	if (builder->spills)
+		merge_rows(builder);
 	SpinLockAcquire(&state->mutex);
 	state->heap_tuples += rows;
 	state->broken_hot_chain |= builder->info->ii_BrokenHotChain;

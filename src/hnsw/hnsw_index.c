@@ -343,14 +343,13 @@ vdb_hnsw_set_entry(HnswIndex *index, uint32 nid, uint32 ref, int layer, bool bui
 }
 
 bool
-vdb_hnsw_replace_entry(HnswIndex *index, uint32 old, uint32 nid, uint32 ref, int layer,
-					   bool building)
+vdb_hnsw_replace_entry(HnswIndex *index, uint32 old, uint32 nid, uint32 ref, int layer)
 {
 	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
 	bool		same = vdb_hnsw_page_meta(BufferGetPage(buffer))->entry_nid == old;
 
 	if (same)
-		write_entry(index, buffer, nid, ref, layer, building);
+		write_entry(index, buffer, nid, ref, layer, false);
 	UnlockReleaseBuffer(buffer);
 	return same;
 }
@@ -514,7 +513,7 @@ open_extent(HnswIndex *index, uint32 extent, bool upper, bool building)
  * have made room in since.  The caller holds no content lock.
  */
 uint32
-vdb_hnsw_extend(HnswIndex *index, bool upper, uint32 full, bool building)
+vdb_hnsw_extend(HnswIndex *index, bool upper, uint32 full)
 {
 	uint32		extent;
 
@@ -523,12 +522,10 @@ vdb_hnsw_extend(HnswIndex *index, bool upper, uint32 full, bool building)
 	extent = upper ? index->open_upper : index->open_extent;
 	if (extent == full)
 	{
-		extent = HNSW_NO_EXTENT;
-		if (!building)
-			extent = upper ? find_freed_records(index) : find_freed_nodes(index);
+		extent = upper ? find_freed_records(index) : find_freed_nodes(index);
 		if (extent == HNSW_NO_EXTENT)
-			extent = add_extent(index, upper, building);
-		open_extent(index, extent, upper, building);
+			extent = add_extent(index, upper, false);
+		open_extent(index, extent, upper, false);
 	}
 	UnlockRelationForExtension(index->rel, ExclusiveLock);
 	return extent;

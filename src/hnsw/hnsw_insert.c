@@ -166,12 +166,12 @@ choose_upper(HnswSearch *search)
  * number; the page is in *buffer.
  */
 static uint32
-lock_free_slot(HnswIndex *index, Buffer *buffer, bool building)
+lock_free_slot(HnswIndex *index, Buffer *buffer)
 {
 	const HnswGeometry *g = &index->geometry;
 
 	if (index->open_extent == HNSW_NO_EXTENT)
-		vdb_hnsw_extend(index, false, HNSW_NO_EXTENT, building);
+		vdb_hnsw_extend(index, false, HNSW_NO_EXTENT);
 	for (;;)
 	{
 		uint32		extent = index->open_extent;
@@ -198,7 +198,7 @@ lock_free_slot(HnswIndex *index, Buffer *buffer, bool building)
 			return nid + special->used;
 		UnlockReleaseBuffer(*buffer);
 		CHECK_FOR_INTERRUPTS();
-		vdb_hnsw_extend(index, false, extent, building);
+		vdb_hnsw_extend(index, false, extent);
 	}
 }
 
@@ -232,7 +232,7 @@ store_edges(const HnswGeometry *g, HnswNode *node, uint32 nid, const LayerEdges 
  */
 static uint32
 write_node(HnswIndex *index, const void *vector, float norm, ItemPointer tid, int layer,
-		   const LayerEdges *edges, bool building, uint32 *generation)
+		   const LayerEdges *edges, uint32 *generation)
 {
 	const HnswGeometry *g = &index->geometry;
 	uint8	   *hi = palloc(index->codec.hi_bytes);
@@ -254,12 +254,12 @@ write_node(HnswIndex *index, const void *vector, float norm, ItemPointer tid, in
 	/* the hot code stands for the node code, so that each proves the other */
 	hot_factors = vdb_hot_of_node(&index->codec, factors, hi, lo, scratch, code);
 
-	nid = lock_free_slot(index, &hot_buffer, building);
+	nid = lock_free_slot(index, &hot_buffer);
 	hot_address = vdb_hnsw_hot_address(g, nid);
 	node_address = vdb_hnsw_node_address(g, nid);
 	node_buffer = vdb_hnsw_read_node(index, node_address, BUFFER_LOCK_EXCLUSIVE);
 
-	vdb_change_begin(&change, index->rel, building);
+	vdb_change_begin(&change, index->rel, false);
 	page = vdb_change_page(&change, hot_buffer, false);
 	hot = vdb_hnsw_page_hot(page, hot_address);
 	if (hot_address.slot < vdb_page_special(page)->used)
@@ -396,7 +396,7 @@ put_edge(const HnswGeometry *g, HnswNode *node, uint32 at, uint32 to, float scor
 
 bool
 vdb_hnsw_add_edge(HnswIndex *index, uint32 from, uint32 generation, const VdbQuery *query,
-				  uint32 to, float score, HnswClaim claim, bool building)
+				  uint32 to, float score, HnswClaim claim)
 {
 	const HnswGeometry *g = &index->geometry;
 	HnswAddress a = vdb_hnsw_node_address(g, from);
@@ -442,7 +442,7 @@ vdb_hnsw_add_edge(HnswIndex *index, uint32 from, uint32 generation, const VdbQue
 		{
 			VdbChange	change;
 
-			vdb_change_begin(&change, index->rel, building);
+			vdb_change_begin(&change, index->rel, false);
 			node = vdb_hnsw_page_node(vdb_change_page(&change, buffer, false), a);
 			put_edge(g, node, at, to, score, keep);
 			vdb_change_finish(&change);
@@ -457,12 +457,12 @@ vdb_hnsw_add_edge(HnswIndex *index, uint32 from, uint32 generation, const VdbQue
 
 /* Finds a free upper record and locks its page exclusively. */
 static uint32
-lock_free_record(HnswIndex *index, Buffer *buffer, bool building)
+lock_free_record(HnswIndex *index, Buffer *buffer)
 {
 	const HnswGeometry *g = &index->geometry;
 
 	if (index->open_upper == HNSW_NO_EXTENT)
-		vdb_hnsw_extend(index, true, HNSW_NO_EXTENT, building);
+		vdb_hnsw_extend(index, true, HNSW_NO_EXTENT);
 	for (;;)
 	{
 		uint32		extent = index->open_upper;
@@ -489,24 +489,24 @@ lock_free_record(HnswIndex *index, Buffer *buffer, bool building)
 			UnlockReleaseBuffer(*buffer);
 		}
 		CHECK_FOR_INTERRUPTS();
-		vdb_hnsw_extend(index, true, extent, building);
+		vdb_hnsw_extend(index, true, extent);
 	}
 }
 
 /* Writes a node's record on one layer above 0; returns its reference. */
 static uint32
 write_upper(HnswIndex *index, uint32 nid, uint32 generation, int layer, uint32 down,
-			const LayerEdges *edges, bool building)
+			const LayerEdges *edges)
 {
 	const HnswGeometry *g = &index->geometry;
 	Buffer		buffer;
-	uint32		ref = lock_free_record(index, &buffer, building);
+	uint32		ref = lock_free_record(index, &buffer);
 	HnswAddress a = vdb_hnsw_upper_address(g, ref);
 	VdbChange	change;
 	Page		page;
 	HnswUpper  *upper;
 
-	vdb_change_begin(&change, index->rel, building);
+	vdb_change_begin(&change, index->rel, false);
 	page = vdb_change_page(&change, buffer, false);
 	upper = vdb_hnsw_page_upper(page, a);
 	if (a.slot < vdb_page_special(page)->used)
@@ -535,8 +535,7 @@ write_upper(HnswIndex *index, uint32 nid, uint32 generation, int layer, uint32 d
  * estimate from the record's own node.
  */
 static void
-add_upper_edge(HnswIndex *index, const HnswEdge *from, int layer, uint32 to, uint32 to_ref,
-			   bool building)
+add_upper_edge(HnswIndex *index, const HnswEdge *from, int layer, uint32 to, uint32 to_ref)
 {
 	const HnswGeometry *g = &index->geometry;
 	HnswAddress a = vdb_hnsw_upper_address(g, from->ref);
@@ -596,7 +595,7 @@ add_upper_edge(HnswIndex *index, const HnswEdge *from, int layer, uint32 to, uin
 	{
 		VdbChange	change;
 
-		vdb_change_begin(&change, index->rel, building);
+		vdb_change_begin(&change, index->rel, false);
 		upper = vdb_hnsw_page_upper(vdb_change_page(&change, buffer, false), a);
 		vdb_hnsw_upper_nbr(upper)[at] = (HnswUpperEdge) {to, to_ref};
 		upper->count = Max(upper->count, (uint16) (at + 1));
@@ -647,7 +646,7 @@ walk_tree(HnswIndex *index, uint32 at, uint32 nid, uint32 *generation)
  * as many edges of the tree as it may, as happens among many equal vectors.
  */
 static HnswEdge
-find_far_parent(HnswSearch *search, uint32 nid, bool building)
+find_far_parent(HnswSearch *search, uint32 nid)
 {
 	HnswIndex  *index = search->index;
 	void	   *vector = palloc(index->codec.vector_bytes);
@@ -663,7 +662,7 @@ find_far_parent(HnswSearch *search, uint32 nid, bool building)
 			continue;
 		edge.score = vdb_vector_score(&index->codec, search->query.vector, vector);
 		if (vdb_hnsw_add_edge(index, edge.nid, generation, &search->query, nid, edge.score,
-							  HNSW_CLAIM_TREE, building))
+							  HNSW_CLAIM_TREE))
 			return edge;
 	}
 	return (HnswEdge) {HNSW_NO_NODE, HNSW_NO_REF, 0};
@@ -676,7 +675,7 @@ find_far_parent(HnswSearch *search, uint32 nid, bool building)
  * Returns the parent, HNSW_NO_NODE when no node is left that could be one.
  */
 static uint32
-add_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid, bool building)
+add_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid)
 {
 	HnswIndex  *index = search->index;
 	HnswEdge	parent = {HNSW_NO_NODE, HNSW_NO_REF, 0};
@@ -690,11 +689,11 @@ add_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid, bool building
 			continue;
 		if (parent.nid == HNSW_NO_NODE &&
 			vdb_hnsw_add_edge(index, edge->nid, generation, &search->query, nid, edge->score,
-							  HNSW_CLAIM_TREE, building))
+							  HNSW_CLAIM_TREE))
 			parent = *edge;
 		else
 			vdb_hnsw_add_edge(index, edge->nid, generation, &search->query, nid, edge->score,
-							  HNSW_CLAIM_GOOD, building);
+							  HNSW_CLAIM_GOOD);
 	}
 	for (uint32 i = 0; i < search->found_count && parent.nid == HNSW_NO_NODE; i++)
 	{
@@ -702,23 +701,21 @@ add_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid, bool building
 
 		if (found->nid != nid &&
 			vdb_hnsw_add_edge(index, found->nid, found->generation, &search->query, nid,
-							  found->score, HNSW_CLAIM_TREE, building))
+							  found->score, HNSW_CLAIM_TREE))
 			parent = (HnswEdge) {found->nid, HNSW_NO_REF, found->score};
 	}
 	if (parent.nid == HNSW_NO_NODE)
-		parent = find_far_parent(search, nid, building);
+		parent = find_far_parent(search, nid);
 
 	/* the way back; a new node's list has room */
 	if (parent.nid != HNSW_NO_NODE && (edges->kept == 0 || edges->edges[0].nid != parent.nid))
-		vdb_hnsw_add_edge(index, nid, 0, &search->query, parent.nid, parent.score, HNSW_CLAIM_MUST,
-						  building);
+		vdb_hnsw_add_edge(index, nid, 0, &search->query, parent.nid, parent.score, HNSW_CLAIM_MUST);
 	return parent.nid;
 }
 
 /* Replaces a node's own edges; it may have got others meanwhile. */
 static void
-rewrite_edges(HnswIndex *index, uint32 nid, uint32 generation, const LayerEdges *edges,
-			  bool building)
+rewrite_edges(HnswIndex *index, uint32 nid, uint32 generation, const LayerEdges *edges)
 {
 	const HnswGeometry *g = &index->geometry;
 	HnswAddress a = vdb_hnsw_node_address(g, nid);
@@ -729,7 +726,7 @@ rewrite_edges(HnswIndex *index, uint32 nid, uint32 generation, const LayerEdges 
 	{
 		VdbChange	change;
 
-		vdb_change_begin(&change, index->rel, building);
+		vdb_change_begin(&change, index->rel, false);
 		node = vdb_hnsw_page_node(vdb_change_page(&change, buffer, false), a);
 		store_edges(g, node, nid, edges);
 		vdb_change_finish(&change);
@@ -745,7 +742,7 @@ rewrite_edges(HnswIndex *index, uint32 nid, uint32 generation, const LayerEdges 
  */
 static void
 link_again(HnswIndex *index, const void *vector, float norm, uint32 nid, uint32 generation,
-		   uint32 ref, int layer, bool building)
+		   uint32 ref, int layer)
 {
 	bool		linked = false;
 
@@ -769,11 +766,11 @@ link_again(HnswIndex *index, const void *vector, float norm, uint32 nid, uint32 
 		edges = choose_base(&search);
 		if (edges.count > (linked ? 1 : 0))
 		{
-			rewrite_edges(index, nid, generation, &edges, building);
-			linked |= add_edges(&search, &edges, nid, building) != HNSW_NO_NODE;
+			rewrite_edges(index, nid, generation, &edges);
+			linked |= add_edges(&search, &edges, nid) != HNSW_NO_NODE;
 		}
 		else if (!linked)
-			linked = vdb_hnsw_replace_entry(index, search.entry_nid, nid, ref, layer, building);
+			linked = vdb_hnsw_replace_entry(index, search.entry_nid, nid, ref, layer);
 		vdb_hnsw_search_end(&search);
 	}
 }
@@ -811,7 +808,7 @@ find_edges(HnswSearch *search, HnswIndex *index, const void *vector, float norm,
  */
 void
 vdb_hnsw_insert_vector(HnswIndex *index, const void *vector, float norm, ItemPointer tid,
-					   int layer, bool building)
+					   int layer)
 {
 	HnswSearch	search;
 	NodeEdges	edges;
@@ -822,30 +819,28 @@ vdb_hnsw_insert_vector(HnswIndex *index, const void *vector, float norm, ItemPoi
 
 	find_edges(&search, index, vector, norm, layer, &edges);
 	VDB_TESTPOINT("hnsw-insert-after-search");
-	nid = write_node(index, vector, norm, tid, layer, &edges.layers[0], building, &generation);
+	nid = write_node(index, vector, norm, tid, layer, &edges.layers[0], &generation);
 	VDB_TESTPOINT("hnsw-insert-after-node");
-	linked = add_edges(&search, &edges.layers[0], nid, building) != HNSW_NO_NODE;
+	linked = add_edges(&search, &edges.layers[0], nid) != HNSW_NO_NODE;
 	VDB_TESTPOINT("hnsw-insert-after-edges");
 	for (int l = 1; l <= layer; l++)
 	{
-		ref = write_upper(index, nid, generation, l, ref, &edges.layers[l], building);
+		ref = write_upper(index, nid, generation, l, ref, &edges.layers[l]);
 		for (uint32 i = 0; i < edges.layers[l].count; i++)
 		{
 			if (edges.layers[l].edges[i].nid != nid)
-				add_upper_edge(index, &edges.layers[l].edges[i], l, nid, ref, building);
+				add_upper_edge(index, &edges.layers[l].edges[i], l, nid, ref);
 		}
 	}
 	VDB_TESTPOINT("hnsw-insert-before-entry");
 	if (!linked)
 	{
-		if (!building)
-			LockPage(index->rel, HNSW_META_BLOCK, ExclusiveLock);
-		link_again(index, vector, norm, nid, generation, ref, layer, building);
-		if (!building)
-			UnlockPage(index->rel, HNSW_META_BLOCK, ExclusiveLock);
+		LockPage(index->rel, HNSW_META_BLOCK, ExclusiveLock);
+		link_again(index, vector, norm, nid, generation, ref, layer);
+		UnlockPage(index->rel, HNSW_META_BLOCK, ExclusiveLock);
 	}
 	else if (layer > search.entry_layer)
-		vdb_hnsw_set_entry(index, nid, ref, layer, building);
+		vdb_hnsw_set_entry(index, nid, ref, layer, false);
 	vdb_hnsw_search_end(&search);
 }
 
@@ -866,8 +861,7 @@ vdb_hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Rela
 	index = vdb_hnsw_open(rel);
 	vector = vdb_hnsw_transform(index->support, &index->codec, values[0], &norm);
 	if (vector != NULL)
-		vdb_hnsw_insert_vector(index, vector, norm, tid, vdb_hnsw_draw_layer(index->geometry.m),
-							   false);
+		vdb_hnsw_insert_vector(index, vector, norm, tid, vdb_hnsw_draw_layer(index->geometry.m));
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return false;

@@ -22,6 +22,7 @@
 #include "optimizer/paths.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
+#include "storage/sharedfileset.h"
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -53,6 +54,7 @@ typedef struct HnswShared
 	Oid			index;
 	bool		concurrent;
 	dsm_handle	graph;
+	SharedFileSet files;
 	HnswBuildState state;
 } HnswShared;
 
@@ -222,7 +224,7 @@ allocate(ParallelContext *context, uint64 key, Size bytes)
 }
 
 static void
-fill_context(HnswParallel *parallel, HnswBuilder *builder, dsm_handle graph)
+fill_context(HnswParallel *parallel, HnswBuilder *builder, dsm_handle graph, bool full)
 {
 	ParallelContext *context = parallel->context;
 	HnswShared *shared = allocate(context, KEY_SHARED, sizeof(HnswShared));
@@ -231,7 +233,8 @@ fill_context(HnswParallel *parallel, HnswBuilder *builder, dsm_handle graph)
 	shared->index = RelationGetRelid(builder->index->rel);
 	shared->concurrent = builder->info->ii_Concurrent;
 	shared->graph = graph;
-	vdb_hnsw_build_state_init(&shared->state, context->nworkers + 1);
+	SharedFileSetInit(&shared->files, context->seg);
+	vdb_hnsw_build_state_init(&shared->state, context->nworkers + 1, full);
 	parallel->shared = shared;
 	parallel->scan = allocate(context, KEY_SCAN,
 							  table_parallelscan_estimate(builder->heap, parallel->snapshot));
@@ -257,7 +260,7 @@ destroy_parallel(HnswParallel *parallel)
 }
 
 HnswParallel *
-vdb_hnsw_begin_parallel(HnswBuilder *builder, double rows, int workers)
+vdb_hnsw_begin_parallel(HnswBuilder *builder, HnswRowEstimate rows, int workers)
 {
 	HnswParallel *parallel;
 	ParallelContext *context;
@@ -281,16 +284,19 @@ vdb_hnsw_begin_parallel(HnswBuilder *builder, double rows, int workers)
 	InitializeParallelDSM(context);
 	if (context->seg != NULL)
 	{
-		fill_context(parallel, builder, dsm_segment_handle(segment));
+		fill_context(parallel, builder, dsm_segment_handle(segment), rows.expected > capacity);
 		builder->state = &parallel->shared->state;
+		builder->files = &parallel->shared->files.fs;
 		vdb_hnsw_builder_init(builder, capacity, dsm_segment_address(segment));
 		LaunchParallelWorkers(context);
 	}
 	if (context->nworkers_launched == 0)
 	{
 		destroy_parallel(parallel);
+		builder->files = NULL;
 		return NULL;
 	}
+	builder->workers = context->nworkers_launched;
 
 	/* nobody is to wait for those that there are none of, or that cannot start */
 	for (int i = context->nworkers_launched; i < context->nworkers; i++)
@@ -344,6 +350,10 @@ vdb_hnsw_build_worker(dsm_segment *context, shm_toc *toc)
 	builder->info = BuildIndexInfo(rel);
 	builder->info->ii_Concurrent = shared->concurrent;
 	builder->index = vdb_hnsw_open(rel);
+	builder->number = ParallelWorkerNumber;
+	builder->context = CurrentMemoryContext;
+	SharedFileSetAttach(&shared->files, context);
+	builder->files = &shared->files.fs;
 	builder->state = &shared->state;
 	segment = dsm_attach(shared->graph);
 	if (segment == NULL)

@@ -48,7 +48,8 @@ typedef struct HnswSupport
 
 /* Phases of CREATE INDEX after the server's own first one, see progress.h */
 #define HNSW_PHASE_LOAD 2
-#define HNSW_PHASE_WRITE 3
+#define HNSW_PHASE_MERGE 3
+#define HNSW_PHASE_WRITE 4
 
 /* Reloptions */
 typedef struct HnswOptions
@@ -203,14 +204,13 @@ extern bool vdb_hnsw_load_geometry(const HnswMeta *meta, const HnswSupport *supp
 extern void vdb_hnsw_set_entry(HnswIndex *index, uint32 nid, uint32 ref, int layer, bool building);
 
 /* Makes a node the entry point if that still is `old`; true when it was. */
-extern bool vdb_hnsw_replace_entry(HnswIndex *index, uint32 old, uint32 nid, uint32 ref, int layer,
-								   bool building);
+extern bool vdb_hnsw_replace_entry(HnswIndex *index, uint32 old, uint32 nid, uint32 ref, int layer);
 
 /*
  * Makes sure that there is an extent that may take a node (or upper records),
  * when `full` was found full, and returns its number.
  */
-extern uint32 vdb_hnsw_extend(HnswIndex *index, bool upper, uint32 full, bool building);
+extern uint32 vdb_hnsw_extend(HnswIndex *index, bool upper, uint32 full);
 
 /*
  * For a build: appends an extent that is the caller's alone, unless there are
@@ -341,6 +341,13 @@ extern void vdb_hnsw_write_node(HnswWriter *writer, const HnswNewNode *node);
 extern void vdb_hnsw_write_uppers(HnswWriter *writer, const HnswGraph *graph, const uint32 *nids);
 
 /*
+ * Copies a node's list on layer 0 of a graph, edges of the tree first, to
+ * edges[2 m].  Returns its length, and in *kept the number of the tree's.
+ */
+extern uint32 vdb_hnsw_copy_list(const HnswGraph *graph, uint32 nid, HnswOutEdge *edges,
+								 uint32 *kept);
+
+/*
  * In place of writing them one by one: writes all nodes of a graph; tids: by
  * node number.  Several processes may do so at once, each with a writer, and
  * each writes some of them; one reports progress.
@@ -353,7 +360,7 @@ extern bool vdb_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPoi
 							Relation heap, IndexUniqueCheck unique, bool unchanged,
 							IndexInfo *info);
 extern void vdb_hnsw_insert_vector(HnswIndex *index, const void *vector, float norm,
-								   ItemPointer tid, int layer, bool building);
+								   ItemPointer tid, int layer);
 extern int	vdb_hnsw_draw_layer(int m);
 
 /*
@@ -362,8 +369,7 @@ extern int	vdb_hnsw_draw_layer(int m);
  * edge is there afterwards, and kept if that was claimed.
  */
 extern bool vdb_hnsw_add_edge(HnswIndex *index, uint32 from, uint32 generation,
-							  const VdbQuery *query, uint32 to, float score, HnswClaim claim,
-							  bool building);
+							  const VdbQuery *query, uint32 to, float score, HnswClaim claim);
 
 /*
  * Of `count` candidates sorted by score, chooses at most max to be neighbours:

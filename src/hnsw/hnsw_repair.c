@@ -668,7 +668,7 @@ tie_to_candidates(Reach *reach, Choice *choice)
 		/* the second edge that a node gives up could be the one it got here */
 		if (hnsw_bits_has(&reach->reached, edge->nid) && !hnsw_bits_has(&reach->posts, edge->nid) &&
 			vdb_hnsw_add_edge(index, edge->nid, 0, &choice->query, choice->nid, edge->score,
-							  HNSW_CLAIM_MUST, false))
+							  HNSW_CLAIM_MUST))
 		{
 			VdbQuery	back;
 
@@ -677,7 +677,7 @@ tie_to_candidates(Reach *reach, Choice *choice)
 			back.hot = palloc(vdb_query_bytes(&index->codec, back.vector));
 			vdb_query_prepare(&back, &index->codec, 0);
 			vdb_hnsw_add_edge(index, choice->nid, 0, &back, edge->nid, edge->score,
-							  HNSW_CLAIM_MUST, false);
+							  HNSW_CLAIM_MUST);
 			hnsw_bits_add(&reach->posts, edge->nid);
 			ties++;
 		}

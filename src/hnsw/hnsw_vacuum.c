@@ -481,7 +481,7 @@ replace_entry(HnswVacuum *vacuum)
 		entry = find_entry(vacuum);
 		if (old == HNSW_NO_NODE && entry.nid == HNSW_NO_NODE)
 			return;
-		vdb_hnsw_replace_entry(index, old, entry.nid, entry.ref, entry.layer, false);
+		vdb_hnsw_replace_entry(index, old, entry.nid, entry.ref, entry.layer);
 	}
 }
 

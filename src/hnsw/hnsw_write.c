@@ -105,26 +105,25 @@ vdb_hnsw_write_node(HnswWriter *writer, const HnswNewNode *node)
 	put_node(writer, nid, node);
 }
 
-/* A node's list on layer 0 of the graph, the tree's edges first. */
-static void
-copy_edges(const HnswGraph *graph, uint32 nid, HnswNewNode *node, HnswOutEdge *edges)
+uint32
+vdb_hnsw_copy_list(const HnswGraph *graph, uint32 nid, HnswOutEdge *edges, uint32 *kept)
 {
 	const HnswList *list = vdb_hnsw_graph_list(graph, nid);
 	const uint32 *nbr = vdb_hnsw_list_nbr(list);
 	const float *score = vdb_hnsw_list_score(list, vdb_hnsw_list_max(graph, 0));
+	uint32		count = 0;
 
-	node->count = 0;
 	for (int tree = 1; tree >= 0; tree--)
 	{
 		for (uint32 i = 0; i < list->count; i++)
 		{
 			if (vdb_hnsw_graph_is_tree_edge(graph, nid, nbr[i]) == (tree == 1))
-				edges[node->count++] = (HnswOutEdge) {nbr[i], score[i]};
+				edges[count++] = (HnswOutEdge) {nbr[i], score[i]};
 		}
 		if (tree == 1)
-			node->kept = node->count;
+			*kept = count;
 	}
-	node->edges = edges;
+	return count;
 }
 
 void
@@ -152,10 +151,13 @@ vdb_hnsw_write_nodes(HnswWriter *writer, const HnswGraph *graph, const ItemPoint
 				.layer = graph->levels[nid],
 				.factors = graph->factors[nid],
 				.hi = vdb_hnsw_graph_hi(graph, nid),
-				.lo = vdb_hnsw_graph_lo(graph, nid)
+				.lo = vdb_hnsw_graph_lo(graph, nid),
+				.edges = edges
 			};
+			uint32		kept;
 
-			copy_edges(graph, nid, &node, edges);
+			node.count = vdb_hnsw_copy_list(graph, nid, edges, &kept);
+			node.kept = kept;
 			put_node(writer, nid, &node);
 		}
 		if (report)

@@ -1,0 +1,676 @@
+/*
+ * hnsw_merge.c
+ *	  A graph larger than memory: partitions one after the other, their lists
+ *	  joined on the way to the pages.
+ *
+ * All rows are in temporary files as codes.  The leader reads them and writes
+ * them, in order, to wherever the next step wants them; what takes time is to
+ * link nodes, and that all participants do:
+ *
+ *	 rows --assign--> members, sorted by partition
+ *		  --a partition at a time, in memory, linked by all-->
+ *		  lists, sorted by node; rows in the order of nodes
+ *		  --join--> pages
+ *
+ * A row is the host of one partition and mostly the guest of another, see
+ * hnsw_partition.h.  Hosts are numbered one partition after the other: so a node
+ * and most of its neighbours lie near each other on disk.  A node's list is made
+ * of its lists in both partitions.
+ *
+ * The tree that keeps layer 0 connected is one tree for each partition, of its
+ * hosts alone (see hnsw_graph.c), and an edge from each of these trees to the
+ * next.  It leads from a leaf to a leaf, so no node has more edges of the tree
+ * than it may.
+ *
+ * Layers above 0 are a graph of their own, of rows drawn at random.  It is built
+ * in one piece, in the same memory when the partitions are done; if it would not
+ * fit, fewer rows are drawn.
+ */
+#include "postgres.h"
+
+#include "commands/progress.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "utils/backend_progress.h"
+#include "utils/memutils.h"
+
+#include "hnsw/hnsw_build.h"
+#include "hnsw/hnsw_partition.h"
+#include "testpoint.h"
+
+/* Of a partition's room, how much is planned to be used. */
+#define PLANNED_SHARE 0.85
+
+/* A row as a member of a partition; followed by hi_bytes, and of a host by lo_bytes. */
+typedef struct Member
+{
+	uint32		partition;		/* whose host it is, */
+	uint32		position;		/* there */
+	HnswRow		row;
+} Member;
+
+/* Order of members: hosts of a partition, then its guests. */
+#define MEMBER_KEY(partition, guest, position) \
+	((uint64) (partition) << 33 | (uint64) (guest) << 32 | (position))
+#define MEMBER_PARTITION(key) ((uint32) ((key) >> 33))
+#define MEMBER_IS_GUEST(key) (((key) >> 32 & 1) != 0)
+
+/* A list of edges between nodes of the index. */
+typedef struct ListHeader
+{
+	uint16		count;
+	uint16		kept;			/* edges of the tree: the first so many */
+	/* followed by HnswOutEdge edges[count] */
+} ListHeader;
+
+/* An edge on the way into a joined list. */
+typedef struct JoinedEdge
+{
+	HnswOutEdge edge;
+	bool		kept;
+} JoinedEdge;
+
+/* A leaf of a partition's tree, to be connected with the next one's. */
+typedef struct Leaf
+{
+	uint32		nid;			/* of the index; HNSW_NO_NODE: none yet */
+	VdbNodeFactors factors;
+	uint8	   *hi;
+} Leaf;
+
+typedef struct HnswMerge
+{
+	HnswBuilder *builder;
+	HnswIndex  *index;
+	const VdbCodec *codec;
+	int			sort_memory;	/* kB, of each of two sorters */
+
+	uint64		rows;
+	uint32		partitions;
+	HnswPivots	pivots;
+	uint32	   *base;			/* number of each partition's first host */
+	HnswSorter *members;
+
+	HnswRowFile uppers;			/* rows that are on layers above 0 */
+	uint32	   *upper_partition;
+	uint32	   *upper_nids;		/* position in the partition, then number of the
+								 * node */
+	uint32		upper_count;
+
+	HnswRowFile ordered;		/* all rows, by number of the node */
+	HnswSorter *lists;
+	uint32	   *nids;			/* of the partition's members, hosts first */
+	Leaf		last;			/* leaf of the partitions so far */
+	bytea	   *buffer;			/* an item on its way into a sorter */
+} HnswMerge;
+
+static void
+check_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* ---- what all participants do ---- */
+
+/* Links the nodes of the work that is set. */
+static void
+link_nodes(HnswBuilder *builder)
+{
+	HnswBuildState *state = builder->state;
+	uint32		nid;
+
+	while ((nid = pg_atomic_fetch_add_u32(&state->next, 1)) < state->end)
+	{
+		CHECK_FOR_INTERRUPTS();
+		vdb_hnsw_graph_link(&builder->participant, nid, state->guests);
+		if (builder->leads && nid % 128 == 0)
+			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, builder->linked + nid);
+	}
+}
+
+void
+vdb_hnsw_help_merge(HnswBuilder *builder)
+{
+	HnswBuildState *state = builder->state;
+
+	for (;;)
+	{
+		vdb_hnsw_build_meet(builder);
+		if (state->finished)
+			break;
+		VDB_TESTPOINT("hnsw-build-help-merge");
+		vdb_hnsw_graph_attach(&builder->graph, &builder->index->codec, builder->memory);
+		link_nodes(builder);
+		vdb_hnsw_build_meet(builder);
+	}
+	BarrierDetach(&state->barrier);
+}
+
+/* Has all participants link the nodes from `first` up to `end`. */
+static void
+link_by_all(HnswBuilder *builder, uint32 first, uint32 end, bool guests)
+{
+	HnswBuildState *state = builder->state;
+
+	if (first == end)
+		return;
+	pg_atomic_write_u32(&state->next, first);
+	state->end = end;
+	state->guests = guests;
+	vdb_hnsw_build_meet(builder);
+	link_nodes(builder);
+	vdb_hnsw_build_meet(builder);
+}
+
+/* Lets the other participants go. */
+static void
+release_others(HnswBuilder *builder)
+{
+	builder->state->finished = true;
+	vdb_hnsw_build_meet(builder);
+}
+
+/* ---- which rows go where ---- */
+
+/* Opens what each participant wrote; returns how many rows they are. */
+static uint64
+open_rows(HnswBuilder *builder, HnswRowFile *files)
+{
+	uint64		count = builder->rows.count;
+
+	files[0] = builder->rows;
+	for (int i = 0; i < builder->workers; i++)
+	{
+		char		name[MAXPGPATH];
+
+		vdb_hnsw_name_rows(name, i);
+		vdb_hnsw_rows_open(&files[i + 1], &builder->index->codec, builder->files, name);
+		count += files[i + 1].count;
+	}
+	return count;
+}
+
+/*
+ * Draws rows for a sample, from number `first` of it up to `end`, spread evenly
+ * over all rows.
+ */
+static void
+draw_rows(HnswMerge *merge, HnswRowFile *files, HnswCodeSample *sample, uint32 first, uint32 end)
+{
+	Size		hi_bytes = merge->codec->hi_bytes;
+	double		step = (double) merge->rows / Max(end - first, 1);
+	HnswRowFile *file = files;
+	uint64		before = 0;		/* rows in files before this one */
+
+	for (uint32 i = first; i < end; i++)
+	{
+		double		at = step * (i - first + pg_prng_double(&pg_global_prng_state));
+		uint64		number = Min((uint64) at, merge->rows - 1);
+
+		CHECK_FOR_INTERRUPTS();
+		while (number - before >= file->count)
+			before += (file++)->count;
+		vdb_hnsw_rows_read(file, number - before);
+		sample->factors[i] = file->row->factors;
+		memcpy(sample->hi + i * hi_bytes, vdb_hnsw_row_hi(file->row), hi_bytes);
+	}
+}
+
+/* Decides how many partitions there are, and what goes into each. */
+static void
+choose_partitions(HnswMerge *merge, HnswRowFile *files)
+{
+	uint32		capacity = merge->builder->graph.capacity;
+	Size		bytes = merge->codec->hi_bytes + sizeof(VdbNodeFactors);
+	double		fitting = (double) merge->sort_memory * 1024 / bytes;
+	HnswCodeSample sample = {.codec = merge->codec};
+	double		count;
+
+	merge->partitions = 1;
+	if (merge->rows > capacity)
+		merge->partitions = (uint32) (2.0 * merge->rows / (PLANNED_SHARE * capacity)) + 1;
+	count = Min(merge->rows, (double) merge->partitions * HNSW_SAMPLE_PER_PIVOT);
+	sample.count = (uint32) Max(merge->partitions, Min(count, fitting));
+	sample.factors = MemoryContextAllocHuge(CurrentMemoryContext,
+											sample.count * sizeof(VdbNodeFactors));
+	sample.hi = MemoryContextAllocHuge(CurrentMemoryContext,
+									   (Size) sample.count * merge->codec->hi_bytes);
+	draw_rows(merge, files, &sample, 0, merge->partitions);
+	draw_rows(merge, files, &sample, merge->partitions, sample.count);
+	vdb_hnsw_pivots_init(&merge->pivots, &sample, merge->partitions,
+						 palloc(merge->partitions * sizeof(float)),
+						 palloc(merge->partitions * sizeof(uint32)), capacity, check_interrupts);
+	merge->pivots.codes.hi = repalloc_huge(sample.hi, (Size) merge->partitions * merge->codec->hi_bytes);
+	merge->pivots.codes.factors = repalloc_huge(sample.factors,
+												merge->partitions * sizeof(VdbNodeFactors));
+	ereport(DEBUG1,
+			(errmsg_internal("building index \"%s\" of " UINT64_FORMAT " rows in %u partitions, each of at most %u nodes",
+							 RelationGetRelationName(merge->index->rel), merge->rows,
+							 merge->partitions, capacity)));
+}
+
+/* Puts a row among the members of a partition. */
+static void
+put_member(HnswMerge *merge, HnswRow *row, uint64 key, uint32 host, uint32 position, bool guest)
+{
+	Member	   *member = (Member *) VARDATA(merge->buffer);
+	Size		bytes = sizeof(Member) + merge->codec->hi_bytes + (guest ? 0 : merge->codec->lo_bytes);
+
+	member->partition = host;
+	member->position = position;
+	memcpy(&member->row, row, bytes - offsetof(Member, row));
+	SET_VARSIZE(merge->buffer, VARHDRSZ + bytes);
+	vdb_hnsw_sorter_put(merge->members, key, merge->buffer);
+}
+
+/* Notes a row for the layers above 0. */
+static void
+put_upper(HnswMerge *merge, HnswRow *row, uint32 host, uint32 position)
+{
+	memcpy(merge->uppers.row, row, merge->uppers.row_bytes);
+	vdb_hnsw_rows_write(&merge->uppers);
+	merge->upper_partition[merge->upper_count] = host;
+	merge->upper_nids[merge->upper_count] = position;
+	merge->upper_count++;
+}
+
+/* Assigns all rows of a file. */
+static void
+assign_rows(HnswMerge *merge, HnswRowFile *file, uint32 *hosts, uint32 *guests)
+{
+	uint32		capacity = merge->builder->graph.capacity;
+	double		share = Min(1.0 / merge->index->geometry.m, 0.9 * capacity / merge->rows);
+
+	for (uint64 i = 0; i < file->count; i++)
+	{
+		uint32		host;
+		uint32		guest;
+		uint32		position;
+
+		CHECK_FOR_INTERRUPTS();
+		if (i == 0)
+			vdb_hnsw_rows_read(file, 0);
+		else
+			vdb_hnsw_rows_next(file);
+		vdb_hnsw_pivots_assign(&merge->pivots, file->row->factors, vdb_hnsw_row_hi(file->row),
+							   &host, &guest);
+		position = hosts[host]++;
+		put_member(merge, file->row, MEMBER_KEY(host, 0, position), host, position, false);
+		if (guest != host)
+			put_member(merge, file->row, MEMBER_KEY(guest, 1, guests[guest]++), host, position, true);
+
+		/* there is an entry point in any case */
+		if (merge->upper_count == 0 ||
+			(merge->upper_count < capacity && pg_prng_double(&pg_global_prng_state) < share))
+			put_upper(merge, file->row, host, position);
+	}
+}
+
+/* Gives every row its partitions and the number of its node. */
+static void
+assign_all_rows(HnswMerge *merge, HnswRowFile *files)
+{
+	uint32		capacity = merge->builder->graph.capacity;
+	uint32		most = (uint32) Min(capacity, merge->rows);
+	Size		counts = merge->partitions * sizeof(uint32);
+	uint32	   *hosts = palloc0(counts);
+	uint32	   *guests = palloc0(counts);
+
+	merge->members = vdb_hnsw_sorter_create(merge->sort_memory);
+	vdb_hnsw_rows_create(&merge->uppers, merge->codec);
+	merge->upper_partition = MemoryContextAllocHuge(CurrentMemoryContext, most * sizeof(uint32));
+	merge->upper_nids = MemoryContextAllocHuge(CurrentMemoryContext, most * sizeof(uint32));
+	for (int i = 0; i <= merge->builder->workers; i++)
+	{
+		assign_rows(merge, &files[i], hosts, guests);
+		vdb_hnsw_rows_close(&files[i]);
+	}
+	merge->base = palloc(counts);
+	for (uint32 i = 0, base = 0; i < merge->partitions; i++)
+	{
+		merge->base[i] = base;
+		base += hosts[i];
+	}
+	for (uint32 i = 0; i < merge->upper_count; i++)
+		merge->upper_nids[i] += merge->base[merge->upper_partition[i]];
+	pfree(merge->upper_partition);
+	pfree(hosts);
+	pfree(guests);
+	vdb_hnsw_sorter_start(merge->members);
+}
+
+/* ---- a partition in memory ---- */
+
+/*
+ * Puts the hosts or the guests of a partition into the graph; hosts also to the
+ * file of all rows in order.
+ */
+static void
+load_members(HnswMerge *merge, uint32 partition, bool guests)
+{
+	HnswSorter *members = merge->members;
+	HnswGraph  *graph = &merge->builder->graph;
+
+	while (!members->ended && MEMBER_PARTITION(members->key) == partition &&
+		   MEMBER_IS_GUEST(members->key) == guests)
+	{
+		const char *row = members->bytes + offsetof(Member, row);
+		Member		member;
+		uint32		nid;
+
+		CHECK_FOR_INTERRUPTS();
+		memcpy(&member, members->bytes, sizeof(Member));
+		nid = vdb_hnsw_graph_put(graph, member.row.factors, (const uint8 *) row + sizeof(HnswRow));
+		if (nid == HNSW_NO_NODE)
+			elog(ERROR, "partition %u of index \"%s\" is too large", partition,
+				 RelationGetRelationName(merge->index->rel));
+		merge->nids[nid] = merge->base[member.partition] + member.position;
+		if (!guests)
+		{
+			memcpy(merge->ordered.row, row, merge->ordered.row_bytes);
+			vdb_hnsw_rows_write(&merge->ordered);
+		}
+		vdb_hnsw_sorter_next(members);
+	}
+}
+
+/* Puts edges of a node of the index among the lists. */
+static void
+put_list(HnswMerge *merge, uint32 nid, const HnswOutEdge *edges, uint16 count, uint16 kept)
+{
+	ListHeader *header = (ListHeader *) VARDATA(merge->buffer);
+
+	header->count = count;
+	header->kept = kept;
+	memcpy(header + 1, edges, count * sizeof(HnswOutEdge));
+	SET_VARSIZE(merge->buffer, VARHDRSZ + sizeof(ListHeader) + count * sizeof(HnswOutEdge));
+	vdb_hnsw_sorter_put(merge->lists, nid, merge->buffer);
+}
+
+/* Keeps a node of the graph as a leaf. */
+static void
+keep_leaf(HnswMerge *merge, uint32 node, Leaf *leaf)
+{
+	const HnswGraph *graph = &merge->builder->graph;
+
+	leaf->nid = merge->nids[node];
+	leaf->factors = graph->factors[node];
+	memcpy(leaf->hi, vdb_hnsw_graph_hi(graph, node), merge->codec->hi_bytes);
+}
+
+/*
+ * Connects the tree of the partition in memory, which has so many hosts, with
+ * the one before.
+ */
+static void
+connect_tree(HnswMerge *merge, uint32 hosts)
+{
+	const HnswGraph *graph = &merge->builder->graph;
+	uint32		leaves[2] = {0, 0};
+	uint32		count = 0;
+
+	/* a tree has two leaves, unless it is a single node, which serves as both */
+	for (uint32 i = 0; i < hosts && count < 2; i++)
+	{
+		if (graph->children[i] + (graph->parents[i] != HNSW_NO_NODE) <= 1)
+			leaves[count++] = i;
+	}
+	if (count == 1)
+		leaves[1] = leaves[0];
+	if (merge->last.nid != HNSW_NO_NODE)
+	{
+		HnswOutEdge edge = {.nid = merge->nids[leaves[0]]};
+		HnswOutEdge back = {.nid = merge->last.nid};
+
+		edge.score = back.score = vdb_pair_score(merge->codec, merge->last.factors, merge->last.hi,
+												 graph->factors[leaves[0]],
+												 vdb_hnsw_graph_hi(graph, leaves[0]));
+		put_list(merge, merge->last.nid, &edge, 1, 1);
+		put_list(merge, edge.nid, &back, 1, 1);
+	}
+	keep_leaf(merge, leaves[1], &merge->last);
+}
+
+/* Builds the graph of a partition and puts its lists among all of them. */
+static void
+build_partition(HnswMerge *merge, uint32 partition)
+{
+	HnswBuilder *builder = merge->builder;
+	const HnswGeometry *g = &merge->index->geometry;
+	HnswGraph  *graph = &builder->graph;
+	HnswOutEdge *edges;
+	uint32		hosts;
+	uint32		count;
+
+	vdb_hnsw_graph_init(graph, merge->codec, g->m, g->ef_construction, graph->capacity,
+						builder->memory);
+	load_members(merge, partition, false);
+	hosts = graph->header->count;
+	load_members(merge, partition, true);
+	count = graph->header->count;
+	if (hosts == 0)
+		return;
+	link_by_all(builder, 0, hosts, false);
+	link_by_all(builder, hosts, count, true);
+	edges = palloc(2 * g->m * sizeof(HnswOutEdge));
+	builder->linked += count;
+	for (uint32 i = 0; i < count; i++)
+	{
+		uint32		kept;
+		uint32		length = vdb_hnsw_copy_list(graph, i, edges, &kept);
+
+		CHECK_FOR_INTERRUPTS();
+		for (uint32 e = 0; e < length; e++)
+			edges[e].nid = merge->nids[edges[e].nid];
+		put_list(merge, merge->nids[i], edges, length, kept);
+	}
+	connect_tree(merge, hosts);
+	pfree(edges);
+}
+
+/* ---- the layers above, and the pages ---- */
+
+/* Builds the graph of the layers above 0. */
+static void
+build_uppers(HnswMerge *merge)
+{
+	HnswBuilder *builder = merge->builder;
+	const HnswGeometry *g = &merge->index->geometry;
+	HnswGraph  *graph = &builder->graph;
+
+	vdb_hnsw_upper_graph_init(graph, merge->codec, g->m, g->ef_construction, graph->capacity,
+							  builder->memory);
+	for (uint32 i = 0; i < merge->upper_count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (i == 0)
+			vdb_hnsw_rows_read(&merge->uppers, 0);
+		else
+			vdb_hnsw_rows_next(&merge->uppers);
+		vdb_hnsw_graph_put(graph, merge->uppers.row->factors, vdb_hnsw_row_hi(merge->uppers.row));
+	}
+	vdb_hnsw_rows_close(&merge->uppers);
+	link_by_all(builder, 0, merge->upper_count, false);
+}
+
+/* By number of the node. */
+static int
+compare_uppers(const void *a, const void *b, void *nids)
+{
+	uint32		x = ((const uint32 *) nids)[*(const uint32 *) a];
+	uint32		y = ((const uint32 *) nids)[*(const uint32 *) b];
+
+	return x < y ? -1 : x > y;
+}
+
+/* Edges of the tree first, then the shortest; of one node's the tree's. */
+static int
+compare_joined(const void *a, const void *b)
+{
+	const JoinedEdge *x = a;
+	const JoinedEdge *y = b;
+
+	if (x->kept != y->kept)
+		return x->kept ? -1 : 1;
+	if (x->edge.score != y->edge.score)
+		return x->edge.score < y->edge.score ? -1 : 1;
+	return x->edge.nid < y->edge.nid ? -1 : x->edge.nid > y->edge.nid;
+}
+
+/*
+ * Joins the lists of a node, at which the sorter stands: all edges of the tree,
+ * and of the others the shortest.  Each list has been pruned for itself; an edge
+ * may be in several.  edges: room for 2 m.
+ */
+static void
+join_lists(HnswMerge *merge, uint32 nid, JoinedEdge *all, HnswNewNode *node, HnswOutEdge *edges)
+{
+	HnswSorter *lists = merge->lists;
+	uint32		max = 2 * merge->index->geometry.m;
+	uint32		count = 0;
+
+	for (; !lists->ended && lists->key == nid; vdb_hnsw_sorter_next(lists))
+	{
+		ListHeader	header;
+
+		memcpy(&header, lists->bytes, sizeof(header));
+		for (uint32 i = 0; i < header.count; i++)
+		{
+			memcpy(&all[count].edge, lists->bytes + sizeof(header) + i * sizeof(HnswOutEdge),
+				   sizeof(HnswOutEdge));
+			all[count++].kept = i < header.kept;
+		}
+	}
+	qsort(all, count, sizeof(JoinedEdge), compare_joined);
+	node->edges = edges;
+	node->count = node->kept = 0;
+	for (uint32 i = 0; i < count && node->count < max; i++)
+	{
+		uint32		at = 0;
+
+		while (at < node->count && edges[at].nid != all[i].edge.nid)
+			at++;
+		if (at < node->count)
+			continue;
+		edges[node->count++] = all[i].edge;
+		node->kept += all[i].kept;
+	}
+}
+
+/* Writes the nodes of all partitions. */
+static void
+write_nodes(HnswMerge *merge, HnswWriter *writer)
+{
+	const HnswGraph *uppers = &merge->builder->graph;
+	uint32		m = merge->index->geometry.m;
+	HnswRow    *row = merge->ordered.row;
+	HnswOutEdge *edges = palloc(2 * m * sizeof(HnswOutEdge));
+	uint32	   *by_nid = MemoryContextAllocHuge(CurrentMemoryContext,
+												merge->upper_count * sizeof(uint32));
+	uint32		upper = 0;
+
+	/* two partitions, and edges to the trees before and after */
+	JoinedEdge *all = palloc((4 * m + 2) * sizeof(JoinedEdge));
+
+	for (uint32 i = 0; i < merge->upper_count; i++)
+		by_nid[i] = i;
+	qsort_arg(by_nid, merge->upper_count, sizeof(uint32), compare_uppers, merge->upper_nids);
+	for (uint32 nid = 0; nid < merge->rows; nid++)
+	{
+		HnswNewNode node = {.layer = 0};
+
+		if (nid == 0)
+			vdb_hnsw_rows_read(&merge->ordered, 0);
+		else
+			vdb_hnsw_rows_next(&merge->ordered);
+		if (upper < merge->upper_count && merge->upper_nids[by_nid[upper]] == nid)
+			node.layer = uppers->levels[by_nid[upper++]] + 1;
+		node.tid = row->tid;
+		node.factors = row->factors;
+		node.hi = vdb_hnsw_row_hi(row);
+		node.lo = vdb_hnsw_row_lo(merge->codec, row);
+		join_lists(merge, nid, all, &node, edges);
+		vdb_hnsw_write_node(writer, &node);
+		if (nid % 1024 == 0)
+			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, nid);
+	}
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) merge->rows);
+	pfree(all);
+	pfree(by_nid);
+	pfree(edges);
+}
+
+static void
+write_pages(HnswMerge *merge)
+{
+	HnswWriter	writer;
+
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_WRITE);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, 0);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, (int64) merge->rows);
+	vdb_hnsw_writer_init(&writer, merge->index);
+	vdb_hnsw_sorter_start(merge->lists);
+	write_nodes(merge, &writer);
+	vdb_hnsw_write_uppers(&writer, &merge->builder->graph, merge->upper_nids);
+	vdb_hnsw_sorter_free(merge->lists);
+	vdb_hnsw_rows_close(&merge->ordered);
+}
+
+/* Raises when there are more rows than numbers of nodes. */
+static void
+check_row_count(HnswMerge *merge)
+{
+	const HnswGeometry *g = &merge->index->geometry;
+	double		most = (double) g->max_extents * g->extent_slots;
+
+	if (merge->rows >= most)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("cannot index " UINT64_FORMAT " rows in one hnsw index", merge->rows),
+				 errdetail("This index can have at most %.0f.", most),
+				 errhint("Partition the table.")));
+}
+
+void
+vdb_hnsw_build_merged(HnswBuilder *builder)
+{
+	HnswMerge	merge = {
+		.builder = builder,
+		.index = builder->index,
+		.codec = &builder->index->codec,
+		.sort_memory = (int) (maintenance_work_mem * HNSW_SORT_SHARE / 2)
+	};
+	HnswRowFile *files = palloc((builder->workers + 1) * sizeof(HnswRowFile));
+	Size		item = sizeof(Member) + merge.codec->hi_bytes + merge.codec->lo_bytes;
+	Size		list = sizeof(ListHeader) + 2 * merge.index->geometry.m * sizeof(HnswOutEdge);
+	bool		alone;
+
+	VDB_TESTPOINT("hnsw-build-before-merge");
+	merge.rows = open_rows(builder, files);
+	check_row_count(&merge);
+	alone = vdb_hnsw_builder_enlarge(builder, merge.rows);
+	if (alone)
+		release_others(builder);
+	merge.buffer = palloc(VARHDRSZ + Max(item, list));
+	merge.nids = MemoryContextAllocHuge(CurrentMemoryContext,
+										builder->graph.capacity * sizeof(uint32));
+	merge.last.nid = HNSW_NO_NODE;
+	merge.last.hi = palloc(merge.codec->hi_bytes);
+
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_MERGE);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, 0);
+	choose_partitions(&merge, files);
+	assign_all_rows(&merge, files);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL,
+								 (int64) merge.rows * (merge.partitions > 1 ? 2 : 1) + merge.upper_count);
+	vdb_hnsw_rows_create(&merge.ordered, merge.codec);
+	merge.lists = vdb_hnsw_sorter_create(merge.sort_memory);
+	for (uint32 i = 0; i < merge.partitions; i++)
+		build_partition(&merge, i);
+	vdb_hnsw_sorter_free(merge.members);
+	build_uppers(&merge);
+	if (!alone)
+		release_others(builder);
+	VDB_TESTPOINT("hnsw-build-before-write");
+	write_pages(&merge);
+}
