@@ -83,10 +83,14 @@ ISOLATION_OPTS = --inputdir=test/isolation --load-extension=vdb
 # The server's headers do not pass these two.
 WARNINGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 
+# Codes are to be the same on every processor: no a * b + c becomes one rounding
+# where the compiler finds an instruction for it.  Kernels that want one say so.
+FLOATS = -ffp-contract=off
+
 # Distributions build the server without --enable-depend, so PGXS would never
 # rebuild anything after a change to a header: the compiler writes the rules.
 override PG_CPPFLAGS += -I$(srcdir)/src
-override PG_CFLAGS   += $(WARNINGS) -MMD -MP
+override PG_CFLAGS   += $(WARNINGS) $(FLOATS) -MMD -MP
 
 # A server loads extensions into one name space: export what it calls by name.
 override SHLIB_LINK  += -Wl,--version-script=$(srcdir)/src/vdb.map
@@ -105,6 +109,8 @@ include $(PGXS)
 vdb$(DLSUFFIX): src/vdb.map
 
 # The same for bitcode: an object whose header changed takes its bitcode along.
+# The flags for floats are not among those that it gets from PGXS.
+BITCODE_CFLAGS += $(FLOATS)
 $(OBJS:.o=.bc): %.bc: %.o
 
 -include $(OBJS:.o=.d)
@@ -168,7 +174,7 @@ UNIT_PROGRAMS = $(patsubst test/unit/%.c,$(UNIT_DIR)/%,$(sort $(wildcard test/un
 UNIT_OBJS     = $(addprefix $(UNIT_DIR)/,$(filter src/distance/% src/quant/% src/hnsw/hnsw_graph.o src/hnsw/hnsw_partition.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS)))
 UNIT_CC       = $(or $(CC),cc)
 UNIT_SANITIZE = address,undefined
-UNIT_CFLAGS   = -std=gnu99 -O1 -g -fno-omit-frame-pointer $(WARNINGS) $(COPT) -pthread \
+UNIT_CFLAGS   = -std=gnu99 -O1 -g -fno-omit-frame-pointer $(WARNINGS) $(FLOATS) $(COPT) -pthread \
 	-fsanitize=$(UNIT_SANITIZE) -fno-sanitize-recover=all -Isrc -Itest/unit -MMD -MP
 
 unit: unit-programs

@@ -5,7 +5,8 @@
  *	  the first-level cache.  Correctness is test/unit/test_distance.c's matter.
  *
  * Build and run from the top of the source tree:
- *	  cc -O2 -std=gnu99 bench/kernels.c src/distance/distance_*.c -lm -o kernels
+ *	  cc -O2 -std=gnu99 -ffp-contract=off \
+ *		  bench/kernels.c src/distance/distance_*.c -lm -o kernels
  *	  ./kernels
  */
 #include "../src/distance/distance.h"

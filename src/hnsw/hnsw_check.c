@@ -497,10 +497,11 @@ expected_add(const VdbCodec *codec, const float *x)
 
 /*
  * I7: the factors are those of the node code.  I8: the hot slot is made from
- * the node code alone.  Machines round differently, so few dimensions may be
- * off, and factors by little.  Where a vector was too large for arithmetic in
- * floats, nothing is claimed of it (the row itself is measured by every scan
- * that meets it), so there is nothing to be held against it.
+ * the node code alone.  Kernels sum differently, so factors may be off by
+ * little; and few dimensions, should a build contract products and sums.
+ * Where a vector was too large for arithmetic in floats, nothing is claimed of
+ * it (the row itself is measured by every scan that meets it), so there is
+ * nothing to be held against it.
  */
 static void
 check_codes(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node)

@@ -1068,6 +1068,149 @@ check_hot_codes(void)
 	}
 }
 
+/* ---- what is the same on every machine ---- */
+
+/* Of bytes; FNV-1a. */
+static uint64_t
+add_to_hash(uint64_t hash, const void *bytes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		hash = (hash ^ ((const uint8_t *) bytes)[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+/*
+ * A hash of codes and of those factors that do not come from kernels that sum.
+ * The vectors are made without the C library's functions, which differ.
+ */
+static uint64_t
+hash_codes(VdbMetric metric, uint32_t dims)
+{
+	uint32_t	P = vdb_codec_padded(dims);
+	uint64_t	hash = UINT64_C(0xcbf29ce484222325);
+	uint64_t	saved = random_state;
+	float	   *center = new_floats(P);
+	float	   *raw = new_floats(dims);
+	float	   *x = new_floats(P);
+	float	   *scratch = new_floats(P);
+	uint8_t    *hi = new_block(P);
+	uint8_t    *lo = new_block(P / 2);
+	VdbCodec	codec;
+	uint8_t    *hot;
+
+	random_state = SEED;
+	for (uint32_t i = 0; i < P; i++)
+		center[i] = (float) (int) (random_u32() % 2001 - 1000) / 8192;
+	vdb_codec_init(&codec, metric, dims, SEED, center);
+	hot = new_block(codec.hot_bytes);
+	for (int vector = 0; vector < 20; vector++)
+	{
+		VdbNodeFactors f;
+		VdbHotFactors h;
+
+		/* from whole numbers to those that take all digits */
+		for (uint32_t i = 0; i < dims; i++)
+			raw[i] = (float) (int32_t) random_u32() / (float) (UINT64_C(1) << (32 - vector));
+		vdb_codec_transform(&codec, raw, x);
+		f = vdb_encode_node(&codec, x, 1, hi, lo);
+		h = vdb_hot_of_node(&codec, f, hi, lo, scratch, hot);
+		hash = add_to_hash(hash, hi, P);
+		hash = add_to_hash(hash, lo, P / 2);
+		hash = add_to_hash(hash, &f, sizeof(f));
+		hash = add_to_hash(hash, hot, codec.hot_bytes);
+		hash = add_to_hash(hash, &h.rescale, sizeof(h.rescale));
+	}
+	random_state = saved;
+	free(center);
+	free(raw);
+	free(x);
+	free(scratch);
+	free(hi);
+	free(lo);
+	free(hot);
+	return hash;
+}
+
+/* Where one changes, indexes made before hold other codes than this version makes. */
+static const struct
+{
+	VdbMetric	metric;
+	uint32_t	dims;
+	uint64_t	hash;
+}			hashes[] =
+{
+	{VDB_METRIC_L2, 25, UINT64_C(0x87a755c2e5dc6b70)},
+	{VDB_METRIC_L2, 100, UINT64_C(0x6d3e5c0af357a646)},
+	{VDB_METRIC_L2, 1536, UINT64_C(0xfefba0c5438029b8)},
+	{VDB_METRIC_IP, 784, UINT64_C(0x97872ebc5e8c33df)},
+	{VDB_METRIC_COSINE, 384, UINT64_C(0xbbd5ae4df259409e)},
+	{VDB_METRIC_L1, 50, UINT64_C(0x3702cd8b5d08c670)},
+	{VDB_METRIC_L1, 100, UINT64_C(0x4632257bde7366d4)},
+};
+
+static bool
+check_hash(VdbMetric metric, uint32_t dims, uint64_t expected)
+{
+	VdbSimdLevel best = vdb_kernels->level;
+	bool		passed = true;
+
+	for (int level = 0; level < VDB_SIMD_LEVELS; level++)
+	{
+		uint64_t	hash;
+
+		if (!vdb_distance_force((VdbSimdLevel) level))
+			continue;
+		hash = hash_codes(metric, dims);
+		if (hash != expected)
+			passed = failure("%s: 0x%016llx", vdb_distance_level_name((VdbSimdLevel) level),
+							 (unsigned long long) hash);
+	}
+	vdb_distance_force(best);
+	return passed;
+}
+
+/*
+ * Entries in the middle between two codes, multiples of 5 up to 255 * 5: a
+ * fused multiply-add knows that a fifth is not quite a double, and rounds some
+ * of them down.
+ */
+static bool
+check_hot_middles(void)
+{
+	const uint32_t P = 512;
+	float	   *zero = new_floats(P);
+	float	   *x = new_floats(P);
+	VdbCodec	codec;
+	uint8_t    *code;
+	bool		passed = true;
+
+	memset(zero, 0, P * sizeof(float));
+	codec = hot_codec(VDB_METRIC_L2, P, 8, zero);
+	code = new_block(codec.hot_bytes);
+	for (uint32_t i = 0; i < P; i++)
+		x[i] = 5 * (float) ((int) (i < 511 ? i : 510) - 255);
+	vdb_encode_hot(&codec, x, code);
+	for (uint32_t i = 0; i < P && passed; i++)
+	{
+		if (code[i] != (i < 511 ? i + 1 : 511) / 2)
+			passed = failure("%g is coded as %d", x[i], code[i]);
+	}
+	free(zero);
+	free(x);
+	free(code);
+	return passed;
+}
+
+static void
+check_same_everywhere(void)
+{
+	for (size_t i = 0; i < sizeof(hashes) / sizeof(hashes[0]); i++)
+		report(check_hash(hashes[i].metric, hashes[i].dims, hashes[i].hash),
+			   "codes of %u dimensions are those of every machine, %s", hashes[i].dims,
+			   metric_names[hashes[i].metric]);
+	report(check_hot_middles(), "middles between codes are rounded up on every machine");
+}
+
 /* ---- the codec's constants ---- */
 
 static void
@@ -1107,6 +1250,7 @@ main(int argc, char **argv)
 	check_rotation();
 	check_node_codes();
 	check_hot_codes();
+	check_same_everywhere();
 	check_bounds();
 	printf("1..%d\n", tests_run);
 	return tests_failed == 0 ? 0 : 1;
