@@ -168,6 +168,8 @@ endif
 # Each test/unit/*.c is one program, linked with the part of the library that
 # is pure C, under the address and undefined-behaviour sanitizers.  What ends in
 # _tsan is built, and the library for it, under the thread sanitizer instead.
+# NAME_arm64 is NAME for 64-bit ARM, by Debian's cross compiler: test/kinds runs
+# it under emulation.
 
 UNIT_DIR      = test/unit/build
 UNIT_PROGRAMS = $(patsubst test/unit/%.c,$(UNIT_DIR)/%,$(sort $(wildcard test/unit/*.c)))
@@ -188,10 +190,16 @@ $(filter-out %_tsan,$(UNIT_PROGRAMS)): $(UNIT_DIR)/%: $(UNIT_DIR)/test/unit/%.o 
 $(UNIT_DIR)/%_tsan: $(UNIT_DIR)/tsan/test/unit/%_tsan.o $(UNIT_DIR)/tsan/libpure.a
 	$(UNIT_CC) $(UNIT_CFLAGS) -o $@ $^ -lm
 
+$(UNIT_DIR)/%_arm64: $(UNIT_DIR)/arm64/test/unit/%.o $(UNIT_DIR)/arm64/libpure.a
+	$(UNIT_CC) $(UNIT_CFLAGS) -o $@ $^ -lm
+
 $(UNIT_DIR)/%_tsan $(UNIT_DIR)/tsan/%: UNIT_SANITIZE = thread
+$(UNIT_DIR)/%_arm64 $(UNIT_DIR)/arm64/%: UNIT_CC = aarch64-linux-gnu-gcc
+$(UNIT_DIR)/%_arm64 $(UNIT_DIR)/arm64/%: UNIT_SANITIZE = address
 
 $(UNIT_DIR)/libpure.a: $(UNIT_OBJS)
 $(UNIT_DIR)/tsan/libpure.a: $(UNIT_OBJS:$(UNIT_DIR)/%=$(UNIT_DIR)/tsan/%)
+$(UNIT_DIR)/arm64/libpure.a: $(UNIT_OBJS:$(UNIT_DIR)/%=$(UNIT_DIR)/arm64/%)
 %/libpure.a:
 	rm -f $@
 	ar rcs $@ $^
@@ -199,15 +207,21 @@ $(UNIT_DIR)/tsan/libpure.a: $(UNIT_OBJS:$(UNIT_DIR)/%=$(UNIT_DIR)/tsan/%)
 # Emulated 512-bit arguments are passed in ways gcc wants to tell about.
 $(UNIT_DIR)/test/unit/test_distance_avx512_simde.o: UNIT_CFLAGS += -Wno-psabi
 
+define UNIT_COMPILE
+@mkdir -p $(@D)
+$(UNIT_CC) $(UNIT_CFLAGS) -c -o $@ $<
+endef
+
 $(UNIT_DIR)/tsan/%.o: %.c
-	@mkdir -p $(@D)
-	$(UNIT_CC) $(UNIT_CFLAGS) -c -o $@ $<
+	$(UNIT_COMPILE)
+
+$(UNIT_DIR)/arm64/%.o: %.c
+	$(UNIT_COMPILE)
 
 $(UNIT_DIR)/%.o: %.c
-	@mkdir -p $(@D)
-	$(UNIT_CC) $(UNIT_CFLAGS) -c -o $@ $<
+	$(UNIT_COMPILE)
 
--include $(wildcard $(UNIT_DIR)/*/*/*.d $(UNIT_DIR)/tsan/*/*/*.d)
+-include $(wildcard $(addprefix $(UNIT_DIR)/,*/*/*.d tsan/*/*/*.d arm64/*/*/*.d))
 
 # --- the commands ----------------------------------------------------------
 

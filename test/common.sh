@@ -39,6 +39,15 @@ exec_as_server_user() {
 
 as_server_user() (exec_as_server_user "$@")
 
+# What the unit programs for 64-bit ARM lack, one Debian package a line; nothing
+# on such a machine, where the ordinary ones are.
+missing_for_arm64() {
+    [ "$(uname -m)" != aarch64 ] || return 0
+    command -v aarch64-linux-gnu-gcc >/dev/null || echo gcc-aarch64-linux-gnu
+    [ -e /usr/aarch64-linux-gnu/include/stdio.h ] || echo libc6-dev-arm64-cross
+    command -v qemu-aarch64 >/dev/null || echo qemu-user
+}
+
 # A make that calls us hands down its options; ours start afresh.
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
