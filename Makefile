@@ -6,6 +6,7 @@
 #   make test             every test there is; KIND=... ONLY=... JOBS=... narrow it
 #   make soak             the long ones: hours of crashes, churn and damage; SHARE=0.01
 #   make unit             only the C programs that need no server
+#   make bench-programs   the C programs that measure, in bench/build
 #   make demo             a private server with 12,000 word vectors; make demo-stop
 #   make install-pgvector-alias      have CREATE EXTENSION vector mean vdb
 #   make uninstall-pgvector-alias
@@ -95,7 +96,7 @@ override PG_CFLAGS   += $(WARNINGS) $(FLOATS) -MMD -MP
 # A server loads extensions into one name space: export what it calls by name.
 override SHLIB_LINK  += -Wl,--version-script=$(srcdir)/src/vdb.map
 
-EXTRA_CLEAN = $(OBJS:.o=.d) $(UNIT_DIR) $(ALIAS_DIR) tmp_check
+EXTRA_CLEAN = $(OBJS:.o=.d) $(UNIT_DIR) bench/build $(ALIAS_DIR) tmp_check
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -173,7 +174,8 @@ endif
 
 UNIT_DIR      = test/unit/build
 UNIT_PROGRAMS = $(patsubst test/unit/%.c,$(UNIT_DIR)/%,$(sort $(wildcard test/unit/*.c)))
-UNIT_OBJS     = $(addprefix $(UNIT_DIR)/,$(filter src/distance/% src/quant/% src/hnsw/hnsw_graph.o src/hnsw/hnsw_partition.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS)))
+PURE_OBJS     = $(filter src/distance/% src/quant/% src/hnsw/hnsw_graph.o src/hnsw/hnsw_partition.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS))
+UNIT_OBJS     = $(addprefix $(UNIT_DIR)/,$(PURE_OBJS))
 UNIT_CC       = $(or $(CC),cc)
 UNIT_SANITIZE = address,undefined
 UNIT_CFLAGS   = -std=gnu99 -O1 -g -fno-omit-frame-pointer $(WARNINGS) $(FLOATS) $(COPT) -pthread \
@@ -223,6 +225,18 @@ $(UNIT_DIR)/%.o: %.c
 
 -include $(wildcard $(addprefix $(UNIT_DIR)/,*/*/*.d tsan/*/*/*.d arm64/*/*/*.d))
 
+# --- programs that measure -------------------------------------------------
+#
+# bench/build/NAME from bench/NAME.c, with the library's own objects.
+
+BENCH_PROGRAMS = $(patsubst bench/%.c,bench/build/%,$(wildcard bench/*.c))
+
+bench-programs: $(BENCH_PROGRAMS)
+
+bench/build/%: bench/%.c $(PURE_OBJS)
+	@mkdir -p $(@D)
+	$(UNIT_CC) -std=gnu11 -O2 $(WARNINGS) $(COPT) -Isrc -o $@ $^ -lm
+
 # --- the commands ----------------------------------------------------------
 
 test:
@@ -238,6 +252,6 @@ demo:
 demo-stop:
 	@exec env PG_CONFIG='$(PG_CONFIG)' bench/demo.sh stop
 
-.PHONY: all install clean unit unit-programs test soak demo demo-stop \
+.PHONY: all install clean unit unit-programs bench-programs test soak demo demo-stop \
 	install-pgvector-alias uninstall-pgvector-alias
 .SECONDARY:

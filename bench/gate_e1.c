@@ -58,6 +58,13 @@ load_npy(const char *dir, const char *name)
 	return a;
 }
 
+/* Memory that starts on a cache line. */
+static char *
+allocate(size_t bytes)
+{
+	return aligned_alloc(64, (bytes + 63) / 64 * 64);
+}
+
 static double
 seconds(void)
 {
@@ -142,10 +149,10 @@ search(const VdbQuery *q, const float *raw, uint32_t ef, int k, const int32_t *g
 	HnswCandidate evicted;
 	HnswPool	pool;
 	size_t		found = 0;
-	uint32_t	at = graph.entry;
+	uint32_t	at = graph.header->entry;
 	float		best = estimate(q, at);
 
-	for (int layer = graph.entry_level; layer > 0; layer--)
+	for (int layer = graph.levels[at]; layer > 0; layer--)
 	{
 		int			moved = 1;
 
@@ -178,7 +185,8 @@ search(const VdbQuery *q, const float *raw, uint32_t ef, int k, const int32_t *g
 		visited.mask = visited.mask * 2 + 1;
 	memset(slots, 0, (visited.mask + 1) * sizeof(uint32_t));
 	hnsw_pool_init(&pool, items, ef);
-	hnsw_pool_insert(&pool, (HnswCandidate) {best, at, 0, 0}, &evicted);
+	pool.items[0] = (HnswCandidate) {.score = best,.nid = at};
+	pool.size = 1;
 	hnsw_visited_add(&visited, at);
 	for (HnswCandidate *c; (c = hnsw_pool_peek(&pool)) != NULL;)
 	{
@@ -257,7 +265,7 @@ run(const char *label)
 {
 	const uint32_t efs[] = {8, 10, 12, 15, 18, 20, 25, 30, 35, 40, 80, 120, 200, 400, 800};
 	size_t		queries = test.rows;
-	float	   *vectors = malloc(queries * codec.P * sizeof(float));
+	float	   *vectors = calloc(queries * codec.P, sizeof(float));
 	int8_t	   *hot = malloc(vdb_query_bytes(&codec, vectors));
 
 	printf("%-18s %6s %8s %8s %9s %9s %9s\n", label, "ef", "recall", "hops", "evals", "rechecks", "us/query");
@@ -300,6 +308,7 @@ main(int argc, char **argv)
 	float	   *x;
 	double		start;
 	size_t		links = 0;
+	HnswParticipant participant;
 
 	for (int i = 0; argc > 2 && i < 4; i++)
 		if (strcmp(argv[2], names[i]) == 0)
@@ -326,16 +335,15 @@ main(int argc, char **argv)
 	vdb_codec_init(&codec, metric, train.columns, 42, center);
 
 	start = seconds();
-	{
-		char	   *memory = aligned_alloc(64, vdb_hnsw_graph_bytes(&codec, m, efc, rows));
-		memset(memory, 0, vdb_hnsw_graph_bytes(&codec, m, efc, rows));
-		vdb_hnsw_graph_init(&graph, &codec, m, efc, rows, 1, memory);
-	}
+	vdb_hnsw_graph_init(&graph, &codec, m, efc, rows,
+						allocate(vdb_hnsw_graph_bytes(&codec, m, rows)));
+	vdb_hnsw_participant_init(&participant, &graph, 1,
+							  allocate(vdb_hnsw_participant_bytes(m, efc, rows)));
 	for (size_t i = 0; i < rows; i++)
 	{
 		float		norm = vdb_codec_transform(&codec, (float *) train.data + i * train.columns, x);
 
-		vdb_hnsw_graph_add(&graph, x, norm);
+		vdb_hnsw_graph_add(&participant, x, norm);
 	}
 	for (size_t i = 0; i < rows; i++)
 		links += vdb_hnsw_graph_list(&graph, i)->count;
@@ -355,7 +363,7 @@ main(int argc, char **argv)
 		start = seconds();
 		for (size_t i = 0; i < rows; i++)
 		{
-			vdb_kernels->node_decode(codec.P, graph.factors[i].scale, vdb_hnsw_graph_hi(&graph, i), vdb_hnsw_graph_lo(&graph, i), x);
+			vdb_decode_node(&codec, graph.factors[i], vdb_hnsw_graph_hi(&graph, i), vdb_hnsw_graph_lo(&graph, i), x);
 			hot_factors[i] = vdb_encode_hot(&codec, x, hot_codes + hot_stride * i);
 		}
 		printf("encoded hot codes in %.1f s\n", seconds() - start);

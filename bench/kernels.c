@@ -4,10 +4,7 @@
  *	  each level this machine has, for some dimensions, with all operands in
  *	  the first-level cache.  Correctness is test/unit/test_distance.c's matter.
  *
- * Build and run from the top of the source tree:
- *	  cc -O2 -std=gnu99 -ffp-contract=off \
- *		  bench/kernels.c src/distance/distance_*.c -lm -o kernels
- *	  ./kernels
+ *	  make bench-programs && bench/build/kernels
  */
 #include "../src/distance/distance.h"
 

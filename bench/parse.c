@@ -2,8 +2,7 @@
  * parse.c
  *	  How long reading a vector of 1,536 numbers takes, against strtof().
  *
- *		cc -O2 -Isrc -o /tmp/parse bench/parse.c src/types/vector_parse.c -lm
- *		/tmp/parse
+ *		make bench-programs && bench/build/parse
  *
  * Prints the least of 300 short rounds, in microseconds a vector, for texts of usual
  * shapes.
