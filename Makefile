@@ -37,6 +37,7 @@ OBJS = \
 	src/hnsw/hnsw_page.o \
 	src/hnsw/hnsw_parallel.o \
 	src/hnsw/hnsw_partition.o \
+	src/hnsw/hnsw_range.o \
 	src/hnsw/hnsw_recall.o \
 	src/hnsw/hnsw_repair.o \
 	src/hnsw/hnsw_sample.o \

@@ -1009,6 +1009,14 @@ CREATE OPERATOR <%> (
 );
 
 /*
+ * What is not pgvector's has a schema of its own.
+ */
+
+CREATE SCHEMA vdb;
+
+GRANT USAGE ON SCHEMA vdb TO PUBLIC;
+
+/*
  * Access method hnsw
  */
 
@@ -1018,6 +1026,56 @@ CREATE FUNCTION hnswhandler(internal) RETURNS index_am_handler
 CREATE ACCESS METHOD hnsw TYPE INDEX HANDLER hnswhandler;
 
 COMMENT ON ACCESS METHOD hnsw IS 'hierarchical navigable small world graph';
+
+/*
+ * The planner puts ~<= in the place of "distance < radius" beside an order by
+ * this distance.  It says nothing to anybody but an index scan, which has the
+ * question, and is true everywhere else.
+ */
+
+CREATE FUNCTION vdb.may_be_within(vector, double precision) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_may_be_within' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR vdb.~<= (
+	LEFTARG = vector, RIGHTARG = double precision,
+	FUNCTION = vdb.may_be_within
+);
+
+COMMENT ON OPERATOR vdb.~<= (vector, double precision) IS
+	'made by the planner: distance from the question of an index scan may be at most this';
+
+CREATE FUNCTION vdb.may_be_within(halfvec, double precision) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_may_be_within' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR vdb.~<= (
+	LEFTARG = halfvec, RIGHTARG = double precision,
+	FUNCTION = vdb.may_be_within
+);
+
+COMMENT ON OPERATOR vdb.~<= (halfvec, double precision) IS
+	'made by the planner: distance from the question of an index scan may be at most this';
+
+CREATE FUNCTION vdb.may_be_within(sparsevec, double precision) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_may_be_within' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR vdb.~<= (
+	LEFTARG = sparsevec, RIGHTARG = double precision,
+	FUNCTION = vdb.may_be_within
+);
+
+COMMENT ON OPERATOR vdb.~<= (sparsevec, double precision) IS
+	'made by the planner: distance from the question of an index scan may be at most this';
+
+CREATE FUNCTION vdb.may_be_within(bit, double precision) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_may_be_within' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR vdb.~<= (
+	LEFTARG = bit, RIGHTARG = double precision,
+	FUNCTION = vdb.may_be_within
+);
+
+COMMENT ON OPERATOR vdb.~<= (bit, double precision) IS
+	'made by the planner: distance from the question of an index scan may be at most this';
 
 CREATE FUNCTION hnsw_vector_l2_support(internal) RETURNS internal
 	AS 'MODULE_PATHNAME', 'vdb_hnsw_vector_l2_support' LANGUAGE C STABLE PARALLEL SAFE;
@@ -1034,21 +1092,25 @@ CREATE FUNCTION hnsw_vector_l1_support(internal) RETURNS internal
 CREATE OPERATOR CLASS vector_l2_ops
 	FOR TYPE vector USING hnsw AS
 	OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
+	OPERATOR 2 vdb.~<= (vector, double precision),
 	FUNCTION 1 hnsw_vector_l2_support(internal);
 
 CREATE OPERATOR CLASS vector_ip_ops
 	FOR TYPE vector USING hnsw AS
 	OPERATOR 1 <#> (vector, vector) FOR ORDER BY float_ops,
+	OPERATOR 2 vdb.~<= (vector, double precision),
 	FUNCTION 1 hnsw_vector_ip_support(internal);
 
 CREATE OPERATOR CLASS vector_cosine_ops
 	FOR TYPE vector USING hnsw AS
 	OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
+	OPERATOR 2 vdb.~<= (vector, double precision),
 	FUNCTION 1 hnsw_vector_cosine_support(internal);
 
 CREATE OPERATOR CLASS vector_l1_ops
 	FOR TYPE vector USING hnsw AS
 	OPERATOR 1 <+> (vector, vector) FOR ORDER BY float_ops,
+	OPERATOR 2 vdb.~<= (vector, double precision),
 	FUNCTION 1 hnsw_vector_l1_support(internal);
 
 CREATE FUNCTION hnsw_halfvec_l2_support(internal) RETURNS internal
@@ -1066,21 +1128,25 @@ CREATE FUNCTION hnsw_halfvec_l1_support(internal) RETURNS internal
 CREATE OPERATOR CLASS halfvec_l2_ops
 	FOR TYPE halfvec USING hnsw AS
 	OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY float_ops,
+	OPERATOR 2 vdb.~<= (halfvec, double precision),
 	FUNCTION 1 hnsw_halfvec_l2_support(internal);
 
 CREATE OPERATOR CLASS halfvec_ip_ops
 	FOR TYPE halfvec USING hnsw AS
 	OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY float_ops,
+	OPERATOR 2 vdb.~<= (halfvec, double precision),
 	FUNCTION 1 hnsw_halfvec_ip_support(internal);
 
 CREATE OPERATOR CLASS halfvec_cosine_ops
 	FOR TYPE halfvec USING hnsw AS
 	OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY float_ops,
+	OPERATOR 2 vdb.~<= (halfvec, double precision),
 	FUNCTION 1 hnsw_halfvec_cosine_support(internal);
 
 CREATE OPERATOR CLASS halfvec_l1_ops
 	FOR TYPE halfvec USING hnsw AS
 	OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY float_ops,
+	OPERATOR 2 vdb.~<= (halfvec, double precision),
 	FUNCTION 1 hnsw_halfvec_l1_support(internal);
 
 CREATE FUNCTION hnsw_bit_hamming_support(internal) RETURNS internal
@@ -1092,11 +1158,13 @@ CREATE FUNCTION hnsw_bit_jaccard_support(internal) RETURNS internal
 CREATE OPERATOR CLASS bit_hamming_ops
 	FOR TYPE bit USING hnsw AS
 	OPERATOR 1 <~> (bit, bit) FOR ORDER BY float_ops,
+	OPERATOR 2 vdb.~<= (bit, double precision),
 	FUNCTION 1 hnsw_bit_hamming_support(internal);
 
 CREATE OPERATOR CLASS bit_jaccard_ops
 	FOR TYPE bit USING hnsw AS
 	OPERATOR 1 <%> (bit, bit) FOR ORDER BY float_ops,
+	OPERATOR 2 vdb.~<= (bit, double precision),
 	FUNCTION 1 hnsw_bit_jaccard_support(internal);
 
 CREATE FUNCTION hnsw_sparsevec_l2_support(internal) RETURNS internal
@@ -1114,30 +1182,30 @@ CREATE FUNCTION hnsw_sparsevec_l1_support(internal) RETURNS internal
 CREATE OPERATOR CLASS sparsevec_l2_ops
 	FOR TYPE sparsevec USING hnsw AS
 	OPERATOR 1 <-> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	OPERATOR 2 vdb.~<= (sparsevec, double precision),
 	FUNCTION 1 hnsw_sparsevec_l2_support(internal);
 
 CREATE OPERATOR CLASS sparsevec_ip_ops
 	FOR TYPE sparsevec USING hnsw AS
 	OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	OPERATOR 2 vdb.~<= (sparsevec, double precision),
 	FUNCTION 1 hnsw_sparsevec_ip_support(internal);
 
 CREATE OPERATOR CLASS sparsevec_cosine_ops
 	FOR TYPE sparsevec USING hnsw AS
 	OPERATOR 1 <=> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	OPERATOR 2 vdb.~<= (sparsevec, double precision),
 	FUNCTION 1 hnsw_sparsevec_cosine_support(internal);
 
 CREATE OPERATOR CLASS sparsevec_l1_ops
 	FOR TYPE sparsevec USING hnsw AS
 	OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	OPERATOR 2 vdb.~<= (sparsevec, double precision),
 	FUNCTION 1 hnsw_sparsevec_l1_support(internal);
 
 /*
  * Looking after indexes
  */
-
-CREATE SCHEMA vdb;
-
-GRANT USAGE ON SCHEMA vdb TO PUBLIC;
 
 CREATE FUNCTION vdb.check_index(
 	index regclass, heap_all_indexed boolean DEFAULT false,

@@ -47,6 +47,7 @@ _PG_init(void)
 	init_simd_setting();
 	vdb_testpoint_init();
 	MarkGUCPrefixReserved("vdb");
+	vdb_hnsw_hook_planner();
 }
 
 /* The kernels must have been initialised: the check hook asks for them. */

@@ -133,7 +133,7 @@ vdb_hnsw_handler(PG_FUNCTION_ARGS)
 {
 	IndexAmRoutine *am = makeNode(IndexAmRoutine);
 
-	am->amstrategies = 0;
+	am->amstrategies = HNSW_NUM_STRATEGIES;
 	am->amsupport = HNSW_NUM_PROCS;
 	am->amcanorderbyop = true;
 	am->amoptionalkey = true;

@@ -8,4 +8,10 @@
 /* Defines settings and reloptions; from _PG_init. */
 extern void vdb_hnsw_init(void);
 
+/*
+ * Has the planner ask us about conditions on distances.  The last step of
+ * _PG_init: if one after it failed, the next try would hook us to ourselves.
+ */
+extern void vdb_hnsw_hook_planner(void);
+
 #endif							/* VDB_HNSW_MODULE_H */

@@ -20,6 +20,14 @@
 #define HNSW_SUPPORT_PROC 1
 #define HNSW_NUM_PROCS 1
 
+/*
+ * Operators of an operator class: the distance that rows are ordered by, and
+ * "~<=", a bound on that distance: from the question that the order is about.
+ */
+#define HNSW_ORDER_STRATEGY 1
+#define HNSW_RADIUS_STRATEGY 2
+#define HNSW_NUM_STRATEGIES 2
+
 /* A value of an indexed type, taken apart for its codec. */
 typedef struct HnswValue
 {

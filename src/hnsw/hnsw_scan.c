@@ -8,6 +8,10 @@
  * row itself is fetched and measured, so rows come back in the order of the
  * operator whatever the codes can tell apart.
  *
+ * A scan may have a radius (hnsw_range.c).  It ends when all lower bounds are
+ * beyond; rows whose intervals the radius divides are returned, for the executor
+ * to decide.
+ *
  * A scan holds no pin or lock between rows.  It needs an MVCC snapshot: a
  * row's identifier may be used again after it was copied out of the index.
  */
@@ -53,6 +57,8 @@ typedef struct HnswScan
 	bool		started;
 	bool		complete;		/* nothing more to be searched */
 	bool		null_query;		/* no distance is known to anything */
+	bool		empty;			/* no row can be the answer */
+	double		radius;			/* rows farther away are not wanted */
 	HnswIterativeScan iterative;	/* hnsw.iterative_scan when the scan began */
 	Datum		query;			/* the user's value, not toasted; unset if null */
 
@@ -281,6 +287,31 @@ load_query(IndexScanDesc scan, float *norm)
 	return vector != NULL ? vector : palloc0(codec->vector_bytes);
 }
 
+/*
+ * Takes the radius from the scan's keys, infinity if there are none.  NaN is
+ * greater than every number, so it bounds nothing.
+ */
+static void
+load_radius(IndexScanDesc scan)
+{
+	HnswScan   *so = scan->opaque;
+
+	so->radius = get_float8_infinity();
+	for (int i = 0; i < scan->numberOfKeys; i++)
+	{
+		const ScanKeyData *key = &scan->keyData[i];
+
+		if (key->sk_strategy != HNSW_RADIUS_STRATEGY)
+			elog(ERROR, "hnsw index scanned with strategy %d", key->sk_strategy);
+
+		/* nothing compares with what is not known */
+		if ((key->sk_flags & SK_ISNULL) != 0 || so->null_query)
+			so->empty = true;
+		else if (DatumGetFloat8(key->sk_argument) < so->radius)
+			so->radius = DatumGetFloat8(key->sk_argument);
+	}
+}
+
 static void
 start(IndexScanDesc scan)
 {
@@ -288,7 +319,7 @@ start(IndexScanDesc scan)
 	void	   *vector;
 	float		norm;
 
-	if (scan->numberOfOrderBys != 1 || scan->numberOfKeys != 0)
+	if (scan->numberOfOrderBys != 1)
 		elog(ERROR, "cannot scan hnsw index without order");
 	if (!IsMVCCSnapshot(scan->xs_snapshot))
 		elog(ERROR, "non-MVCC snapshots are not supported with hnsw");
@@ -297,6 +328,10 @@ start(IndexScanDesc scan)
 
 	so->index = vdb_hnsw_open(scan->indexRelation);
 	vector = load_query(scan, &norm);
+	load_radius(scan);
+	so->started = true;
+	if (so->empty)
+		return;
 	vdb_hnsw_search_begin(&so->search, so->index, vector, norm);
 	so->iterative = hnsw_iterative_scan;
 	so->search.keep_overflow = so->iterative != HNSW_ITERATIVE_OFF;
@@ -306,7 +341,6 @@ start(IndexScanDesc scan)
 	take_found(so);
 	so->complete = !so->search.keep_overflow;
 	so->allowed = so->complete ? so->ef : so->search.pool.capacity / 2;
-	so->started = true;
 	VDB_TESTPOINT("hnsw-scan-after-search");
 }
 
@@ -368,6 +402,31 @@ is_late(const HnswScan *so, double distance)
 		so->iterative != HNSW_ITERATIVE_RELAXED;
 }
 
+/* Is all that was found and not returned farther away than is wanted? */
+static bool
+is_beyond(const HnswScan *so)
+{
+	return heap_key(so, 0) > so->radius;
+}
+
+/*
+ * Does the scan end when the turn of a row comes that is beyond the radius?
+ *
+ * In strict order it does.  Without a radius it would return that row, or
+ * another one that is beyond, and leave out whatever turns up nearer afterwards:
+ * all that it could still return is farther away.  By now the search has gone
+ * ahead as far as it does for any row.
+ *
+ * Who has asked for late rows gets those within the radius, as far as the user's
+ * limits go.  What is beyond is passed over as if it had been returned, but
+ * neither measured nor looked at by the executor.
+ */
+static bool
+ends_at_radius(const HnswScan *so)
+{
+	return so->iterative != HNSW_ITERATIVE_RELAXED || so->complete;
+}
+
 /* Is the first found node's place certain without measuring it? */
 static bool
 first_is_certain(const HnswScan *so, const HnswFound *first)
@@ -393,7 +452,7 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 
 	if (!so->started)
 		start(scan);
-	for (;;)
+	while (!so->empty)
 	{
 		HnswFound  *first;
 
@@ -407,6 +466,14 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 			}
 			if (so->heap_count == 0 || so->iterative == HNSW_ITERATIVE_OFF)
 				break;
+		}
+		if (is_beyond(so))
+		{
+			if (ends_at_radius(so))
+				break;
+			heap_pop(so);
+			so->yielded++;
+			continue;
 		}
 		first = &so->search.found[so->heap[0]];
 		if (!first_is_certain(so, first))

@@ -2,9 +2,10 @@
  * hnsw_validate.c
  *	  Is an operator class one that this access method can work with?
  *
- * An operator class has one operator, a distance that sorts as float8, and one
- * support function that describes the type and the distance in C.  Whether the
- * two belong together cannot be seen in the catalogs.
+ * An operator class has an operator that measures a distance, which sorts as
+ * float8, and may have one that bounds this distance by a float8; and it has one
+ * support function that describes the type and the distance in C.  Whether they
+ * belong together cannot be seen in the catalogs.
  */
 #include "postgres.h"
 
@@ -23,13 +24,15 @@
 
 #include "hnsw/hnsw_private.h"
 
-/* The one strategy, "nearest first", as a bit of OpFamilyOpFuncGroup. */
-#define ORDER_STRATEGY 1
-#define ORDER_STRATEGY_BIT (UINT64CONST(1) << ORDER_STRATEGY)
+/* Members as bits of OpFamilyOpFuncGroup. */
+#define ORDER_STRATEGY_BIT (UINT64CONST(1) << HNSW_ORDER_STRATEGY)
+#define RADIUS_STRATEGY_BIT (UINT64CONST(1) << HNSW_RADIUS_STRATEGY)
 #define SUPPORT_PROC_BIT (UINT64CONST(1) << HNSW_SUPPORT_PROC)
 
 static char *family_name(Oid familyoid);
 static bool check_functions(const char *family, CatCList *functions);
+static bool check_purpose(const char *family, Form_pg_amop form);
+static bool check_operator_signature(const char *family, Form_pg_amop form);
 static bool check_operators(const char *family, CatCList *operators);
 static bool check_groups(const char *family, List *groups);
 static bool check_class(Form_pg_opclass opclass, List *groups);
@@ -116,6 +119,38 @@ check_functions(const char *family, CatCList *functions)
 	return valid;
 }
 
+/* An index of this kind finds what is near, not what is equal. */
+static bool
+check_purpose(const char *family, Form_pg_amop form)
+{
+	if (form->amopstrategy == HNSW_RADIUS_STRATEGY ?
+		form->amoppurpose == AMOP_SEARCH :
+		form->amoppurpose == AMOP_ORDER && opfamily_can_sort_type(form->amopsortfamily, FLOAT8OID))
+		return true;
+	ereport(INFO,
+			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+			 errmsg("operator family \"%s\" of access method %s contains invalid ORDER BY specification for operator %s",
+					family, "hnsw", format_operator(form->amopopr))));
+	return false;
+}
+
+/* type, type -> float8 for a distance; type, float8 -> boolean for a bound. */
+static bool
+check_operator_signature(const char *family, Form_pg_amop form)
+{
+	bool		bounds = form->amopstrategy == HNSW_RADIUS_STRATEGY;
+
+	if (form->amoprighttype == (bounds ? FLOAT8OID : form->amoplefttype) &&
+		check_amop_signature(form->amopopr, bounds ? BOOLOID : FLOAT8OID, form->amoplefttype,
+							 form->amoprighttype))
+		return true;
+	ereport(INFO,
+			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+			 errmsg("operator family \"%s\" of access method %s contains operator %s with wrong signature",
+					family, "hnsw", format_operator(form->amopopr))));
+	return false;
+}
+
 static bool
 check_operators(const char *family, CatCList *operators)
 {
@@ -125,7 +160,7 @@ check_operators(const char *family, CatCList *operators)
 	{
 		Form_pg_amop form = (Form_pg_amop) GETSTRUCT(&operators->members[i]->tuple);
 
-		if (form->amopstrategy != ORDER_STRATEGY)
+		if (form->amopstrategy < 1 || form->amopstrategy > HNSW_NUM_STRATEGIES)
 		{
 			ereport(INFO,
 					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
@@ -133,31 +168,16 @@ check_operators(const char *family, CatCList *operators)
 							family, "hnsw", format_operator(form->amopopr), form->amopstrategy)));
 			valid = false;
 		}
-
-		/* an index of this kind finds what is near, not what is equal */
-		if (form->amoppurpose != AMOP_ORDER ||
-			!opfamily_can_sort_type(form->amopsortfamily, FLOAT8OID))
-		{
-			ereport(INFO,
-					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-					 errmsg("operator family \"%s\" of access method %s contains invalid ORDER BY specification for operator %s",
-							family, "hnsw", format_operator(form->amopopr))));
-			valid = false;
-		}
-		if (form->amoplefttype != form->amoprighttype ||
-			!check_amop_signature(form->amopopr, FLOAT8OID, form->amoplefttype, form->amoprighttype))
-		{
-			ereport(INFO,
-					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-					 errmsg("operator family \"%s\" of access method %s contains operator %s with wrong signature",
-							family, "hnsw", format_operator(form->amopopr))));
-			valid = false;
-		}
+		valid &= check_purpose(family, form);
+		valid &= check_operator_signature(family, form);
 	}
 	return valid;
 }
 
-/* Each type of the family needs both of its members. */
+/*
+ * Each type of the family needs its distance and its support function.  A bound
+ * is in a group with float8, on its own.
+ */
 static bool
 check_groups(const char *family, List *groups)
 {
@@ -168,6 +188,8 @@ check_groups(const char *family, List *groups)
 	{
 		const OpFamilyOpFuncGroup *group = lfirst(cell);
 
+		if (group->operatorset == RADIUS_STRATEGY_BIT && group->functionset == 0)
+			continue;
 		if (group->operatorset != ORDER_STRATEGY_BIT)
 		{
 			ereport(INFO,

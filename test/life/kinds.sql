@@ -108,7 +108,7 @@ BEGIN
         FROM pg_index i
             JOIN pg_class ON pg_class.oid = indexrelid
             JOIN pg_opclass ON pg_opclass.oid = indclass[0]
-            JOIN pg_amop ON amopfamily = opcfamily AND amoplefttype = opcintype
+            JOIN pg_amop ON amopfamily = opcfamily AND amoplefttype = opcintype AND amopstrategy = 1
             JOIN pg_operator o ON o.oid = amopopr,
             LATERAL pg_get_indexdef(indexrelid, 1, false) AS expression,
             LATERAL (

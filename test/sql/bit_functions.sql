@@ -62,7 +62,7 @@ DROP TABLE t;
 
 -- they commute, so that an index can serve either side, and can run in workers
 SELECT oprname FROM pg_operator o JOIN pg_proc p ON p.oid = oprcode
-WHERE probin = '$libdir/vdb' AND oprleft = 'bit'::regtype AND oprcom <> o.oid;
+WHERE probin = '$libdir/vdb' AND oprleft = 'bit'::regtype AND oprright = oprleft AND oprcom <> o.oid;
 SELECT oid::regprocedure FROM pg_proc
 WHERE probin = '$libdir/vdb' AND 'bit'::regtype = ANY (proargtypes::oid[])
 	AND NOT (proparallel = 's' AND provolatile = 'i' AND proisstrict);
