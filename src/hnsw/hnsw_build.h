@@ -32,7 +32,9 @@
 typedef struct HnswBuildState
 {
 	Barrier		barrier;		/* all participants are attached */
-	bool		full;			/* the graph has no room: rows go to files */
+	bool		spills;			/* constant: rows go to files from the first on */
+	bool		full;			/* the graph had no room for one: known when all
+								 * have met, as some may yet have to begin */
 	pg_atomic_uint64 indexed;	/* rows */
 
 	/* nodes to be linked now, when the graph is built in partitions */
@@ -83,8 +85,8 @@ extern Size vdb_hnsw_build_bytes(const HnswIndex *index, uint32 capacity);
 extern uint32 vdb_hnsw_build_capacity(const HnswBuilder *builder, HnswRowEstimate rows,
 									  int participants);
 
-/* full: the graph has no room for the rows that are expected. */
-extern void vdb_hnsw_build_state_init(HnswBuildState *state, int participants, bool full);
+/* spills: the graph has no room for the rows that are expected. */
+extern void vdb_hnsw_build_state_init(HnswBuildState *state, int participants, bool spills);
 
 /*
  * Gives a builder, whose first five fields are set, a graph in memory of

@@ -58,13 +58,13 @@ vdb_hnsw_build_capacity(const HnswBuilder *builder, HnswRowEstimate rows, int pa
 }
 
 void
-vdb_hnsw_build_state_init(HnswBuildState *state, int participants, bool full)
+vdb_hnsw_build_state_init(HnswBuildState *state, int participants, bool spills)
 {
 	memset(state, 0, sizeof(*state));
 	BarrierInit(&state->barrier, 0);
 	for (int i = 0; i < participants; i++)
 		BarrierAttach(&state->barrier);
-	state->full = full;
+	state->spills = spills;
 	pg_atomic_init_u64(&state->indexed, 0);
 	pg_atomic_init_u32(&state->next, 0);
 	SpinLockInit(&state->mutex);
@@ -278,7 +278,7 @@ vdb_hnsw_build_rows(HnswBuilder *builder, TableScanDesc scan)
 	HnswBuildState *state = builder->state;
 	double		rows;
 
-	if (state->full)
+	if (state->spills)
 		begin_spilling(builder);
 	rows = table_index_build_scan(builder->heap, builder->index->rel, builder->info, true,
 								  builder->leads, build_row, builder, scan);

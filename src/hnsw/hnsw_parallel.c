@@ -224,7 +224,7 @@ allocate(ParallelContext *context, uint64 key, Size bytes)
 }
 
 static void
-fill_context(HnswParallel *parallel, HnswBuilder *builder, dsm_handle graph, bool full)
+fill_context(HnswParallel *parallel, HnswBuilder *builder, dsm_handle graph, bool spills)
 {
 	ParallelContext *context = parallel->context;
 	HnswShared *shared = allocate(context, KEY_SHARED, sizeof(HnswShared));
@@ -234,7 +234,7 @@ fill_context(HnswParallel *parallel, HnswBuilder *builder, dsm_handle graph, boo
 	shared->concurrent = builder->info->ii_Concurrent;
 	shared->graph = graph;
 	SharedFileSetInit(&shared->files, context->seg);
-	vdb_hnsw_build_state_init(&shared->state, context->nworkers + 1, full);
+	vdb_hnsw_build_state_init(&shared->state, context->nworkers + 1, spills);
 	parallel->shared = shared;
 	parallel->scan = allocate(context, KEY_SCAN,
 							  table_parallelscan_estimate(builder->heap, parallel->snapshot));

@@ -54,6 +54,33 @@ sub rows_of
 	return $node->safe_psql('postgres', "SELECT reltuples FROM pg_class WHERE relname = '$index'");
 }
 
+sub wait_at
+{
+	my ($point, $sql) = @_;
+	my $holder = begin_psql($node, "SET application_name = 'holder';
+		SELECT pg_advisory_lock(hashtext('$point')); SELECT pg_sleep(600)");
+
+	$node->poll_query_until('postgres',
+		"SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND granted");
+	my $builder = begin_psql($node, "LOAD 'vdb'; SET application_name = 'builder';
+		SET vdb.stop_at = '$point'; SET client_min_messages = error; $sql");
+
+	$node->poll_query_until('postgres',
+		"SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'advisory'")
+	  or die "nobody came to $point: ${ $builder->{output} }";
+	return ($holder, $builder);
+}
+
+sub let_go
+{
+	my ($holder) = @_;
+
+	$node->safe_psql('postgres',
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'");
+	await_end($holder);
+	return;
+}
+
 load_words($node);
 builds_in(0, 0, 'CREATE INDEX w ON words USING hnsw (v vector_l2_ops)', 'with memory enough');
 my $whole = $node->safe_psql('postgres', "SELECT recall FROM vdb.recall('w', 10, 300)");
@@ -162,6 +189,34 @@ for my $workers (0, 3)
 	$node->safe_psql('postgres', 'DROP INDEX uneven_v');
 }
 
+# --- a worker that comes late ----------------------------------------------------------------
+
+# The condition holds only when workers are there, so the sample has no row.
+$node->safe_psql('postgres', q(
+	CREATE FUNCTION is_loading(id int) RETURNS bool IMMUTABLE PARALLEL SAFE LANGUAGE plpgsql AS $$
+		BEGIN
+			PERFORM pg_stat_clear_snapshot();
+			RETURN EXISTS (SELECT FROM pg_stat_progress_create_index WHERE phase = 'building index: loading tuples');
+		END $$;
+	CREATE TABLE late (id int, v vector(4000)) WITH (parallel_workers = 2);
+	INSERT INTO late SELECT id, (v::real[] || array_fill(id::real, ARRAY[3900]))::vector
+	FROM words WHERE id <= 300));
+{
+	my ($holder, $builder) = wait_at('hnsw-build-worker', "SET statement_timeout = '60s';
+		SET maintenance_work_mem = '1MB'; SET max_parallel_maintenance_workers = 2;
+		CREATE INDEX late_v ON late USING hnsw (v vector_l2_ops) WHERE is_loading(id)");
+
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity
+		WHERE application_name = 'builder' AND wait_event = 'ParallelCreateIndexScan'");
+	let_go($holder);
+	ok(await_end($builder), 'workers may begin when the graph is full already') or diag(${ $builder->{output} });
+	is(rows_of('late_v'), $node->safe_psql('postgres', 'SELECT count(*) FROM late'),
+		'each row is counted once');
+	is($node->safe_psql('postgres', "SELECT unreachable FROM vdb.check_index('late_v')"), '0',
+		'every node is reachable');
+	nothing_is_left('of workers that began late');
+}
+
 # --- memory --------------------------------------------------------------------------------------
 
 # Anonymous memory of a process and what it has mapped from files of the server, in kB.
@@ -174,33 +229,6 @@ sub memory_of
 	while (my $line = <$in>) { $kb += $1 if $line =~ /^RssAnon:\s+(\d+)/ }
 	close $in;
 	return $kb;
-}
-
-sub wait_at
-{
-	my ($point, $sql) = @_;
-	my $holder = begin_psql($node, "SET application_name = 'holder';
-		SELECT pg_advisory_lock(hashtext('$point')); SELECT pg_sleep(600)");
-
-	$node->poll_query_until('postgres',
-		"SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND granted");
-	my $builder = begin_psql($node, "LOAD 'vdb'; SET application_name = 'builder';
-		SET vdb.stop_at = '$point'; SET client_min_messages = error; $sql");
-
-	$node->poll_query_until('postgres',
-		"SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'advisory'")
-	  or die "nobody came to $point: ${ $builder->{output} }";
-	return ($holder, $builder);
-}
-
-sub let_go
-{
-	my ($holder) = @_;
-
-	$node->safe_psql('postgres',
-		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'");
-	await_end($holder);
-	return;
 }
 
 {
