@@ -226,7 +226,8 @@ choose_partitions(HnswMerge *merge, HnswRowFile *files)
 	HnswCodeSample sample = {.codec = merge->codec};
 	double		count;
 
-	merge->partitions = 1;
+	/* the sample counted rows, but none had a vector that is indexed */
+	merge->partitions = merge->rows > 0;
 	if (merge->rows > capacity)
 		merge->partitions = (uint32) (2.0 * merge->rows / (PLANNED_SHARE * capacity)) + 1;
 	count = Min(merge->rows, (double) merge->partitions * HNSW_SAMPLE_PER_PIVOT);

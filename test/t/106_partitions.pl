@@ -169,6 +169,27 @@ for my $case (
 	}
 }
 
+# --- fewer rows than a sample suggested -------------------------------------------------------
+
+# zero vectors have no direction, so they are not indexed
+$node->safe_psql('postgres', q(CREATE TABLE nothing (id int, v vector(100));
+	INSERT INTO nothing SELECT g, array_fill(0, ARRAY[100])::vector FROM generate_series(1, 8000) g));
+for my $workers (0, 2)
+{
+	$node->safe_psql('postgres', "ALTER TABLE nothing SET (parallel_workers = $workers)");
+	builds_in(0, 0, "SET max_parallel_maintenance_workers = 2; SET maintenance_work_mem = '1MB';
+		CREATE INDEX nothing_v ON nothing USING hnsw (v vector_cosine_ops)", "of no rows, $workers workers");
+	is(rows_of('nothing_v'), '0', 'no row is counted');
+	$node->safe_psql('postgres', "INSERT INTO nothing SELECT id, v FROM words WHERE id <= 10");
+	is($node->safe_psql('postgres', "SET enable_seqscan = off;
+			SELECT count(*) FROM (SELECT FROM nothing ORDER BY v <=> (SELECT v FROM words LIMIT 1) LIMIT 20) found"),
+		$node->safe_psql('postgres', "SELECT count(*) FROM words WHERE id <= 10"),
+		'the index takes rows');
+	check_index($node, 'nothing_v', "that was built of no rows, $workers workers");
+	nothing_is_left("of no rows, $workers workers");
+	$node->safe_psql('postgres', 'DROP INDEX nothing_v; DELETE FROM nothing WHERE id <= 10 AND vector_norm(v) > 0');
+}
+
 # --- more rows than a sample suggested --------------------------------------------------------
 
 # all in a few of many blocks, so that hardly a sample has any
