@@ -40,6 +40,7 @@ void
 vdb_hnsw_rows_export(HnswRowFile *rows)
 {
 	BufFileExportFileSet(rows->file);
+	vdb_hnsw_rows_close(rows);
 }
 
 void

@@ -49,7 +49,7 @@ extern void vdb_hnsw_rows_create(HnswRowFile *rows, const VdbCodec *codec);
 
 /*
  * The same for one that other processes can open by its name: after the export,
- * which is the end of writing.
+ * which ends writing and closes it here.
  */
 extern void vdb_hnsw_rows_create_shared(HnswRowFile *rows, const VdbCodec *codec,
 										FileSet *files, const char *name);

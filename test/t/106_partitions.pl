@@ -24,6 +24,7 @@ sub build
 	my ($status, $out, $err) = $node->psql('postgres', "SET client_min_messages = debug1; $sql");
 
 	is($status, $how{fails} ? 3 : 0, $how{fails} ? "fails: $sql" : $sql) or diag($err);
+	unlike($err, qr/WARNING/, 'and nobody is warned');
 	return ($err =~ /rows in (\d+) partitions/ ? $1 : 0, $err);
 }
 
