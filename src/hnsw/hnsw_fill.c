@@ -102,8 +102,8 @@ vdb_hnsw_builder_enlarge(HnswBuilder *builder, uint64 rows)
 	uint32		capacity = (uint32) Min((double) rows, Max(0, most - present));
 	char	   *memory;
 
-	/* one process with more memory is better than several with next to none */
-	if (capacity <= present)
+	/* one process with much memory is better than several with next to none */
+	if (capacity <= present || (builder->workers > 0 && capacity / 2 < present))
 		return false;
 	pfree(builder->scratch);
 	memory = MemoryContextAllocHuge(builder->context, vdb_hnsw_build_bytes(index, capacity) + 64);
