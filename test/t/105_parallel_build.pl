@@ -223,6 +223,8 @@ sub private_memory
 	return $kb || 0;
 }
 
+# by rule this little memory is for one process
+$node->safe_psql('postgres', 'ALTER TABLE words SET (parallel_workers = 3)');
 {
 	my $limit = 20 * 1024;
 	my $holder = hold('hnsw-build-before-write');

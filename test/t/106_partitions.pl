@@ -195,6 +195,7 @@ for my $workers (0, 2)
 
 # all in a few of many blocks, so that hardly a sample has any
 $node->safe_psql('postgres', 'CREATE TABLE uneven (id int, pad text, v vector(100));
+	ALTER TABLE uneven ALTER pad SET STORAGE PLAIN;
 	INSERT INTO uneven SELECT g, repeat($$x$$, 6000), NULL FROM generate_series(1, 20000) g;
 	INSERT INTO uneven SELECT id, NULL, v FROM words WHERE id <= 1500');
 my $indexed = $node->safe_psql('postgres', 'SELECT count(v) FROM uneven');
