@@ -52,6 +52,7 @@ OBJS = \
 	src/quant/codec_binary.o \
 	src/quant/codec_dense.o \
 	src/quant/codec_sparse.o \
+	src/quant/panel.o \
 	src/quant/rotate.o \
 	src/storage/storage_hints.o \
 	src/storage/storage_page.o \

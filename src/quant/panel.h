@@ -1,0 +1,44 @@
+/*
+ * panel.h
+ *	  Codes prepared for being compared with many others, by the block.
+ *
+ * Scores are those of vdb_pair_score(), to the last bit.  Memory is the
+ * caller's, as in codec.h.
+ */
+#ifndef VDB_PANEL_H
+#define VDB_PANEL_H
+
+#include "quant/codec.h"
+
+typedef struct VdbPanel
+{
+	const VdbCodec *codec;
+	uint32_t	count;
+	VdbNodeFactors *factors;	/* of each code */
+	void	   *codes;
+	size_t		code_stride;	/* bytes from one code to the next */
+} VdbPanel;
+
+/* Bytes of a panel of `count` codes. */
+extern size_t vdb_panel_bytes(const VdbCodec *codec, uint32_t count);
+
+/*
+ * An empty panel.  memory: vdb_panel_bytes(), aligned to 64; it and the codec
+ * must outlive the panel.
+ */
+extern void vdb_panel_init(VdbPanel *panel, const VdbCodec *codec, uint32_t count, char *memory);
+
+/*
+ * Puts code i of the panel, 0 <= i < count; each once, in any order, before the
+ * first scores.  The code is copied and needs no alignment.
+ */
+extern void vdb_panel_put(VdbPanel *panel, uint32_t i, VdbNodeFactors factors, const uint8_t *hi);
+
+/*
+ * out[i * panel->count + j] = vdb_pair_score() of plain code i (factors[i],
+ * hi + i * stride) and code j of the panel, to the last bit.
+ */
+extern void vdb_panel_scores(const VdbPanel *panel, uint32_t n, const VdbNodeFactors *factors,
+							 const uint8_t *hi, size_t stride, float *out);
+
+#endif							/* VDB_PANEL_H */
