@@ -17,6 +17,8 @@
  *	 node code	12 bits a dimension, signed: v = 16 * hi + lo - 8 where hi is a
  *				plane of dims int8 and lo a plane of dims / 2 bytes, byte j
  *				holding dimension 2j in its low and 2j + 1 in its high nibble.
+ *	 panel		hi planes in an order of which only the kernels of one level know,
+ *				see VDB_PANEL_ROWS below.
  */
 #ifndef VDB_DISTANCE_H
 #define VDB_DISTANCE_H
@@ -47,6 +49,20 @@ typedef enum VdbSimdLevel
  * kernel ever reads outside the C bytes of the code.
  */
 #define VDB_HOT_BLOCK 32
+
+/*
+ * A panel holds `rows` hi planes, for products with many others at once.  It
+ * takes the memory of dims rounded up to 4 times rows rounded up to
+ * VDB_PANEL_ROWS, at every level; but the level that reads it must be the one
+ * that wrote it.
+ */
+#define VDB_PANEL_ROWS 16
+
+static inline size_t
+vdb_distance_panel_bytes(size_t dims, size_t rows)
+{
+	return (dims + 3) / 4 * 4 * ((rows + VDB_PANEL_ROWS - 1) / VDB_PANEL_ROWS * VDB_PANEL_ROWS);
+}
 
 /* Sums of one pass over two float arrays, for cosine distance. */
 typedef struct VdbCosineParts
@@ -130,6 +146,17 @@ typedef struct VdbKernels
 	int32_t		(*i8_ip) (size_t dims, const int8_t *a, const int8_t *b);
 	/* sum |sa * a[d] - sb * b[d]| */
 	float		(*i8_l1) (size_t dims, float sa, const int8_t *a, float sb, const int8_t *b);
+
+	/* Writes one row of a panel, 0 <= row < its rows, and no byte of others. */
+	void		(*panel_put) (size_t dims, uint8_t *panel, size_t row, const int8_t *a);
+
+	/*
+	 * out[i * rows + j] = i8_ip of plane i of n, at a + i * stride, and row j
+	 * of a panel, all of whose rows have been put.  What the panel's memory has
+	 * beyond them is read, but may be anything.
+	 */
+	void		(*panel_ip) (size_t dims, size_t rows, const uint8_t *panel, size_t n,
+							 const int8_t *a, size_t stride, int32_t *out);
 
 	/*
 	 * In-place Walsh-Hadamard transform of n = 2^k floats, k >= 0, without the

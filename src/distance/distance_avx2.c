@@ -1158,6 +1158,139 @@ avx2_i8_l1(size_t dims, float sa, const int8_t *a, float sb, const int8_t *b)
 	return sum_ps(_mm256_add_ps(s0, s1));
 }
 
+/* ---- panels ---- */
+
+/* A tile: so many plain rows, against a block of the panel, in registers. */
+#define PANEL_TILE 6
+
+/* The plain rows of a tile are widened, so many dimensions at a time. */
+#define PANEL_DIMS 512
+
+/* Two dimensions of the rows of a block are widened to two vectors. */
+#define PANEL_STEP (2 * VDB_PANEL_ROWS)
+
+static void
+avx2_panel_put(size_t dims, uint8_t *panel, size_t row, const int8_t *a)
+{
+	vdb_distance_panel_put(dims, panel, row, a, 2, 0);
+}
+
+/*
+ * Widens dims elements, at most PANEL_DIMS, and adds zeros up to an even number,
+ * which a multiple of 16 includes.
+ */
+TARGET static void
+panel_widen(size_t dims, const int8_t *a, int16_t *wide)
+{
+	size_t		d = 0;
+
+	for (; d + 16 <= dims; d += 16)
+		_mm256_storeu_si256((__m256i *) (wide + d), load_epi8_epi16(a + d));
+	if (d < dims)
+		_mm256_storeu_si256((__m256i *) (wide + d), _mm256_cvtepi8_epi16(
+			load_upto15((const uint8_t *) a + d, dims - d)));
+}
+
+#define PANEL_ROWS_UPTO(nr, DO) \
+	do { \
+		DO(0); DO(1); \
+		if (nr > 2) \
+		{ \
+			DO(2); DO(3); DO(4); DO(5); \
+		} \
+	} while (0)
+
+/*
+ * Products of nr rows, 2 or PANEL_TILE, with a block.  wide: their dims elements,
+ * to an even number, with PANEL_DIMS from one to the next.  Written are `used`
+ * rows of out, of each the first elements, one for each bit in the masks, or
+ * added to what is there.  Sums stay within 65536 * 128 * 128 = 2^30.
+ */
+TARGET static ALWAYS_INLINE void
+panel_tile(int nr, size_t dims, const uint8_t *panel, const int16_t *wide, size_t used,
+		   int32_t *out, size_t stride, bool add, __m256i mask_p, __m256i mask_q)
+{
+#define DECLARE(r) \
+	__m256i		p##r = _mm256_setzero_si256(); \
+	__m256i		q##r = p##r
+
+	DECLARE(0);
+	DECLARE(1);
+	DECLARE(2);
+	DECLARE(3);
+	DECLARE(4);
+	DECLARE(5);
+
+	for (size_t d = 0; d < dims; d += 2, panel += PANEL_STEP)
+	{
+		__m256i		vp = load_epi8_epi16((const int8_t *) panel);
+		__m256i		vq = load_epi8_epi16((const int8_t *) panel + 16);
+		__m256i		v;
+
+#define MULTIPLY(r) \
+		v = _mm256_set1_epi32((int32_t) vdb_distance_load_u32(wide + d + r * PANEL_DIMS)); \
+		p##r = _mm256_add_epi32(p##r, _mm256_madd_epi16(vp, v)); \
+		q##r = _mm256_add_epi32(q##r, _mm256_madd_epi16(vq, v))
+
+		PANEL_ROWS_UPTO(nr, MULTIPLY);
+	}
+
+#define STORE(r) \
+	if (r < used) \
+	{ \
+		int32_t    *o = out + r * stride; \
+		\
+		if (add) \
+		{ \
+			p##r = _mm256_add_epi32(p##r, _mm256_maskload_epi32(o, mask_p)); \
+			q##r = _mm256_add_epi32(q##r, _mm256_maskload_epi32(o + 8, mask_q)); \
+		} \
+		_mm256_maskstore_epi32(o, mask_p, p##r); \
+		_mm256_maskstore_epi32(o + 8, mask_q, q##r); \
+	} \
+	(void) 0
+
+	PANEL_ROWS_UPTO(nr, STORE);
+#undef DECLARE
+#undef MULTIPLY
+#undef STORE
+}
+
+/* sum a[d] * b[d], exact */
+TARGET static void
+avx2_panel_ip(size_t dims, size_t rows, const uint8_t *panel, size_t n, const int8_t *a,
+			  size_t stride, int32_t *out)
+{
+	int16_t		wide[PANEL_TILE * PANEL_DIMS];
+	size_t		block = vdb_distance_panel_bytes(dims, 1);
+	size_t		used;
+
+	for (size_t i = 0; i < n; i += used)
+	{
+		used = n - i < PANEL_TILE ? n - i : PANEL_TILE;
+		for (size_t d = 0; d == 0 || d < dims; d += PANEL_DIMS)
+		{
+			size_t		length = dims - d < PANEL_DIMS ? dims - d : PANEL_DIMS;
+
+			for (size_t r = 0; r < used; r++)
+				panel_widen(length, a + (i + r) * stride + d, wide + r * PANEL_DIMS);
+			for (size_t j = 0; j < rows; j += VDB_PANEL_ROWS)
+			{
+				const uint8_t *p = panel + j / VDB_PANEL_ROWS * block + d * VDB_PANEL_ROWS;
+				size_t		left = rows - j;
+				__m256i		mask_p = mask_first(left < 8 ? left : 8);
+				__m256i		mask_q = mask_first(left < 8 ? 0 : left < 16 ? left - 8 : 8);
+				int32_t    *o = out + i * rows + j;
+
+				if (used > 2)
+					panel_tile(PANEL_TILE, length, p, wide, used, o, rows, d > 0, mask_p, mask_q);
+				else
+					panel_tile(2, length, p, wide, used, o, rows, d > 0, mask_p, mask_q);
+			}
+		}
+	}
+}
+
 /* ---- Walsh-Hadamard transform ---- */
 
 /*
@@ -1277,6 +1410,8 @@ const VdbKernels vdb_kernels_avx2 = {
 	.node_decode = avx2_node_decode,
 	.i8_ip = avx2_i8_ip,
 	.i8_l1 = avx2_i8_l1,
+	.panel_put = avx2_panel_put,
+	.panel_ip = avx2_panel_ip,
 	.fht = avx2_fht
 };
 

@@ -1036,6 +1036,166 @@ avx512_i8_l1(size_t dims, float sa, const int8_t *a, float sb, const int8_t *b)
 	return sum_ps(_mm512_add_ps(s0, s1));
 }
 
+/* ---- panels ---- */
+
+/*
+ * A tile: so many plain rows, against two blocks of the panel.  Its 24 sums stay
+ * in registers, and each load serves for at least two products.
+ */
+#define PANEL_TILE 12
+
+/* The plain rows of a tile are copied, so many dimensions at a time. */
+#define PANEL_DIMS 512
+
+/* Four dimensions of the rows of a block are one vector. */
+#define PANEL_STEP (4 * VDB_PANEL_ROWS)
+
+/*
+ * As in i8_ip, 128 is added to the one factor, here the panel's, and comes off
+ * again as 128 times the sum of the other.
+ */
+static void
+avx512_panel_put(size_t dims, uint8_t *panel, size_t row, const int8_t *a)
+{
+	vdb_distance_panel_put(dims, panel, row, a, 4, 0x80808080);
+}
+
+/*
+ * Copies dims elements, at most PANEL_DIMS, and zeros up to a multiple of four,
+ * which a multiple of 64 includes.  Returns -128 times their sum.
+ */
+TARGET static int32_t
+panel_copy(size_t dims, const int8_t *a, int8_t *copy)
+{
+	const __m512i bias = _mm512_set1_epi8(-128);
+	__m512i		s = _mm512_setzero_si512();
+	size_t		d = 0;
+
+	for (; d < dims; d += 64)
+	{
+		__m512i		v = _mm512_maskz_loadu_epi8(mask64_first(step_length(dims, d, 64)), a + d);
+
+		_mm512_storeu_si512(copy + d, v);
+		s = _mm512_dpbusd_epi32(s, bias, v);
+	}
+	return -sum_epi32(s);
+}
+
+#define PANEL_ROWS_UPTO(nr, DO) \
+	do { \
+		DO(0); DO(1); DO(2); DO(3); \
+		if (nr > 4) \
+		{ \
+			DO(4); DO(5); DO(6); DO(7); DO(8); DO(9); DO(10); DO(11); \
+		} \
+	} while (0)
+
+/*
+ * Products of nr rows, 4 or PANEL_TILE, with two blocks.  copy: their dims
+ * elements, to a multiple of four, with PANEL_DIMS from one to the next; start:
+ * what to add to the sums of a row, as from panel_copy.  Written are `used` rows of
+ * out, of each as many elements as the masks have bits, or added to what is there.
+ *
+ * All sums, also those on the way, stay within 65536 * 128 * 128 = 2^30: `start`
+ * and the products so far are together those of what the panel stands for, less
+ * 128 times the rest of the row.
+ */
+TARGET static ALWAYS_INLINE void
+panel_tile(int nr, size_t dims, const uint8_t *p, const uint8_t *q, const int8_t *copy,
+		   const int32_t *start, size_t used, int32_t *out, size_t stride, bool add,
+		   uint16_t mask_p, uint16_t mask_q)
+{
+#define DECLARE(r) \
+	__m512i		p##r = _mm512_set1_epi32(start[r < nr ? r : 0]); \
+	__m512i		q##r = p##r
+
+	DECLARE(0);
+	DECLARE(1);
+	DECLARE(2);
+	DECLARE(3);
+	DECLARE(4);
+	DECLARE(5);
+	DECLARE(6);
+	DECLARE(7);
+	DECLARE(8);
+	DECLARE(9);
+	DECLARE(10);
+	DECLARE(11);
+
+	for (size_t d = 0; d < dims; d += 4, p += PANEL_STEP, q += PANEL_STEP)
+	{
+		__m512i		vp = _mm512_loadu_si512(p);
+		__m512i		vq = _mm512_loadu_si512(q);
+		__m512i		v;
+
+#define MULTIPLY(r) \
+		v = _mm512_set1_epi32((int32_t) vdb_distance_load_u32(copy + d + r * PANEL_DIMS)); \
+		p##r = _mm512_dpbusd_epi32(p##r, vp, v); \
+		q##r = _mm512_dpbusd_epi32(q##r, vq, v)
+
+		PANEL_ROWS_UPTO(nr, MULTIPLY);
+	}
+
+#define STORE(r) \
+	if (r < used) \
+	{ \
+		int32_t    *o = out + r * stride; \
+		\
+		if (add) \
+		{ \
+			p##r = _mm512_add_epi32(p##r, _mm512_maskz_loadu_epi32(mask_p, o)); \
+			q##r = _mm512_add_epi32(q##r, _mm512_maskz_loadu_epi32(mask_q, o + 16)); \
+		} \
+		_mm512_mask_storeu_epi32(o, mask_p, p##r); \
+		_mm512_mask_storeu_epi32(o + 16, mask_q, q##r); \
+	} \
+	(void) 0
+
+	PANEL_ROWS_UPTO(nr, STORE);
+#undef DECLARE
+#undef MULTIPLY
+#undef STORE
+}
+
+/* sum a[d] * b[d], exact */
+TARGET static void
+avx512_panel_ip(size_t dims, size_t rows, const uint8_t *panel, size_t n, const int8_t *a,
+				size_t stride, int32_t *out)
+{
+	int8_t		copy[PANEL_TILE * PANEL_DIMS];
+	int32_t		start[PANEL_TILE] = {0};
+	size_t		block = vdb_distance_panel_bytes(dims, 1);
+	size_t		used;
+
+	for (size_t i = 0; i < n; i += used)
+	{
+		used = step_length(n, i, PANEL_TILE);
+		for (size_t d = 0; d == 0 || d < dims; d += PANEL_DIMS)
+		{
+			size_t		length = step_length(dims, d, PANEL_DIMS);
+
+			for (size_t r = 0; r < used; r++)
+				start[r] = panel_copy(length, a + (i + r) * stride + d, copy + r * PANEL_DIMS);
+			for (size_t j = 0; j < rows; j += 2 * VDB_PANEL_ROWS)
+			{
+				const uint8_t *p = panel + j / VDB_PANEL_ROWS * block + d * VDB_PANEL_ROWS;
+				bool		second = rows - j > VDB_PANEL_ROWS;
+				const uint8_t *q = second ? p + block : p;
+				uint16_t	mask_p = mask16_first(step_length(rows, j, 16));
+				uint16_t	mask_q = second ? mask16_first(step_length(rows, j + 16, 16)) : 0;
+				int32_t    *o = out + i * rows + j;
+
+				if (used > 4)
+					panel_tile(PANEL_TILE, length, p, q, copy, start, used, o, rows, d > 0,
+							   mask_p, mask_q);
+				else
+					panel_tile(4, length, p, q, copy, start, used, o, rows, d > 0,
+							   mask_p, mask_q);
+			}
+		}
+	}
+}
+
 /* ---- Walsh-Hadamard transform ---- */
 
 /* One stride inside a register: x +- its neighbour, by an exact +-1. */
@@ -1172,6 +1332,8 @@ const VdbKernels vdb_kernels_avx512 = {
 	.node_decode = avx512_node_decode,
 	.i8_ip = avx512_i8_ip,
 	.i8_l1 = avx512_i8_l1,
+	.panel_put = avx512_panel_put,
+	.panel_ip = avx512_panel_ip,
 	.fht = avx512_fht
 };
 

@@ -1115,6 +1115,124 @@ neon_i8_l1(size_t dims, float sa, const int8_t *a, float sb, const int8_t *b)
 	return sum4_f32x2(s0, s1, s2, s3) + tail;
 }
 
+/* ---- panels ---- */
+
+/* sum a[d] * b[d], exact */
+static void
+neon_panel_ip(size_t dims, size_t rows, const uint8_t *panel, size_t n, const int8_t *a,
+			  size_t stride, int32_t *out)
+{
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < rows; j++)
+			out[i * rows + j] = neon_i8_ip(dims, a + i * stride,
+										   (const int8_t *) panel + j * dims);
+}
+
+/* Four dimensions of the rows of a block are four vectors of four rows. */
+#define PANEL_STEP (4 * VDB_PANEL_ROWS)
+
+/* Plain rows that are multiplied at once. */
+#define PANEL_TILE 4
+
+static void
+dotprod_panel_put(size_t dims, uint8_t *panel, size_t row, const int8_t *a)
+{
+	vdb_distance_panel_put(dims, panel, row, a, 4, 0);
+}
+
+/* Adds the products of four dimensions of one plain row with 16 of the panel. */
+TARGET_DOTPROD static inline int32x4x4_t
+panel_step(int32x4x4_t sum, int8x16x4_t p, uint32_t a)
+{
+	int8x16_t	v = vreinterpretq_s8_u32(vdupq_n_u32(a));
+
+	sum.val[0] = dot_s8(sum.val[0], p.val[0], v);
+	sum.val[1] = dot_s8(sum.val[1], p.val[1], v);
+	sum.val[2] = dot_s8(sum.val[2], p.val[2], v);
+	sum.val[3] = dot_s8(sum.val[3], p.val[3], v);
+	return sum;
+}
+
+static inline int8x16x4_t
+load_panel(const uint8_t *p)
+{
+	const int8_t *s = (const int8_t *) p;
+	int8x16x4_t v = {{vld1q_s8(s), vld1q_s8(s + 16), vld1q_s8(s + 32), vld1q_s8(s + 48)}};
+
+	return v;
+}
+
+static inline void
+store_panel(int32_t *out, int32x4x4_t sum, size_t rows)
+{
+	int32_t		all[VDB_PANEL_ROWS];
+
+	vst1q_s32(all, sum.val[0]);
+	vst1q_s32(all + 4, sum.val[1]);
+	vst1q_s32(all + 8, sum.val[2]);
+	vst1q_s32(all + 12, sum.val[3]);
+	memcpy(out, all, (rows < VDB_PANEL_ROWS ? rows : VDB_PANEL_ROWS) * sizeof(int32_t));
+}
+
+/*
+ * sum a[d] * b[d], exact.  Of fewer plain rows than a tile has, the last is
+ * multiplied more than once.
+ */
+TARGET_DOTPROD static void
+dotprod_panel_ip(size_t dims, size_t rows, const uint8_t *panel, size_t n, const int8_t *a,
+				 size_t stride, int32_t *out)
+{
+	const int32x4x4_t zero = {{vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)}};
+	size_t		block = vdb_distance_panel_bytes(dims, 1);
+
+	for (size_t i = 0; i < n; i += PANEL_TILE)
+	{
+		size_t		last = n - i < PANEL_TILE ? n - i - 1 : PANEL_TILE - 1;
+		const int8_t *a0 = a + i * stride;
+		const int8_t *a1 = a0 + (last < 1 ? last : 1) * stride;
+		const int8_t *a2 = a0 + (last < 2 ? last : 2) * stride;
+		const int8_t *a3 = a0 + last * stride;
+
+		for (size_t j = 0; j < rows; j += VDB_PANEL_ROWS)
+		{
+			const uint8_t *p = panel + j / VDB_PANEL_ROWS * block;
+			int32_t    *o = out + i * rows + j;
+			int32x4x4_t s0 = zero;
+			int32x4x4_t s1 = zero;
+			int32x4x4_t s2 = zero;
+			int32x4x4_t s3 = zero;
+			size_t		d = 0;
+
+			for (; d + 4 <= dims; d += 4, p += PANEL_STEP)
+			{
+				int8x16x4_t v = load_panel(p);
+
+				s0 = panel_step(s0, v, vdb_distance_load_u32(a0 + d));
+				s1 = panel_step(s1, v, vdb_distance_load_u32(a1 + d));
+				s2 = panel_step(s2, v, vdb_distance_load_u32(a2 + d));
+				s3 = panel_step(s3, v, vdb_distance_load_u32(a3 + d));
+			}
+			if (d < dims)
+			{
+				size_t		r = dims - d;
+				int8x16x4_t v = load_panel(p);
+
+				s0 = panel_step(s0, v, (uint32_t) vdb_distance_load_upto8(a0 + d, r));
+				s1 = panel_step(s1, v, (uint32_t) vdb_distance_load_upto8(a1 + d, r));
+				s2 = panel_step(s2, v, (uint32_t) vdb_distance_load_upto8(a2 + d, r));
+				s3 = panel_step(s3, v, (uint32_t) vdb_distance_load_upto8(a3 + d, r));
+			}
+			store_panel(o, s0, rows - j);
+			if (last >= 1)
+				store_panel(o + rows, s1, rows - j);
+			if (last >= 2)
+				store_panel(o + 2 * rows, s2, rows - j);
+			if (last >= 3)
+				store_panel(o + 3 * rows, s3, rows - j);
+		}
+	}
+}
+
 /* ---- Walsh-Hadamard transform ---- */
 
 /*
@@ -1223,6 +1341,8 @@ const VdbKernels vdb_kernels_neon = {
 	.node_decode = neon_node_decode,
 	.i8_ip = neon_i8_ip,
 	.i8_l1 = neon_i8_l1,
+	.panel_put = vdb_distance_plain_panel_put,
+	.panel_ip = neon_panel_ip,
 	.fht = neon_fht
 };
 
@@ -1253,6 +1373,8 @@ const VdbKernels vdb_kernels_neon_dotprod = {
 	.node_decode = neon_node_decode,
 	.i8_ip = dotprod_i8_ip,
 	.i8_l1 = neon_i8_l1,
+	.panel_put = dotprod_panel_put,
+	.panel_ip = dotprod_panel_ip,
 	.fht = neon_fht
 };
 

@@ -170,4 +170,39 @@ vdb_distance_node_value(const int8_t *hi, const uint8_t *lo, size_t d)
 	return 16 * hi[d] + ((lo[d / 2] >> (d % 2 * 4)) & 15) - 8;
 }
 
+/*
+ * panel_put of the levels that interleave the rows of a block of VDB_PANEL_ROWS:
+ * `together` dimensions, 2 or 4, of the first, as many of the second, and so on,
+ * then the next dimensions.  All bits in `flip` are inverted.
+ */
+static ALWAYS_INLINE void
+vdb_distance_panel_put(size_t dims, uint8_t *panel, size_t row, const int8_t *a,
+					   size_t together, uint32_t flip)
+{
+	uint8_t    *out = panel + vdb_distance_panel_bytes(dims, row - row % VDB_PANEL_ROWS) +
+		row % VDB_PANEL_ROWS * together;
+	size_t		d = 0;
+	uint32_t	v;
+
+	for (; d + 4 <= dims; d += 4, out += 4 * VDB_PANEL_ROWS)
+	{
+		v = vdb_distance_load_u32(a + d) ^ flip;
+		for (size_t i = 0; i < 4; i += together)
+			memcpy(out + i * VDB_PANEL_ROWS, (uint8_t *) &v + i, together);
+	}
+	if (d < dims)
+	{
+		v = (uint32_t) vdb_distance_load_upto8(a + d, dims - d) ^ flip;
+		for (size_t i = 0; i < 4; i += together)
+			memcpy(out + i * VDB_PANEL_ROWS, (uint8_t *) &v + i, together);
+	}
+}
+
+/* panel_put of the levels that have the rows of a panel follow each other. */
+static inline void
+vdb_distance_plain_panel_put(size_t dims, uint8_t *panel, size_t row, const int8_t *a)
+{
+	memcpy(panel + row * dims, a, dims);
+}
+
 #endif							/* VDB_DISTANCE_PRIVATE_H */

@@ -728,6 +728,40 @@ scalar_i8_l1(size_t dims, float sa, const int8_t *a, float sb, const int8_t *b)
 	return (s0 + s1) + (s2 + s3);
 }
 
+/* sum a[d] * b[d], exact, of a plain row with four of the panel at a time */
+static void
+scalar_panel_ip(size_t dims, size_t rows, const uint8_t *panel, size_t n, const int8_t *a,
+				size_t stride, int32_t *out)
+{
+	for (; n > 0; n--, a += stride, out += rows)
+	{
+		const int8_t *b = (const int8_t *) panel;
+		size_t		j = 0;
+
+		for (; j + 4 <= rows; j += 4, b += 4 * dims)
+		{
+			int32_t		s0 = 0;
+			int32_t		s1 = 0;
+			int32_t		s2 = 0;
+			int32_t		s3 = 0;
+
+			for (size_t d = 0; d < dims; d++)
+			{
+				s0 += a[d] * b[d];
+				s1 += a[d] * b[dims + d];
+				s2 += a[d] * b[2 * dims + d];
+				s3 += a[d] * b[3 * dims + d];
+			}
+			out[j] = s0;
+			out[j + 1] = s1;
+			out[j + 2] = s2;
+			out[j + 3] = s3;
+		}
+		for (; j < rows; j++, b += dims)
+			out[j] = scalar_i8_ip(dims, a, b);
+	}
+}
+
 /*
  * Walsh-Hadamard transform.  Two levels are done in one sweep over memory; the
  * additions are those of the one-level-at-a-time algorithm, strides ascending,
@@ -802,5 +836,7 @@ const VdbKernels vdb_kernels_scalar = {
 	.node_decode = scalar_node_decode,
 	.i8_ip = scalar_i8_ip,
 	.i8_l1 = scalar_i8_l1,
+	.panel_put = vdb_distance_plain_panel_put,
+	.panel_ip = scalar_panel_ip,
 	.fht = scalar_fht
 };

@@ -1586,6 +1586,121 @@ check_i8_ip(const VdbKernels *k)
 	return true;
 }
 
+/*
+ * n plain rows and `rows` of a panel, all of this value, or random ones for 0.
+ * Around the plain rows, which are `gap` bytes apart, and in what the panel has
+ * beyond its rows, lie bytes that must not matter; where the kernels may not even
+ * look there is nothing.
+ */
+static bool
+check_panel_case(const VdbKernels *k, size_t dims, size_t rows, size_t n, size_t gap,
+				 size_t offset, int av, int bv)
+{
+	size_t		stride = dims + gap;
+	Buffer		a = int8_new(n > 0 ? (n - 1) * stride + dims : 0, offset, av);
+	Buffer		b = int8_new(rows * dims, offset + 1, bv);
+	Buffer		panel = int8_new(vdb_distance_panel_bytes(dims, rows), offset, 0);
+	Buffer		out = buffer_new(n * rows * sizeof(int32_t), offset / 4 * 4);
+	Buffer		row = buffer_new(dims, offset);
+	const int32_t *got = out.data;
+	bool		passed = true;
+
+	for (size_t i = 0; i + 1 < n; i++)
+		memset((int8_t *) a.data + i * stride + dims, 0x55, gap);
+	/* the rows in any order */
+	for (size_t j = 0; j < rows; j++)
+	{
+		size_t		at = rows - 1 - (j + rows / 3) % rows;
+
+		memcpy(row.data, (int8_t *) b.data + at * dims, dims);
+		k->panel_put(dims, panel.data, at, row.data);
+	}
+	k->panel_ip(dims, rows, panel.data, n, a.data, stride, out.data);
+	for (size_t i = 0; i < n && passed; i++)
+	{
+		for (size_t j = 0; j < rows && passed; j++)
+		{
+			int32_t		exact = vdb_kernels_scalar.i8_ip(dims, (int8_t *) a.data + i * stride,
+														 (int8_t *) b.data + j * dims);
+
+			if (got[i * rows + j] != exact)
+				passed = failure("dims %zu row %zu of %zu, panel row %zu of %zu, values %d %d: "
+								 "got %d, exact %d", dims, i, n, j, rows, av, bv,
+								 got[i * rows + j], exact);
+		}
+	}
+	buffer_free(a);
+	buffer_free(b);
+	buffer_free(panel);
+	buffer_free(out);
+	buffer_free(row);
+	return passed;
+}
+
+/* All numbers of rows around what a kernel takes at once, and some of dims. */
+static bool
+check_panel(const VdbKernels *k)
+{
+	static const int values[][2] = {
+		{0, 0}, {127, 127}, {-128, -128}, {-128, 127}, {127, -128}, {0, -128}, {-128, 0}
+	};
+	static const size_t dims[] = {0, 1, 2, 3, 4, 5, 7, 8, 15, 31, 63, 66, 104, 129, 511, 512, 513, 1537};
+	static const size_t many[][2] = {{5, 64}, {13, 65}, {37, 250}, {25, 300}};
+	const size_t num_values = sizeof(values) / sizeof(values[0]);
+	size_t		c = 0;
+
+	for (size_t d = 0; d < sizeof(dims) / sizeof(dims[0]); d++)
+	{
+		for (size_t rows = 0; rows <= 50; rows++)
+		{
+			for (size_t n = 0; n <= 26; n += 1 + random_u32() % 3)
+			{
+				const int  *v = values[c++ % num_values];
+
+				/* the small ones, the neighbours of blocks, and some of the rest */
+				if (is_left_out() || (dims[d] > 70 && rows > 2 && rows % 16 > 1 && c % 7 != 0))
+					continue;
+				if (!check_panel_case(k, dims[d], rows, n, c % 3 * 5, offsets[c % NUM_OFFSETS],
+									  v[0], v[1]))
+					return false;
+			}
+		}
+		for (size_t m = 0; m < sizeof(many) / sizeof(many[0]); m++)
+			if (!is_left_out() && !check_panel_case(k, dims[d], many[m][1], many[m][0], 8, 1, 0, 0))
+				return false;
+	}
+	for (size_t p = 0; p < num_values; p++)
+		if (!check_panel_case(k, 65536, 2, 3, 1, 1, values[p][0], values[p][1]) ||
+			!check_panel_case(k, 65535, 17, 5, 1, 1, values[p][0], values[p][1]))
+			return false;
+	return true;
+}
+
+/* A row of a panel is written without touching others. */
+static bool
+check_panel_put(const VdbKernels *k)
+{
+	for (size_t dims = 0; dims <= 70; dims++)
+	{
+		size_t		rows = 1 + random_u32() % 40;
+		size_t		size = vdb_distance_panel_bytes(dims, rows);
+		Buffer		whole = buffer_new(size, 0);
+		Buffer		again = buffer_new(size, 0);
+		Buffer		a = int8_new(rows * dims, 1, 0);
+
+		for (size_t j = 0; j < rows; j++)
+			k->panel_put(dims, whole.data, j, (int8_t *) a.data + j * dims);
+		for (size_t j = rows; j-- > 0;)
+			k->panel_put(dims, again.data, j, (int8_t *) a.data + j * dims);
+		if (memcmp(whole.data, again.data, size) != 0)
+			return failure("dims %zu rows %zu: the order of rows matters", dims, rows);
+		buffer_free(whole);
+		buffer_free(again);
+		buffer_free(a);
+	}
+	return true;
+}
+
 static bool
 check_i8_l1(const VdbKernels *k)
 {
@@ -1799,6 +1914,8 @@ static const struct
 	{"node_decode", check_node_decode},
 	{"i8_ip", check_i8_ip},
 	{"i8_l1", check_i8_l1},
+	{"panel_put", check_panel_put},
+	{"panel_ip", check_panel},
 	{"fht", check_fht}
 };
 

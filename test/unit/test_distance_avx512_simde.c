@@ -55,6 +55,18 @@ shim_mm512_mask_storeu_ps(void *p, uint16_t mask, __m512 x)
 }
 
 static inline __m512i
+shim_mm512_maskz_loadu_epi32(uint16_t mask, const void *p)
+{
+	return _mm512_castps_si512(shim_mm512_maskz_loadu_ps(mask, p));
+}
+
+static inline void
+shim_mm512_mask_storeu_epi32(void *p, uint16_t mask, __m512i x)
+{
+	shim_mm512_mask_storeu_ps(p, mask, _mm512_castsi512_ps(x));
+}
+
+static inline __m512i
 shim_mm512_maskz_loadu_epi8(uint64_t mask, const void *p)
 {
 	uint8_t		bytes[64];
@@ -187,6 +199,8 @@ shim_mm512_cvtps_ph(__m512 x, int rounding)
 
 #undef _mm512_maskz_loadu_ps
 #undef _mm512_mask_storeu_ps
+#undef _mm512_maskz_loadu_epi32
+#undef _mm512_mask_storeu_epi32
 #undef _mm512_maskz_loadu_epi8
 #undef _mm_maskz_loadu_epi8
 #undef _mm512_srai_epi32
@@ -199,6 +213,8 @@ shim_mm512_cvtps_ph(__m512 x, int rounding)
 #undef _mm512_cvtps_ph
 #define _mm512_maskz_loadu_ps(mask, p) shim_mm512_maskz_loadu_ps(mask, p)
 #define _mm512_mask_storeu_ps(p, mask, x) shim_mm512_mask_storeu_ps(p, mask, x)
+#define _mm512_maskz_loadu_epi32(mask, p) shim_mm512_maskz_loadu_epi32(mask, p)
+#define _mm512_mask_storeu_epi32(p, mask, x) shim_mm512_mask_storeu_epi32(p, mask, x)
 #define _mm512_maskz_loadu_epi8(mask, p) shim_mm512_maskz_loadu_epi8(mask, p)
 #define _mm_maskz_loadu_epi8(mask, p) shim_mm_maskz_loadu_epi8(mask, p)
 #define _mm512_srai_epi32(x, count) shim_mm512_srai_epi32(x, count)
