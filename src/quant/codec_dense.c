@@ -152,13 +152,6 @@ score_add(const VdbCodec *codec, const float *x)
 	return 0;
 }
 
-/* Weight of the inner product in a score. */
-static inline float
-ip_weight(const VdbCodec *codec)
-{
-	return codec->metric == VDB_METRIC_IP ? 1.0f : 2.0f;
-}
-
 static float
 largest_abs(uint32_t n, const float *x)
 {
@@ -422,8 +415,8 @@ dense_query_prepare(VdbQuery *query)
 	query->error = transform_error(codec, query->norm,
 									codec->metric == VDB_METRIC_L1 ? norm1 : sqrt(norm2));
 	query->hot_const = codec->base + query->add;
-	query->hot_mult = ip_weight(codec) * scale * 2;
-	query->hot_sum = ip_weight(codec) * scale * (float) ((1 << codec->hot_bits) - 1) * (float) sum;
+	query->hot_mult = vdb_codec_ip_weight(codec) * scale * 2;
+	query->hot_sum = vdb_codec_ip_weight(codec) * scale * (float) ((1 << codec->hot_bits) - 1) * (float) sum;
 }
 
 static float
@@ -465,7 +458,7 @@ dense_node_score(const VdbQuery *query, VdbNodeFactors f, const uint8_t *hi_part
 	if (codec->metric == VDB_METRIC_L1)
 		score = vdb_kernels->node_l1(codec->P, query->vector, f.scale, hi, lo);
 	else
-		score = codec->base + query->add + f.add - ip_weight(codec) * f.scale *
+		score = codec->base + query->add + f.add - vdb_codec_ip_weight(codec) * f.scale *
 			vdb_kernels->node_ip(codec->P, query->vector, hi, lo);
 	return isnan(score) ? FLT_MAX : score;
 }
@@ -482,7 +475,7 @@ dense_pair_score(const VdbCodec *codec, VdbNodeFactors fa, const uint8_t *hi_a,
 	if (codec->metric == VDB_METRIC_L1)
 		score = vdb_kernels->i8_l1(codec->P, 16 * fa.scale, a, 16 * fb.scale, b);
 	else
-		score = codec->base + fa.add + fb.add - ip_weight(codec) * 256 * fa.scale * fb.scale *
+		score = codec->base + fa.add + fb.add - vdb_codec_ip_weight(codec) * 256 * fa.scale * fb.scale *
 			(float) vdb_kernels->i8_ip(codec->P, a, b);
 	return isnan(score) ? FLT_MAX : score;
 }

@@ -37,6 +37,13 @@ extern VdbBounds vdb_codec_l2_bounds(VdbMetric metric, double score, double slac
 /* The same of the L1 distance. */
 extern VdbBounds vdb_codec_l1_bounds(double score, double r, double relative);
 
+/* Dense codes: weight of the inner product in a score. */
+static inline float
+vdb_codec_ip_weight(const VdbCodec *codec)
+{
+	return codec->metric == VDB_METRIC_IP ? 1.0f : 2.0f;
+}
+
 /* An interval without NaN. */
 extern VdbBounds vdb_codec_interval(double lower, double upper);
 

@@ -16,7 +16,9 @@ typedef struct VdbPanel
 	uint32_t	count;
 	VdbNodeFactors *factors;	/* of each code */
 	void	   *codes;
-	size_t		code_stride;	/* bytes from one code to the next */
+	float	   *scale;			/* NULL where pairs are scored one by one; else the */
+	float	   *add;			/* factors again, each in an array of its own, */
+	const VdbKernels *kernels;	/* and the level that codes are laid out for */
 } VdbPanel;
 
 /* Bytes of a panel of `count` codes. */
