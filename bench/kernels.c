@@ -2,11 +2,15 @@
  * kernels.c
  *	  Times the distance kernels: prints nanoseconds a call of each kernel at
  *	  each level this machine has, for some dimensions, with all operands in
- *	  the first-level cache.  Correctness is test/unit/test_distance.c's matter.
+ *	  the first-level cache; and nanoseconds a pair where all codes of two blocks
+ *	  are compared, pair by pair and by a panel, as products and as scores.
+ *	  Correctness is the matter of test/unit.
  *
  *	  make bench-programs && bench/build/kernels
+ *	  bench/build/kernels blocks		only the latter
  */
 #include "../src/distance/distance.h"
+#include "../src/quant/panel.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +25,13 @@ static const size_t dimensions[] = {104, 128, 384, 784, 1536};
 /* Time of one measurement, and how many of them the best is taken of. */
 #define MEASURE_NS 100000.0
 #define ROUNDS 25
+
+/*
+ * Codes of a block, and how many of the plain ones are timed at once: a
+ * measurement that is over soon is more often left alone by other programs.
+ */
+#define BLOCK 256
+#define SLICE 64
 
 /* Operands; the hot query has room for the padding of its last block. */
 static float float_a[MAX_DIMS];
@@ -226,6 +237,136 @@ measure(const VdbKernels *k, KernelId kernel, size_t n)
 	return best;
 }
 
+/* Two blocks of codes, and their products or scores. */
+static int8_t block_a[BLOCK * MAX_DIMS];
+static int8_t block_b[BLOCK * MAX_DIMS];
+static VdbNodeFactors factors[BLOCK];
+static uint8_t panel[BLOCK * MAX_DIMS] __attribute__((aligned(64)));
+static int32_t products[BLOCK * BLOCK];
+static float scores[BLOCK * BLOCK];
+
+typedef enum BlockWay
+{
+	BY_PAIR,
+	BY_PANEL,
+	PACKING,					/* of a panel, to be divided by how often it is used */
+	SCORES_BY_PAIR,
+	SCORES_BY_PANEL,
+	NUM_WAYS
+} BlockWay;
+
+static const char *const way_names[NUM_WAYS] = {
+	"i8_ip", "panel_ip", "panel_put", "vdb_pair_score", "vdb_panel_scores"
+};
+
+/* Plain codes from..from + SLICE - 1 against the other block. */
+static void
+run_slice(const VdbKernels *k, BlockWay way, size_t n, const VdbCodec *codec,
+		  const VdbPanel *prepared, size_t from)
+{
+	const uint8_t *a = (const uint8_t *) block_a;
+	const uint8_t *b = (const uint8_t *) block_b;
+	size_t		end = from + SLICE;
+	size_t		i;
+	size_t		j;
+
+	switch (way)
+	{
+		case BY_PAIR:
+			for (i = from; i < end; i++)
+				for (j = 0; j < BLOCK; j++)
+					products[i * BLOCK + j] = k->i8_ip(n, block_a + i * n, block_b + j * n);
+			break;
+		case BY_PANEL:
+			k->panel_ip(n, BLOCK, panel, SLICE, block_a + from * n, n, products + from * BLOCK);
+			break;
+		case PACKING:
+			for (j = from; j < end; j++)
+				k->panel_put(n, panel, j, block_b + j * n);
+			break;
+		case SCORES_BY_PAIR:
+			for (i = from; i < end; i++)
+				for (j = 0; j < BLOCK; j++)
+					scores[i * BLOCK + j] = vdb_pair_score(codec, factors[i], a + i * n,
+														   factors[j], b + j * n);
+			break;
+		case SCORES_BY_PANEL:
+			vdb_panel_scores(prepared, SLICE, factors + from, a + from * n, n,
+							 scores + from * BLOCK);
+			break;
+		case NUM_WAYS:
+			break;
+	}
+}
+
+/* Nanoseconds a pair of each way: the best of several rounds, in turn. */
+static void
+measure_block(const VdbKernels *k, size_t n, double *best)
+{
+	VdbCodec	codec;
+	VdbPanel	prepared;
+	void	   *memory;
+	int			round;
+	int			way;
+	size_t		from;
+
+	vdb_distance_force(k->level);
+	vdb_codec_init(&codec, VDB_METRIC_L2, (uint32_t) n, 1, NULL);
+	memory = aligned_alloc(64, (vdb_panel_bytes(&codec, BLOCK) + 63) / 64 * 64);
+	if (memory == NULL)
+		abort();
+	vdb_panel_init(&prepared, &codec, BLOCK, memory);
+	for (uint32_t i = 0; i < BLOCK; i++)
+		vdb_panel_put(&prepared, i, factors[i], (const uint8_t *) block_b + i * n);
+	for (from = 0; from < BLOCK; from += SLICE)
+		run_slice(k, PACKING, n, &codec, &prepared, from);
+	for (round = 0; round < ROUNDS; round++)
+	{
+		for (way = 0; way < NUM_WAYS; way++)
+		{
+			for (from = 0; from < BLOCK; from += SLICE)
+			{
+				double		start = now_ns();
+				double		pair;
+
+				run_slice(k, (BlockWay) way, n, &codec, &prepared, from);
+				pair = (now_ns() - start) / (SLICE * BLOCK);
+				if ((round == 0 && from == 0) || pair < best[way])
+					best[way] = pair;
+			}
+		}
+	}
+	free(memory);
+}
+
+static void
+measure_blocks(void)
+{
+	double		best[NUM_DIMENSIONS][NUM_WAYS];
+	int			level;
+	int			way;
+	size_t		d;
+
+	printf("\nns a pair, all pairs of two blocks of %d codes, best of %d\n\n", BLOCK,
+		   ROUNDS * BLOCK / SLICE);
+	for (level = 0; level < VDB_SIMD_LEVELS; level++)
+	{
+		const VdbKernels *k = vdb_distance_table((VdbSimdLevel) level);
+
+		if (k == NULL)
+			continue;
+		for (d = 0; d < NUM_DIMENSIONS; d++)
+			measure_block(k, dimensions[d], best[d]);
+		for (way = 0; way < NUM_WAYS; way++)
+		{
+			printf("%-18s %-7s", way_names[way], vdb_distance_level_name((VdbSimdLevel) level));
+			for (d = 0; d < NUM_DIMENSIONS; d++)
+				printf(" %8.2f", best[d][way]);
+			printf("\n");
+		}
+	}
+}
+
 static void
 fill_operands(void)
 {
@@ -248,14 +389,29 @@ fill_operands(void)
 	vdb_kernels->float_to_half(MAX_DIMS, float_b, half_b);
 	for (i = 0; i < sizeof(query); i++)
 		query[i] = (int8_t) (rand() % 255 - 127);
+	for (i = 0; i < sizeof(block_a); i++)
+	{
+		block_a[i] = (int8_t) (rand() % 255 - 127);
+		block_b[i] = (int8_t) (rand() % 255 - 127);
+	}
+	for (i = 0; i < BLOCK; i++)
+		factors[i] = (VdbNodeFactors) {0.01f, (float) i, 0.1f};
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	int			kernel;
 	int			level;
 	size_t		d;
+
+	vdb_distance_init();
+	fill_operands();
+	if (argc > 1 && strcmp(argv[1], "blocks") == 0)
+	{
+		measure_blocks();
+		return 0;
+	}
 
 	printf("ns a call, best of %d\n\n%-18s %-7s", ROUNDS, "kernel", "level");
 	for (d = 0; d < NUM_DIMENSIONS; d++)
@@ -278,5 +434,6 @@ main(void)
 			printf("\n");
 		}
 	}
+	measure_blocks();
 	return 0;
 }
