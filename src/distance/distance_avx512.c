@@ -35,12 +35,6 @@ mask16_first(size_t r)
 	return (uint16_t) ((1u << r) - 1);
 }
 
-static inline uint32_t
-mask32_first(size_t r)
-{
-	return (uint32_t) (((uint64_t) 1 << r) - 1);
-}
-
 static inline uint64_t
 mask64_first(size_t r)
 {
@@ -534,21 +528,41 @@ avx512_bit_jaccard(size_t n, const uint8_t *a, const uint8_t *b)
  * together.
  *
  * The blocks of a query are contiguous within a plane, so two full blocks make
- * one 64-byte step.  What remains is taken block by block, as the upper half
- * of a register masked off.
+ * one 64-byte step.  What remains is taken block by block, in the lower half of
+ * a register.
+ *
+ * A code is loaded by instructions no wider than what is wanted of it.  A
+ * masked load of 64 bytes reads nothing behind its mask, but it does wait for
+ * the second of the cache lines that it spans, and behind a code lies a code
+ * that nobody prefetched.
  */
 
-/* The start of block `block` and the mask of its bytes. */
+/* The start of block `block` and the number of its bytes. */
 static inline size_t
-hot_last_block(size_t cbytes, size_t start, uint32_t *mask)
+hot_last_block(size_t cbytes, size_t start, size_t *bytes)
 {
-	*mask = mask32_first(VDB_HOT_BLOCK);
+	*bytes = VDB_HOT_BLOCK;
 	if (start + VDB_HOT_BLOCK <= cbytes)
 		return start;
 	if (cbytes >= VDB_HOT_BLOCK)
 		return cbytes - VDB_HOT_BLOCK;
-	*mask = mask32_first(cbytes);
+	*bytes = cbytes;
 	return 0;
+}
+
+/* Loads n bytes of a code, 1 <= n <= VDB_HOT_BLOCK; the others become zero. */
+TARGET static inline __m512i
+hot_load_block(const uint8_t *code, size_t n)
+{
+	__m128i		low;
+	__m128i		high = _mm_setzero_si128();
+
+	if (n == VDB_HOT_BLOCK)
+		return _mm512_zextsi256_si512(_mm256_loadu_si256((const __m256i *) code));
+	low = _mm_maskz_loadu_epi8(mask16_first(n < 16 ? n : 16), code);
+	if (n > 16)
+		high = _mm_maskz_loadu_epi8(mask16_first(n - 16), code + 16);
+	return _mm512_zextsi256_si512(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
 }
 
 /* Size of one plane of the query for a code of cbytes bytes. */
@@ -558,7 +572,10 @@ hot_plane_size(size_t cbytes)
 	return (cbytes + VDB_HOT_BLOCK - 1) / VDB_HOT_BLOCK * VDB_HOT_BLOCK;
 }
 
-/* Adds up the planes of 2-bit code bytes c under the query bytes at q. */
+/*
+ * Adds up the planes of 2-bit code bytes c under the query bytes at q, of which
+ * those in the mask count.
+ */
 TARGET static inline void
 hot2_step(__m512i s[4], __m512i c, uint64_t mask, const int8_t *q,
 		  size_t plane)
@@ -595,11 +612,11 @@ avx512_hot2_ip(size_t cbytes, const int8_t *query, const uint8_t *code)
 				  plane);
 	for (; i < cbytes; i += VDB_HOT_BLOCK)
 	{
-		uint32_t	mask;
-		size_t		start = hot_last_block(cbytes, i, &mask);
+		size_t		n;
+		size_t		start = hot_last_block(cbytes, i, &n);
 
-		hot2_step(s, _mm512_maskz_loadu_epi8(mask, code + start), mask,
-				  query + i, plane);
+		hot2_step(s, hot_load_block(code + start, n), mask64_first(n), query + i,
+				  plane);
 	}
 
 	s[0] = _mm512_add_epi32(s[0], _mm512_srai_epi32(s[1], 2));
@@ -648,11 +665,11 @@ avx512_hot4_ip(size_t cbytes, const int8_t *query, const uint8_t *code)
 	}
 	for (; i < cbytes; i += VDB_HOT_BLOCK)
 	{
-		uint32_t	mask;
-		size_t		start = hot_last_block(cbytes, i, &mask);
+		size_t		n;
+		size_t		start = hot_last_block(cbytes, i, &n);
 
-		hot4_step(t, _mm512_maskz_loadu_epi8(mask, code + start), mask,
-				  query + i, plane);
+		hot4_step(t, hot_load_block(code + start, n), mask64_first(n), query + i,
+				  plane);
 	}
 
 	s[0] = _mm512_add_epi32(s[0], t[0]);
@@ -686,12 +703,11 @@ avx512_hot8_ip(size_t cbytes, const int8_t *query, const uint8_t *code)
 								 _mm512_loadu_si512(query + i));
 	for (; i < cbytes; i += VDB_HOT_BLOCK)
 	{
-		uint32_t	mask;
-		size_t		start = hot_last_block(cbytes, i, &mask);
+		size_t		n;
+		size_t		start = hot_last_block(cbytes, i, &n);
 
-		s1 = _mm512_dpbusd_epi32(s1,
-								 _mm512_maskz_loadu_epi8(mask, code + start),
-								 _mm512_maskz_loadu_epi8(mask, query + i));
+		s1 = _mm512_dpbusd_epi32(s1, hot_load_block(code + start, n),
+								 _mm512_maskz_loadu_epi8(mask64_first(n), query + i));
 	}
 	return sum_epi32(_mm512_add_epi32(_mm512_add_epi32(s0, s1),
 									  _mm512_add_epi32(s2, s3)));

@@ -197,6 +197,15 @@ shim_mm512_cvtps_ph(__m512 x, int rounding)
 	return _mm256_loadu_si256((const __m256i *) words);
 }
 
+static inline __m512i
+shim_mm512_zextsi256_si512(__m256i x)
+{
+	uint8_t		bytes[64] = {0};
+
+	_mm256_storeu_si256((__m256i *) bytes, x);
+	return _mm512_loadu_si512(bytes);
+}
+
 #undef _mm512_maskz_loadu_ps
 #undef _mm512_mask_storeu_ps
 #undef _mm512_maskz_loadu_epi32
@@ -211,6 +220,7 @@ shim_mm512_cvtps_ph(__m512 x, int rounding)
 #undef _mm256_mask_storeu_epi16
 #undef _mm512_cvtph_ps
 #undef _mm512_cvtps_ph
+#undef _mm512_zextsi256_si512
 #define _mm512_maskz_loadu_ps(mask, p) shim_mm512_maskz_loadu_ps(mask, p)
 #define _mm512_mask_storeu_ps(p, mask, x) shim_mm512_mask_storeu_ps(p, mask, x)
 #define _mm512_maskz_loadu_epi32(mask, p) shim_mm512_maskz_loadu_epi32(mask, p)
@@ -225,6 +235,7 @@ shim_mm512_cvtps_ph(__m512 x, int rounding)
 #define _mm256_mask_storeu_epi16(p, mask, x) shim_mm256_mask_storeu_epi16(p, mask, x)
 #define _mm512_cvtph_ps(x) shim_mm512_cvtph_ps(x)
 #define _mm512_cvtps_ph(x, rounding) shim_mm512_cvtps_ph(x, rounding)
+#define _mm512_zextsi256_si512(x) shim_mm512_zextsi256_si512(x)
 
 #include "../../src/distance/distance_avx512.c"
 #include "test_distance.c"
