@@ -377,6 +377,53 @@ dense_query_bytes(const VdbCodec *codec, const void *x)
 	return (size_t) hot_blocks(codec) * VDB_HOT_BLOCK * (8 / codec->hot_bits);
 }
 
+/*
+ * x to the nearest integer, ties to even, within -127 .. 127; 0 if it is no
+ * number.  Next to 1.5 * 2^23 the floats are the integers, so the addition
+ * rounds; a call of lrintf would cost more than all the rest.
+ */
+static inline int8_t
+round_to_int8(float x)
+{
+	const float shift = 12582912.0f;
+
+	x = x > -127 ? x : x <= -127 ? -127 : 0;
+	x = x < 127 ? x : 127;
+	return (int8_t) (int32_t) ((x + shift) - shift);
+}
+
+/* Rounds n values, scaled; returns the sum of the results. */
+static int32_t
+round_all(uint32_t n, const float *x, float inverse, int8_t *out)
+{
+	int32_t		sum = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+	{
+		out[i] = round_to_int8(x[i] * inverse);
+		sum += out[i];
+	}
+	return sum;
+}
+
+/*
+ * One plane of a hot query from n values, n the bytes of a hot code, into the
+ * blocks at out, which are zero.  Returns the sum of what it wrote.
+ */
+static int32_t
+prepare_plane(uint32_t n, const float *x, float inverse, int8_t *out)
+{
+	uint32_t	whole = n / VDB_HOT_BLOCK * VDB_HOT_BLOCK;
+	uint32_t	rest = n - whole;
+	uint32_t	counted = 0;
+
+	/* a last partial block starts at n - 32, with what is counted already */
+	if (rest != 0 && whole != 0)
+		counted = VDB_HOT_BLOCK - rest;
+	return round_all(whole, x, inverse, out) +
+		round_all(rest, x + whole, inverse, out + whole + counted);
+}
+
 static void
 dense_query_prepare(VdbQuery *query)
 {
@@ -384,7 +431,7 @@ dense_query_prepare(VdbQuery *query)
 	const float *vector = query->vector;
 	int8_t	   *hot = query->hot;
 	uint32_t	C = codec->hot_bytes;
-	uint32_t	T = hot_blocks(codec);
+	size_t		plane = (size_t) hot_blocks(codec) * VDB_HOT_BLOCK;
 	float		scale = largest_abs(codec->P, vector) / 127;
 	float		inverse = scale > 0 ? 1.0f / scale : 0;
 	double		norm1 = 0;
@@ -395,20 +442,13 @@ dense_query_prepare(VdbQuery *query)
 		inverse = 0;
 	query->add = score_add(codec, vector);
 	memset(hot, 0, dense_query_bytes(codec, vector));
+	for (uint32_t i = 0; i < codec->P; i += C)
+	{
+		sum += prepare_plane(C, vector + i, inverse, hot);
+		hot += plane;
+	}
 	for (uint32_t i = 0; i < codec->P; i++)
 	{
-		float		scaled = vector[i] * inverse;
-		int8_t		value = (int8_t) lrintf(fmaxf(-127, fminf(127, scaled)));
-		uint32_t	byte = i % C;
-		uint32_t	plane = i / C;
-		uint32_t	block = byte / VDB_HOT_BLOCK;
-		uint32_t	start = block * VDB_HOT_BLOCK;
-
-		/* a last partial block starts at C - 32 */
-		if (start + VDB_HOT_BLOCK > C && C >= VDB_HOT_BLOCK)
-			start = C - VDB_HOT_BLOCK;
-		hot[(size_t) plane * T * VDB_HOT_BLOCK + block * VDB_HOT_BLOCK + (byte - start)] = value;
-		sum += value;
 		norm1 += fabs((double) vector[i]);
 		norm2 += (double) vector[i] * vector[i];
 	}

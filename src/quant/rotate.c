@@ -10,6 +10,7 @@
  * two-window trick of the RaBitQ family of quantisers.
  */
 #include <math.h>
+#include <string.h>
 
 #include "distance/distance.h"
 #include "quant/rotate.h"
@@ -27,25 +28,37 @@ next_random(uint64_t *state)
 	return z ^ (z >> 31);
 }
 
+#define MINUS UINT32_C(0x80000000)
+
+/* The signs of four entries, by four random bits. */
+static const uint32_t sign_masks[16][4] = {
+	{0, 0, 0, 0}, {MINUS, 0, 0, 0}, {0, MINUS, 0, 0}, {MINUS, MINUS, 0, 0},
+	{0, 0, MINUS, 0}, {MINUS, 0, MINUS, 0}, {0, MINUS, MINUS, 0}, {MINUS, MINUS, MINUS, 0},
+	{0, 0, 0, MINUS}, {MINUS, 0, 0, MINUS}, {0, MINUS, 0, MINUS}, {MINUS, MINUS, 0, MINUS},
+	{0, 0, MINUS, MINUS}, {MINUS, 0, MINUS, MINUS}, {0, MINUS, MINUS, MINUS},
+	{MINUS, MINUS, MINUS, MINUS}
+};
+
+static void
+flip_four(const uint32_t *mask, float *x)
+{
+	uint32_t	bits[4];
+
+	memcpy(bits, x, sizeof(bits));
+	for (size_t i = 0; i < 4; i++)
+		bits[i] ^= mask[i];
+	memcpy(x, bits, sizeof(bits));
+}
+
 static void
 flip_signs(size_t P, uint64_t *state, float *x)
 {
-	union
-	{
-		float		f;
-		uint32_t	u;
-	}			v;
-
 	for (size_t i = 0; i < P; i += 8)
 	{
 		uint64_t	bits = next_random(state);
 
-		for (size_t j = 0; j < 8; j++)
-		{
-			v.f = x[i + j];
-			v.u ^= (uint32_t) (bits >> j & 1) << 31;
-			x[i + j] = v.f;
-		}
+		flip_four(sign_masks[bits & 15], x + i);
+		flip_four(sign_masks[bits >> 4 & 15], x + i + 4);
 	}
 }
 
