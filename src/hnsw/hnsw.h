@@ -175,6 +175,7 @@ typedef struct HnswGeometry
 	uint32		upper_slots;	/* records of an upper extent */
 	uint32		center_pages;
 	uint32		max_extents;	/* keeps node numbers and references in 32 bits */
+	uint64		extent_inverse; /* UINT64_MAX / extent_slots */
 } HnswGeometry;
 
 /*
@@ -202,13 +203,28 @@ typedef struct HnswAddress
 	uint32		offset;
 } HnswAddress;
 
+/*
+ * nid / extent_slots, for a search does little else as often.  With d the
+ * divisor, the inverse is (2^64 - 1 - r) / d where r < d.  Its product with
+ * nid + 1, divided by 2^64, is smaller than (nid + 1) / d, by less than
+ * (nid + 1) / 2^64, which is less than 1 / d: so rounded down it is the quotient.
+ * The product is made of halves, neither of which overflows.
+ */
+static inline uint32
+vdb_hnsw_extent_of(const HnswGeometry *g, uint32 nid)
+{
+	uint64		n = (uint64) nid + 1;
+
+	return (uint32) (((g->extent_inverse >> 32) * n + ((uint32) g->extent_inverse * n >> 32)) >> 32);
+}
+
 static inline HnswAddress
 vdb_hnsw_hot_address(const HnswGeometry *g, uint32 nid)
 {
 	HnswAddress a;
 
-	a.extent = nid / g->extent_slots;
-	a.slot = nid % g->extent_slots;
+	a.extent = vdb_hnsw_extent_of(g, nid);
+	a.slot = nid - a.extent * g->extent_slots;
 	a.block = vdb_hnsw_extent_block(g, a.extent);
 	a.offset = HNSW_HOT_FIRST + a.slot * g->hot_stride;
 	return a;
@@ -218,9 +234,10 @@ static inline HnswAddress
 vdb_hnsw_node_address(const HnswGeometry *g, uint32 nid)
 {
 	HnswAddress a;
-	uint32		s = nid % g->extent_slots;
+	uint32		s;
 
-	a.extent = nid / g->extent_slots;
+	a.extent = vdb_hnsw_extent_of(g, nid);
+	s = nid - a.extent * g->extent_slots;
 	a.slot = s % g->nodes_per_page;
 	a.block = vdb_hnsw_extent_block(g, a.extent) + 1 + s / g->nodes_per_page;
 	a.offset = HNSW_NODE_FIRST + a.slot * g->node_stride;

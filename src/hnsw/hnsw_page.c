@@ -66,6 +66,7 @@ vdb_hnsw_geometry(HnswGeometry *g, const VdbCodec *codec, int m, int ef_construc
 		}
 	}
 	g->extent_pages = 1 + g->node_pages;
+	g->extent_inverse = PG_UINT64_MAX / g->extent_slots;
 	g->upper_slots = (uint32) g->uppers_per_page * g->extent_pages;
 	g->center_values = codec->kind == VDB_CODEC_DENSE ? codec->P : 0;
 	g->center_pages = (g->center_values + HNSW_CENTER_PER_PAGE - 1) / HNSW_CENTER_PER_PAGE;
@@ -81,7 +82,7 @@ vdb_hnsw_geometry(HnswGeometry *g, const VdbCodec *codec, int m, int ef_construc
 bool
 vdb_hnsw_nid_exists(HnswIndex *index, uint32 nid)
 {
-	uint32		extent = nid / index->geometry.extent_slots;
+	uint32		extent = vdb_hnsw_extent_of(&index->geometry, nid);
 
 	if (likely(extent < index->extents))
 		return true;

@@ -139,8 +139,9 @@ typedef struct HnswSearch
 
 	HnswPool	pool;
 	HnswVisited visited;
-	HnswCandidate *overflow;	/* a heap, the nearest on top */
-	uint32		overflow_count;
+	HnswCandidate *overflow;
+	uint32		overflow_heap;	/* the first so many are a heap, nearest on top */
+	uint32		overflow_count; /* the others wait until one is asked for */
 	uint32		overflow_size;
 	HnswFound  *found;			/* live nodes expanded, in that order */
 	uint32		found_count;

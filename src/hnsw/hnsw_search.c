@@ -105,25 +105,45 @@ size_pool(HnswSearch *search, uint32 capacity)
 	pool->capacity = capacity;
 }
 
-/* Adds to what the pool refused, a heap with the nearest candidate on top. */
 static void
+grow_overflow(HnswSearch *search)
+{
+	uint32		size = Max(256, search->overflow_size * 2);
+
+	if (search->overflow == NULL)
+		search->overflow = MemoryContextAlloc(search->context, size * sizeof(HnswCandidate));
+	else
+		search->overflow = repalloc_huge(search->overflow, (Size) size * sizeof(HnswCandidate));
+	search->overflow_size = size;
+}
+
+/*
+ * Adds to what the pool refused.  That is most of what a search weighs, and
+ * few searches ever ask for it: no order is made before it is needed.
+ */
+static inline void
 push_overflow(HnswSearch *search, HnswCandidate item)
 {
-	uint32		at = search->overflow_count++;
+	if (unlikely(search->overflow_count == search->overflow_size))
+		grow_overflow(search);
+	search->overflow[search->overflow_count++] = item;
+}
 
-	if (at == search->overflow_size)
+/* Makes all that the pool refused a heap with the nearest candidate on top. */
+static void
+order_overflow(HnswSearch *search)
+{
+	HnswCandidate *heap = search->overflow;
+
+	for (; search->overflow_heap < search->overflow_count; search->overflow_heap++)
 	{
-		uint32		size = Max(256, search->overflow_size * 2);
+		uint32		at = search->overflow_heap;
+		HnswCandidate item = heap[at];
 
-		if (search->overflow == NULL)
-			search->overflow = MemoryContextAlloc(search->context, size * sizeof(HnswCandidate));
-		else
-			search->overflow = repalloc_huge(search->overflow, size * sizeof(HnswCandidate));
-		search->overflow_size = size;
+		for (; at > 0 && item.score < heap[(at - 1) / 2].score; at = (at - 1) / 2)
+			heap[at] = heap[(at - 1) / 2];
+		heap[at] = item;
 	}
-	for (; at > 0 && item.score < search->overflow[(at - 1) / 2].score; at = (at - 1) / 2)
-		search->overflow[at] = search->overflow[(at - 1) / 2];
-	search->overflow[at] = item;
 }
 
 /* Takes the nearest candidate of those that the pool refused. */
@@ -131,10 +151,14 @@ static HnswCandidate
 pop_overflow(HnswSearch *search)
 {
 	HnswCandidate *heap = search->overflow;
-	HnswCandidate nearest = heap[0];
-	HnswCandidate item = heap[--search->overflow_count];
+	HnswCandidate nearest;
+	HnswCandidate item;
 	uint32		at = 0;
 
+	order_overflow(search);
+	nearest = heap[0];
+	item = heap[--search->overflow_count];
+	search->overflow_heap = search->overflow_count;
 	for (;;)
 	{
 		uint32		child = 2 * at + 1;
@@ -154,7 +178,7 @@ pop_overflow(HnswSearch *search)
 static inline void
 offer(HnswSearch *search, HnswCandidate item)
 {
-	HnswCandidate evicted;
+	HnswCandidate evicted = item;
 
 	if (!hnsw_pool_admits(&search->pool, item.score))
 	{
@@ -166,19 +190,32 @@ offer(HnswSearch *search, HnswCandidate item)
 		push_overflow(search, evicted);
 }
 
-/* Weighs the fresh nodes found by an expansion and offers them to the pool. */
+/*
+ * Is a neighbour one to be weighed: does it exist, and is it seen for the first
+ * time?  If so, its hot slot is on its way into the CPU's cache afterwards.
+ */
+static inline bool
+is_fresh(HnswSearch *search, uint32 nid)
+{
+	HnswIndex  *index = search->index;
+	HnswAddress a = vdb_hnsw_hot_address(&index->geometry, nid);
+
+	if ((unlikely(a.extent >= index->extents) && !vdb_hnsw_nid_exists(index, nid)) ||
+		!visit(search, nid))
+		return false;
+	vdb_hints_prefetch(&index->hints, a.block, a.offset, index->geometry.hot_stride);
+	return true;
+}
+
+/*
+ * Weighs the fresh nodes found by an expansion, which were prefetched, and
+ * offers them to the pool.
+ */
 static void
 weigh_fresh(HnswSearch *search, uint32 count)
 {
 	HnswIndex  *index = search->index;
-	const HnswGeometry *g = &index->geometry;
 
-	for (uint32 i = 0; i < count; i++)
-	{
-		HnswAddress a = vdb_hnsw_hot_address(g, search->fresh[i]);
-
-		vdb_hints_prefetch(&index->hints, a.block, a.offset, g->hot_stride);
-	}
 	for (uint32 i = 0; i < count; i++)
 	{
 		HnswCandidate item;
@@ -228,7 +265,7 @@ read_upper(HnswSearch *search, const HnswCandidate *from, int layer)
 	UnlockReleaseBuffer(buffer);
 	for (uint32 i = 0; i < count; i++)
 	{
-		if (vdb_hnsw_nid_exists(index, search->fresh[i]) && visit(search, search->fresh[i]))
+		if (is_fresh(search, search->fresh[i]))
 		{
 			search->fresh[fresh] = search->fresh[i];
 			search->fresh_ref[fresh++] = search->fresh_ref[i];
@@ -437,7 +474,7 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 	{
 		uint32		nbr = search->fresh[i];
 
-		if (vdb_hnsw_nid_exists(index, nbr) && visit(search, nbr))
+		if (is_fresh(search, nbr))
 			search->fresh[(*fresh)++] = nbr;
 	}
 	return state;
@@ -499,6 +536,7 @@ vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 
 	/* what upper layers refused may be met here again */
 	search->overflow_count = 0;
+	search->overflow_heap = 0;
 	pool->next = 0;
 	for (uint32 i = 0; i < pool->size; i++)
 	{
@@ -560,6 +598,7 @@ vdb_hnsw_search_drain(HnswSearch *search)
 		read_node(search, search->overflow[i].nid, &score, &fresh);
 	}
 	search->overflow_count = 0;
+	search->overflow_heap = 0;
 }
 
 static int

@@ -82,11 +82,11 @@ vdb_hints_prefetch(const VdbHints *hints, BlockNumber block, uint32 offset, uint
 	if (buffer > 0)
 	{
 		const char *at = (const char *) BufferGetBlock(buffer) + offset;
+		const char *end = at + bytes;
 
 		__builtin_prefetch(GetBufferDescriptor(buffer - 1));
-		for (uint32 i = 0; i < bytes; i += 64)
-			__builtin_prefetch(at + i);
-		__builtin_prefetch(at + bytes - 1);
+		for (at -= (uintptr_t) at % 64; at < end; at += 64)
+			__builtin_prefetch(at);
 	}
 }
 
