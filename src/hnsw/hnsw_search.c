@@ -494,6 +494,9 @@ prefetch_next(HnswSearch *search)
 	{
 		HnswAddress a = vdb_hnsw_node_address(g, next->nid);
 
+		/* the end of the page as well, by which it is checked */
+		vdb_hints_prefetch(&search->index->hints, a.block, BLCKSZ - sizeof(VdbPageSpecial),
+						   sizeof(VdbPageSpecial));
 		vdb_hints_prefetch(&search->index->hints, a.block, a.offset, g->node_stride);
 	}
 }
