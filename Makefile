@@ -45,6 +45,7 @@ OBJS = \
 	src/hnsw/hnsw_search.o \
 	src/hnsw/hnsw_spill.o \
 	src/hnsw/hnsw_support.o \
+	src/hnsw/hnsw_target.o \
 	src/hnsw/hnsw_vacuum.o \
 	src/hnsw/hnsw_validate.o \
 	src/hnsw/hnsw_write.o \

@@ -48,6 +48,7 @@ _PG_init(void)
 	vdb_testpoint_init();
 	MarkGUCPrefixReserved("vdb");
 	vdb_hnsw_hook_planner();
+	vdb_hnsw_hook_plans();
 }
 
 /* The kernels must have been initialised: the check hook asks for them. */
