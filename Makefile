@@ -25,6 +25,7 @@ OBJS = \
 	src/distance/distance_neon.o \
 	src/distance/distance_scalar.o \
 	src/hnsw/hnsw.o \
+	src/hnsw/hnsw_batch.o \
 	src/hnsw/hnsw_build.o \
 	src/hnsw/hnsw_check.o \
 	src/hnsw/hnsw_cost.o \
@@ -32,6 +33,7 @@ OBJS = \
 	src/hnsw/hnsw_graph.o \
 	src/hnsw/hnsw_index.o \
 	src/hnsw/hnsw_insert.o \
+	src/hnsw/hnsw_link.o \
 	src/hnsw/hnsw_merge.o \
 	src/hnsw/hnsw_opclass.o \
 	src/hnsw/hnsw_page.o \
@@ -180,7 +182,7 @@ endif
 
 UNIT_DIR      = test/unit/build
 UNIT_PROGRAMS = $(patsubst test/unit/%.c,$(UNIT_DIR)/%,$(sort $(wildcard test/unit/*.c)))
-PURE_OBJS     = $(filter src/distance/% src/quant/% src/hnsw/hnsw_graph.o src/hnsw/hnsw_partition.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS))
+PURE_OBJS     = $(filter src/distance/% src/quant/% src/hnsw/hnsw_batch.o src/hnsw/hnsw_graph.o src/hnsw/hnsw_partition.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS))
 UNIT_OBJS     = $(addprefix $(UNIT_DIR)/,$(PURE_OBJS))
 UNIT_CC       = $(or $(CC),cc)
 UNIT_SANITIZE = address,undefined

@@ -120,6 +120,8 @@ phase_name(int64 phase)
 			return "loading tuples";
 		case HNSW_PHASE_MERGE:
 			return "building partitions";
+		case HNSW_PHASE_LINK:
+			return "linking nodes";
 		case HNSW_PHASE_WRITE:
 			return "writing pages";
 		default:

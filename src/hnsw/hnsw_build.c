@@ -74,7 +74,7 @@ init_alone(HnswBuilder *builder, HnswRowEstimate rows)
 	char	   *memory = MemoryContextAllocHuge(CurrentMemoryContext, bytes + 64);
 
 	builder->state = palloc(sizeof(HnswBuildState));
-	vdb_hnsw_build_state_init(builder->state, 1, rows.expected > capacity);
+	vdb_hnsw_build_state_init(builder->state, builder, rows, capacity, 1);
 	vdb_hnsw_builder_init(builder, capacity, (char *) TYPEALIGN(64, memory));
 }
 

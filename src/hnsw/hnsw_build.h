@@ -19,6 +19,7 @@
 #include "storage/shm_toc.h"
 #include "storage/spin.h"
 
+#include "hnsw/hnsw_batch.h"
 #include "hnsw/hnsw_private.h"
 #include "hnsw/hnsw_spill.h"
 
@@ -27,6 +28,14 @@
  * rest.
  */
 #define HNSW_SORT_SHARE 0.125
+
+/* What there is to do for those who link. */
+typedef enum HnswLinkWork
+{
+	HNSW_LINK_DONE,				/* nothing any more */
+	HNSW_LINK_NODES,			/* one node after the other */
+	HNSW_LINK_STAGE				/* a stage of a batch */
+} HnswLinkWork;
 
 /* How far a build is; in memory that all of its processes see. */
 typedef struct HnswBuildState
@@ -37,11 +46,13 @@ typedef struct HnswBuildState
 								 * have met, as some may yet have to begin */
 	pg_atomic_uint64 indexed;	/* rows */
 
-	/* nodes to be linked now, when the graph is built in partitions */
-	pg_atomic_uint32 next;
+	/* what participants are to do with nodes that have codes, see hnsw_link.c */
+	bool		batch;			/* constant: that is done when all have one */
+	HnswLinkWork work;
+	HnswBatchStage stage;
+	pg_atomic_uint32 next;		/* node, where they are linked one by one */
 	uint32		end;
 	bool		guests;
-	bool		finished;		/* there will be no more */
 
 	slock_t		mutex;			/* for the rest, which participants add up */
 	bool		broken_hot_chain;	/* see IndexInfo */
@@ -63,6 +74,8 @@ typedef struct HnswBuilder
 	char	   *memory;			/* of the graph */
 	HnswGraph	graph;
 	ItemPointerData *tids;		/* by node number */
+	HnswBatch	batch;
+	char	   *batch_scratch;	/* NULL until it is needed */
 	HnswParticipant participant;
 	char	   *scratch;		/* of the participant */
 
@@ -85,8 +98,9 @@ extern Size vdb_hnsw_build_bytes(const HnswIndex *index, uint32 capacity);
 extern uint32 vdb_hnsw_build_capacity(const HnswBuilder *builder, HnswRowEstimate rows,
 									  int participants);
 
-/* spills: the graph has no room for the rows that are expected. */
-extern void vdb_hnsw_build_state_init(HnswBuildState *state, int participants, bool spills);
+/* Of a build of so many rows, in a graph of such a capacity. */
+extern void vdb_hnsw_build_state_init(HnswBuildState *state, const HnswBuilder *builder,
+									  HnswRowEstimate rows, uint32 capacity, int participants);
 
 /*
  * Gives a builder, whose first five fields are set, a graph in memory of
@@ -115,15 +129,27 @@ extern void vdb_hnsw_name_rows(char name[MAXPGPATH], int worker);
  */
 extern void vdb_hnsw_build_rows(HnswBuilder *builder, TableScanDesc scan);
 
+/* hnsw_link.c */
+
+/*
+ * Links all nodes of the graph in memory, which have codes; the first `hosts` are
+ * no guests.  By the leader, while the others are in vdb_hnsw_link_help(), which
+ * returns after vdb_hnsw_link_end().
+ */
+extern void vdb_hnsw_link_all(HnswBuilder *builder, uint32 hosts);
+extern void vdb_hnsw_link_help(HnswBuilder *builder);
+extern void vdb_hnsw_link_end(HnswBuilder *builder);
+
+/* Bytes that each participant needs for a batch. */
+extern Size vdb_hnsw_link_scratch_bytes(const HnswIndex *index, uint32 capacity);
+
 /* hnsw_merge.c */
 
 /*
  * Builds the index from the rows in files.  The graph's memory is free to use,
- * and the other participants are in vdb_hnsw_help_merge, which returns when they
- * are no longer needed.
+ * and the other participants are in vdb_hnsw_link_help().
  */
 extern void vdb_hnsw_build_merged(HnswBuilder *builder);
-extern void vdb_hnsw_help_merge(HnswBuilder *builder);
 
 /* hnsw_parallel.c */
 

@@ -28,21 +28,49 @@ graph_bytes(const HnswIndex *index, uint32 capacity)
 	return TYPEALIGN(64, vdb_hnsw_graph_bytes(&index->codec, index->geometry.m, capacity));
 }
 
+static inline Size
+tids_bytes(uint32 capacity)
+{
+	return TYPEALIGN(64, mul_size(capacity, sizeof(ItemPointerData)));
+}
+
 Size
 vdb_hnsw_build_bytes(const HnswIndex *index, uint32 capacity)
 {
-	return add_size(graph_bytes(index, capacity), mul_size(capacity, sizeof(ItemPointerData)));
+	return add_size(graph_bytes(index, capacity),
+					add_size(tids_bytes(capacity), vdb_hnsw_batch_bytes(capacity)));
 }
 
-/* Nodes of a graph of so many bytes. */
+/* Bytes of a node, with what participants have for each. */
 static double
-graph_capacity(const HnswBuilder *builder, double bytes, int participants)
+node_bytes(const HnswIndex *index, int participants)
 {
-	const HnswGeometry *g = &builder->index->geometry;
-	Size		node = vdb_hnsw_graph_node_bytes(&builder->index->codec, g->m, participants) +
-		sizeof(ItemPointerData);
+	return vdb_hnsw_graph_node_bytes(&index->codec, index->geometry.m, participants) +
+		sizeof(ItemPointerData) + 2 * sizeof(uint32);
+}
 
-	return bytes / node;
+/*
+ * What participants need to link nodes at once, or 0 where they are linked one by
+ * one: in little memory, which the graph shall have, or if lists are short.
+ */
+static double
+batch_bytes(const HnswIndex *index, int participants)
+{
+	double		memory = maintenance_work_mem * 1024.0;
+	double		bytes = (double) participants *
+		vdb_hnsw_link_scratch_bytes(index, (uint32) Min(memory / node_bytes(index, participants), 1e9));
+
+	return vdb_hnsw_batch_serves(&index->codec, index->geometry.m) && bytes < memory / 4 ? bytes : 0;
+}
+
+/* Nodes of a graph in a share of maintenance_work_mem. */
+static double
+graph_capacity(const HnswBuilder *builder, double share, int participants)
+{
+	double		memory = maintenance_work_mem * 1024.0;
+
+	return (memory - batch_bytes(builder->index, participants)) * share /
+		node_bytes(builder->index, participants);
 }
 
 uint32
@@ -50,21 +78,23 @@ vdb_hnsw_build_capacity(const HnswBuilder *builder, HnswRowEstimate rows, int pa
 {
 	const HnswGeometry *g = &builder->index->geometry;
 	double		wanted = Min(rows.most, (double) g->max_extents * g->extent_slots);
-	double		fitting = graph_capacity(builder, maintenance_work_mem * 1024.0, participants);
 
-	if (fitting < wanted)
-		wanted = fitting * (1 - HNSW_SORT_SHARE);
+	if (graph_capacity(builder, 1, participants) < wanted)
+		wanted = graph_capacity(builder, 1 - HNSW_SORT_SHARE, participants);
 	return (uint32) Max(64, wanted);
 }
 
 void
-vdb_hnsw_build_state_init(HnswBuildState *state, int participants, bool spills)
+vdb_hnsw_build_state_init(HnswBuildState *state, const HnswBuilder *builder, HnswRowEstimate rows,
+						  uint32 capacity, int participants)
 {
 	memset(state, 0, sizeof(*state));
 	BarrierInit(&state->barrier, 0);
 	for (int i = 0; i < participants; i++)
 		BarrierAttach(&state->barrier);
-	state->spills = spills;
+	state->spills = rows.expected > capacity;
+	state->batch = batch_bytes(builder->index, participants) > 0 &&
+		rows.expected >= HNSW_BATCH_MIN_NODES;
 	pg_atomic_init_u64(&state->indexed, 0);
 	pg_atomic_init_u32(&state->next, 0);
 	SpinLockInit(&state->mutex);
@@ -83,6 +113,8 @@ vdb_hnsw_builder_init(HnswBuilder *builder, uint32 capacity, char *memory)
 		vdb_hnsw_graph_attach(&builder->graph, &index->codec, memory);
 	capacity = builder->graph.capacity;
 	builder->tids = (ItemPointerData *) (memory + graph_bytes(index, capacity));
+	vdb_hnsw_batch_attach(&builder->batch, &builder->graph,
+						  memory + graph_bytes(index, capacity) + tids_bytes(capacity));
 	builder->scratch = MemoryContextAllocHuge(builder->context,
 											  vdb_hnsw_participant_bytes(g->m, g->ef_construction, capacity) + 64);
 	vdb_hnsw_participant_init(&builder->participant, &builder->graph,
@@ -98,7 +130,7 @@ vdb_hnsw_builder_enlarge(HnswBuilder *builder, uint64 rows)
 {
 	HnswIndex  *index = builder->index;
 	uint32		present = builder->graph.capacity;
-	double		most = graph_capacity(builder, maintenance_work_mem * 1024.0 * (1 - HNSW_SORT_SHARE), 1);
+	double		most = graph_capacity(builder, 1 - HNSW_SORT_SHARE, 1);
 	uint32		capacity = (uint32) Min((double) rows, Max(0, most - present));
 	char	   *memory;
 
@@ -201,6 +233,24 @@ write_graph(HnswBuilder *builder)
 		vdb_hnsw_write_uppers(&writer, &builder->graph, NULL);
 }
 
+/* Links the nodes of the graph, whose codes are there, together with all others. */
+static void
+link_graph(HnswBuilder *builder)
+{
+	if (!builder->leads)
+	{
+		vdb_hnsw_link_help(builder);
+		return;
+	}
+	report_progress(builder);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_LINK);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, 0);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, builder->graph.header->count);
+	vdb_hnsw_link_all(builder, builder->graph.header->count);
+	vdb_hnsw_link_end(builder);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, builder->graph.header->count);
+}
+
 /*
  * Ends filling the graph, together with all others: either they all come here
  * when they are out of rows, or one has a row that found no room.
@@ -216,9 +266,11 @@ leave_graph(HnswBuilder *builder, bool full)
 		begin_spilling(builder);
 		if (builder->leads)
 			spill_graph(builder);
+		return;
 	}
-	else
-		write_graph(builder);
+	if (builder->state->batch)
+		link_graph(builder);
+	write_graph(builder);
 }
 
 /* Adds a vector in code space. */
@@ -227,7 +279,9 @@ add_vector(HnswBuilder *builder, const void *vector, float norm, ItemPointer tid
 {
 	if (!builder->spills)
 	{
-		uint32		nid = vdb_hnsw_graph_add(&builder->participant, vector, norm);
+		uint32		nid = builder->state->batch ?
+			vdb_hnsw_graph_encode(&builder->graph, vector, norm) :
+			vdb_hnsw_graph_add(&builder->participant, vector, norm);
 
 		if (nid != HNSW_NO_NODE)
 			builder->tids[nid] = *tid;
@@ -269,7 +323,10 @@ merge_rows(HnswBuilder *builder)
 	if (builder->leads)
 		vdb_hnsw_build_merged(builder);
 	else
-		vdb_hnsw_help_merge(builder);
+	{
+		vdb_hnsw_link_help(builder);
+		BarrierDetach(&builder->state->barrier);
+	}
 }
 
 void

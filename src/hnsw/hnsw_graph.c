@@ -49,6 +49,10 @@
 
 #define ALIGN64(n) (((n) + 63) / 64 * 64)
 
+/* In a batch: one of so many nodes has that many edges that lead far away. */
+#define LEADING_OUT_OF 4
+#define LEADING_OUT_EDGES 2
+
 /* Number of children that no node may have more of. */
 #define NO_CHILDREN UINT8_MAX
 
@@ -315,15 +319,11 @@ store_list(HnswList *list, uint32_t max, const HnswListCopy *copy)
 	memcpy(vdb_hnsw_list_score(list, max), copy->score, copy->count * sizeof(float));
 }
 
-/*
- * Takes on one more child for a node, if it may have one.  Few nodes use up
- * their share of the tree, but without a limit the neighbours of a hub would
- * all be its children.
- */
+/* Takes on one more child for a node, if it may have one. */
 static bool
 adopt_child(const HnswGraph *graph, uint32_t nid)
 {
-	uint32_t	limit = graph->m / 4 + 3 - (graph->parents[nid] != HNSW_NO_NODE);
+	uint32_t	limit = vdb_hnsw_graph_tree_limit(graph) - (graph->parents[nid] != HNSW_NO_NODE);
 	uint8_t		children = __atomic_load_n(&graph->children[nid], __ATOMIC_RELAXED);
 
 	while (children < limit)
@@ -372,14 +372,6 @@ draw_level(HnswParticipant *participant)
 	return level < highest ? level : highest;
 }
 
-static inline float
-score_between(const HnswGraph *graph, uint32_t a, uint32_t b)
-{
-	return vdb_pair_score(graph->codec,
-						  graph->factors[a], vdb_hnsw_graph_hi(graph, a),
-						  graph->factors[b], vdb_hnsw_graph_hi(graph, b));
-}
-
 /* A node's list on a layer it has. */
 static inline HnswList *
 list_of(const HnswGraph *graph, int layer, uint32_t nid)
@@ -419,13 +411,11 @@ begin_search(HnswParticipant *participant, HnswPool *pool)
 }
 
 /*
- * Best-first search of one layer from the pool's items for the nodes nearest
- * to node `target`; the pool ends up with the nearest ones found.  A list that
- * is being rewritten shows some neighbours it had and some it will have, all of
- * them nodes of this layer, which is as good.
+ * A list that is being rewritten shows some neighbours it had and some it will
+ * have, all of them nodes of this layer, which is as good.
  */
-static void
-search_layer(HnswParticipant *participant, int layer, uint32_t target, HnswPool *pool)
+void
+vdb_hnsw_graph_search(HnswParticipant *participant, int layer, uint32_t target, HnswPool *pool)
 {
 	const HnswGraph *graph = participant->graph;
 	uint32_t   *fresh = participant->fresh;
@@ -455,7 +445,7 @@ search_layer(HnswParticipant *participant, int layer, uint32_t target, HnswPool 
 		}
 		for (uint32_t i = 0; i < count; i++)
 		{
-			HnswCandidate item = {.score = score_between(graph, target, fresh[i]),.nid = fresh[i]};
+			HnswCandidate item = {.score = vdb_hnsw_graph_score(graph, target, fresh[i]),.nid = fresh[i]};
 
 			if (hnsw_pool_admits(pool, item.score))
 				hnsw_pool_insert(pool, item, &evicted);
@@ -480,18 +470,14 @@ is_diverse(const HnswGraph *graph, const HnswListCopy *list, const HnswCandidate
 {
 	for (uint32_t i = 0; i < list->count; i++)
 	{
-		if (score_between(graph, c->nid, list->nbr[i]) <= c->score)
+		if (vdb_hnsw_graph_score(graph, c->nid, list->nbr[i]) <= c->score)
 			return false;
 	}
 	return true;
 }
 
-/*
- * Chooses up to m of the pool as a new node's neighbours: those that the
- * heuristic of the paper's algorithm 4 keeps, then the nearest others.
- */
-static void
-choose_neighbors(const HnswGraph *graph, const HnswPool *pool, HnswListCopy *list)
+void
+vdb_hnsw_graph_choose(const HnswGraph *graph, const HnswPool *pool, HnswListCopy *list)
 {
 	uint32_t	diverse;
 
@@ -514,16 +500,19 @@ choose_neighbors(const HnswGraph *graph, const HnswPool *pool, HnswListCopy *lis
 
 /*
  * Adds an edge to the copy of node base's list, which is full, and prunes it:
- * it keeps the tree's edges on layer 0, and of the others those that the
- * heuristic keeps.
+ * it keeps the tree's edges on layer 0, in a batch also those between nodes of
+ * layer 1, which lead out of clusters, and of the others those that the heuristic
+ * keeps.
  */
 static void
 prune_list(HnswParticipant *participant, int layer, uint32_t base, uint32_t from, float score,
-		   HnswListCopy *list)
+		   bool batch, HnswListCopy *list)
 {
 	const HnswGraph *graph = participant->graph;
+	bool		above = batch && graph->levels[base] > 0;
 	uint32_t	max = list->count;
 	uint32_t	reserved = 0;
+	uint32_t	leading_out = 0;
 	HnswPool	all;
 	HnswCandidate evicted;
 
@@ -536,14 +525,21 @@ prune_list(HnswParticipant *participant, int layer, uint32_t base, uint32_t from
 	}
 	hnsw_pool_insert(&all, (HnswCandidate) {.score = score,.nid = from}, &evicted);
 	for (uint32_t i = 0; i < all.size && layer == 0; i++)
-		reserved += vdb_hnsw_graph_is_tree_edge(graph, base, all.items[i].nid);
+	{
+		HnswCandidate *c = &all.items[i];
+
+		/* the mark of a candidate on layer 0 is free */
+		c->ref = vdb_hnsw_graph_is_tree_edge(graph, base, c->nid) ||
+			(above && graph->levels[c->nid] > 0 && leading_out++ < graph->m);
+		reserved += c->ref;
+	}
 	list->count = 0;
 	for (uint32_t i = 0; i < all.size; i++)
 	{
 		HnswCandidate *c = &all.items[i];
 		bool		keep;
 
-		if (layer == 0 && vdb_hnsw_graph_is_tree_edge(graph, base, c->nid))
+		if (layer == 0 && c->ref)
 		{
 			keep = true;
 			reserved--;
@@ -555,9 +551,44 @@ prune_list(HnswParticipant *participant, int layer, uint32_t base, uint32_t from
 	}
 }
 
-/* Adds `from` to a list of node `base`. */
+/*
+ * Appends an edge to a list of a version that has room.  False when it is of
+ * another version by now.
+ */
+static bool
+append_to_list(HnswList *list, uint32_t max, uint32_t version, uint32_t nid, float score)
+{
+	uint32_t	count;
+
+	if (!__atomic_compare_exchange_n(&list->version, &version, version + 1, false,
+									 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return false;
+	count = list->count;
+	__atomic_store_n(&vdb_hnsw_list_nbr(list)[count], nid, __ATOMIC_RELEASE);
+	__atomic_store(&vdb_hnsw_list_score(list, max)[count], &score, __ATOMIC_RELEASE);
+	__atomic_store_n(&list->count, count + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&list->version, version + 2, __ATOMIC_RELEASE);
+	return true;
+}
+
+/* Is a node in a list? */
+static inline bool
+list_has(const HnswListCopy *list, uint32_t nid)
+{
+	uint32_t	at = 0;
+
+	while (at < list->count && list->nbr[at] != nid)
+		at++;
+	return at < list->count;
+}
+
+/*
+ * Adds `from` to a list of node `base`.  batch: all nodes are linked at once, so
+ * the edge may be there.
+ */
 static void
-add_reverse_edge(HnswParticipant *participant, int layer, uint32_t base, uint32_t from, float score)
+add_reverse_edge(HnswParticipant *participant, int layer, uint32_t base, uint32_t from, float score,
+				 bool batch)
 {
 	HnswList   *list = list_of(participant->graph, layer, base);
 	HnswListCopy *copy = &participant->other;
@@ -568,6 +599,8 @@ add_reverse_edge(HnswParticipant *participant, int layer, uint32_t base, uint32_
 	do
 	{
 		version = copy_list(list, max, copy);
+		if (batch && list_has(copy, from))
+			return;
 		if (copy->count < max)
 		{
 			first = copy->count;
@@ -576,7 +609,7 @@ add_reverse_edge(HnswParticipant *participant, int layer, uint32_t base, uint32_
 		else
 		{
 			first = 0;
-			prune_list(participant, layer, base, from, score, copy);
+			prune_list(participant, layer, base, from, score, batch, copy);
 		}
 	} while (!replace_list(list, max, version, copy, first));
 }
@@ -633,7 +666,7 @@ choose_parent(HnswParticipant *participant, uint32_t nid, HnswListCopy *list)
 	{
 		uint32_t	parent = find_descendant(participant, list->nbr[0], nid);
 
-		append_edge(list, parent, score_between(graph, nid, parent));
+		append_edge(list, parent, vdb_hnsw_graph_score(graph, nid, parent));
 	}
 	graph->parents[nid] = list->nbr[at];
 }
@@ -685,8 +718,36 @@ link_node(HnswParticipant *participant, int layer, uint32_t nid)
 		/* it changes places with the first */
 		uint32_t	at = i == 0 ? first : i == first ? 0 : i;
 
-		add_reverse_edge(participant, layer, own->nbr[at], nid, own->score[at]);
+		add_reverse_edge(participant, layer, own->nbr[at], nid, own->score[at], false);
 	}
+}
+
+/*
+ * Finds a node's neighbours on all layers it has, from `top` down to `bottom`,
+ * and then links it.  pool: with the start.  alone: it gets no parent.
+ */
+static void
+link_layers(HnswParticipant *participant, uint32_t nid, int level, HnswPool *pool, int top,
+			int bottom, bool alone)
+{
+	const HnswGraph *graph = participant->graph;
+
+	for (int layer = top; layer >= bottom; layer--)
+	{
+		if (layer <= level)
+			pool->capacity = graph->ef_construction;
+		vdb_hnsw_graph_search(participant, layer, nid, pool);
+		if (layer <= level)
+		{
+			vdb_hnsw_graph_choose(graph, pool, &participant->own);
+			if (layer == 0 && graph->bottom == 0 && !alone)
+				choose_parent(participant, nid, &participant->own);
+			store_list(list_of(graph, layer, nid), vdb_hnsw_list_max(graph, layer),
+					   &participant->own);
+		}
+	}
+	for (int layer = bottom; layer <= level; layer++)
+		link_node(participant, layer, nid);
 }
 
 /*
@@ -709,39 +770,31 @@ add_node(HnswParticipant *participant, uint32_t nid, int level, bool guest)
 		return;
 
 	hnsw_pool_init(&pool, participant->pool, 1);
-	pool.items[0] = (HnswCandidate) {.score = score_between(graph, nid, entry),.nid = entry};
+	pool.items[0] = (HnswCandidate) {.score = vdb_hnsw_graph_score(graph, nid, entry),.nid = entry};
 	pool.size = 1;
-	for (int layer = graph->levels[entry]; layer >= 0; layer--)
-	{
-		if (layer <= level)
-			pool.capacity = graph->ef_construction;
-		search_layer(participant, layer, nid, &pool);
-		if (layer <= level)
-		{
-			choose_neighbors(graph, &pool, &participant->own);
-			if (layer == 0 && graph->bottom == 0 && !guest)
-				choose_parent(participant, nid, &participant->own);
-			store_list(list_of(graph, layer, nid), vdb_hnsw_list_max(graph, layer),
-					   &participant->own);
-		}
-	}
-	for (int layer = 0; layer <= level; layer++)
-		link_node(participant, layer, nid);
+	link_layers(participant, nid, level, &pool, graph->levels[entry], 0, guest);
 	raise_entry(graph, nid);
+}
+
+uint32_t
+vdb_hnsw_graph_encode(const HnswGraph *graph, const void *x, float norm)
+{
+	uint32_t	nid = take_number(&graph->header->count, graph->capacity);
+
+	if (nid != HNSW_NO_NODE)
+		graph->factors[nid] = vdb_encode_node(graph->codec, x, norm,
+											  graph->hi + graph->hi_stride * nid,
+											  graph->lo + (size_t) graph->codec->lo_bytes * nid);
+	return nid;
 }
 
 uint32_t
 vdb_hnsw_graph_add(HnswParticipant *participant, const void *x, float norm)
 {
-	const HnswGraph *graph = participant->graph;
-	uint32_t	nid = take_number(&graph->header->count, graph->capacity);
+	uint32_t	nid = vdb_hnsw_graph_encode(participant->graph, x, norm);
 
-	if (nid == HNSW_NO_NODE)
-		return nid;
-	graph->factors[nid] = vdb_encode_node(graph->codec, x, norm,
-										  graph->hi + graph->hi_stride * nid,
-										  graph->lo + (size_t) graph->codec->lo_bytes * nid);
-	add_node(participant, nid, draw_level(participant), false);
+	if (nid != HNSW_NO_NODE)
+		add_node(participant, nid, draw_level(participant), false);
 	return nid;
 }
 
@@ -761,4 +814,156 @@ void
 vdb_hnsw_graph_link(HnswParticipant *participant, uint32_t nid, bool guest)
 {
 	add_node(participant, nid, draw_level(participant), guest);
+}
+
+/* ---- parts of a batch, see hnsw_batch.c ---- */
+
+void
+vdb_hnsw_graph_prepare(HnswParticipant *participant, uint32_t nid, bool guest)
+{
+	const HnswGraph *graph = participant->graph;
+
+	graph->levels[nid] = (uint8_t) allocate_lists(graph, nid, guest ? 0 : draw_level(participant));
+	graph->parents[nid] = HNSW_NO_NODE;
+	graph->children[nid] = guest ? NO_CHILDREN : 0;
+}
+
+void
+vdb_hnsw_graph_merge(HnswParticipant *participant, uint32_t nid, const HnswCandidate *found,
+					 uint32_t count)
+{
+	const HnswGraph *graph = participant->graph;
+	HnswList   *list = vdb_hnsw_graph_list(graph, nid);
+	HnswListCopy *old = &participant->other;
+	HnswListCopy *merged = &participant->own;
+	uint32_t	max = vdb_hnsw_list_max(graph, 0);
+	uint32_t	version;
+
+	do
+	{
+		uint32_t	at = 0;
+
+		version = copy_list(list, max, old);
+		merged->count = 0;
+		for (uint32_t i = 0; i < count && merged->count < max; i++)
+		{
+			while (at < old->count && old->score[at] <= found[i].score && merged->count < max)
+			{
+				append_edge(merged, old->nbr[at], old->score[at]);
+				at++;
+			}
+			if (merged->count < max && !list_has(old, found[i].nid))
+				append_edge(merged, found[i].nid, found[i].score);
+		}
+		for (; at < old->count && merged->count < max; at++)
+			append_edge(merged, old->nbr[at], old->score[at]);
+	} while (!replace_list(list, max, version, merged, 0));
+}
+
+/*
+ * Adds edges to a new list that lead out of the cluster in which all candidates
+ * may be.  A node on layer 1 takes all that it has there, so that layer 0
+ * contains layer 1; these are few, and a search may pass between them, so some
+ * others take a few of the nearest such node's.
+ */
+static void
+lead_out(const HnswGraph *graph, uint32_t nid, const HnswList *candidates, HnswListCopy *own)
+{
+	uint32_t	max = vdb_hnsw_list_max(graph, 0);
+	uint32_t	most = graph->m;
+	uint32_t	guide = nid;
+	const HnswList *above;
+
+	if (graph->levels[nid] == 0)
+	{
+		uint32_t	at = 0;
+
+		while (at < candidates->count && graph->levels[vdb_hnsw_list_nbr(candidates)[at]] == 0)
+			at++;
+		if (nid % LEADING_OUT_OF != 0 || at == candidates->count)
+			return;
+		guide = vdb_hnsw_list_nbr(candidates)[at];
+		most = LEADING_OUT_EDGES;
+	}
+	above = list_of(graph, 1, guide);
+	for (uint32_t i = 0; i < above->count && most > 0 && own->count < max; i++)
+	{
+		/* others than their neighbours take */
+		uint32_t	at = guide == nid ? i : (i + nid / LEADING_OUT_OF) % above->count;
+		uint32_t	nbr = vdb_hnsw_list_nbr(above)[at];
+
+		if (nbr == nid || list_has(own, nbr))
+			continue;
+		append_edge(own, nbr, vdb_hnsw_graph_score(graph, nid, nbr));
+		most--;
+	}
+}
+
+void
+vdb_hnsw_graph_prune(HnswParticipant *participant, uint32_t nid)
+{
+	const HnswGraph *graph = participant->graph;
+	HnswList   *list = vdb_hnsw_graph_list(graph, nid);
+	HnswListCopy *own = &participant->own;
+	uint32_t	max = vdb_hnsw_list_max(graph, 0);
+	HnswPool	pool;
+
+	hnsw_pool_init(&pool, participant->sorted, max + 1);
+	for (uint32_t i = 0; i < list->count; i++)
+		pool.items[pool.size++] = (HnswCandidate) {.score = vdb_hnsw_list_score(list, max)[i],
+			.nid = vdb_hnsw_list_nbr(list)[i]};
+	vdb_hnsw_graph_choose(graph, &pool, own);
+
+	lead_out(graph, nid, list, own);
+	store_list(list, max, own);
+}
+
+/*
+ * Adds `from` to the list of node `base` on layer 0, unless it is there.  Most
+ * lists have room, and are not copied to find that out.
+ */
+static void
+return_edge(HnswParticipant *participant, uint32_t base, uint32_t from, float score)
+{
+	const HnswGraph *graph = participant->graph;
+	HnswList   *list = vdb_hnsw_graph_list(graph, base);
+	const uint32_t *nbr = vdb_hnsw_list_nbr(list);
+	uint32_t	max = vdb_hnsw_list_max(graph, 0);
+	uint32_t	version = __atomic_load_n(&list->version, __ATOMIC_ACQUIRE);
+	uint32_t	count = __atomic_load_n(&list->count, __ATOMIC_ACQUIRE);
+
+	for (uint32_t i = 0; i < count; i++)
+	{
+		if (__atomic_load_n(&nbr[i], __ATOMIC_RELAXED) == from)
+			return;
+	}
+	if (version % 2 == 1 || count == max || !append_to_list(list, max, version, from, score))
+		add_reverse_edge(participant, 0, base, from, score, true);
+}
+
+void
+vdb_hnsw_graph_reciprocate(HnswParticipant *participant, uint32_t nid)
+{
+	const HnswGraph *graph = participant->graph;
+	HnswListCopy *own = &participant->own;
+
+	copy_list(vdb_hnsw_graph_list(graph, nid), vdb_hnsw_list_max(graph, 0), own);
+	for (uint32_t i = 0; i < own->count; i++)
+		return_edge(participant, own->nbr[i], nid, own->score[i]);
+}
+
+void
+vdb_hnsw_graph_link_above(HnswParticipant *participant, uint32_t nid)
+{
+	const HnswGraph *graph = participant->graph;
+	uint32_t	entry = graph->header->entry;
+	int			level = graph->levels[nid];
+	HnswPool	pool;
+
+	if (nid == entry || level == 0)
+		return;
+	hnsw_pool_init(&pool, participant->pool, 1);
+	pool.items[0] = (HnswCandidate) {.score = vdb_hnsw_graph_score(graph, nid, entry),.nid = entry};
+	pool.size = 1;
+	link_layers(participant, nid, level, &pool, graph->levels[entry], 1, true);
 }

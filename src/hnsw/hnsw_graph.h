@@ -168,6 +168,42 @@ extern uint32_t vdb_hnsw_graph_put(const HnswGraph *graph, VdbNodeFactors factor
 								   const uint8_t *hi);
 extern void vdb_hnsw_graph_link(HnswParticipant *participant, uint32_t nid, bool guest);
 
+/*
+ * The first step for a vector that is not encoded yet; norm as the
+ * transformation returned it.
+ */
+extern uint32_t vdb_hnsw_graph_encode(const HnswGraph *graph, const void *x, float norm);
+
+/*
+ * Best-first search of one layer from the pool's items for the nodes nearest
+ * to node `target`; the pool ends up with the nearest ones found.
+ */
+extern void vdb_hnsw_graph_search(HnswParticipant *participant, int layer, uint32_t target,
+								  HnswPool *pool);
+
+/*
+ * Chooses up to m of the pool as a new node's neighbours: those that the
+ * heuristic of the paper's algorithm 4 keeps, then the nearest others.
+ */
+extern void vdb_hnsw_graph_choose(const HnswGraph *graph, const HnswPool *pool, HnswListCopy *list);
+
+/*
+ * What linking all nodes at once is made of, in this order; hnsw_batch.c calls
+ * each for every node, in any order and by any participant, before the next.
+ *
+ * prepare: lists of a level drawn, empty, and no parent.  link_above: links the
+ * node on the layers above 0, from the entry point, which must be a node of the
+ * highest level.  merge: takes what was found near a node (sorted, at most 2 m)
+ * among the nearest in its list of layer 0, which is as long as it can be and
+ * sorted.  prune: chooses m of these, and adds some that lead far away.
+ * reciprocate: gives those edges back to the node.
+ */
+extern void vdb_hnsw_graph_prepare(HnswParticipant *participant, uint32_t nid, bool guest);
+extern void vdb_hnsw_graph_link_above(HnswParticipant *participant, uint32_t nid);
+extern void vdb_hnsw_graph_merge(HnswParticipant *participant, uint32_t nid,
+								 const HnswCandidate *found, uint32_t count);
+extern void vdb_hnsw_graph_prune(HnswParticipant *participant, uint32_t nid);
+extern void vdb_hnsw_graph_reciprocate(HnswParticipant *participant, uint32_t nid);
 /* Are two nodes parent and child in the tree that keeps layer 0 connected? */
 static inline bool
 vdb_hnsw_graph_is_tree_edge(const HnswGraph *graph, uint32_t a, uint32_t b)
@@ -185,6 +221,26 @@ static inline const uint8_t *
 vdb_hnsw_graph_lo(const HnswGraph *graph, uint32_t nid)
 {
 	return graph->lo + (size_t) graph->codec->lo_bytes * nid;
+}
+
+/*
+ * Edges of the tree that a node may have, to its parent and its children.  Few
+ * nodes use up their share, but without a limit the neighbours of a hub would
+ * all be its children.
+ */
+static inline uint32_t
+vdb_hnsw_graph_tree_limit(const HnswGraph *graph)
+{
+	return graph->m / 4 + 3;
+}
+
+/* Score between two nodes, by their codes. */
+static inline float
+vdb_hnsw_graph_score(const HnswGraph *graph, uint32_t a, uint32_t b)
+{
+	return vdb_pair_score(graph->codec,
+						  graph->factors[a], vdb_hnsw_graph_hi(graph, a),
+						  graph->factors[b], vdb_hnsw_graph_hi(graph, b));
 }
 
 static inline HnswList *

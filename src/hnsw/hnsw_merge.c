@@ -41,6 +41,10 @@
 /* Of a partition's room, how much is planned to be used. */
 #define PLANNED_SHARE 0.85
 
+/* Sample rows from which the weight of each pivot is found, and in how many rounds. */
+#define SAMPLE_PER_PIVOT 32
+#define BALANCE_ROUNDS 24
+
 /* A row as a member of a partition; followed by hi_bytes, and of a host by lo_bytes. */
 typedef struct Member
 {
@@ -104,72 +108,6 @@ typedef struct HnswMerge
 	bytea	   *buffer;			/* an item on its way into a sorter */
 } HnswMerge;
 
-static void
-check_interrupts(void)
-{
-	CHECK_FOR_INTERRUPTS();
-}
-
-/* ---- what all participants do ---- */
-
-/* Links the nodes of the work that is set. */
-static void
-link_nodes(HnswBuilder *builder)
-{
-	HnswBuildState *state = builder->state;
-	uint32		nid;
-
-	while ((nid = pg_atomic_fetch_add_u32(&state->next, 1)) < state->end)
-	{
-		CHECK_FOR_INTERRUPTS();
-		vdb_hnsw_graph_link(&builder->participant, nid, state->guests);
-		if (builder->leads && nid % 128 == 0)
-			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, builder->linked + nid);
-	}
-}
-
-void
-vdb_hnsw_help_merge(HnswBuilder *builder)
-{
-	HnswBuildState *state = builder->state;
-
-	for (;;)
-	{
-		vdb_hnsw_build_meet(builder);
-		if (state->finished)
-			break;
-		VDB_TESTPOINT("hnsw-build-help-merge");
-		vdb_hnsw_graph_attach(&builder->graph, &builder->index->codec, builder->memory);
-		link_nodes(builder);
-		vdb_hnsw_build_meet(builder);
-	}
-	BarrierDetach(&state->barrier);
-}
-
-/* Has all participants link the nodes from `first` up to `end`. */
-static void
-link_by_all(HnswBuilder *builder, uint32 first, uint32 end, bool guests)
-{
-	HnswBuildState *state = builder->state;
-
-	if (first == end)
-		return;
-	pg_atomic_write_u32(&state->next, first);
-	state->end = end;
-	state->guests = guests;
-	vdb_hnsw_build_meet(builder);
-	link_nodes(builder);
-	vdb_hnsw_build_meet(builder);
-}
-
-/* Lets the other participants go. */
-static void
-release_others(HnswBuilder *builder)
-{
-	builder->state->finished = true;
-	vdb_hnsw_build_meet(builder);
-}
-
 /* ---- which rows go where ---- */
 
 /* Opens what each participant wrote; returns how many rows they are. */
@@ -191,29 +129,27 @@ open_rows(HnswBuilder *builder, HnswRowFile *files)
 }
 
 /*
- * Draws rows for a sample, from number `first` of it up to `end`, spread evenly
+ * Reads a row for a sample: number `number` of `count`, which are spread evenly
  * over all rows.
  */
-static void
-draw_rows(HnswMerge *merge, HnswRowFile *files, HnswCodeSample *sample, uint32 first, uint32 end)
+static HnswRow *
+draw_row(HnswMerge *merge, HnswRowFile *files, uint32 number, uint32 count)
 {
-	Size		hi_bytes = merge->codec->hi_bytes;
-	double		step = (double) merge->rows / Max(end - first, 1);
-	HnswRowFile *file = files;
-	uint64		before = 0;		/* rows in files before this one */
+	double		at = (number + pg_prng_double(&pg_global_prng_state)) * merge->rows / count;
+	uint64		row = Min((uint64) at, merge->rows - 1);
 
-	for (uint32 i = first; i < end; i++)
-	{
-		double		at = step * (i - first + pg_prng_double(&pg_global_prng_state));
-		uint64		number = Min((uint64) at, merge->rows - 1);
+	CHECK_FOR_INTERRUPTS();
+	while (row >= files->count)
+		row -= (files++)->count;
+	vdb_hnsw_rows_read(files, row);
+	return files->row;
+}
 
-		CHECK_FOR_INTERRUPTS();
-		while (number - before >= file->count)
-			before += (file++)->count;
-		vdb_hnsw_rows_read(file, number - before);
-		sample->factors[i] = file->row->factors;
-		memcpy(sample->hi + i * hi_bytes, vdb_hnsw_row_hi(file->row), hi_bytes);
-	}
+/* Scores of a row with each pivot. */
+static void
+score_row(HnswMerge *merge, HnswRow *row, float *scores)
+{
+	vdb_panel_scores(&merge->pivots.panel, 1, &row->factors, vdb_hnsw_row_hi(row), 0, scores);
 }
 
 /* Decides how many partitions there are, and what goes into each. */
@@ -221,33 +157,38 @@ static void
 choose_partitions(HnswMerge *merge, HnswRowFile *files)
 {
 	uint32		capacity = merge->builder->graph.capacity;
-	Size		bytes = merge->codec->hi_bytes + sizeof(VdbNodeFactors);
-	double		fitting = (double) merge->sort_memory * 1024 / bytes;
-	HnswCodeSample sample = {.codec = merge->codec};
-	double		count;
+	double		fitting = (double) merge->sort_memory * 1024 / sizeof(float);
+	uint32		partitions;
+	uint32		sample;
+	Size		bytes;
+	float	   *scores;
 
 	/* the sample counted rows, but none had a vector that is indexed */
-	merge->partitions = merge->rows > 0;
+	partitions = merge->rows > 0;
 	if (merge->rows > capacity)
-		merge->partitions = (uint32) (2.0 * merge->rows / (PLANNED_SHARE * capacity)) + 1;
-	count = Min(merge->rows, (double) merge->partitions * HNSW_SAMPLE_PER_PIVOT);
-	sample.count = (uint32) Max(merge->partitions, Min(count, fitting));
-	sample.factors = MemoryContextAllocHuge(CurrentMemoryContext,
-											sample.count * sizeof(VdbNodeFactors));
-	sample.hi = MemoryContextAllocHuge(CurrentMemoryContext,
-									   (Size) sample.count * merge->codec->hi_bytes);
-	draw_rows(merge, files, &sample, 0, merge->partitions);
-	draw_rows(merge, files, &sample, merge->partitions, sample.count);
-	vdb_hnsw_pivots_init(&merge->pivots, &sample, merge->partitions,
-						 palloc(merge->partitions * sizeof(float)),
-						 palloc(merge->partitions * sizeof(uint32)), capacity, check_interrupts);
-	merge->pivots.codes.hi = repalloc_huge(sample.hi, (Size) merge->partitions * merge->codec->hi_bytes);
-	merge->pivots.codes.factors = repalloc_huge(sample.factors,
-												merge->partitions * sizeof(VdbNodeFactors));
+		partitions = (uint32) (2.0 * merge->rows / (PLANNED_SHARE * capacity)) + 1;
+	merge->partitions = partitions;
 	ereport(DEBUG1,
 			(errmsg_internal("building index \"%s\" of " UINT64_FORMAT " rows in %u partitions, each of at most %u nodes",
-							 RelationGetRelationName(merge->index->rel), merge->rows,
-							 merge->partitions, capacity)));
+							 RelationGetRelationName(merge->index->rel), merge->rows, partitions,
+							 capacity)));
+	if (partitions == 0)
+		return;
+	bytes = vdb_hnsw_pivots_bytes(merge->codec, partitions);
+	vdb_hnsw_pivots_init(&merge->pivots, merge->codec, partitions, 2, capacity,
+						 (char *) TYPEALIGN(64, MemoryContextAllocHuge(CurrentMemoryContext, bytes + 64)));
+	for (uint32 i = 0; i < partitions; i++)
+	{
+		HnswRow    *row = draw_row(merge, files, i, partitions);
+
+		vdb_panel_put(&merge->pivots.panel, i, row->factors, vdb_hnsw_row_hi(row));
+	}
+	sample = (uint32) Min((double) partitions * SAMPLE_PER_PIVOT, Max(1, fitting / partitions));
+	scores = MemoryContextAllocHuge(CurrentMemoryContext, (Size) sample * partitions * sizeof(float));
+	for (uint32 i = 0; i < sample; i++)
+		score_row(merge, draw_row(merge, files, i, sample), scores + (Size) i * partitions);
+	vdb_hnsw_pivots_balance(&merge->pivots, scores, sample, BALANCE_ROUNDS);
+	pfree(scores);
 }
 
 /* Puts a row among the members of a partition. */
@@ -281,11 +222,13 @@ assign_rows(HnswMerge *merge, HnswRowFile *file, uint32 *hosts, uint32 *guests)
 {
 	uint32		capacity = merge->builder->graph.capacity;
 	double		share = Min(1.0 / merge->index->geometry.m, 0.9 * capacity / merge->rows);
+	float	   *scores = palloc(merge->partitions * sizeof(float));
 
 	for (uint64 i = 0; i < file->count; i++)
 	{
+		uint32		chosen[2];
+		uint32		count;
 		uint32		host;
-		uint32		guest;
 		uint32		position;
 
 		CHECK_FOR_INTERRUPTS();
@@ -293,12 +236,14 @@ assign_rows(HnswMerge *merge, HnswRowFile *file, uint32 *hosts, uint32 *guests)
 			vdb_hnsw_rows_read(file, 0);
 		else
 			vdb_hnsw_rows_next(file);
-		vdb_hnsw_pivots_assign(&merge->pivots, file->row->factors, vdb_hnsw_row_hi(file->row),
-							   &host, &guest);
+		score_row(merge, file->row, scores);
+		count = vdb_hnsw_pivots_assign(&merge->pivots, scores, chosen);
+		host = chosen[0];
 		position = hosts[host]++;
 		put_member(merge, file->row, MEMBER_KEY(host, 0, position), host, position, false);
-		if (guest != host)
-			put_member(merge, file->row, MEMBER_KEY(guest, 1, guests[guest]++), host, position, true);
+		if (count > 1)
+			put_member(merge, file->row, MEMBER_KEY(chosen[1], 1, guests[chosen[1]]++), host, position,
+					   true);
 
 		/* there is an entry point in any case */
 		if (merge->upper_count == 0 ||
@@ -451,10 +396,8 @@ build_partition(HnswMerge *merge, uint32 partition)
 	count = graph->header->count;
 	if (hosts == 0)
 		return;
-	link_by_all(builder, 0, hosts, false);
-	link_by_all(builder, hosts, count, true);
+	vdb_hnsw_link_all(builder, hosts);
 	edges = palloc(2 * g->m * sizeof(HnswOutEdge));
-	builder->linked += count;
 	for (uint32 i = 0; i < count; i++)
 	{
 		uint32		kept;
@@ -491,7 +434,7 @@ build_uppers(HnswMerge *merge)
 		vdb_hnsw_graph_put(graph, merge->uppers.row->factors, vdb_hnsw_row_hi(merge->uppers.row));
 	}
 	vdb_hnsw_rows_close(&merge->uppers);
-	link_by_all(builder, 0, merge->upper_count, false);
+	vdb_hnsw_link_all(builder, merge->upper_count);
 }
 
 /* By number of the node. */
@@ -651,7 +594,7 @@ vdb_hnsw_build_merged(HnswBuilder *builder)
 	check_row_count(&merge);
 	alone = vdb_hnsw_builder_enlarge(builder, merge.rows);
 	if (alone)
-		release_others(builder);
+		vdb_hnsw_link_end(builder);
 	merge.buffer = palloc(VARHDRSZ + Max(item, list));
 	merge.nids = MemoryContextAllocHuge(CurrentMemoryContext,
 										builder->graph.capacity * sizeof(uint32));
@@ -671,7 +614,7 @@ vdb_hnsw_build_merged(HnswBuilder *builder)
 	vdb_hnsw_sorter_free(merge.members);
 	build_uppers(&merge);
 	if (!alone)
-		release_others(builder);
+		vdb_hnsw_link_end(builder);
 	VDB_TESTPOINT("hnsw-build-before-write");
 	write_pages(&merge);
 }

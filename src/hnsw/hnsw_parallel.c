@@ -224,7 +224,8 @@ allocate(ParallelContext *context, uint64 key, Size bytes)
 }
 
 static void
-fill_context(HnswParallel *parallel, HnswBuilder *builder, dsm_handle graph, bool spills)
+fill_context(HnswParallel *parallel, HnswBuilder *builder, dsm_handle graph, HnswRowEstimate rows,
+			 uint32 capacity)
 {
 	ParallelContext *context = parallel->context;
 	HnswShared *shared = allocate(context, KEY_SHARED, sizeof(HnswShared));
@@ -234,7 +235,7 @@ fill_context(HnswParallel *parallel, HnswBuilder *builder, dsm_handle graph, boo
 	shared->concurrent = builder->info->ii_Concurrent;
 	shared->graph = graph;
 	SharedFileSetInit(&shared->files, context->seg);
-	vdb_hnsw_build_state_init(&shared->state, context->nworkers + 1, spills);
+	vdb_hnsw_build_state_init(&shared->state, builder, rows, capacity, context->nworkers + 1);
 	parallel->shared = shared;
 	parallel->scan = allocate(context, KEY_SCAN,
 							  table_parallelscan_estimate(builder->heap, parallel->snapshot));
@@ -284,7 +285,7 @@ vdb_hnsw_begin_parallel(HnswBuilder *builder, HnswRowEstimate rows, int workers)
 	InitializeParallelDSM(context);
 	if (context->seg != NULL)
 	{
-		fill_context(parallel, builder, dsm_segment_handle(segment), rows.expected > capacity);
+		fill_context(parallel, builder, dsm_segment_handle(segment), rows, capacity);
 		builder->state = &parallel->shared->state;
 		builder->files = &parallel->shared->files.fs;
 		vdb_hnsw_builder_init(builder, capacity, dsm_segment_address(segment));

@@ -1,29 +1,43 @@
 /*
  * hnsw_partition.c
- *	  Which vectors of a large table go into the same graph: pivots and their
- *	  weights.
+ *	  Which vectors go together: pivots and their weights.
  */
 #include <float.h>
 #include <string.h>
 
 #include "hnsw/hnsw_partition.h"
 
-/* Rounds in which weights are found; they settle within about ten. */
-#define ROUNDS 24
+#define ALIGN64(n) (((n) + 63) / 64 * 64)
 
-/* No pivot. */
-#define NONE UINT32_MAX
+size_t
+vdb_hnsw_pivots_bytes(const VdbCodec *codec, uint32_t count)
+{
+	return ALIGN64(vdb_panel_bytes(codec, count)) + 2 * ALIGN64(count * sizeof(float));
+}
+
+void
+vdb_hnsw_pivots_init(HnswPivots *pivots, const VdbCodec *codec, uint32_t count, uint32_t fanout,
+					 uint32_t limit, char *memory)
+{
+	pivots->count = count;
+	pivots->fanout = fanout < count ? fanout : count;
+	pivots->limit = limit;
+	vdb_panel_init(&pivots->panel, codec, count, memory);
+	memory += ALIGN64(vdb_panel_bytes(codec, count));
+	pivots->weights = (float *) memory;
+	pivots->sizes = (uint32_t *) (memory + ALIGN64(count * sizeof(float)));
+	memset(pivots->weights, 0, count * sizeof(float));
+	memset(pivots->sizes, 0, count * sizeof(uint32_t));
+}
 
 /*
- * Of a vector and a pivot, smaller is nearer.  Scores that are no number or have
- * no end compare like the largest ones, so that weights still count.
+ * A score with the weight of its pivot, smaller is nearer.  Scores without an
+ * end compare like the largest ones, so that weights still count.
  */
 static inline float
-weighted_score(const HnswPivots *pivots, VdbNodeFactors factors, const uint8_t *hi, uint32_t pivot)
+weighted(const HnswPivots *pivots, const float *scores, uint32_t pivot)
 {
-	const HnswCodeSample *codes = &pivots->codes;
-	float		score = vdb_pair_score(codes->codec, factors, hi, codes->factors[pivot],
-									   codes->hi + (size_t) codes->codec->hi_bytes * pivot);
+	float		score = scores[pivot];
 
 	if (!(score < FLT_MAX / 4))
 		score = FLT_MAX / 4;
@@ -32,111 +46,88 @@ weighted_score(const HnswPivots *pivots, VdbNodeFactors factors, const uint8_t *
 	return score + pivots->weights[pivot];
 }
 
-/* The two nearest pivots that have room, with their scores; NONE where there is none. */
-static void
-find_nearest(const HnswPivots *pivots, VdbNodeFactors factors, const uint8_t *hi,
-			 uint32_t nearest[2], float scores[2])
+/*
+ * The nearest pivots that have room, and their weighted scores; returns how
+ * many there are.
+ */
+static uint32_t
+find_nearest(const HnswPivots *pivots, const float *scores, uint32_t *nearest, float *distance)
 {
-	nearest[0] = nearest[1] = NONE;
-	scores[0] = scores[1] = FLT_MAX;
-	for (uint32_t i = 0; i < pivots->codes.count; i++)
-	{
-		float		score;
+	uint32_t	found = 0;
 
+	for (uint32_t i = 0; i < pivots->count; i++)
+	{
+		float		score = weighted(pivots, scores, i);
+		uint32_t	at;
+
+		if (found == pivots->fanout && score >= distance[found - 1])
+			continue;
 		if (pivots->sizes[i] >= pivots->limit)
 			continue;
-		score = weighted_score(pivots, factors, hi, i);
-		if (score < scores[0] || nearest[0] == NONE)
+		if (found < pivots->fanout)
+			found++;
+		for (at = found - 1; at > 0 && distance[at - 1] > score; at--)
 		{
-			nearest[1] = nearest[0];
-			scores[1] = scores[0];
-			nearest[0] = i;
-			scores[0] = score;
+			distance[at] = distance[at - 1];
+			nearest[at] = nearest[at - 1];
 		}
-		else if (score < scores[1] || nearest[1] == NONE)
-		{
-			nearest[1] = i;
-			scores[1] = score;
-		}
+		distance[at] = score;
+		nearest[at] = i;
 	}
-}
-
-/*
- * Counts the sample in each partition, as hosts and guests; returns how far
- * apart the scores of a vector's two pivots are on average.
- */
-static double
-count_sample(HnswPivots *pivots, const HnswCodeSample *sample, void (*interrupt) (void))
-{
-	double		gap = 0;
-
-	memset(pivots->sizes, 0, pivots->codes.count * sizeof(uint32_t));
-	for (uint32_t i = 0; i < sample->count; i++)
-	{
-		uint32_t	nearest[2];
-		float		scores[2];
-
-		if (i % 64 == 0)
-			interrupt();
-		find_nearest(pivots, sample->factors[i], sample->hi + (size_t) sample->codec->hi_bytes * i,
-					 nearest, scores);
-		pivots->sizes[nearest[0]]++;
-		pivots->sizes[nearest[1]]++;
-		gap += (double) scores[1] - scores[0];
-	}
-	return gap / sample->count;
+	return found;
 }
 
 void
-vdb_hnsw_pivots_init(HnswPivots *pivots, const HnswCodeSample *sample, uint32_t count,
-					 float *weights, uint32_t *sizes, uint32_t limit, void (*interrupt) (void))
+vdb_hnsw_pivots_balance(HnswPivots *pivots, const float *scores, uint32_t sample, int rounds)
 {
-	double		even = 2.0 * sample->count / count;
+	uint32_t	limit = pivots->limit;
+	double		even = (double) pivots->fanout * sample / pivots->count;
 	double		unit = 0;
 
-	pivots->codes = *sample;
-	pivots->codes.count = count;
-	pivots->weights = weights;
-	pivots->sizes = sizes;
+	/* with so few, each vector goes into all */
+	if (pivots->count <= pivots->fanout || sample == 0)
+		return;
 	pivots->limit = UINT32_MAX;
-	memset(weights, 0, count * sizeof(float));
 
 	/*
-	 * The distance between a vector's two pivots is the unit in which a change
-	 * of weight moves vectors.  Steps become smaller, or the last ones would
-	 * only shift vectors back and forth.
+	 * The distance between a vector's pivots is the unit in which a change of
+	 * weight moves vectors.  Steps become smaller, or the last ones would only
+	 * shift vectors back and forth.
 	 */
-	for (int round = 0; round < ROUNDS && count > 2; round++)
+	for (int round = 0; round < rounds; round++)
 	{
-		double		gap = count_sample(pivots, sample, interrupt);
+		double		gap = 0;
 
-		if (round == 0)
-			unit = gap;
-		for (uint32_t i = 0; i < count; i++)
+		for (uint32_t i = 0; i < sample; i++)
 		{
-			double		excess = sizes[i] / even - 1;
+			uint32_t	nearest[HNSW_MAX_FANOUT];
+			float		distance[HNSW_MAX_FANOUT];
+			uint32_t	found = find_nearest(pivots, scores + (size_t) i * pivots->count, nearest, distance);
 
-			weights[i] += (float) (unit * (excess < 1 ? excess : 1) * 4 / (4 + round));
+			for (uint32_t f = 0; f < found; f++)
+				pivots->sizes[nearest[f]]++;
+			gap += (double) distance[found - 1] - distance[0];
 		}
+		if (round == 0)
+			unit = gap / sample / (pivots->fanout > 1 ? pivots->fanout - 1 : 1);
+		for (uint32_t i = 0; i < pivots->count; i++)
+		{
+			double		excess = pivots->sizes[i] / even - 1;
+
+			pivots->weights[i] += (float) (unit * (excess < 1 ? excess : 1) * 4 / (4 + round));
+		}
+		memset(pivots->sizes, 0, pivots->count * sizeof(uint32_t));
 	}
-	memset(sizes, 0, count * sizeof(uint32_t));
 	pivots->limit = limit;
 }
 
-void
-vdb_hnsw_pivots_assign(HnswPivots *pivots, VdbNodeFactors factors, const uint8_t *hi,
-					   uint32_t *host, uint32_t *guest)
+uint32_t
+vdb_hnsw_pivots_assign(HnswPivots *pivots, const float *scores, uint32_t *chosen)
 {
-	uint32_t	nearest[2];
-	float		scores[2];
+	float		distance[HNSW_MAX_FANOUT];
+	uint32_t	found = find_nearest(pivots, scores, chosen, distance);
 
-	find_nearest(pivots, factors, hi, nearest, scores);
-	*host = nearest[0];
-	pivots->sizes[*host]++;
-	*guest = *host;
-	if (nearest[1] != NONE)
-	{
-		*guest = nearest[1];
-		pivots->sizes[*guest]++;
-	}
+	for (uint32_t i = 0; i < found; i++)
+		pivots->sizes[chosen[i]]++;
+	return found;
 }

@@ -1,14 +1,13 @@
 /*
  * hnsw_partition.h
- *	  Which vectors of a large table go into the same graph.
+ *	  Which vectors go together: partitions of about equal size that overlap.
  *
- * A table whose graph does not fit memory is built in partitions, each of which
- * does.  A partition is what is nearest to one of some vectors of the table, the
- * pivots.  Every vector goes into two: it is a host in the partition of its
- * nearest pivot, and a guest in that of the next, so that partitions overlap
- * where they meet.  The idea is DiskANN's (Subramanya et al., 2019), which takes
- * centroids of k-means; pivots need nothing but scores, so they serve codes of
- * every kind and all metrics.
+ * A partition is what is nearest to one of some of the vectors, the pivots.
+ * Every vector goes into several: into that of its nearest pivot, that of the
+ * next, and so on, so that partitions overlap where they meet.  The idea is that
+ * of the builds of DiskANN (Subramanya et al., 2019), which takes centroids of
+ * k-means; pivots need nothing but scores, so they serve codes of every kind and
+ * all metrics.
  *
  * Partitions must be of about equal size, whatever the data.  So each pivot has a
  * weight that is added to its scores, and the weights are found on a sample: that
@@ -22,44 +21,44 @@
 #ifndef VDB_HNSW_PARTITION_H
 #define VDB_HNSW_PARTITION_H
 
-#include "quant/codec.h"
+#include "quant/panel.h"
 
-/* Codes of a sample's vectors. */
-typedef struct HnswCodeSample
-{
-	const VdbCodec *codec;
-	uint32_t	count;
-	VdbNodeFactors *factors;
-	uint8_t    *hi;				/* hi_bytes of the codec each */
-} HnswCodeSample;
+/* Most partitions that a vector goes into. */
+#define HNSW_MAX_FANOUT 32
 
 typedef struct HnswPivots
 {
-	HnswCodeSample codes;		/* the first so many of the sample */
-	float	   *weights;
-	uint32_t   *sizes;			/* hosts and guests, so far */
+	VdbPanel	panel;
+	uint32_t	count;			/* of partitions */
+	uint32_t	fanout;			/* partitions that each vector goes into */
 	uint32_t	limit;			/* of each size */
+	float	   *weights;
+	uint32_t   *sizes;			/* of partitions, so far */
 } HnswPivots;
 
-/* Sample rows from which the weight of each pivot is found. */
-#define HNSW_SAMPLE_PER_PIVOT 32
+/* Bytes of so many pivots. */
+extern size_t vdb_hnsw_pivots_bytes(const VdbCodec *codec, uint32_t count);
 
 /*
- * Makes the first `count` of a sample pivots, and finds weights that divide all
- * of the sample evenly.  weights and sizes have room for count numbers each; the
- * sample must outlive the pivots, its first `count` codes do.  limit: most
- * vectors of a partition.  interrupt: called now and then.
+ * Makes pivots, whose codes are to be put into the panel next.  memory:
+ * vdb_hnsw_pivots_bytes(), aligned to 64.
  */
-extern void vdb_hnsw_pivots_init(HnswPivots *pivots, const HnswCodeSample *sample,
-								 uint32_t count, float *weights, uint32_t *sizes,
-								 uint32_t limit, void (*interrupt) (void));
+extern void vdb_hnsw_pivots_init(HnswPivots *pivots, const VdbCodec *codec, uint32_t count,
+								 uint32_t fanout, uint32_t limit, char *memory);
 
 /*
- * Assigns a vector: *guest is another partition than *host if there are several
- * with room, else the same.  count * limit must be at least twice the number of
- * vectors that are assigned, or this number where there is one partition.
+ * Finds weights that divide a sample evenly, in so many rounds.  scores: of all
+ * of the sample (rows) with each of the pivots (columns), as the panel computes
+ * them.
  */
-extern void vdb_hnsw_pivots_assign(HnswPivots *pivots, VdbNodeFactors factors, const uint8_t *hi,
-								   uint32_t *host, uint32_t *guest);
+extern void vdb_hnsw_pivots_balance(HnswPivots *pivots, const float *scores, uint32_t sample,
+									int rounds);
+
+/*
+ * Assigns a vector; scores: of it with each pivot.  Writes the numbers of its
+ * partitions to chosen[fanout], the nearest first, and returns how many: all, or
+ * fewer when no more have room.
+ */
+extern uint32_t vdb_hnsw_pivots_assign(HnswPivots *pivots, const float *scores, uint32_t *chosen);
 
 #endif							/* VDB_HNSW_PARTITION_H */

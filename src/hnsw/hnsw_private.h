@@ -57,7 +57,8 @@ typedef struct HnswSupport
 /* Phases of CREATE INDEX after the server's own first one, see progress.h */
 #define HNSW_PHASE_LOAD 2
 #define HNSW_PHASE_MERGE 3
-#define HNSW_PHASE_WRITE 4
+#define HNSW_PHASE_LINK 4
+#define HNSW_PHASE_WRITE 5
 
 /* Reloptions */
 typedef struct HnswOptions

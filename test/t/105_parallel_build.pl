@@ -278,7 +278,7 @@ for my $stop ([ 'hnsw-build-worker', 3 ], [ 'hnsw-build-before-write', 1 ])
 
 		is($node->safe_psql('postgres', 'SELECT phase, blocks_total - blocks_done, tuples_done
 				FROM pg_stat_progress_create_index'),
-			'building index: loading tuples|0|12000', 'progress of all is told')
+			'building index: linking nodes|0|12000', 'progress of all is told')
 		  if $point eq 'hnsw-build-before-write';
 		$node->safe_psql('postgres', "SELECT $signal");
 		# a leader that is held learns of a worker's end when it goes on

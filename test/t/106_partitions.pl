@@ -285,7 +285,7 @@ $node->safe_psql('postgres', 'ALTER TABLE words SET (parallel_workers = 3)');
 psql_fails($node, "SET temp_file_limit = '500kB'; $small; REINDEX INDEX w", '53400',
 	'temporary file size exceeds', 'files that may not be that large');
 nothing_is_left('where files may not be that large');
-for my $point (qw(hnsw-build-worker hnsw-build-before-merge hnsw-build-help-merge hnsw-build-before-write))
+for my $point (qw(hnsw-build-worker hnsw-build-before-merge hnsw-build-help-link hnsw-build-before-write))
 {
 	psql_fails($node, "LOAD 'vdb'; SET vdb.stop_at = '$point=error'; $small; REINDEX INDEX w",
 		'XX000', "stopped at \"$point\"", "an error at $point");
@@ -301,7 +301,7 @@ for my $point (qw(hnsw-build-worker hnsw-build-before-merge hnsw-build-help-merg
 	let_go($holder);
 	nothing_is_left("after a build was cancelled at $point");
 }
-for my $point (qw(hnsw-build-before-merge hnsw-build-help-merge))
+for my $point (qw(hnsw-build-before-merge hnsw-build-help-link))
 {
 	$node->psql('postgres', "LOAD 'vdb'; SET vdb.stop_at = '$point=crash'; $small;
 		CREATE INDEX crashed ON words USING hnsw (v vector_l2_ops)");

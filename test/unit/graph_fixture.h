@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hnsw/hnsw_graph.h"
+#include "hnsw/hnsw_batch.h"
 #include "tap.h"
 
 /* ---- random numbers and memory ---- */
@@ -115,6 +115,7 @@ typedef struct Shape
 	uint32_t	threads;		/* 0: no others, and rows in order */
 	bool		come_round;		/* marks, at half time */
 	bool		above;			/* a graph of the layers above an index's lowest */
+	bool		batch;			/* linked at once, by one thread where threads is 0 */
 } Shape;
 
 /* Hundreds of rows make a graph; only in thousands does all happen that may. */
@@ -144,6 +145,10 @@ typedef struct Built
 	uint32_t	rows;
 	uint32_t	next_row;		/* counts on past the last one */
 	pthread_barrier_t start;
+	HnswBatch	batch;
+	char	   *batch_memory;
+	char	   *batch_scratch;	/* of the leader */
+	bool		connected;		/* what vdb_hnsw_batch_connect said */
 } Built;
 
 /* A participant, and what it works for. */
@@ -271,6 +276,81 @@ build_in_order(Built *built, const Shape *shape)
 	return passed;
 }
 
+static inline void
+look_away(void *arg)
+{
+}
+
+static const HnswWatch no_watch = {look_away, NULL};
+
+/* What each participant of a batch does; the first leads. */
+static inline void *
+link_at_once(void *argument)
+{
+	Worker	   *worker = argument;
+	Built	   *built = worker->built;
+	HnswBatch  *batch = &built->batch;
+	bool		leads = worker->scratch == built->batch_scratch;
+	const HnswGraph *graph = &built->graph;
+	char	   *scratch = new_block(vdb_hnsw_batch_scratch_bytes(graph->codec, graph->m,
+																 graph->ef_construction, graph->capacity), 0x5A);
+
+	if (leads)
+		vdb_hnsw_batch_begin(batch, graph->header->count, 7, scratch, &no_watch);
+	for (int stage = 0; stage < HNSW_BATCH_STAGES; stage++)
+	{
+		pthread_barrier_wait(&built->start);
+		if (leads && stage == HNSW_BATCH_ABOVE)
+			vdb_hnsw_batch_choose_entry(batch);
+		pthread_barrier_wait(&built->start);
+		vdb_hnsw_batch_work(batch, &worker->participant, stage, scratch, &no_watch);
+	}
+	pthread_barrier_wait(&built->start);
+	if (leads)
+		built->connected = vdb_hnsw_batch_connect(batch, &worker->participant, &no_watch);
+	free(scratch);
+	return NULL;
+}
+
+static inline bool
+build_at_once(Built *built, const Shape *shape)
+{
+	const HnswGraph *graph = &built->graph;
+	uint32_t	threads = shape->threads > 0 ? shape->threads : 1;
+	Worker	   *workers = new_block(threads * sizeof(Worker), 0);
+
+	for (uint32_t row = 0; row < shape->rows; row++)
+	{
+		uint32_t	nid = vdb_hnsw_graph_encode(graph, built->coded + (size_t) row * built->codec.P,
+												built->norms[row]);
+
+		built->row_of[nid] = row;
+	}
+	built->batch_memory = new_block(vdb_hnsw_batch_bytes(graph->capacity), 0xA5);
+	vdb_hnsw_batch_attach(&built->batch, graph, built->batch_memory);
+	pthread_barrier_init(&built->start, NULL, threads);
+	for (uint32_t i = 0; i < threads; i++)
+		new_worker(&workers[i], built, 7 + i, shape->garbage);
+	built->batch_scratch = workers[0].scratch;
+	for (uint32_t i = 0; i < threads; i++)
+	{
+		if (pthread_create(&workers[i].thread, NULL, link_at_once, &workers[i]) != 0)
+		{
+			printf("Bail out! no thread\n");
+			exit(1);
+		}
+	}
+	for (uint32_t i = 0; i < threads; i++)
+	{
+		pthread_join(workers[i].thread, NULL);
+		free(workers[i].scratch);
+	}
+	pthread_barrier_destroy(&built->start);
+	free(built->batch_memory);
+	free(workers);
+	return is_complete(built);
+}
+
 /*
  * Builds a graph, by default to the last node it has room for.  False when
  * nodes do not get the numbers that they should.
@@ -312,6 +392,8 @@ build(Built *built, const Shape *shape)
 		built->graph.upper_capacity = shape->upper_capacity;
 	built->row_of = new_block(capacity * sizeof(uint32_t), 0xFF);
 	built->next_row = 0;
+	if (shape->batch)
+		return build_at_once(built, shape);
 	return shape->threads > 0 ? build_in_threads(built, shape) : build_in_order(built, shape);
 }
 

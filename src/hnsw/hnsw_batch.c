@@ -1,0 +1,760 @@
+/*
+ * hnsw_batch.c
+ *	  Linking all nodes of a graph at once.
+ *
+ * A node that is linked by itself is compared with a thousand others, which a
+ * search comes upon all over memory.  Its neighbours are found more cheaply in
+ * bulk: nodes are divided into small overlapping sets, *leaves*, and in each all
+ * pairs are scored by a matrix product.  What a node finds nearest in its leaves
+ * are its candidates; choosing edges among these, and giving edges back, is as in
+ * hnsw_graph.c.  (Leaves compared exhaustively: Wang et al., 2013; for graphs
+ * that are searched: HCNNG, Munoz et al., 2019.)
+ *
+ * Division has two levels.  The leader divides the nodes into *groups* whose
+ * codes fit a processor's cache, each node into two; a participant takes a whole
+ * group and divides it into leaves, each node into some.  Both levels take pivots
+ * and weights, see hnsw_partition.h.
+ *
+ * Candidates are kept where the list will be, which is as long as 2 m.
+ */
+#include <math.h>
+
+#include "hnsw/hnsw_batch.h"
+#include "hnsw/hnsw_partition.h"
+
+#define ALIGN64(n) (((n) + 63) / 64 * 64)
+
+/* Nodes of a group: on average, unless groups were more than these; and at most. */
+#define GROUP_NODES 20000
+#define MAX_GROUPS 1000
+#define GROUP_SLACK 1.35
+
+/* Nodes of a leaf, likewise. */
+#define LEAF_NODES 256
+#define MAX_LEAF_NODES 384
+
+/* Leaves that a node goes into, in all its groups, with the usual ef_construction. */
+#define FANOUT 16
+#define USUAL_EF_CONSTRUCTION 64
+#define MAX_FANOUT HNSW_MAX_FANOUT
+
+/* Lists shorter than this hold too few candidates to choose from. */
+#define MIN_M 12
+
+/* Nodes that find the weights of groups and of leaves, for each; rounds. */
+#define GROUP_SAMPLE 32
+#define GROUP_ROUNDS 24
+#define LEAF_SAMPLE 8
+#define LEAF_ROUNDS 8
+
+/* Scores that are computed at a time, at most: they stay in the cache. */
+#define BLOCK_ROWS 32
+#define MAX_SAMPLE_SCORES (512 * 1024)
+
+/* Nodes that are taken at a time in the stages after the first. */
+#define CHUNK 512
+
+/* Parts that nodes fall into, at most one for so many nodes, to be connected one by one. */
+#define NODES_PER_PART 200
+
+/* Where to look for a node that a part can be connected with. */
+#define STARTS 64
+
+/* A participant's memory, as vdb_hnsw_batch_scratch_bytes() reckons it. */
+typedef struct Scratch
+{
+	char	   *pivots;
+	float	   *scores;			/* of a sample or of rows, with pivots or a leaf */
+	uint32_t   *leaves;			/* members of each leaf */
+	uint8_t    *hi;				/* codes of rows, one after the other */
+	VdbNodeFactors *factors;
+	char	   *panel;			/* of a leaf */
+	HnswCandidate *found;
+	size_t		stride;			/* of hi */
+} Scratch;
+
+static inline uint32_t
+take_work(HnswBatch *batch, HnswBatchStage stage)
+{
+	return __atomic_fetch_add(&batch->header->next[stage], 1, __ATOMIC_RELAXED);
+}
+
+static uint32_t
+random_below(uint64_t *state, uint32_t limit)
+{
+	/* xorshift64* (Vigna, 2016) */
+	*state ^= *state >> 12;
+	*state ^= *state << 25;
+	*state ^= *state >> 27;
+	return (uint32_t) ((*state * UINT64_C(2685821657736338717) >> 32) * limit >> 32);
+}
+
+bool
+vdb_hnsw_batch_serves(const VdbCodec *codec, uint32_t m)
+{
+	return m >= MIN_M;
+}
+
+/* Leaves that a node goes into, of all of its groups together. */
+static uint32_t
+total_fanout(uint32_t ef_construction)
+{
+	uint32_t	fanout = (ef_construction * FANOUT + USUAL_EF_CONSTRUCTION / 2) / USUAL_EF_CONSTRUCTION;
+
+	return fanout < 4 ? 4 : fanout > MAX_FANOUT ? MAX_FANOUT : fanout;
+}
+
+/* Groups that so many nodes are divided into. */
+static uint32_t
+count_groups(uint32_t nodes)
+{
+	uint32_t	groups = 2 * (nodes / GROUP_NODES) + 1;
+
+	return groups == 1 ? 1 : groups > MAX_GROUPS ? MAX_GROUPS : groups;
+}
+
+/* Most nodes of a group. */
+static uint32_t
+max_group(uint32_t nodes)
+{
+	uint32_t	groups = count_groups(nodes);
+
+	return groups == 1 ? nodes : (uint32_t) (GROUP_SLACK * 2 * nodes / groups) + 1;
+}
+
+/* Of a group with this many nodes. */
+static uint32_t
+count_leaves(uint32_t nodes, uint32_t fanout)
+{
+	return (nodes * fanout + LEAF_NODES - 1) / LEAF_NODES;
+}
+
+/* The most leaves of a group, whatever the number of nodes up to this capacity. */
+static uint32_t
+largest_leaves(uint32_t capacity, uint32_t fanout)
+{
+	uint32_t	alone = capacity < GROUP_NODES ? capacity : GROUP_NODES;
+	uint32_t	one = count_leaves(alone, fanout);
+	uint32_t	several = count_leaves(max_group(capacity), (fanout + 1) / 2);
+
+	return one > several ? one : several;
+}
+
+size_t
+vdb_hnsw_batch_bytes(uint32_t capacity)
+{
+	return ALIGN64(sizeof(HnswBatchHeader)) +
+		ALIGN64((count_groups(capacity) + 2) * sizeof(uint32_t)) +
+		ALIGN64(2 * (size_t) capacity * sizeof(uint32_t));
+}
+
+void
+vdb_hnsw_batch_attach(HnswBatch *batch, const HnswGraph *graph, char *memory)
+{
+	batch->graph = graph;
+	batch->header = (HnswBatchHeader *) memory;
+	memory += ALIGN64(sizeof(HnswBatchHeader));
+	batch->start = (uint32_t *) memory;
+	memory += ALIGN64((count_groups(graph->capacity) + 2) * sizeof(uint32_t));
+	batch->members = (uint32_t *) memory;
+}
+
+#define PLACE(field, bytes) \
+	((field) = memory ? (void *) (memory + at) : NULL, at += ALIGN64(bytes))
+
+static size_t
+place_scratch(Scratch *scratch, const VdbCodec *codec, uint32_t m, uint32_t ef_construction,
+			  uint32_t capacity, char *memory)
+{
+	uint32_t	leaves = largest_leaves(capacity, total_fanout(ef_construction));
+	uint32_t	columns = leaves > MAX_LEAF_NODES ? leaves : MAX_LEAF_NODES;
+	size_t		at = 0;
+
+	scratch->stride = ALIGN64(codec->hi_bytes);
+	PLACE(scratch->pivots, vdb_hnsw_pivots_bytes(codec, leaves));
+	PLACE(scratch->scores, (MAX_SAMPLE_SCORES + BLOCK_ROWS * columns) * sizeof(float));
+	PLACE(scratch->leaves, (size_t) leaves * MAX_LEAF_NODES * sizeof(uint32_t));
+	PLACE(scratch->hi, MAX_LEAF_NODES * scratch->stride);
+	PLACE(scratch->factors, MAX_LEAF_NODES * sizeof(VdbNodeFactors));
+	PLACE(scratch->panel, vdb_panel_bytes(codec, MAX_LEAF_NODES));
+	PLACE(scratch->found, (2 * m + 1) * sizeof(HnswCandidate));
+	return at;
+}
+
+size_t
+vdb_hnsw_batch_scratch_bytes(const VdbCodec *codec, uint32_t m, uint32_t ef_construction,
+							 uint32_t capacity)
+{
+	Scratch		scratch;
+
+	return place_scratch(&scratch, codec, m, ef_construction, capacity, NULL);
+}
+
+/* ---- dividing ---- */
+
+/* Copies codes of nodes to rows of the scratch, at most BLOCK_ROWS or a leaf. */
+static void
+gather_rows(const HnswGraph *graph, const Scratch *scratch, const uint32_t *nids, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+	{
+		scratch->factors[i] = graph->factors[nids[i]];
+		memcpy(scratch->hi + i * scratch->stride, vdb_hnsw_graph_hi(graph, nids[i]),
+			   graph->codec->hi_bytes);
+	}
+}
+
+/* Which nodes are divided: a list, or all of these numbers. */
+typedef struct NodeSet
+{
+	const uint32_t *nids;		/* NULL: 0, 1, 2 and so on */
+	uint32_t	count;
+} NodeSet;
+
+static inline uint32_t
+node_of(const NodeSet *set, uint32_t at)
+{
+	return set->nids != NULL ? set->nids[at] : at;
+}
+
+/* Scores of nodes, BLOCK_ROWS at most, with each pivot. */
+static void
+score_nodes(const HnswGraph *graph, const Scratch *scratch, const HnswPivots *pivots,
+			const uint32_t *nids, uint32_t count, float *scores)
+{
+	gather_rows(graph, scratch, nids, count);
+	vdb_panel_scores(&pivots->panel, count, scratch->factors, scratch->hi, scratch->stride, scores);
+}
+
+/* Draws pivots of a set, and finds their weights with so many more nodes for each. */
+static void
+draw_pivots(const HnswGraph *graph, const Scratch *scratch, HnswPivots *pivots, const NodeSet *set,
+			uint32_t sample_each, int rounds, uint64_t *seed, float *scores, size_t most_scores,
+			const HnswWatch *watch)
+{
+	uint32_t	sample = pivots->count * sample_each;
+	size_t		most = most_scores / pivots->count;
+	uint32_t	nids[BLOCK_ROWS];
+
+	/* one of each stretch of the set, so that no two are the same node */
+	for (uint32_t i = 0; i < pivots->count; i++)
+	{
+		uint32_t	from = (uint32_t) ((uint64_t) set->count * i / pivots->count);
+		uint32_t	to = (uint32_t) ((uint64_t) set->count * (i + 1) / pivots->count);
+		uint32_t	nid = node_of(set, from + random_below(seed, to > from ? to - from : 1));
+
+		vdb_panel_put(&pivots->panel, i, graph->factors[nid], vdb_hnsw_graph_hi(graph, nid));
+	}
+	if (sample > most)
+		sample = (uint32_t) most;
+	if (pivots->count <= pivots->fanout)
+		return;
+	for (uint32_t first = 0; first < sample; first += BLOCK_ROWS)
+	{
+		uint32_t	count = sample - first < BLOCK_ROWS ? sample - first : BLOCK_ROWS;
+
+		watch->look(watch->arg);
+		for (uint32_t i = 0; i < count; i++)
+			nids[i] = node_of(set, random_below(seed, set->count));
+		score_nodes(graph, scratch, pivots, nids, count, scores + (size_t) first * pivots->count);
+	}
+	vdb_hnsw_pivots_balance(pivots, scores, sample, rounds);
+}
+
+/*
+ * Divides all nodes into groups, each into two, whose numbers are kept in its
+ * list until they are sorted; the second is HNSW_NO_NODE where there is none.
+ * Counts members of group g in start[g + 1].
+ */
+static void
+assign_groups(HnswBatch *batch, const Scratch *scratch, HnswPivots *pivots, float *scores,
+			  const HnswWatch *watch)
+{
+	const HnswGraph *graph = batch->graph;
+	uint32_t	count = batch->header->count;
+
+	for (uint32_t first = 0; first < count; first += BLOCK_ROWS)
+	{
+		uint32_t	rows = count - first < BLOCK_ROWS ? count - first : BLOCK_ROWS;
+		uint32_t	nids[BLOCK_ROWS];
+
+		watch->look(watch->arg);
+		for (uint32_t i = 0; i < rows; i++)
+			nids[i] = first + i;
+		score_nodes(graph, scratch, pivots, nids, rows, scores);
+		for (uint32_t i = 0; i < rows; i++)
+		{
+			uint32_t   *chosen = vdb_hnsw_list_nbr(vdb_hnsw_graph_list(graph, nids[i]));
+
+			chosen[1] = HNSW_NO_NODE;
+			vdb_hnsw_pivots_assign(pivots, scores + (size_t) i * pivots->count, chosen);
+			for (int g = 0; g < 2; g++)
+			{
+				if (chosen[g] != HNSW_NO_NODE)
+					batch->start[chosen[g] + 1]++;
+			}
+		}
+	}
+}
+
+/* Sorts nodes by group: of each the members one after the other. */
+static void
+sort_members(HnswBatch *batch)
+{
+	const HnswGraph *graph = batch->graph;
+	HnswBatchHeader *header = batch->header;
+
+	/* start[g + 1] counts on from where group g begins, to where it ends */
+	for (uint32_t g = header->groups; g > 0; g--)
+		batch->start[g] = batch->start[g - 1];
+	batch->start[0] = 0;
+	for (uint32_t g = 1; g <= header->groups; g++)
+		batch->start[g] += batch->start[g - 1];
+	for (uint32_t nid = 0; nid < header->count; nid++)
+	{
+		const uint32_t *chosen = vdb_hnsw_list_nbr(vdb_hnsw_graph_list(graph, nid));
+
+		for (int g = 0; g < 2; g++)
+		{
+			if (chosen[g] != HNSW_NO_NODE)
+				batch->members[batch->start[chosen[g] + 1]++] = nid;
+		}
+	}
+}
+
+/* Divides the nodes into more groups than one. */
+static void
+divide_nodes(HnswBatch *batch, const Scratch *scratch, uint64_t seed, const HnswWatch *watch)
+{
+	const HnswGraph *graph = batch->graph;
+	const VdbCodec *codec = graph->codec;
+	HnswBatchHeader *header = batch->header;
+	NodeSet		all = {NULL, header->count};
+	HnswPivots	pivots;
+
+	/* where members will be is room for all that is needed to find them */
+	char	   *memory = (char *) batch->members;
+	size_t		room = 2 * (size_t) header->count * sizeof(uint32_t);
+	size_t		taken = vdb_hnsw_pivots_bytes(codec, header->groups);
+	float	   *scores = (float *) (memory + taken);
+
+	vdb_hnsw_pivots_init(&pivots, codec, header->groups, 2, max_group(header->count), memory);
+	draw_pivots(graph, scratch, &pivots, &all, GROUP_SAMPLE, GROUP_ROUNDS, &seed, scores,
+				(room - taken) / sizeof(float) - BLOCK_ROWS * header->groups, watch);
+	assign_groups(batch, scratch, &pivots, scores, watch);
+	sort_members(batch);
+}
+
+void
+vdb_hnsw_batch_begin(HnswBatch *batch, uint32_t hosts, uint64_t seed, char *memory,
+					 const HnswWatch *watch)
+{
+	const HnswGraph *graph = batch->graph;
+	HnswBatchHeader *header = batch->header;
+	uint32_t	count = graph->header->count;
+	uint32_t	fanout = total_fanout(graph->ef_construction);
+	Scratch		scratch;
+
+	*header = (HnswBatchHeader) {.hosts = hosts,.count = count,.groups = count_groups(count)};
+	header->fanout = header->groups > 1 ? (fanout + 1) / 2 : fanout;
+	memset(batch->start, 0, (header->groups + 2) * sizeof(uint32_t));
+	if (header->groups > 1)
+	{
+		place_scratch(&scratch, graph->codec, graph->m, graph->ef_construction, graph->capacity,
+					  memory);
+		divide_nodes(batch, &scratch, seed, watch);
+		return;
+	}
+	for (uint32_t nid = 0; nid < count; nid++)
+		batch->members[nid] = nid;
+	batch->start[1] = count;
+}
+
+/* ---- candidates ---- */
+
+/*
+ * Adds a candidate to those found, sorted and at most `most`; returns how many
+ * there are.
+ */
+static inline uint32_t
+note_found(HnswCandidate *found, uint32_t count, uint32_t most, float score, uint32_t nid)
+{
+	uint32_t	at = count < most ? count++ : most - 1;
+
+	for (; at > 0 && found[at - 1].score > score; at--)
+		found[at] = found[at - 1];
+	found[at] = (HnswCandidate) {.score = score,.nid = nid};
+	return count;
+}
+
+/* Compares one node of a leaf with the others, whose scores these are. */
+static void
+note_row(HnswParticipant *participant, const Scratch *scratch, const uint32_t *nids,
+		 uint32_t count, uint32_t row, const float *scores)
+{
+	const HnswGraph *graph = participant->graph;
+	uint32_t	max = vdb_hnsw_list_max(graph, 0);
+	const HnswList *list = vdb_hnsw_graph_list(graph, nids[row]);
+	float		worst = INFINITY;
+	uint32_t	found = 0;
+
+	/* what others may be storing is a hint of what is worth noting */
+	if (__atomic_load_n(&list->count, __ATOMIC_RELAXED) == max)
+		__atomic_load(&vdb_hnsw_list_score(list, max)[max - 1], &worst, __ATOMIC_RELAXED);
+	for (uint32_t i = 0; i < count; i++)
+	{
+		if (scores[i] < worst && i != row)
+		{
+			found = note_found(scratch->found, found, max, scores[i], nids[i]);
+			if (found == max)
+				worst = scratch->found[max - 1].score < worst ? scratch->found[max - 1].score : worst;
+		}
+	}
+	if (found > 0)
+		vdb_hnsw_graph_merge(participant, nids[row], scratch->found, found);
+}
+
+/* Compares all nodes of a leaf with each other. */
+static void
+compare_leaf(HnswParticipant *participant, const Scratch *scratch, const uint32_t *nids,
+			 uint32_t count)
+{
+	const HnswGraph *graph = participant->graph;
+	VdbPanel	panel;
+
+	vdb_panel_init(&panel, graph->codec, count, scratch->panel);
+	gather_rows(graph, scratch, nids, count);
+	for (uint32_t i = 0; i < count; i++)
+		vdb_panel_put(&panel, i, scratch->factors[i], scratch->hi + i * scratch->stride);
+	for (uint32_t first = 0; first < count; first += BLOCK_ROWS)
+	{
+		uint32_t	rows = count - first < BLOCK_ROWS ? count - first : BLOCK_ROWS;
+
+		vdb_panel_scores(&panel, rows, scratch->factors + first,
+						 scratch->hi + first * scratch->stride, scratch->stride, scratch->scores);
+		for (uint32_t i = 0; i < rows; i++)
+			note_row(participant, scratch, nids, count, first + i, scratch->scores + (size_t) i * count);
+	}
+}
+
+/* Divides a set of nodes into leaves, and compares the nodes of each. */
+static void
+compare_set(HnswBatch *batch, HnswParticipant *participant, const Scratch *scratch,
+			const NodeSet *set, uint32_t fanout, const HnswWatch *watch)
+{
+	const HnswGraph *graph = batch->graph;
+	uint32_t	leaves = count_leaves(set->count, fanout);
+	float	   *scores = scratch->scores + MAX_SAMPLE_SCORES;
+	HnswPivots	pivots;
+
+	if (set->count <= MAX_LEAF_NODES)
+	{
+		compare_leaf(participant, scratch, set->nids, set->count);
+		return;
+	}
+	vdb_hnsw_pivots_init(&pivots, graph->codec, leaves, fanout, MAX_LEAF_NODES, scratch->pivots);
+	draw_pivots(graph, scratch, &pivots, set, LEAF_SAMPLE, LEAF_ROUNDS, &participant->random,
+				scratch->scores, MAX_SAMPLE_SCORES, watch);
+	for (uint32_t first = 0; first < set->count; first += BLOCK_ROWS)
+	{
+		uint32_t	rows = set->count - first < BLOCK_ROWS ? set->count - first : BLOCK_ROWS;
+
+		watch->look(watch->arg);
+		score_nodes(graph, scratch, &pivots, set->nids + first, rows, scores);
+		for (uint32_t i = 0; i < rows; i++)
+		{
+			uint32_t	chosen[HNSW_MAX_FANOUT];
+			uint32_t	count = vdb_hnsw_pivots_assign(&pivots, scores + (size_t) i * leaves, chosen);
+
+			for (uint32_t c = 0; c < count; c++)
+				scratch->leaves[(size_t) chosen[c] * MAX_LEAF_NODES + pivots.sizes[chosen[c]] - 1] =
+					set->nids[first + i];
+		}
+	}
+	for (uint32_t leaf = 0; leaf < leaves; leaf++)
+	{
+		watch->look(watch->arg);
+		compare_leaf(participant, scratch, scratch->leaves + (size_t) leaf * MAX_LEAF_NODES,
+					 pivots.sizes[leaf]);
+	}
+}
+
+/* ---- the stages ---- */
+
+static void
+work_on_node(HnswBatch *batch, HnswParticipant *participant, HnswBatchStage stage, uint32_t nid)
+{
+	switch (stage)
+	{
+		case HNSW_BATCH_PREPARE:
+			vdb_hnsw_graph_prepare(participant, nid, nid >= batch->header->hosts);
+			break;
+		case HNSW_BATCH_PRUNE:
+			vdb_hnsw_graph_prune(participant, nid);
+			break;
+		case HNSW_BATCH_RECIPROCATE:
+			vdb_hnsw_graph_reciprocate(participant, nid);
+			break;
+		case HNSW_BATCH_ABOVE:
+			vdb_hnsw_graph_link_above(participant, nid);
+			break;
+		case HNSW_BATCH_GATHER:
+			break;
+	}
+}
+
+void
+vdb_hnsw_batch_work(HnswBatch *batch, HnswParticipant *participant, HnswBatchStage stage,
+					char *memory, const HnswWatch *watch)
+{
+	const HnswGraph *graph = batch->graph;
+	const HnswBatchHeader *header = batch->header;
+	Scratch		scratch;
+	uint32_t	number;
+
+	place_scratch(&scratch, graph->codec, graph->m, graph->ef_construction, graph->capacity, memory);
+	while (stage == HNSW_BATCH_GATHER && (number = take_work(batch, stage)) < header->groups)
+	{
+		NodeSet		group = {batch->members + batch->start[number],
+		batch->start[number + 1] - batch->start[number]};
+
+		if (group.count > 0)
+			compare_set(batch, participant, &scratch, &group, header->fanout, watch);
+	}
+	while (stage != HNSW_BATCH_GATHER && (number = take_work(batch, stage)) <= (header->count - 1) / CHUNK)
+	{
+		uint32_t	end = header->count - number * CHUNK < CHUNK ? header->count : (number + 1) * CHUNK;
+
+		watch->look(watch->arg);
+		for (uint32_t nid = number * CHUNK; nid < end; nid++)
+			work_on_node(batch, participant, stage, nid);
+	}
+}
+
+uint32_t
+vdb_hnsw_batch_progress(const HnswBatch *batch, HnswBatchStage stage)
+{
+	const HnswBatchHeader *header = batch->header;
+	uint64_t	given = __atomic_load_n(&header->next[stage], __ATOMIC_RELAXED);
+	uint64_t	units = stage == HNSW_BATCH_GATHER ? header->groups : header->count / CHUNK + 1;
+
+	return (uint32_t) (given < units ? given * header->count / units : header->count);
+}
+
+void
+vdb_hnsw_batch_choose_entry(HnswBatch *batch)
+{
+	const HnswGraph *graph = batch->graph;
+	uint32_t	entry = 0;
+
+	for (uint32_t nid = 1; nid < batch->header->hosts; nid++)
+	{
+		if (graph->levels[nid] > graph->levels[entry])
+			entry = nid;
+	}
+	graph->header->entry = entry;
+}
+
+/* ---- the tree ---- */
+
+/* The part of a node: its number is that of one of its nodes. */
+static uint32_t
+part_of(uint32_t *parts, uint32_t nid)
+{
+	while (parts[nid] != nid)
+		nid = parts[nid] = parts[parts[nid]];
+	return nid;
+}
+
+/*
+ * Makes `to` the next edge of the tree in the list of a node, where these come
+ * first.  A full list that does not have it gives up its longest other one.
+ */
+static void
+put_tree_edge(const HnswGraph *graph, uint32_t nid, uint32_t to, float score)
+{
+	HnswList   *list = vdb_hnsw_graph_list(graph, nid);
+	uint32_t	max = vdb_hnsw_list_max(graph, 0);
+	uint32_t   *nbr = vdb_hnsw_list_nbr(list);
+	float	   *scores = vdb_hnsw_list_score(list, max);
+	uint32_t	front = graph->children[nid]++;
+	uint32_t	at = front;
+
+	while (at < list->count && nbr[at] != to)
+		at++;
+	if (at == list->count && list->count < max)
+		list->count++;
+	else if (at == list->count)
+	{
+		at = front;
+		for (uint32_t i = front; i < list->count; i++)
+			at = scores[i] > scores[at] ? i : at;
+	}
+	nbr[at] = nbr[front];
+	scores[at] = scores[front];
+	nbr[front] = to;
+	scores[front] = score;
+}
+
+/* Connects two parts by an edge between two nodes. */
+static void
+connect_parts(const HnswGraph *graph, uint32_t *parts, uint32_t a, uint32_t b, float score)
+{
+	put_tree_edge(graph, a, b, score);
+	put_tree_edge(graph, b, a, score);
+	parts[part_of(parts, a)] = part_of(parts, b);
+}
+
+/*
+ * Connects what edges connect, as far as nodes may have more edges of the tree;
+ * returns how many parts are left.
+ */
+static uint32_t
+connect_by_edges(HnswBatch *batch, uint32_t *parts, uint32_t limit, const HnswWatch *watch)
+{
+	const HnswGraph *graph = batch->graph;
+	uint32_t	hosts = batch->header->hosts;
+	uint32_t	left = hosts;
+
+	for (uint32_t nid = 0; nid < hosts; nid++)
+		parts[nid] = nid;
+	for (uint32_t nid = 0; nid < hosts && left > 1; nid++)
+	{
+		const HnswList *list = vdb_hnsw_graph_list(graph, nid);
+
+		if (nid % 1024 == 0)
+			watch->look(watch->arg);
+		for (uint32_t i = graph->children[nid]; i < list->count && graph->children[nid] < limit; i++)
+		{
+			uint32_t	nbr = vdb_hnsw_list_nbr(list)[i];
+
+			if (nbr < hosts && graph->children[nbr] < limit && part_of(parts, nid) != part_of(parts, nbr))
+			{
+				connect_parts(graph, parts, nid, nbr, vdb_hnsw_list_score(list, vdb_hnsw_list_max(graph, 0))[i]);
+				left--;
+			}
+		}
+	}
+	return left;
+}
+
+/*
+ * The nearest node found in another part than a node's own that may have one more
+ * edge of the tree; any such node, where none is found.
+ */
+static uint32_t
+find_in_other_part(HnswBatch *batch, HnswParticipant *participant, uint32_t *parts, uint32_t nid,
+				   uint32_t limit)
+{
+	const HnswGraph *graph = batch->graph;
+	uint32_t	hosts = batch->header->hosts;
+	uint32_t	part = part_of(parts, nid);
+	HnswCandidate evicted;
+	HnswPool	pool;
+	uint32_t	other;
+
+	hnsw_pool_init(&pool, participant->pool, graph->ef_construction);
+	for (uint32_t i = 0; i < STARTS; i++)
+	{
+		HnswCandidate item = {.nid = random_below(&participant->random, hosts)};
+
+		item.score = vdb_hnsw_graph_score(graph, nid, item.nid);
+		if (part_of(parts, item.nid) != part && hnsw_pool_admits(&pool, item.score))
+			hnsw_pool_insert(&pool, item, &evicted);
+	}
+	vdb_hnsw_graph_search(participant, 0, nid, &pool);
+	for (uint32_t i = 0; i < pool.size; i++)
+	{
+		other = pool.items[i].nid;
+		if (other < hosts && graph->children[other] < limit && part_of(parts, other) != part)
+			return other;
+	}
+
+	/* every part has a node with at most one edge of the tree */
+	other = random_below(&participant->random, hosts);
+	while (graph->children[other] >= limit || part_of(parts, other) == part)
+		other = (other + 1) % hosts;
+	return other;
+}
+
+/*
+ * Connects the parts that are left, each with what is near it.  The part of the
+ * last node does not look for others: they come to it, most in the first round.
+ */
+static void
+connect_rest(HnswBatch *batch, HnswParticipant *participant, uint32_t *parts, uint32_t left,
+			 uint32_t limit, const HnswWatch *watch)
+{
+	const HnswGraph *graph = batch->graph;
+	uint32_t	hosts = batch->header->hosts;
+
+	for (uint32_t nid = 0; left > 1; nid = (nid + 1) % hosts)
+	{
+		uint32_t	other;
+
+		if (graph->children[nid] >= limit || part_of(parts, nid) == part_of(parts, hosts - 1))
+			continue;
+		watch->look(watch->arg);
+		other = find_in_other_part(batch, participant, parts, nid, limit);
+		connect_parts(graph, parts, nid, other, vdb_hnsw_graph_score(graph, nid, other));
+		left--;
+	}
+}
+
+/*
+ * Says of each node who its parent is: walks the tree from the first one.  Until
+ * then children[] counts all edges of the tree.
+ */
+static void
+direct_tree(HnswBatch *batch, uint32_t *queue, const HnswWatch *watch)
+{
+	const HnswGraph *graph = batch->graph;
+	uint32_t	reached = 1;
+
+	queue[0] = 0;
+	for (uint32_t i = 0; i < reached; i++)
+	{
+		uint32_t	nid = queue[i];
+		const uint32_t *nbr = vdb_hnsw_list_nbr(vdb_hnsw_graph_list(graph, nid));
+
+		if (i % 1024 == 0)
+			watch->look(watch->arg);
+		for (uint32_t e = 0; e < graph->children[nid]; e++)
+		{
+			if (nbr[e] != graph->parents[nid])
+			{
+				graph->parents[nbr[e]] = nid;
+				queue[reached++] = nbr[e];
+			}
+		}
+	}
+	for (uint32_t nid = 1; nid < batch->header->hosts; nid++)
+		graph->children[nid]--;
+}
+
+/* Forgets all about edges. */
+static void
+reset_graph(const HnswGraph *graph)
+{
+	graph->header->upper_count = 0;
+	graph->header->entry = HNSW_NO_NODE;
+}
+
+bool
+vdb_hnsw_batch_connect(HnswBatch *batch, HnswParticipant *participant, const HnswWatch *watch)
+{
+	const HnswGraph *graph = batch->graph;
+	uint32_t	hosts = batch->header->hosts;
+	uint32_t	limit = vdb_hnsw_graph_tree_limit(graph);
+	uint32_t	left;
+
+	left = connect_by_edges(batch, batch->members, limit, watch);
+	if (left - 1 > hosts / NODES_PER_PART)
+	{
+		reset_graph(graph);
+		return false;
+	}
+	connect_rest(batch, participant, batch->members, left, limit, watch);
+	direct_tree(batch, batch->members + hosts, watch);
+	return true;
+}
