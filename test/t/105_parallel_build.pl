@@ -94,7 +94,7 @@ sub nothing_is_left
 load_words($node);
 $node->safe_psql('postgres', 'SET max_parallel_maintenance_workers = 0;
 	CREATE INDEX alone ON words USING hnsw (v vector_l2_ops)');
-my $alone = $node->safe_psql('postgres', "SELECT recall FROM vdb.recall('alone', 10, 200)");
+my $alone = $node->safe_psql('postgres', "SELECT recall FROM vdb.recall('alone', 10, 1500)");
 
 $node->safe_psql('postgres', 'DROP INDEX alone');
 
@@ -102,7 +102,7 @@ $node->safe_psql('postgres', 'DROP INDEX alone');
 
 builds_with(3, 'CREATE INDEX w ON words USING hnsw (v vector_l2_ops)', 'as the work is');
 check_index($node, 'w', 'built by four');
-recall_at_least($node, 'w', $alone - 0.005, 'built by four', queries => 200);
+recall_at_least($node, 'w', $alone - 0.005, 'built by four', queries => 1500);
 is($node->safe_psql('postgres', "SELECT reltuples FROM pg_class WHERE relname = 'w'"),
 	'12000', 'the index knows its rows');
 is($node->safe_psql('postgres', "SELECT reltuples FROM pg_class WHERE relname = 'words'"),

@@ -84,7 +84,7 @@ sub let_go
 
 load_words($node);
 builds_in(0, 0, 'CREATE INDEX w ON words USING hnsw (v vector_l2_ops)', 'with memory enough');
-my $whole = $node->safe_psql('postgres', "SELECT recall FROM vdb.recall('w', 10, 300)");
+my $whole = $node->safe_psql('postgres', "SELECT recall FROM vdb.recall('w', 10, 1500)");
 
 # --- as good as in one piece -------------------------------------------------------------
 
@@ -94,7 +94,7 @@ for my $case ([ '4MB', 3, 6 ], [ '2MB', 6, 14 ], [ '1MB', 12, 30 ])
 
 	builds_in($least, $most, "SET maintenance_work_mem = '$memory'; REINDEX INDEX w", "with $memory");
 	check_index($node, 'w', "built with $memory");
-	recall_at_least($node, 'w', $whole - 0.01, "built with $memory", queries => 300);
+	recall_at_least($node, 'w', $whole - 0.01, "built with $memory", queries => 1500);
 	is($node->safe_psql('postgres', "SELECT unreachable FROM vdb.check_index('w')"), '0',
 		'every node is reachable');
 	is(rows_of('w'), '12000', 'each row is counted once');
@@ -105,7 +105,7 @@ for my $case ([ '4MB', 3, 6 ], [ '2MB', 6, 14 ], [ '1MB', 12, 30 ])
 builds_in(3, 8, "SET max_parallel_maintenance_workers = 3; ALTER TABLE words SET (parallel_workers = 3);
 	SET maintenance_work_mem = '4MB'; REINDEX INDEX w", 'by four');
 check_index($node, 'w', 'built by four');
-recall_at_least($node, 'w', $whole - 0.01, 'built by four', queries => 300);
+recall_at_least($node, 'w', $whole - 0.01, 'built by four', queries => 1500);
 is(rows_of('w'), '12000', 'each row is counted once');
 nothing_is_left('by four');
 $node->safe_psql('postgres', 'ALTER TABLE words RESET (parallel_workers)');
@@ -115,7 +115,7 @@ $node->safe_psql('postgres', q(INSERT INTO words (word, v) SELECT 'again', v FRO
 	DELETE FROM words WHERE id % 7 = 0 OR word = 'again'));
 $node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP ON) words');
 check_index($node, 'w', 'after inserts, deletes and vacuum');
-recall_at_least($node, 'w', $whole - 0.01, 'after inserts, deletes and vacuum', queries => 300);
+recall_at_least($node, 'w', $whole - 0.01, 'after inserts, deletes and vacuum', queries => 1500);
 
 # --- other distances, types and lengths --------------------------------------------------
 

@@ -36,22 +36,30 @@ check_starts(Kind kind, uint32_t rows)
 	return passed;
 }
 
-/* Nodes that are added at once do not see each other; that costs next to nothing. */
+/*
+ * Nodes that are added at once do not see each other; that costs next to nothing.
+ * How they meet depends on how threads are scheduled, so several graphs tell: one
+ * cluster that a few queries do not come to is two points of a single one's recall.
+ */
 static void
 check_recall(VdbMetric metric)
 {
+	const int	graphs = 4;
 	Shape		shape = {SHAPE(metric, KIND_CLUSTERED, 32, 2000, 8, 32)};
 	Built		built;
 	double		alone;
-	double		together;
+	double		together = 0;
 
 	build(&built, &shape);
 	alone = measure_recall(&built, &shape, 20);
 	free_built(&built);
 	shape.threads = 4;
-	build(&built, &shape);
-	together = measure_recall(&built, &shape, 20);
-	free_built(&built);
+	for (int i = 0; i < graphs; i++)
+	{
+		build(&built, &shape);
+		together += measure_recall(&built, &shape, 20) / graphs;
+		free_built(&built);
+	}
 	report(together > alone - 0.02, "recall %.3f, by one alone %.3f, %s", together, alone,
 		   metric_names[metric]);
 }
