@@ -37,8 +37,8 @@
  *   them and more.
  * - Only one node is ever made the entry point of an empty graph; others that
  *   tried find it.
- * - Guests, which are in the tree of another graph, are linked when all that
- *   belong to this one are.  They have no parent and are nobody's, and a list's
+ * - Guests, which are in the tree of another graph, are linked one by one only
+ *   when all that belong to this one are.  They have no parent and are nobody's, and a list's
  *   edges of the tree are kept whatever guests come to it.
  */
 #include <math.h>
