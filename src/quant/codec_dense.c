@@ -172,6 +172,71 @@ dense_vector_size(const VdbCodec *codec, const void *x)
 	return codec->vector_bytes;
 }
 
+/*
+ * x to the nearest integer, ties to even, within low .. high; one of these if it
+ * is no number.  Next to 1.5 * 2^23 the floats are the integers and their bits
+ * count on, so the addition rounds; a call of lrintf would cost more than all the
+ * rest, and comparing floats, which may raise exceptions, is not vectorised.
+ */
+static inline int32_t
+round_within(float x, int32_t low, int32_t high)
+{
+	const int32_t zero = 0x4B400000;	/* the bits of 1.5 * 2^23 */
+	float		shifted = x + 12582912.0f;
+	int32_t		bits;
+
+	memcpy(&bits, &shifted, sizeof(bits));
+	bits = bits > zero + low ? bits : zero + low;
+	bits = bits < zero + high ? bits : zero + high;
+	return bits - zero;
+}
+
+/* Sums that are made side by side, in every build the same; P is a multiple. */
+#define LANES 8
+
+static inline double
+sum_lanes(const double *lanes)
+{
+	return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+		((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+}
+
+/* What a vector's node code is, without its bits: sums over all dimensions. */
+typedef struct NodeSums
+{
+	double		error2[LANES];	/* of squares of what the code loses */
+	double		error1[LANES];	/* of its absolute values */
+	double		norm2[LANES];	/* the same two of what the code stands for */
+	double		norm1[LANES];
+	double		cdot[LANES];	/* its product with the center */
+} NodeSums;
+
+/* Codes LANES values. */
+static inline void
+encode_node_lanes(const float *restrict x, const float *restrict center, float scale, float inverse,
+				  uint8_t *restrict hi, uint8_t *restrict lo, NodeSums *restrict sums)
+{
+	int32_t		biased[LANES];
+
+	for (int l = 0; l < LANES; l++)
+	{
+		int32_t		v = round_within(x[l] * inverse, -NODE_MAX, NODE_MAX);
+		double		decoded = (double) scale * v;
+		double		error = x[l] - decoded;
+
+		biased[l] = v + 8;
+		sums->error2[l] += error * error;
+		sums->error1[l] += fabs(error);
+		sums->norm2[l] += decoded * decoded;
+		sums->norm1[l] += fabs(decoded);
+		sums->cdot[l] += decoded * center[l];
+	}
+	for (int l = 0; l < LANES; l++)
+		hi[l] = (uint8_t) (biased[l] >> 4);
+	for (int l = 0; l < LANES; l += 2)
+		lo[l / 2] = (uint8_t) ((biased[l] & 15) | (biased[l + 1] & 15) << 4);
+}
+
 static VdbNodeFactors
 dense_encode_node(const VdbCodec *codec, const void *vector, float norm, uint8_t *hi, uint8_t *lo)
 {
@@ -179,11 +244,10 @@ dense_encode_node(const VdbCodec *codec, const void *vector, float norm, uint8_t
 	uint32_t	P = codec->P;
 	float		scale = largest_abs(P, x) / NODE_MAX;
 	float		inverse = scale > 0 ? 1.0f / scale : 0;
-	double		error2 = 0;
-	double		error1 = 0;
-	double		norm2 = 0;
-	double		norm1 = 0;
-	double		cdot = 0;
+	NodeSums	sums = {0};
+	double		error2;
+	double		error1;
+	double		norm2;
 	double		rounding;
 	VdbNodeFactors f;
 
@@ -192,27 +256,15 @@ dense_encode_node(const VdbCodec *codec, const void *vector, float norm, uint8_t
 		scale = 0;
 		inverse = 0;
 	}
-	memset(lo, 0, P / 2);
-	for (uint32_t i = 0; i < P; i++)
-	{
-		float		scaled = x[i] * inverse;
-		int			v = (int) lrintf(fmaxf(-NODE_MAX, fminf(NODE_MAX, scaled)));
-		int			biased = v + 8;
-		double		decoded = (double) scale * v;
-		double		error = x[i] - decoded;
-
-		hi[i] = (uint8_t) (biased >> 4);
-		lo[i / 2] |= (uint8_t) ((biased & 15) << (i % 2 * 4));
-		error2 += error * error;
-		error1 += fabs(error);
-		norm2 += decoded * decoded;
-		norm1 += fabs(decoded);
-		cdot += decoded * codec->center[i];
-	}
+	for (uint32_t i = 0; i < P; i += LANES)
+		encode_node_lanes(x + i, codec->center + i, scale, inverse, hi + i, lo + i / 2, &sums);
+	error2 = sum_lanes(sums.error2);
+	error1 = sum_lanes(sums.error1);
+	norm2 = sum_lanes(sums.norm2);
 	f.scale = scale;
 	if (codec->metric == VDB_METRIC_L1)
 	{
-		rounding = transform_error(codec, norm, norm1 + error1);
+		rounding = transform_error(codec, norm, sum_lanes(sums.norm1) + error1);
 		f.residual = (float) (error1 * 1.0001 + rounding);
 	}
 	else
@@ -229,7 +281,7 @@ dense_encode_node(const VdbCodec *codec, const void *vector, float norm, uint8_t
 			f.add = (float) norm2;
 			break;
 		case VDB_METRIC_IP:
-			f.add = (float) -cdot;
+			f.add = (float) -sum_lanes(sums.cdot);
 			break;
 		default:
 			f.add = 0;
@@ -244,6 +296,39 @@ dense_decode_node(const VdbCodec *codec, VdbNodeFactors f, const uint8_t *hi, co
 	vdb_kernels->node_decode(codec->P, f.scale, (const int8_t *) hi, lo, out);
 }
 
+/* The place of a value among the levels of a hot code, 0 .. top. */
+static inline int32_t
+hot_level(float x, float inverse, int32_t top)
+{
+	return round_within((x * inverse + (float) top) * 0.5f, 0, top);
+}
+
+/*
+ * Codes x with step 1 / inverse: *dot is its product with what the code stands for
+ * in steps, *vv the square of that.
+ */
+static void
+fit_hot(uint32_t P, const float *x, float inverse, int top, double *dot, double *vv)
+{
+	double		dots[LANES] = {0};
+	int32_t		squares[LANES] = {0};	/* of at most 255, of 2,000 values */
+
+	for (uint32_t i = 0; i < P; i += LANES)
+	{
+		for (int l = 0; l < LANES; l++)
+		{
+			int32_t		v = 2 * hot_level(x[i + l], inverse, top) - top;
+
+			dots[l] += (double) x[i + l] * v;
+			squares[l] += v * v;
+		}
+	}
+	*dot = sum_lanes(dots);
+	*vv = 0;
+	for (int l = 0; l < LANES; l++)
+		*vv += squares[l];
+}
+
 VdbHotFactors
 vdb_encode_hot(const VdbCodec *codec, const float *x, uint8_t *code)
 {
@@ -251,13 +336,18 @@ vdb_encode_hot(const VdbCodec *codec, const float *x, uint8_t *code)
 	uint32_t	bits = codec->hot_bits;
 	uint32_t	C = codec->hot_bytes;
 	int			top = (1 << bits) - 1;
-	double		norm2 = 0;
-	double		step;
-	double		dot = 0;
+	double		squares[LANES] = {0};
+	double		norm2;
+	double		dot;
+	double		vv;
+	float		step;
+	float		inverse;
 	VdbHotFactors f;
 
-	for (uint32_t i = 0; i < P; i++)
-		norm2 += (double) x[i] * x[i];
+	for (uint32_t i = 0; i < P; i += LANES)
+		for (int l = 0; l < LANES; l++)
+			squares[l] += (double) x[i + l] * x[i + l];
+	norm2 = sum_lanes(squares);
 
 	/*
 	 * Codes stand for step * (2 u - top).  Start from the best step for a
@@ -267,33 +357,24 @@ vdb_encode_hot(const VdbCodec *codec, const float *x, uint8_t *code)
 	if (bits == 8)
 		step = largest_abs(P, x) / top;
 	else
-		step = sqrt(norm2 / P) * (bits == 2 ? 0.498 : 0.168);
-	for (int round = 0; round < HOT_FIT_ROUNDS; round++)
+		step = (float) (sqrt(norm2 / P) * (bits == 2 ? 0.498 : 0.168));
+	for (int round = 0;; round++)
 	{
-		double		inverse = step > 0 ? 1 / step : 0;
-		double		vv = 0;
-
-		dot = 0;
-		memset(code, 0, C);
-		for (uint32_t i = 0; i < P; i++)
-		{
-			double		level = (x[i] * inverse + top) * 0.5;
-			int			u = (int) (fmax(0, fmin(top, level)) + 0.5);
-			int			v = 2 * u - top;
-
-			code[i % C] |= (uint8_t) (u << (i / C * bits));
-			dot += (double) x[i] * v;
-			vv += (double) v * v;
-		}
-		if (bits == 8 || !(dot > 0))
+		inverse = step > 0 ? 1 / step : 0;
+		fit_hot(P, x, inverse, top, &dot, &vv);
+		if (bits == 8 || !(dot > 0) || round == HOT_FIT_ROUNDS - 1)
 			break;
-		if (round < HOT_FIT_ROUNDS - 1)
-			step = dot / vv;
+		step = (float) (dot / vv);
 	}
+	for (uint32_t i = 0; i < C; i++)
+		code[i] = (uint8_t) hot_level(x[i], inverse, top);
+	for (uint32_t from = C, shift = bits; from < P; from += C, shift += bits)
+		for (uint32_t i = 0; i < C; i++)
+			code[i] |= (uint8_t) (hot_level(x[from + i], inverse, top) << shift);
 	if (codec->metric == VDB_METRIC_L1)
 	{
 		f.add = 0;
-		f.rescale = (float) step;
+		f.rescale = step;
 	}
 	else
 	{
@@ -377,21 +458,6 @@ dense_query_bytes(const VdbCodec *codec, const void *x)
 	return (size_t) hot_blocks(codec) * VDB_HOT_BLOCK * (8 / codec->hot_bits);
 }
 
-/*
- * x to the nearest integer, ties to even, within -127 .. 127; 0 if it is no
- * number.  Next to 1.5 * 2^23 the floats are the integers, so the addition
- * rounds; a call of lrintf would cost more than all the rest.
- */
-static inline int8_t
-round_to_int8(float x)
-{
-	const float shift = 12582912.0f;
-
-	x = x > -127 ? x : x <= -127 ? -127 : 0;
-	x = x < 127 ? x : 127;
-	return (int8_t) (int32_t) ((x + shift) - shift);
-}
-
 /* Rounds n values, scaled; returns the sum of the results. */
 static int32_t
 round_all(uint32_t n, const float *x, float inverse, int8_t *out)
@@ -400,7 +466,7 @@ round_all(uint32_t n, const float *x, float inverse, int8_t *out)
 
 	for (uint32_t i = 0; i < n; i++)
 	{
-		out[i] = round_to_int8(x[i] * inverse);
+		out[i] = (int8_t) round_within(x[i] * inverse, -127, 127);
 		sum += out[i];
 	}
 	return sum;
