@@ -387,31 +387,41 @@ note_found(HnswCandidate *found, uint32_t count, uint32_t most, float score, uin
 	return count;
 }
 
-/* Compares one node of a leaf with the others, whose scores these are. */
+/*
+ * Compares one node of a leaf with the others, whose scores these are.  Its
+ * nearest are in most of its leaves: those that it knows are passed over first.
+ */
 static void
 note_row(HnswParticipant *participant, const Scratch *scratch, const uint32_t *nids,
 		 uint32_t count, uint32_t row, const float *scores)
 {
-	const HnswGraph *graph = participant->graph;
-	uint32_t	max = vdb_hnsw_list_max(graph, 0);
-	const HnswList *list = vdb_hnsw_graph_list(graph, nids[row]);
-	float		worst = INFINITY;
+	uint32_t	max = vdb_hnsw_list_max(participant->graph, 0);
+	uint32_t	version;
+	const HnswListCopy *known = vdb_hnsw_graph_look(participant, nids[row], &version);
+	float		worst = known->count == max ? known->score[max - 1] : INFINITY;
+	uint32_t	better[MAX_LEAF_NODES];
+	uint32_t	some = 0;
 	uint32_t	found = 0;
 
-	/* what others may be storing is a hint of what is worth noting */
-	if (__atomic_load_n(&list->count, __ATOMIC_RELAXED) == max)
-		__atomic_load(&vdb_hnsw_list_score(list, max)[max - 1], &worst, __ATOMIC_RELAXED);
+	/* without branches: nobody could foretell them */
 	for (uint32_t i = 0; i < count; i++)
 	{
-		if (scores[i] < worst && i != row)
+		better[some] = i;
+		some += scores[i] < worst;
+	}
+	for (uint32_t b = 0; b < some; b++)
+	{
+		uint32_t	i = better[b];
+
+		if (scores[i] < worst && i != row && !vdb_hnsw_list_has(known, nids[i]))
 		{
 			found = note_found(scratch->found, found, max, scores[i], nids[i]);
-			if (found == max)
-				worst = scratch->found[max - 1].score < worst ? scratch->found[max - 1].score : worst;
+			if (found == max && scratch->found[max - 1].score < worst)
+				worst = scratch->found[max - 1].score;
 		}
 	}
 	if (found > 0)
-		vdb_hnsw_graph_merge(participant, nids[row], scratch->found, found);
+		vdb_hnsw_graph_merge(participant, nids[row], version, scratch->found, found);
 }
 
 /* Compares all nodes of a leaf with each other. */

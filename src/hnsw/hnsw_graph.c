@@ -571,17 +571,6 @@ append_to_list(HnswList *list, uint32_t max, uint32_t version, uint32_t nid, flo
 	return true;
 }
 
-/* Is a node in a list? */
-static inline bool
-list_has(const HnswListCopy *list, uint32_t nid)
-{
-	uint32_t	at = 0;
-
-	while (at < list->count && list->nbr[at] != nid)
-		at++;
-	return at < list->count;
-}
-
 /*
  * Adds `from` to a list of node `base`.  batch: all nodes are linked at once, so
  * the edge may be there.
@@ -599,7 +588,7 @@ add_reverse_edge(HnswParticipant *participant, int layer, uint32_t base, uint32_
 	do
 	{
 		version = copy_list(list, max, copy);
-		if (batch && list_has(copy, from))
+		if (batch && vdb_hnsw_list_has(copy, from))
 			return;
 		if (copy->count < max)
 		{
@@ -828,22 +817,29 @@ vdb_hnsw_graph_prepare(HnswParticipant *participant, uint32_t nid, bool guest)
 	graph->children[nid] = guest ? NO_CHILDREN : 0;
 }
 
-void
-vdb_hnsw_graph_merge(HnswParticipant *participant, uint32_t nid, const HnswCandidate *found,
-					 uint32_t count)
+const HnswListCopy *
+vdb_hnsw_graph_look(HnswParticipant *participant, uint32_t nid, uint32_t *version)
 {
 	const HnswGraph *graph = participant->graph;
-	HnswList   *list = vdb_hnsw_graph_list(graph, nid);
-	HnswListCopy *old = &participant->other;
-	HnswListCopy *merged = &participant->own;
-	uint32_t	max = vdb_hnsw_list_max(graph, 0);
-	uint32_t	version;
 
-	do
+	*version = copy_list(vdb_hnsw_graph_list(graph, nid), vdb_hnsw_list_max(graph, 0),
+						 &participant->other);
+	return &participant->other;
+}
+
+void
+vdb_hnsw_graph_merge(HnswParticipant *participant, uint32_t nid, uint32_t version,
+					 const HnswCandidate *found, uint32_t count)
+{
+	HnswList   *list = vdb_hnsw_graph_list(participant->graph, nid);
+	const HnswListCopy *old = &participant->other;
+	HnswListCopy *merged = &participant->own;
+	uint32_t	max = vdb_hnsw_list_max(participant->graph, 0);
+
+	for (;;)
 	{
 		uint32_t	at = 0;
 
-		version = copy_list(list, max, old);
 		merged->count = 0;
 		for (uint32_t i = 0; i < count && merged->count < max; i++)
 		{
@@ -852,12 +848,15 @@ vdb_hnsw_graph_merge(HnswParticipant *participant, uint32_t nid, const HnswCandi
 				append_edge(merged, old->nbr[at], old->score[at]);
 				at++;
 			}
-			if (merged->count < max && !list_has(old, found[i].nid))
+			if (merged->count < max && !vdb_hnsw_list_has(old, found[i].nid))
 				append_edge(merged, found[i].nid, found[i].score);
 		}
 		for (; at < old->count && merged->count < max; at++)
 			append_edge(merged, old->nbr[at], old->score[at]);
-	} while (!replace_list(list, max, version, merged, 0));
+		if (replace_list(list, max, version, merged, 0))
+			return;
+		vdb_hnsw_graph_look(participant, nid, &version);
+	}
 }
 
 /*
@@ -892,7 +891,7 @@ lead_out(const HnswGraph *graph, uint32_t nid, const HnswList *candidates, HnswL
 		uint32_t	at = guide == nid ? i : (i + nid / LEADING_OUT_OF) % above->count;
 		uint32_t	nbr = vdb_hnsw_list_nbr(above)[at];
 
-		if (nbr == nid || list_has(own, nbr))
+		if (nbr == nid || vdb_hnsw_list_has(own, nbr))
 			continue;
 		append_edge(own, nbr, vdb_hnsw_graph_score(graph, nid, nbr));
 		most--;

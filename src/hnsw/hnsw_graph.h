@@ -91,6 +91,27 @@ typedef struct HnswListCopy
 	float	   *score;			/* 2 m */
 } HnswListCopy;
 
+/* Is a node in it?  Made for vectors: all edges are looked at, by the block. */
+static inline bool
+vdb_hnsw_list_has(const HnswListCopy *list, uint32_t nid)
+{
+	enum
+	{
+		BLOCK = 16
+	};
+	uint32_t	at = 0;
+	uint32_t	has = 0;
+
+	for (; at + BLOCK <= list->count; at += BLOCK)
+	{
+		for (int i = 0; i < BLOCK; i++)
+			has |= list->nbr[at + i] == nid;
+	}
+	for (; at < list->count; at++)
+		has |= list->nbr[at] == nid;
+	return has != 0;
+}
+
 /* One of those that add nodes to a graph: a process, or a thread of a test. */
 typedef struct HnswParticipant
 {
@@ -193,14 +214,17 @@ extern void vdb_hnsw_graph_choose(const HnswGraph *graph, const HnswPool *pool, 
  *
  * prepare: lists of a level drawn, empty, and no parent.  link_above: links the
  * node on the layers above 0, from the entry point, which must be a node of the
- * highest level.  merge: takes what was found near a node (sorted, at most 2 m)
- * among the nearest in its list of layer 0, which is as long as it can be and
- * sorted.  prune: chooses m of these, and adds some that lead far away.
+ * highest level.  look: a copy of its list of layer 0, the participant's `other`,
+ * and its version.  merge: takes what was found near the node (sorted, at most
+ * 2 m) among the nearest in that list, which is as long as it can be and sorted;
+ * after a look, whose version this is.  prune: chooses m of these, and adds some that lead far away.
  * reciprocate: gives those edges back to the node.
  */
 extern void vdb_hnsw_graph_prepare(HnswParticipant *participant, uint32_t nid, bool guest);
 extern void vdb_hnsw_graph_link_above(HnswParticipant *participant, uint32_t nid);
-extern void vdb_hnsw_graph_merge(HnswParticipant *participant, uint32_t nid,
+extern const HnswListCopy *vdb_hnsw_graph_look(HnswParticipant *participant, uint32_t nid,
+											   uint32_t *version);
+extern void vdb_hnsw_graph_merge(HnswParticipant *participant, uint32_t nid, uint32_t version,
 								 const HnswCandidate *found, uint32_t count);
 extern void vdb_hnsw_graph_prune(HnswParticipant *participant, uint32_t nid);
 extern void vdb_hnsw_graph_reciprocate(HnswParticipant *participant, uint32_t nid);
