@@ -53,6 +53,7 @@
 
 /* Nodes that are taken at a time in the stages after the first. */
 #define CHUNK 512
+#define NODES_PER_LOOK 16
 
 /* Parts that nodes fall into, at most one for so many nodes, to be connected one by one. */
 #define NODES_PER_PART 200
@@ -71,6 +72,7 @@ typedef struct Scratch
 	char	   *panel;			/* of a leaf */
 	HnswCandidate *found;
 	size_t		stride;			/* of hi */
+	uint32_t	most_leaves;	/* that there is room for */
 } Scratch;
 
 static inline uint32_t
@@ -92,7 +94,7 @@ random_below(uint64_t *state, uint32_t limit)
 bool
 vdb_hnsw_batch_serves(const VdbCodec *codec, uint32_t m)
 {
-	return m >= MIN_M;
+	return m >= MIN_M && vdb_panel_multiplies(codec);
 }
 
 /* Leaves that a node goes into, of all of its groups together. */
@@ -129,13 +131,19 @@ count_leaves(uint32_t nodes, uint32_t fanout)
 	return (nodes * fanout + LEAF_NODES - 1) / LEAF_NODES;
 }
 
-/* The most leaves of a group, whatever the number of nodes up to this capacity. */
+/*
+ * The most leaves of a group, whatever the number of nodes up to this capacity.
+ * Groups are largest just before there are two more of them, the first time most
+ * of all.
+ */
 static uint32_t
 largest_leaves(uint32_t capacity, uint32_t fanout)
 {
 	uint32_t	alone = capacity < GROUP_NODES ? capacity : GROUP_NODES;
+	uint32_t	few = capacity < 2 * GROUP_NODES ? capacity : 2 * GROUP_NODES - 1;
+	uint32_t	group = max_group(capacity) > max_group(few) ? max_group(capacity) : max_group(few);
 	uint32_t	one = count_leaves(alone, fanout);
-	uint32_t	several = count_leaves(max_group(capacity), (fanout + 1) / 2);
+	uint32_t	several = count_leaves(group, (fanout + 1) / 2);
 
 	return one > several ? one : several;
 }
@@ -168,10 +176,12 @@ place_scratch(Scratch *scratch, const VdbCodec *codec, uint32_t m, uint32_t ef_c
 {
 	uint32_t	leaves = largest_leaves(capacity, total_fanout(ef_construction));
 	uint32_t	columns = leaves > MAX_LEAF_NODES ? leaves : MAX_LEAF_NODES;
+	uint32_t	groups = count_groups(capacity);
 	size_t		at = 0;
 
 	scratch->stride = ALIGN64(codec->hi_bytes);
-	PLACE(scratch->pivots, vdb_hnsw_pivots_bytes(codec, leaves));
+	scratch->most_leaves = leaves;
+	PLACE(scratch->pivots, vdb_hnsw_pivots_bytes(codec, leaves > groups ? leaves : groups));
 	PLACE(scratch->scores, (MAX_SAMPLE_SCORES + BLOCK_ROWS * columns) * sizeof(float));
 	PLACE(scratch->leaves, (size_t) leaves * MAX_LEAF_NODES * sizeof(uint32_t));
 	PLACE(scratch->hi, MAX_LEAF_NODES * scratch->stride);
@@ -327,20 +337,20 @@ static void
 divide_nodes(HnswBatch *batch, const Scratch *scratch, uint64_t seed, const HnswWatch *watch)
 {
 	const HnswGraph *graph = batch->graph;
-	const VdbCodec *codec = graph->codec;
 	HnswBatchHeader *header = batch->header;
 	NodeSet		all = {NULL, header->count};
 	HnswPivots	pivots;
 
-	/* where members will be is room for all that is needed to find them */
-	char	   *memory = (char *) batch->members;
-	size_t		room = 2 * (size_t) header->count * sizeof(uint32_t);
-	size_t		taken = vdb_hnsw_pivots_bytes(codec, header->groups);
-	float	   *scores = (float *) (memory + taken);
+	/*
+	 * Scores are where members will be, two of a node: a group has thousands of
+	 * nodes, so there is room for more than those of a block with each.
+	 */
+	float	   *scores = (float *) batch->members;
+	size_t		most = 2 * (size_t) header->count - BLOCK_ROWS * header->groups;
 
-	vdb_hnsw_pivots_init(&pivots, codec, header->groups, 2, max_group(header->count), memory);
-	draw_pivots(graph, scratch, &pivots, &all, GROUP_SAMPLE, GROUP_ROUNDS, &seed, scores,
-				(room - taken) / sizeof(float) - BLOCK_ROWS * header->groups, watch);
+	vdb_hnsw_pivots_init(&pivots, graph->codec, header->groups, 2, max_group(header->count),
+						 scratch->pivots);
+	draw_pivots(graph, scratch, &pivots, &all, GROUP_SAMPLE, GROUP_ROUNDS, &seed, scores, most, watch);
 	assign_groups(batch, scratch, &pivots, scores, watch);
 	sort_members(batch);
 }
@@ -427,7 +437,7 @@ note_row(HnswParticipant *participant, const Scratch *scratch, const uint32_t *n
 /* Compares all nodes of a leaf with each other. */
 static void
 compare_leaf(HnswParticipant *participant, const Scratch *scratch, const uint32_t *nids,
-			 uint32_t count)
+			 uint32_t count, const HnswWatch *watch)
 {
 	const HnswGraph *graph = participant->graph;
 	VdbPanel	panel;
@@ -440,6 +450,7 @@ compare_leaf(HnswParticipant *participant, const Scratch *scratch, const uint32_
 	{
 		uint32_t	rows = count - first < BLOCK_ROWS ? count - first : BLOCK_ROWS;
 
+		watch->look(watch->arg);
 		vdb_panel_scores(&panel, rows, scratch->factors + first,
 						 scratch->hi + first * scratch->stride, scratch->stride, scratch->scores);
 		for (uint32_t i = 0; i < rows; i++)
@@ -453,13 +464,14 @@ compare_set(HnswBatch *batch, HnswParticipant *participant, const Scratch *scrat
 			const NodeSet *set, uint32_t fanout, const HnswWatch *watch)
 {
 	const HnswGraph *graph = batch->graph;
-	uint32_t	leaves = count_leaves(set->count, fanout);
+	uint32_t	wanted = count_leaves(set->count, fanout);
+	uint32_t	leaves = wanted < scratch->most_leaves ? wanted : scratch->most_leaves;
 	float	   *scores = scratch->scores + MAX_SAMPLE_SCORES;
 	HnswPivots	pivots;
 
 	if (set->count <= MAX_LEAF_NODES)
 	{
-		compare_leaf(participant, scratch, set->nids, set->count);
+		compare_leaf(participant, scratch, set->nids, set->count, watch);
 		return;
 	}
 	vdb_hnsw_pivots_init(&pivots, graph->codec, leaves, fanout, MAX_LEAF_NODES, scratch->pivots);
@@ -482,11 +494,8 @@ compare_set(HnswBatch *batch, HnswParticipant *participant, const Scratch *scrat
 		}
 	}
 	for (uint32_t leaf = 0; leaf < leaves; leaf++)
-	{
-		watch->look(watch->arg);
 		compare_leaf(participant, scratch, scratch->leaves + (size_t) leaf * MAX_LEAF_NODES,
-					 pivots.sizes[leaf]);
-	}
+					 pivots.sizes[leaf], watch);
 }
 
 /* ---- the stages ---- */
@@ -535,9 +544,12 @@ vdb_hnsw_batch_work(HnswBatch *batch, HnswParticipant *participant, HnswBatchSta
 	{
 		uint32_t	end = header->count - number * CHUNK < CHUNK ? header->count : (number + 1) * CHUNK;
 
-		watch->look(watch->arg);
 		for (uint32_t nid = number * CHUNK; nid < end; nid++)
+		{
+			if (nid % NODES_PER_LOOK == 0)
+				watch->look(watch->arg);
 			work_on_node(batch, participant, stage, nid);
+		}
 	}
 }
 
@@ -687,9 +699,29 @@ find_in_other_part(HnswBatch *batch, HnswParticipant *participant, uint32_t *par
 	return other;
 }
 
+/* A node of the part that most nodes are in, if it has the half (Boyer and Moore, 1991). */
+static uint32_t
+find_majority(uint32_t *parts, uint32_t count)
+{
+	uint32_t	candidate = 0;
+	uint32_t	votes = 0;
+
+	for (uint32_t nid = 0; nid < count; nid++)
+	{
+		if (votes == 0)
+			candidate = nid;
+		if (part_of(parts, nid) == part_of(parts, candidate))
+			votes++;
+		else
+			votes--;
+	}
+	return candidate;
+}
+
 /*
- * Connects the parts that are left, each with what is near it.  The part of the
- * last node does not look for others: they come to it, most in the first round.
+ * Connects the parts that are left, each with what is near it.  The part that has
+ * most of the nodes does not look for others: they come to it, most in the first
+ * round.
  */
 static void
 connect_rest(HnswBatch *batch, HnswParticipant *participant, uint32_t *parts, uint32_t left,
@@ -697,12 +729,13 @@ connect_rest(HnswBatch *batch, HnswParticipant *participant, uint32_t *parts, ui
 {
 	const HnswGraph *graph = batch->graph;
 	uint32_t	hosts = batch->header->hosts;
+	uint32_t	center = find_majority(parts, hosts);
 
 	for (uint32_t nid = 0; left > 1; nid = (nid + 1) % hosts)
 	{
 		uint32_t	other;
 
-		if (graph->children[nid] >= limit || part_of(parts, nid) == part_of(parts, hosts - 1))
+		if (graph->children[nid] >= limit || part_of(parts, nid) == part_of(parts, center))
 			continue;
 		watch->look(watch->arg);
 		other = find_in_other_part(batch, participant, parts, nid, limit);

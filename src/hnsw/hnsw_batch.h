@@ -44,14 +44,17 @@ typedef struct HnswBatch
 	uint32_t   *members;		/* two for each node; later, of a leader, scratch */
 } HnswBatch;
 
-/* Called now and then, at least every some thousand scores; may not return. */
+/* Called now and then, at least every ten thousand scores or so; may not return. */
 typedef struct HnswWatch
 {
 	void		(*look) (void *arg);
 	void	   *arg;
 } HnswWatch;
 
-/* May an index of these parameters be built so? */
+/*
+ * May an index of these parameters be built so?  Pairs of codes that kernels do not
+ * multiply are not cheaper in bulk.
+ */
 extern bool vdb_hnsw_batch_serves(const VdbCodec *codec, uint32_t m);
 
 /* Bytes of a batch for so many nodes at most. */

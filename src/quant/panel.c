@@ -25,9 +25,8 @@ align_up(size_t bytes)
 	return (bytes + PANEL_ALIGN - 1) / PANEL_ALIGN * PANEL_ALIGN;
 }
 
-/* Do kernels multiply the codes of this codec? */
-static inline bool
-has_products(const VdbCodec *codec)
+bool
+vdb_panel_multiplies(const VdbCodec *codec)
 {
 	return codec->kind == VDB_CODEC_DENSE && codec->metric != VDB_METRIC_L1;
 }
@@ -42,7 +41,7 @@ array_bytes(uint32_t count)
 static inline size_t
 codes_bytes(const VdbCodec *codec, uint32_t count)
 {
-	if (has_products(codec))
+	if (vdb_panel_multiplies(codec))
 		return 2 * array_bytes(count) + vdb_distance_panel_bytes(codec->P, count);
 	return (size_t) count * codec->hi_bytes;
 }
@@ -63,7 +62,7 @@ vdb_panel_init(VdbPanel *panel, const VdbCodec *codec, uint32_t count, char *mem
 	memory += align_up(count * sizeof(VdbNodeFactors));
 	panel->scale = NULL;
 	panel->add = NULL;
-	if (has_products(codec))
+	if (vdb_panel_multiplies(codec))
 	{
 		/* to the ends of their arrays, since whole vectors are computed */
 		memset(memory, 0, 2 * array_bytes(count));
@@ -80,7 +79,7 @@ vdb_panel_put(VdbPanel *panel, uint32_t i, VdbNodeFactors factors, const uint8_t
 	const VdbCodec *codec = panel->codec;
 
 	panel->factors[i] = factors;
-	if (has_products(codec))
+	if (vdb_panel_multiplies(codec))
 	{
 		panel->scale[i] = factors.scale;
 		panel->add[i] = factors.add;
@@ -161,7 +160,7 @@ vdb_panel_scores(const VdbPanel *panel, uint32_t n, const VdbNodeFactors *factor
 {
 	const VdbCodec *codec = panel->codec;
 
-	if (has_products(codec))
+	if (vdb_panel_multiplies(codec))
 	{
 		score_dense(panel, n, factors, hi, stride, out);
 		return;

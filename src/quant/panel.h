@@ -21,6 +21,9 @@ typedef struct VdbPanel
 	const VdbKernels *kernels;	/* and the level that codes are laid out for */
 } VdbPanel;
 
+/* Are these codes multiplied by kernels, and not scored pair by pair? */
+extern bool vdb_panel_multiplies(const VdbCodec *codec);
+
 /* Bytes of a panel of `count` codes. */
 extern size_t vdb_panel_bytes(const VdbCodec *codec, uint32_t count);
 

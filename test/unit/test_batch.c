@@ -43,6 +43,54 @@ check_recall(Shape shape, uint32_t ef)
 		   metric_names[shape.metric]);
 }
 
+/*
+ * Divides nodes with more dimensions than a group has nodes, so that pivots are
+ * larger than the list of members: each must be in two groups.  Codes are noise,
+ * as it would take minutes to make vectors.
+ */
+static void
+check_many_dimensions(void)
+{
+	const uint32_t rows = 20100;
+	VdbCodec	codec;
+	HnswGraph	graph;
+	HnswBatch	batch;
+	float	   *center = new_block(11000 * sizeof(float), 0);
+	char	   *memory;
+	char	   *batch_memory;
+	char	   *scratch;
+	uint32_t   *seen = new_block(rows * sizeof(uint32_t), 0);
+	uint32_t	wrong = 0;
+
+	vdb_codec_init(&codec, VDB_METRIC_L2, 11000, 99, center);
+	memory = new_block(vdb_hnsw_graph_bytes(&codec, 12, rows), 0);
+	vdb_hnsw_graph_init(&graph, &codec, 12, 16, rows, memory);
+	graph.header->count = rows;
+	for (uint32_t nid = 0; nid < rows; nid++)
+	{
+		uint8_t    *hi = (uint8_t *) vdb_hnsw_graph_hi(&graph, nid);
+
+		graph.factors[nid] = (VdbNodeFactors) {.scale = 1,.add = (float) (nid % 1000)};
+		for (uint32_t i = nid % 7; i < codec.hi_bytes; i += 7)
+			hi[i] = (uint8_t) (nid * 31 + i);
+	}
+	batch_memory = new_block(vdb_hnsw_batch_bytes(rows), 0);
+	scratch = new_block(vdb_hnsw_batch_scratch_bytes(&codec, 12, 16, rows), 0x5A);
+	vdb_hnsw_batch_attach(&batch, &graph, batch_memory);
+	vdb_hnsw_batch_begin(&batch, rows, 7, scratch, &no_watch);
+	for (uint32_t i = 0; i < batch.start[batch.header->groups]; i++)
+		seen[batch.members[i]]++;
+	for (uint32_t nid = 0; nid < rows; nid++)
+		wrong += seen[nid] != 2;
+	report(batch.header->groups == 3 && wrong == 0, "%u groups, %u nodes are not in two",
+		   batch.header->groups, wrong);
+	free(center);
+	free(memory);
+	free(batch_memory);
+	free(scratch);
+	free(seen);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -57,6 +105,8 @@ main(int argc, char **argv)
 		check_recall((Shape) {SHAPE(me, KIND_NORMAL, 16, 3000, 16, 64)}, 60);
 	}
 	check_shape("groups, threads", (Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 8, 20500, 12, 24),.threads = 4}, true);
+	check_shape("room for more rows", (Shape) {SHAPE(VDB_METRIC_L2, KIND_IDENTICAL, 8, 39990, 12, 28),.capacity = 41000}, false);
+	check_many_dimensions();
 	check_shape("several of each, threads", (Shape) {SHAPE(VDB_METRIC_L2, KIND_PAIRS, 16, 3000, 16, 64),.threads = 8}, false);
 	check_shape("identical", (Shape) {SHAPE(VDB_METRIC_L2, KIND_IDENTICAL, 8, 3000, 16, 64)}, false);
 	check_shape("half identical", (Shape) {SHAPE(VDB_METRIC_IP, KIND_HALF_IDENTICAL, 8, 3000, 16, 64)}, false);
