@@ -35,6 +35,7 @@ OBJS = \
 	src/hnsw/hnsw_insert.o \
 	src/hnsw/hnsw_link.o \
 	src/hnsw/hnsw_merge.o \
+	src/hnsw/hnsw_named.o \
 	src/hnsw/hnsw_opclass.o \
 	src/hnsw/hnsw_page.o \
 	src/hnsw/hnsw_parallel.o \

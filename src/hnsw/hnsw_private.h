@@ -195,6 +195,15 @@ extern HnswValue vdb_hnsw_read_value(const HnswSupport *support, uint32 dims, Da
 extern void *vdb_hnsw_transform(const HnswSupport *support, const VdbCodec *codec, Datum value,
 								float *norm);
 
+/* hnsw_named.c */
+
+/*
+ * Opens the table, with the lock of a reader, and then the index that a user
+ * names, with this one.  Raises unless it is one of ours and can be used; what
+ * the user may do with it is for the caller to ask.
+ */
+extern Relation vdb_hnsw_open_named(Oid indexoid, LOCKMODE lock, Relation *heap);
+
 /* hnsw_index.c */
 extern HnswIndex *vdb_hnsw_open(Relation rel);
 extern void vdb_hnsw_refresh(HnswIndex *index);

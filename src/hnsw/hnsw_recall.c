@@ -23,7 +23,6 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/index.h"
-#include "catalog/pg_class.h"
 #include "common/pg_prng.h"
 #include "executor/executor.h"
 #include "fmgr.h"
@@ -81,8 +80,6 @@ typedef struct Recall
 	double		index_ms;
 } Recall;
 
-static void open_relations(Recall *recall, Oid indexoid);
-static void check_index_can_be_asked(Relation index);
 static void check_permission(Relation heap);
 static void become_owner(Relation heap);
 static void init_evaluation(Recall *recall);
@@ -120,7 +117,7 @@ vdb_hnsw_recall(PG_FUNCTION_ARGS)
 				 errmsg("\"queries\" must be between 1 and %d", MAX_QUERIES)));
 
 	recall.k = k;
-	open_relations(&recall, indexoid);
+	recall.index = vdb_hnsw_open_named(indexoid, AccessShareLock, &recall.heap);
 	check_permission(recall.heap);
 
 	GetUserIdAndSecContext(&save_userid, &save_sec_context);
@@ -142,51 +139,6 @@ vdb_hnsw_recall(PG_FUNCTION_ARGS)
 	index_close(recall.index, AccessShareLock);
 	table_close(recall.heap, AccessShareLock);
 	PG_RETURN_DATUM(result);
-}
-
-/* Opens the table, then the index, each with the lock of a reader. */
-static void
-open_relations(Recall *recall, Oid indexoid)
-{
-	char		relkind = get_rel_relkind(indexoid);
-	Oid			heapoid;
-
-	if (relkind == RELKIND_PARTITIONED_INDEX)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is a partitioned index", get_rel_name(indexoid)),
-				 errhint("Ask for the recall of the partitions' indexes, one by one.")));
-	heapoid = relkind == RELKIND_INDEX ? IndexGetRelation(indexoid, true) : InvalidOid;
-	if (!OidIsValid(heapoid))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 get_rel_name(indexoid) == NULL
-				 ? errmsg("there is no index with OID %u", indexoid)
-				 : errmsg("\"%s\" is not an index", get_rel_name(indexoid)),
-				 errhint("Name an index made with USING hnsw.")));
-	recall->heap = table_open(heapoid, AccessShareLock);
-	recall->index = index_open(indexoid, AccessShareLock);
-	check_index_can_be_asked(recall->index);
-}
-
-static void
-check_index_can_be_asked(Relation index)
-{
-	if (index->rd_indam->amvalidate != vdb_hnsw_validate)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not an hnsw index", RelationGetRelationName(index)),
-				 errhint("Name an index made with USING hnsw.")));
-	if (RELATION_IS_OTHER_TEMP(index))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot access temporary indexes of other sessions")));
-	if (!index->rd_index->indisvalid)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("index \"%s\" is not valid", RelationGetRelationName(index)),
-				 errdetail("Building it has not ended, or it failed."),
-				 errhint("Drop it, or REINDEX it.")));
 }
 
 /* Whoever may read all of the table may know what the index finds of it. */

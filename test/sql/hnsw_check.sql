@@ -30,6 +30,10 @@ SELECT FROM vdb.check_index('t_few', true);
 SELECT FROM vdb.check_index('t_id');
 SELECT FROM vdb.check_index(0);
 SELECT FROM vdb.check_index(NULL);
+CREATE TABLE parts (v vector(3)) PARTITION BY LIST (vector_dims(v));
+CREATE INDEX parts_v ON parts USING hnsw (v vector_l2_ops);
+SELECT FROM vdb.check_index('parts_v');
+DROP TABLE parts;
 
 -- somebody else
 

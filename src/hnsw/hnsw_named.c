@@ -1,0 +1,60 @@
+/*
+ * hnsw_named.c
+ *	  Opening an index that a user names: for vdb.check_index() and vdb.recall().
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/index.h"
+#include "catalog/pg_class.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "hnsw/hnsw_private.h"
+
+static void
+check_index_is_ready(Relation index)
+{
+	if (index->rd_indam->amvalidate != vdb_hnsw_validate)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not an hnsw index", RelationGetRelationName(index)),
+				 errhint("Name an index made with USING hnsw.")));
+	if (RELATION_IS_OTHER_TEMP(index))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot access temporary indexes of other sessions")));
+	if (!index->rd_index->indisvalid)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("index \"%s\" is not valid", RelationGetRelationName(index)),
+				 errdetail("Building it has not ended, or it failed."),
+				 errhint("Drop it, or REINDEX it.")));
+}
+
+Relation
+vdb_hnsw_open_named(Oid indexoid, LOCKMODE lock, Relation *heap)
+{
+	char		relkind = get_rel_relkind(indexoid);
+	Oid			heapoid;
+	Relation	index;
+
+	if (relkind == RELKIND_PARTITIONED_INDEX)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is a partitioned index", get_rel_name(indexoid)),
+				 errhint("Name the partitions' indexes, one by one.")));
+	heapoid = relkind == RELKIND_INDEX ? IndexGetRelation(indexoid, true) : InvalidOid;
+	if (!OidIsValid(heapoid))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 get_rel_name(indexoid) == NULL
+				 ? errmsg("there is no index with OID %u", indexoid)
+				 : errmsg("\"%s\" is not an index", get_rel_name(indexoid)),
+				 errhint("Name an index made with USING hnsw.")));
+	*heap = table_open(heapoid, AccessShareLock);
+	index = index_open(indexoid, lock);
+	check_index_is_ready(index);
+	return index;
+}
