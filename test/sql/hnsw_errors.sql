@@ -29,7 +29,7 @@ CREATE INDEX t_w ON t USING hnsw (w vector_l2_ops);
 INSERT INTO t VALUES (3, NULL, '[1,2]');
 SET enable_seqscan = off;
 SELECT id FROM t ORDER BY w <-> '[1,2]' LIMIT 1;
-SELECT id FROM t ORDER BY w <-> '[1,2,3,4]' LIMIT 1;
+SELECT id FROM t ORDER BY '[1,2,3,4]' <-> w LIMIT 1;
 SELECT id FROM t ORDER BY w <-> '[1,2,NaN]' LIMIT 1;
 SELECT id FROM t ORDER BY w <-> '[1,2,3]' LIMIT 1;
 
