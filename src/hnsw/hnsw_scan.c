@@ -56,6 +56,7 @@ typedef struct HnswScan
 	HnswSearch	search;
 	bool		started;
 	bool		complete;		/* nothing more to be searched */
+	bool		cut_short;		/* there was more, beyond the user's limits */
 	bool		null_query;		/* no distance is known to anything */
 	bool		empty;			/* no row can be the answer */
 	double		radius;			/* rows farther away are not wanted */
@@ -371,6 +372,27 @@ within_limits(const HnswScan *so)
 }
 
 /*
+ * For whoever wonders where the rest of an answer is.  An answer that is complete
+ * without it never gets here.
+ */
+static void
+report_cut_short(const HnswScan *so)
+{
+	const char *index = RelationGetRelationName(so->index->rel);
+
+	if (so->search.weighed >= hnsw_max_scan_tuples)
+		ereport(DEBUG1,
+				(errmsg("scan of index \"%s\" ended at hnsw.max_scan_tuples", index),
+				 errdetail("It looked at %lld rows.", (long long) so->search.weighed),
+				 errhint("Raise hnsw.max_scan_tuples, or have another index find the rows.")));
+	else
+		ereport(DEBUG1,
+				(errmsg("scan of index \"%s\" ended at its limit of memory", index),
+				 errdetail("It looked at %lld rows.", (long long) so->search.weighed),
+				 errhint("Raise hnsw.scan_mem_multiplier or work_mem, or have another index find the rows.")));
+}
+
+/*
  * Searches further after all rows that were allowed have been returned.  A
  * search that may go on yields only the nearer half of what it looked at: it
  * keeps ahead, so that few rows turn up too late for their place.
@@ -391,6 +413,7 @@ go_on(IndexScanDesc scan)
 	}
 	if (!within_limits(so) || so->search.overflow_count == 0)
 	{
+		so->cut_short = so->search.overflow_count > 0;
 		vdb_hnsw_search_drain(&so->search);
 		so->complete = true;
 	}
@@ -481,7 +504,11 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 				continue;
 			}
 			if (so->heap_count == 0 || so->iterative == HNSW_ITERATIVE_OFF)
+			{
+				if (so->cut_short)
+					report_cut_short(so);
 				break;
+			}
 		}
 		if (is_beyond(so))
 		{
