@@ -39,6 +39,8 @@ column_dims(Relation rel, const HnswSupport *support)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("column does not have dimensions"),
+				 rel->rd_index->indkey.values[0] == 0 ?
+				 errhint("Cast the expression to %s(n).", support->type_name) :
 				 errhint("Declare it as %s(n).", support->type_name)));
 	if (dims > support->max_dims)
 		ereport(ERROR,
