@@ -220,6 +220,13 @@ report_parse_error(const VdbDenseType *type, VdbVectorParseStatus status,
 							type->name, text),
 					 errdetail("Vector contents must start with \"[\".")));
 
+		case VDB_VECTOR_PARSE_NO_COMMA:
+			ereturn(escontext, (Datum) 0,
+					(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+					 errmsg("invalid input syntax for type %s: \"%s\"",
+							type->name, text),
+					 errhint("Elements are separated by commas.")));
+
 		case VDB_VECTOR_PARSE_JUNK:
 			ereturn(escontext, (Datum) 0,
 					(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),

@@ -235,6 +235,16 @@ is_letter(char c)
 	return (unsigned char) ((c | 0x20) - 'a') < 26;
 }
 
+/* Does another number stand here, after white space? */
+static NO_INLINE bool
+lacks_comma(const char *p, const char *end)
+{
+	float		value;
+	VdbFloatClass class;
+
+	return is_space(p[-1]) && vdb_float_parse(p, end, &value, &class) != p;
+}
+
 VdbVectorParseStatus
 vdb_vector_parse(const char *text, size_t len, float *out, int max, float limit,
 				 VdbVectorParse *result)
@@ -285,7 +295,7 @@ vdb_vector_parse(const char *text, size_t len, float *out, int max, float limit,
 	}
 
 	if (*p != ']')
-		return VDB_VECTOR_PARSE_SYNTAX;
+		return lacks_comma(p, end) ? VDB_VECTOR_PARSE_NO_COMMA : VDB_VECTOR_PARSE_SYNTAX;
 	if (skip_space(p + 1) != end)
 		return VDB_VECTOR_PARSE_JUNK;
 	result->dim = dim;

@@ -31,6 +31,7 @@ typedef enum VdbVectorParseStatus
 	VDB_VECTOR_PARSE_OK,
 	VDB_VECTOR_PARSE_NO_BRACKET,	/* does not start with "[" */
 	VDB_VECTOR_PARSE_SYNTAX,
+	VDB_VECTOR_PARSE_NO_COMMA,	/* only white space before the next element */
 	VDB_VECTOR_PARSE_JUNK,		/* something follows "]" */
 	VDB_VECTOR_PARSE_EMPTY,		/* no element */
 	VDB_VECTOR_PARSE_TOO_MANY,	/* more than max elements */

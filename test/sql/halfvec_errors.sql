@@ -113,3 +113,10 @@ SELECT '\x00000000'::bytea::halfvec <-> '[1]';
 SELECT '[1]'::halfvec < '\x80800000'::bytea::halfvec;
 SELECT '\x02020000'::bytea::halfvec;
 DROP CAST (bytea AS halfvec);
+
+-- numbers as numpy prints them
+
+\set VERBOSITY default
+SELECT '[1.0 2.0
+ 3.0]'::halfvec;
+SELECT '[1 a]'::halfvec;

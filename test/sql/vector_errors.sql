@@ -112,3 +112,10 @@ SELECT '\x00000000'::bytea::vector <-> '[1]';
 SELECT '[1]'::vector < '\x80800000'::bytea::vector;
 SELECT '\x02020000'::bytea::vector;
 DROP CAST (bytea AS vector);
+
+-- numbers as numpy prints them
+
+\set VERBOSITY default
+SELECT '[1.0 2.0
+ 3.0]'::vector;
+SELECT '[1 a]'::vector;
