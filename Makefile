@@ -160,6 +160,9 @@ install-pgvector-alias: $(ALIAS_DIR)/vector.control
 uninstall-pgvector-alias:
 	rm -f $(call ours,$(alias_files))
 
+# The alias is of no use without the library.
+uninstall: uninstall-pgvector-alias
+
 else
 
 # No server to build against yet: `make demo` and `make test` install one.

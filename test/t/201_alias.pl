@@ -155,4 +155,10 @@ append_to_file("$extension/vector.control", "another extension's\n");
 ok(!$done, "a control file of pgvector's is in the way too");
 is(slurp_file("$extension/vector.control"), "another extension's\n", 'and is left as it was');
 
+unlink glob "$extension/vector*";
+append_to_file("$extension/vector--0.7.9.sql", "/* made from vdb */\n");
+($done, $said) = make('uninstall');
+ok($done, 'vdb can be uninstalled') or diag($said);
+is_deeply([ glob "$extension/{vector,vdb}*" ], [], 'which takes the alias away as well');
+
 done_testing();
