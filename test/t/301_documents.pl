@@ -24,6 +24,7 @@ run_document("$top/docs/configuration.md", 'few_words', 4);
 run_document("$top/docs/sql.md", 'few_words', 4);
 run_document("$top/docs/operations.md", 'few_words', 8);
 
+check_names(map { "$top/$_" } qw(README.md docs/queries.md docs/configuration.md docs/sql.md docs/operations.md));
 check_settings("$top/README.md");
 check_settings("$top/docs/configuration.md");
 check_options("$top/README.md");
@@ -111,6 +112,25 @@ sub neat
 	$text =~ s/\n+/\n/g;
 	$text =~ s/^\n|\n$//g;
 	return $text;
+}
+
+# Claims that these documents can be followed one after the other in one
+# database: none creates what another one creates.
+sub check_names
+{
+	my %documents;
+
+	for my $file (@_)
+	{
+		for my $example (examples($file))
+		{
+			$documents{$1}{ basename($file) } = 1
+			  while $example->{sql} =~ /^CREATE (?:TEMP )?(?:TABLE|INDEX|FUNCTION)(?: CONCURRENTLY)? (?!ON )(\w+)/mg;
+		}
+	}
+	is_deeply([ grep { keys %{ $documents{$_} } > 1 } sort keys %documents ],
+		[], 'each name is created in one document');
+	return;
 }
 
 # Rows of the tables whose first column is called this, as lists of cells.
