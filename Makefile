@@ -6,6 +6,7 @@
 #   make test             every test there is; KIND=... ONLY=... JOBS=... narrow it
 #   make soak             the long ones: hours of crashes, churn and damage; SHARE=0.01
 #   make unit             only the C programs that need no server
+#   make bench            figures beside pgvector, hnswlib and FAISS: a table and plots
 #   make bench-programs   the C programs that measure, in bench/build
 #   make demo             a private server with 12,000 word vectors; make demo-stop
 #   make install-pgvector-alias      have CREATE EXTENSION vector mean vdb
@@ -259,12 +260,15 @@ test:
 soak:
 	@exec env PG_CONFIG='$(PG_CONFIG)' KIND=soak SHARE='$(SHARE)' ONLY='$(ONLY)' JOBS='$(JOBS)' test/run
 
+bench:
+	@exec env PG_CONFIG='$(PG_CONFIG)' bench/bench.sh
+
 demo:
 	@exec env PG_CONFIG='$(PG_CONFIG)' bench/demo.sh
 
 demo-stop:
 	@exec env PG_CONFIG='$(PG_CONFIG)' bench/demo.sh stop
 
-.PHONY: all install clean unit unit-programs bench-programs test soak demo demo-stop \
+.PHONY: all install clean unit unit-programs bench-programs bench test soak demo demo-stop \
 	install-pgvector-alias uninstall-pgvector-alias
 .SECONDARY:

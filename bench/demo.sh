@@ -9,42 +9,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . test/common.sh
+. bench/server.sh
 
-PG_CONFIG=${PG_CONFIG:-pg_config}
 words=bench/datasets/glove-12k-100.tsv.gz
 note=.demo                      # holds the name of the server's folder
-home=
-
-# --- the server ----------------------------------------------------------------
-
-in_home() (cd "$home" && HOME=$home && exec_as_server_user "$@")
-
-make_home() {
-    home=$(mktemp -d "${TMPDIR:-/tmp}/vdb-demo.XXXXXX")
-    home=$(readlink -f "$home")
-    ! am_root || chown "$(server_user):" "$home"
-}
-
-create_cluster() {
-    in_home "$bindir/initdb" -D "$home/data" -U postgres -A trust -E UTF8 --no-locale --no-sync
-    cat >>"$home/data/postgresql.conf" <<-CONF
-		listen_addresses = ''
-		unix_socket_directories = '$home'
-		unix_socket_permissions = 0700
-		shared_buffers = 256MB
-		maintenance_work_mem = 256MB
-		# what is lost in a crash is made again by the next demo
-		fsync = off
-		max_wal_size = 4GB
-		jit = off
-	CONF
-}
-
-start_server() {
-    in_home "$bindir/pg_ctl" start -w -D "$home/data" -l "$home/log" </dev/null
-}
-
-sql() { "$bindir/psql" -X -q -v ON_ERROR_STOP=1 -P pager=off -h "$home" -U postgres -d "${database:-demo}" "$@"; }
 
 load_words() {
     database=postgres sql -c 'CREATE DATABASE demo'
@@ -68,25 +36,6 @@ remove_server() {
     rm -f "$note"
 }
 
-# --- on the screen ----------------------------------------------------------------
-
-# step text command...: a line with the time it took; on failure what it said.
-step() {
-    local text=$1 begun log
-    shift
-    begun=$(now) log=$(mktemp)
-    printf '  %-52s' "$text"
-    if ! "$@" >"$log" 2>&1; then
-        echo failed
-        tail -n 40 "$log" >&2
-        [ -z "$home" ] || tail -n 20 "$home/log" 2>/dev/null >&2 || true
-        rm -f "$log"
-        exit 1
-    fi
-    rm -f "$log"
-    printf '%7s s\n' "$(seconds "$(($(now) - begun))")"
-}
-
 say_how_to_go_on() {
     cat <<-END
 
@@ -100,8 +49,6 @@ say_how_to_go_on() {
 	END
 }
 
-give_up() { [ -z "$home" ] || { stop_servers_below "$home"; rm -rf "$home"; }; }
-
 start() {
     test/setup
     bindir=$("$PG_CONFIG" --bindir)
@@ -113,8 +60,8 @@ start() {
     trap 'exit 143' TERM HUP
     step 'build (about a minute the first time)' submake all
     step 'install into the server' install_library
-    make_home
-    step 'create a private cluster' create_cluster
+    make_home demo
+    step 'create a private cluster' create_cluster 'shared_buffers = 256MB' 'maintenance_work_mem = 256MB'
     step 'start its server' start_server
     step "load $(gzip -dc "$words" | wc -l) word vectors of 100 dimensions" load_words
     sql -f bench/demo.sql
