@@ -16,7 +16,8 @@ use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
   new_server new_server_with_alias load_words check_index recall_at_least
-  begin_psql begin_pgbench await_end kill_and_start await_server psql_fails
+  begin_psql begin_pgbench await_end hold let_go begin_held notices_of
+  kill_and_start await_server psql_fails
   index_size make_kinds expect_rows kinds_are_right
 );
 
@@ -188,6 +189,52 @@ sub await_end
 {
 	my ($program) = @_;
 	return $program->{run}->finish;
+}
+
+# A session that keeps others waiting at a stop point, until it is let go.
+sub hold
+{
+	my ($node, $point) = @_;
+	my $holder = begin_psql($node, "SET application_name = 'holder';
+		SELECT pg_advisory_lock(hashtext('$point')); SELECT pg_sleep(600)");
+
+	$node->poll_query_until('postgres',
+		"SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND granted");
+	return $holder;
+}
+
+sub let_go
+{
+	my ($node, $holder) = @_;
+
+	$node->safe_psql('postgres',
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'");
+	await_end($holder);
+	return;
+}
+
+# Begins a script in a session of the name `builder`, and waits until so many
+# processes, at least, stand at a stop point that is held.
+sub begin_held
+{
+	my ($node, $point, $waiting, $sql) = @_;
+	my $builder = begin_psql($node, "LOAD 'vdb'; SET application_name = 'builder';
+		SET vdb.stop_at = '$point'; $sql");
+
+	$node->poll_query_until('postgres',
+		"SELECT count(*) >= $waiting FROM pg_stat_activity WHERE wait_event = 'advisory'")
+	  or die "nobody came to $point: ${ $builder->{output} }";
+	return $builder;
+}
+
+# Claims that a statement succeeds, or fails; what the server says meanwhile.
+sub notices_of
+{
+	my ($node, $sql, %how) = @_;
+	my ($status, $out, $err) = $node->psql('postgres', "SET client_min_messages = debug1; $sql");
+
+	is($status, $how{fails} ? 3 : 0, $how{fails} ? "fails: $sql" : $sql) or diag($err);
+	return $err;
 }
 
 # Ends a server as a power failure would, its backends included, and starts it

@@ -20,10 +20,7 @@ my $node = new_server(
 # What a statement says to its client, and its workers: how many there were.
 sub build
 {
-	my ($sql, %how) = @_;
-	my ($status, $out, $err) = $node->psql('postgres', "SET client_min_messages = debug1; $sql");
-
-	is($status, $how{fails} ? 3 : 0, $how{fails} ? "fails: $sql" : $sql) or diag($err);
+	my $err = notices_of($node, @_);
 	return ($err =~ /with (\d+) parallel workers, room/ ? $1 : 0, $err);
 }
 
@@ -33,41 +30,6 @@ sub builds_with
 	my ($had) = build($sql);
 
 	return is($had, $workers, "$workers workers $when");
-}
-
-# A session that keeps others waiting at a stop point, until it is let go.
-sub hold
-{
-	my ($point) = @_;
-	my $holder = begin_psql($node, "SET application_name = 'holder';
-		SELECT pg_advisory_lock(hashtext('$point')); SELECT pg_sleep(600)");
-
-	$node->poll_query_until('postgres',
-		"SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND granted");
-	return $holder;
-}
-
-sub let_go
-{
-	my ($holder) = @_;
-
-	$node->safe_psql('postgres',
-		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'");
-	await_end($holder);
-	return;
-}
-
-# Begins a build, and waits until so many processes stand at the stop point.
-sub begin_build
-{
-	my ($point, $waiting, $sql) = @_;
-	my $builder = begin_psql($node, "LOAD 'vdb'; SET application_name = 'builder';
-		SET vdb.stop_at = '$point'; $sql");
-
-	$node->poll_query_until('postgres',
-		"SELECT count(*) = $waiting FROM pg_stat_activity WHERE wait_event = 'advisory'")
-	  or die "nobody came to $point: ${ $builder->{output} }";
-	return $builder;
 }
 
 sub shared_memory
@@ -227,8 +189,8 @@ sub private_memory
 $node->safe_psql('postgres', 'ALTER TABLE words SET (parallel_workers = 3)');
 {
 	my $limit = 20 * 1024;
-	my $holder = hold('hnsw-build-before-write');
-	my $builder = begin_build('hnsw-build-before-write', 1,
+	my $holder = hold($node, 'hnsw-build-before-write');
+	my $builder = begin_held($node, 'hnsw-build-before-write', 1,
 		"SET maintenance_work_mem = '${limit}kB'; SET client_min_messages = error;
 		CREATE INDEX big ON words USING hnsw (v vector_l2_ops) WITH (m = 80, ef_construction = 160)");
 	my $kb = (shared_memory() - $idle) / 1024;
@@ -248,7 +210,7 @@ $node->safe_psql('postgres', 'ALTER TABLE words SET (parallel_workers = 3)');
 	$node->safe_psql('postgres',
 		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'plain'");
 	await_end($plain);
-	let_go($holder);
+	let_go($node, $holder);
 	ok(await_end($builder), 'a build that was held goes on') or diag(${ $builder->{output} });
 	check_index($node, 'big', 'that was held');
 	$node->safe_psql('postgres', 'DROP INDEX big');
@@ -273,8 +235,8 @@ for my $stop ([ 'hnsw-build-worker', 3 ], [ 'hnsw-build-before-write', 1 ])
 			'terminating .*due to administrator command' ])
 	{
 		my ($signal, $message) = @$how;
-		my $holder = hold($point);
-		my $builder = begin_build($point, $waiting, 'REINDEX INDEX w');
+		my $holder = hold($node, $point);
+		my $builder = begin_held($node, $point, $waiting, 'REINDEX INDEX w');
 
 		is($node->safe_psql('postgres', 'SELECT phase, blocks_total - blocks_done, tuples_done
 				FROM pg_stat_progress_create_index'),
@@ -282,10 +244,10 @@ for my $stop ([ 'hnsw-build-worker', 3 ], [ 'hnsw-build-before-write', 1 ])
 		  if $point eq 'hnsw-build-before-write';
 		$node->safe_psql('postgres', "SELECT $signal");
 		# a leader that is held learns of a worker's end when it goes on
-		let_go($holder) if $signal =~ /terminate/;
+		let_go($node, $holder) if $signal =~ /terminate/;
 		ok(!await_end($builder), "a build ends at $point");
 		like(${ $builder->{output} }, qr/$message/, "and says why: $message");
-		let_go($holder) if $signal =~ /cancel/;
+		let_go($node, $holder) if $signal =~ /cancel/;
 		nothing_is_left("after $message");
 		check_index($node, 'w', "after $message");
 	}

@@ -20,10 +20,8 @@ my $node = new_server(
 # What a statement says to its client: in how many partitions it built.
 sub build
 {
-	my ($sql, %how) = @_;
-	my ($status, $out, $err) = $node->psql('postgres', "SET client_min_messages = debug1; $sql");
+	my $err = notices_of($node, @_);
 
-	is($status, $how{fails} ? 3 : 0, $how{fails} ? "fails: $sql" : $sql) or diag($err);
 	unlike($err, qr/WARNING/, 'and nobody is warned');
 	return ($err =~ /rows in (\d+) partitions/ ? $1 : 0, $err);
 }
@@ -55,31 +53,13 @@ sub rows_of
 	return $node->safe_psql('postgres', "SELECT reltuples FROM pg_class WHERE relname = '$index'");
 }
 
+# A build that waits at a stop point, and who keeps it there.
 sub wait_at
 {
 	my ($point, $sql) = @_;
-	my $holder = begin_psql($node, "SET application_name = 'holder';
-		SELECT pg_advisory_lock(hashtext('$point')); SELECT pg_sleep(600)");
+	my $holder = hold($node, $point);
 
-	$node->poll_query_until('postgres',
-		"SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND granted");
-	my $builder = begin_psql($node, "LOAD 'vdb'; SET application_name = 'builder';
-		SET vdb.stop_at = '$point'; SET client_min_messages = error; $sql");
-
-	$node->poll_query_until('postgres',
-		"SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'advisory'")
-	  or die "nobody came to $point: ${ $builder->{output} }";
-	return ($holder, $builder);
-}
-
-sub let_go
-{
-	my ($holder) = @_;
-
-	$node->safe_psql('postgres',
-		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'");
-	await_end($holder);
-	return;
+	return ($holder, begin_held($node, $point, 1, "SET client_min_messages = error; $sql"));
 }
 
 load_words($node);
@@ -231,7 +211,7 @@ $node->safe_psql('postgres', q(
 
 	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity
 		WHERE application_name = 'builder' AND wait_event = 'ParallelCreateIndexScan'");
-	let_go($holder);
+	let_go($node, $holder);
 	ok(await_end($builder), 'workers may begin when the graph is full already') or diag(${ $builder->{output} });
 	is(rows_of('late_v'), $node->safe_psql('postgres', 'SELECT count(*) FROM late'),
 		'each row is counted once');
@@ -271,7 +251,7 @@ sub memory_of
 		'building index: building partitions|t', 'progress is told to the end');
 	$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'plain'");
 	await_end($plain);
-	let_go($holder);
+	let_go($node, $holder);
 	ok(await_end($builder), 'a build that was held goes on') or diag(${ $builder->{output} });
 	check_index($node, 'big', 'that was held');
 	$node->safe_psql('postgres', 'DROP INDEX big');
@@ -298,7 +278,7 @@ for my $point (qw(hnsw-build-worker hnsw-build-before-merge hnsw-build-help-link
 		WHERE application_name = 'builder' AND backend_type = 'client backend'");
 	ok(!await_end($builder), "a build is cancelled at $point");
 	like(${ $builder->{output} }, qr/canceling statement due to user request/, 'and says why');
-	let_go($holder);
+	let_go($node, $holder);
 	nothing_is_left("after a build was cancelled at $point");
 }
 for my $point (qw(hnsw-build-before-merge hnsw-build-help-link))
