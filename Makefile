@@ -29,6 +29,7 @@ OBJS = \
 	src/hnsw/hnsw_batch.o \
 	src/hnsw/hnsw_build.o \
 	src/hnsw/hnsw_check.o \
+	src/hnsw/hnsw_codes.o \
 	src/hnsw/hnsw_cost.o \
 	src/hnsw/hnsw_fill.o \
 	src/hnsw/hnsw_graph.o \
@@ -50,6 +51,7 @@ OBJS = \
 	src/hnsw/hnsw_spill.o \
 	src/hnsw/hnsw_support.o \
 	src/hnsw/hnsw_target.o \
+	src/hnsw/hnsw_tree.o \
 	src/hnsw/hnsw_vacuum.o \
 	src/hnsw/hnsw_validate.o \
 	src/hnsw/hnsw_write.o \

@@ -23,6 +23,14 @@ extern const char *vdb_testpoint_name;
 			vdb_testpoint_reach(name); \
 	} while (0)
 
+/*
+ * Does vdb.stop_at name this point?  For one at which an operation goes the way
+ * that it takes where memory is short, which a test's few rows would not have it
+ * do.
+ */
+#define VDB_TESTPOINT_IS(name) \
+	(unlikely(vdb_testpoint_name != NULL) && strcmp(vdb_testpoint_name, (name)) == 0)
+
 extern void vdb_testpoint_init(void);
 extern void vdb_testpoint_reach(const char *name);
 

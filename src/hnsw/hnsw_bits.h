@@ -46,6 +46,15 @@ hnsw_bits_add(HnswBits *bits, uint32_t number)
 		bits->words[at / 64] |= UINT64_C(1) << (at % 64);
 }
 
+static inline void
+hnsw_bits_remove(HnswBits *bits, uint32_t number)
+{
+	uint32_t	at = number - bits->first;
+
+	if (at < bits->count)
+		bits->words[at / 64] &= ~(UINT64_C(1) << (at % 64));
+}
+
 /*
  * The first number at or after `from` that is in `bits` but not in `except`
  * (of the same range), HNSW_BITS_NONE when there is none.  except may be NULL.

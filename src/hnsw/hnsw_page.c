@@ -254,3 +254,103 @@ vdb_hnsw_load_vector(HnswIndex *index, uint32 nid, void *out)
 	}
 	return live;
 }
+
+void
+vdb_hnsw_copy_node_code(const HnswGeometry *g, HnswNode *node, VdbNodeFactors *f, uint8 *hi)
+{
+	*f = vdb_hnsw_node_factors(node);
+	memcpy(hi, vdb_hnsw_node_hi(g, node), g->hi_bytes);
+}
+
+void
+vdb_hnsw_copy_hot_code(const HnswGeometry *g, HnswHot *hot, VdbNodeFactors *f, uint8 *hi)
+{
+	*f = (VdbNodeFactors) {hot->rescale, hot->add, 0};
+	memcpy(hi, vdb_hnsw_hot_code(hot), g->hot_bytes);
+}
+
+bool
+vdb_hnsw_load_code(HnswIndex *index, uint32 nid, VdbNodeFactors *f, uint8 *hi)
+{
+	const HnswGeometry *g = &index->geometry;
+	HnswAddress a = vdb_hnsw_node_address(g, nid);
+	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
+	HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
+	bool		live = node->state == HNSW_LIVE;
+	uint32		generation = node->generation;
+
+	if (live && g->node_bits != 0)
+		vdb_hnsw_copy_node_code(g, node, f, hi);
+	UnlockReleaseBuffer(buffer);
+	if (live && vdb_codec_hot_is_whole(&index->codec))
+	{
+		VdbHotFactors hot;
+
+		live = vdb_hnsw_read_whole(index, nid, generation, &hot, hi);
+		*f = (VdbNodeFactors) {hot.rescale, hot.add, 0};
+	}
+	else if (live && g->node_bits == 0)
+	{
+		/* the slot has no room for the code of what the hot code stands for */
+		void	   *vector = palloc(index->codec.vector_bytes);
+		uint8	   *lo = palloc(index->codec.lo_bytes);
+
+		live = vdb_hnsw_load_vector(index, nid, vector);
+		if (live)
+			*f = vdb_encode_node(&index->codec, vector, 0, hi, lo);
+		pfree(lo);
+		pfree(vector);
+	}
+	return live;
+}
+
+/* The slot that a node's code is in. */
+static inline HnswAddress
+code_address(HnswIndex *index, uint32 nid)
+{
+	return index->geometry.node_bits != 0 ? vdb_hnsw_node_address(&index->geometry, nid) :
+		vdb_hnsw_hot_address(&index->geometry, nid);
+}
+
+void
+vdb_hnsw_prefetch_hot(HnswIndex *index, uint32 nid)
+{
+	HnswAddress a = vdb_hnsw_hot_address(&index->geometry, nid);
+
+	vdb_hints_prefetch(&index->hints, a.block, a.offset, index->geometry.hot_stride);
+}
+
+void
+vdb_hnsw_prefetch_code(HnswIndex *index, uint32 nid)
+{
+	const HnswGeometry *g = &index->geometry;
+	HnswAddress a = vdb_hnsw_node_address(g, nid);
+	uint32		list_bytes = 2 * g->m * (sizeof(uint32) + sizeof(uint16));
+
+	if (g->node_bits == 0)
+	{
+		vdb_hnsw_prefetch_hot(index, nid);
+		return;
+	}
+	/* the list between factors and code is not looked at */
+	vdb_hints_prefetch(&index->hints, a.block, a.offset, sizeof(HnswNode));
+	vdb_hints_prefetch(&index->hints, a.block, a.offset + sizeof(HnswNode) + list_bytes, g->hi_bytes);
+}
+
+bool
+vdb_hnsw_peek_code(HnswIndex *index, uint32 nid, VdbNodeFactors *f, uint8 *hi)
+{
+	const HnswGeometry *g = &index->geometry;
+	HnswAddress a = code_address(index, nid);
+	Buffer		buffer;
+	Page		page = vdb_hints_peek(&index->hints, a.block, &buffer);
+
+	if (page == NULL || (g->node_bits == 0 && !vdb_codec_hot_is_whole(&index->codec)))
+		return false;
+	if (g->node_bits != 0)
+		vdb_hnsw_copy_node_code(g, vdb_hnsw_page_node(page, a), f, hi);
+	else
+		vdb_hnsw_copy_hot_code(g, vdb_hnsw_page_hot(page, a), f, hi);
+	pg_read_barrier();
+	return vdb_hints_hold(&index->hints, a.block, buffer);
+}

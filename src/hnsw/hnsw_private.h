@@ -259,6 +259,32 @@ extern bool vdb_hnsw_read_whole(HnswIndex *index, uint32 nid, uint32 generation,
  */
 extern bool vdb_hnsw_load_vector(HnswIndex *index, uint32 nid, void *out);
 
+/*
+ * Copies a code's hi part and its factors out of a node slot, if that has it, or
+ * a hot slot, if that has the whole code.
+ */
+extern void vdb_hnsw_copy_node_code(const HnswGeometry *g, HnswNode *node, VdbNodeFactors *f,
+									uint8 *hi);
+extern void vdb_hnsw_copy_hot_code(const HnswGeometry *g, HnswHot *hot, VdbNodeFactors *f,
+								   uint8 *hi);
+
+/*
+ * The hi part of a live node's code, hi_bytes, and its factors but for the
+ * residual.  False when the slot is not in use (any more).
+ */
+extern bool vdb_hnsw_load_code(HnswIndex *index, uint32 nid, VdbNodeFactors *f, uint8 *hi);
+
+/*
+ * The same without pin or lock, of a node that exists, lives, and cannot cease
+ * to while the caller looks: its code does not change then.  False when the
+ * slot must be read the long way.
+ */
+extern bool vdb_hnsw_peek_code(HnswIndex *index, uint32 nid, VdbNodeFactors *f, uint8 *hi);
+
+/* Have the CPU fetch what the next look at a node's hot slot, or code, will read. */
+extern void vdb_hnsw_prefetch_hot(HnswIndex *index, uint32 nid);
+extern void vdb_hnsw_prefetch_code(HnswIndex *index, uint32 nid);
+
 /* hnsw_search.c */
 extern void vdb_hnsw_search_begin(HnswSearch *search, HnswIndex *index, const void *vector,
 								  float norm);
@@ -407,6 +433,48 @@ extern void vdb_hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey
 extern bool vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir);
 extern void vdb_hnsw_endscan(IndexScanDesc scan);
 
+/* Two nodes between which the tree gets an edge. */
+typedef struct HnswTreeEdge
+{
+	uint32		from;
+	uint32		to;
+} HnswTreeEdge;
+
+/* Edges that keep the tree in one piece when dead nodes go. */
+typedef struct HnswTree
+{
+	HnswTreeEdge *edges;		/* by `from`, each both ways */
+	Size		count;
+	Size		size;
+	Size		next;			/* of those, the next to be written */
+} HnswTree;
+
+/* A node's code, to be compared with others. */
+typedef struct HnswCode
+{
+	VdbNodeFactors factors;
+	uint8		hi[FLEXIBLE_ARRAY_MEMBER];
+} HnswCode;
+
+/* Codes of live nodes, first..first + count - 1. */
+typedef struct HnswCodes
+{
+	void	   *memory;
+	char	   *codes;
+	Size		stride;
+	uint32		first;
+	uint32		count;
+} HnswCodes;
+
+/* Where the code of a node is, or would be; NULL for those not in there. */
+static inline HnswCode *
+vdb_hnsw_code_at(const HnswCodes *codes, uint32 nid)
+{
+	uint32		at = nid - codes->first;
+
+	return at < codes->count ? (HnswCode *) (codes->codes + at * codes->stride) : NULL;
+}
+
 /* What vacuum knows of an index while it works on it. */
 typedef struct HnswVacuum
 {
@@ -417,8 +485,11 @@ typedef struct HnswVacuum
 	MemoryContext list_context; /* of work on one neighbour list */
 	uint32		extents;		/* there were when it started */
 	HnswBits	dead;			/* of a range of nodes, those to be freed */
+	HnswBits	later;			/* of the same range, dead nodes whose turn comes */
 	HnswBits	live;			/* of the same range */
 	bool		knows_all;		/* the range is all there were at the start */
+	HnswTree	tree;			/* of the same range, what mends it */
+	HnswCodes	codes;			/* of some of the live */
 	double		live_count;		/* over all ranges */
 	BlockNumber empty_pages;	/* in extents without a node */
 } HnswVacuum;
@@ -433,6 +504,20 @@ extern IndexBulkDeleteResult *vdb_hnsw_bulkdelete(IndexVacuumInfo *info,
 												  void *callback_state);
 extern IndexBulkDeleteResult *vdb_hnsw_vacuumcleanup(IndexVacuumInfo *info,
 													 IndexBulkDeleteResult *stats);
+
+/* hnsw_tree.c */
+
+/*
+ * Finds what the tree needs to do without the nodes in vacuum->dead, in about so
+ * many bytes.  Dead nodes for which that is not enough go to vacuum->later.
+ */
+extern void vdb_hnsw_mend_tree(HnswVacuum *vacuum, Size memory);
+
+/* hnsw_codes.c */
+
+/* Copies codes of nodes in vacuum->live, in at most so many bytes. */
+extern void vdb_hnsw_copy_codes(HnswVacuum *vacuum, Size memory);
+extern void vdb_hnsw_free_codes(HnswVacuum *vacuum);
 
 /* hnsw_repair.c */
 

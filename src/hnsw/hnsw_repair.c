@@ -4,10 +4,15 @@
  *
  * A live node u with an edge to a dead node w is given, in its place, live
  * neighbours of w near to u: the local rule of FreshDiskANN (Singh et al.,
- * 2021), with few candidates for each dead neighbour as in IP-DiskANN (Xu et
- * al., 2025).  That keeps neighbourhoods together but promises no path to
- * everybody, so afterwards we look what the entry point still leads to and tie
- * the rest to it.
+ * 2021), with a limit of candidates for each dead neighbour as in IP-DiskANN (Xu
+ * et al., 2025).  That keeps neighbourhoods together but promises no path to
+ * everybody; the tree does, which gets edges in place of those it loses
+ * (hnsw_tree.c).  Afterwards we look what the entry point leads to, all the
+ * same, and tie the rest to it.
+ *
+ * Nodes are compared by their codes, as in a build.  The codes of live nodes do
+ * not change before they are freed, which nobody but VACUUM does, so they are
+ * read without locks.
  *
  * Inserts go on meanwhile.  Lists are chosen from copies, without any lock
  * held, and written back merged with what was added in between.  Edges of
@@ -16,7 +21,7 @@
  */
 #include "postgres.h"
 
-#include <math.h>
+#include <float.h>
 
 #include "commands/vacuum.h"
 #include "miscadmin.h"
@@ -25,8 +30,11 @@
 #include "compat.h"
 #include "hnsw/hnsw_private.h"
 
-/* Candidates that one dead neighbour stands for. */
-#define BRIDGES 3
+/*
+ * Nodes that come into consideration in place of one dead neighbour.  Three, as
+ * in the paper, leave a graph that finds half a point less.
+ */
+#define BRIDGES 8
 
 /* Edges that tie a node to what the entry point leads to. */
 #define TIES 2
@@ -47,15 +55,20 @@ typedef struct Repair
 	uint32		number;			/* node number, or reference of the record */
 	uint32		nid;
 	uint32		generation;
+	int			layer;
 	EdgeList	before;			/* what was read */
+	uint32		bridge_lists;	/* of its dead neighbours, what they lead to */
+	EdgeList   *bridges;
 	EdgeList	after;
+	EdgeList	tree;			/* edges that the tree gets, on layer 0 */
 } Repair;
 
-/* A node that may become a neighbour. */
+/* A node that is or may become a neighbour. */
 typedef struct Candidate
 {
 	HnswEdge	edge;
-	void	   *vector;
+	VdbNodeFactors factors;		/* and where its code is, */
+	const uint8 *hi;			/* NULL: not read yet */
 } Candidate;
 
 /* The choice of one list. */
@@ -65,7 +78,8 @@ typedef struct Choice
 	uint32		nid;			/* whose list it is */
 	int			layer;
 	uint32		max;			/* edges of a list on this layer */
-	VdbQuery	query;			/* its vector */
+	Candidate	base;			/* the node itself */
+	VdbQuery	query;			/* its vector, once it is asked for */
 	Candidate  *candidates;
 	uint32		count;
 	uint32		size;
@@ -172,37 +186,141 @@ list_has(EdgeList list, uint32 nid)
 	return false;
 }
 
+/*
+ * Does a list have dead nodes?  Their own lists are on their way into the CPU's
+ * cache afterwards.
+ */
 static bool
-list_has_dead(HnswVacuum *vacuum, EdgeList list)
+fetch_dead(HnswVacuum *vacuum, EdgeList list)
 {
+	HnswIndex  *index = vacuum->index;
+	bool		found = false;
+
 	for (uint32 i = 0; i < list.count; i++)
 	{
 		if (hnsw_bits_has(&vacuum->dead, list.edges[i].nid))
-			return true;
+		{
+			HnswAddress a = vdb_hnsw_node_address(&index->geometry, list.edges[i].nid);
+
+			vdb_hints_prefetch(&index->hints, a.block, a.offset,
+							   sizeof(HnswNode) + 2 * index->geometry.m * sizeof(uint32));
+			found = true;
+		}
 	}
-	return false;
+	return found;
+}
+
+/* The copy of a live node's code, NULL when there is none. */
+static inline HnswCode *
+copied_code(HnswVacuum *vacuum, uint32 nid)
+{
+	return hnsw_bits_has(&vacuum->live, nid) ? vdb_hnsw_code_at(&vacuum->codes, nid) : NULL;
+}
+
+/*
+ * Finds the code of a node, or reads it into the current context; false when it
+ * is not live.  Those that lived when we started still do.
+ */
+static bool
+load_code(HnswVacuum *vacuum, Candidate *candidate)
+{
+	HnswIndex  *index = vacuum->index;
+	uint32		nid = candidate->edge.nid;
+	HnswCode   *code = copied_code(vacuum, nid);
+
+	if (code != NULL)
+	{
+		candidate->factors = code->factors;
+		candidate->hi = code->hi;
+	}
+	else
+	{
+		uint8	   *hi = palloc(index->codec.hi_bytes);
+
+		if ((hnsw_bits_has(&vacuum->live, nid) &&
+			 vdb_hnsw_peek_code(index, nid, &candidate->factors, hi)) ||
+			vdb_hnsw_load_code(index, nid, &candidate->factors, hi))
+			candidate->hi = hi;
+	}
+	return candidate->hi != NULL;
+}
+
+/* Has the CPU fetch what load_code() will find. */
+static void
+prefetch_code(HnswVacuum *vacuum, uint32 nid)
+{
+	HnswCode   *code = copied_code(vacuum, nid);
+
+	if (code == NULL)
+		vdb_hnsw_prefetch_code(vacuum->index, nid);
+	else
+	{
+		for (Size at = 0; at < vacuum->codes.stride; at += 64)
+			__builtin_prefetch((char *) code + at);
+	}
+}
+
+/* The score between two nodes, whose codes were read. */
+static inline float
+score_pair(const Choice *choice, const Candidate *a, const Candidate *b)
+{
+	return vdb_pair_score(&choice->vacuum->index->codec, a->factors, a->hi, b->factors, b->hi);
+}
+
+/*
+ * Prepares a query for a node's vector, in the list context; false when the node
+ * is not live.
+ */
+static bool
+prepare_query(HnswVacuum *vacuum, uint32 nid, VdbQuery *query)
+{
+	HnswIndex  *index = vacuum->index;
+
+	query->vector = palloc(index->codec.vector_bytes);
+	if (!vdb_hnsw_load_vector(index, nid, query->vector))
+		return false;
+	query->hot = palloc(vdb_query_bytes(&index->codec, query->vector));
+	/* the norm serves bounds alone, which nobody asks for here */
+	vdb_query_prepare(query, &index->codec, 0);
+	return true;
 }
 
 /* Prepares to choose neighbours for a node; false when it is not live. */
 static bool
 begin_choice(Choice *choice, HnswVacuum *vacuum, uint32 nid, int layer)
 {
-	HnswIndex  *index = vacuum->index;
-	const HnswGeometry *g = &index->geometry;
+	const HnswGeometry *g = &vacuum->index->geometry;
 
 	memset(choice, 0, sizeof(*choice));
 	choice->vacuum = vacuum;
 	choice->nid = nid;
 	choice->layer = layer;
 	choice->max = layer == 0 ? 2 * g->m : g->m;
-	choice->size = 2 * choice->max;
+	choice->size = 3 * choice->max;
 	choice->candidates = palloc(choice->size * sizeof(Candidate));
-	choice->query.vector = palloc(index->codec.vector_bytes);
-	if (!vdb_hnsw_load_vector(index, nid, choice->query.vector))
+	choice->base.edge.nid = nid;
+	return load_code(vacuum, &choice->base);
+}
+
+/* Has the choice a query, now?  Not when the node is not live. */
+static bool
+has_query(Choice *choice)
+{
+	return choice->query.hot != NULL || prepare_query(choice->vacuum, choice->nid, &choice->query);
+}
+
+/* Is there room for a candidate, which is none yet? */
+static bool
+is_wanted(const Choice *choice, uint32 nid)
+{
+	if (choice->count == choice->size || nid == choice->nid ||
+		!vdb_hnsw_nid_exists(choice->vacuum->index, nid))
 		return false;
-	choice->query.hot = palloc(vdb_query_bytes(&index->codec, choice->query.vector));
-	/* the norm serves bounds alone, which nobody asks for here */
-	vdb_query_prepare(&choice->query, &index->codec, 0);
+	for (uint32 i = 0; i < choice->count; i++)
+	{
+		if (choice->candidates[i].edge.nid == nid)
+			return false;
+	}
 	return true;
 }
 
@@ -210,62 +328,33 @@ begin_choice(Choice *choice, HnswVacuum *vacuum, uint32 nid, int layer)
 static void
 add_candidate(Choice *choice, HnswEdge edge)
 {
-	HnswIndex  *index = choice->vacuum->index;
-	Candidate  *candidate = &choice->candidates[choice->count];
+	Candidate	candidate = {.edge = edge};
 
-	if (choice->count == choice->size || edge.nid == choice->nid ||
-		!vdb_hnsw_nid_exists(index, edge.nid))
+	if (!is_wanted(choice, edge.nid) || !load_code(choice->vacuum, &candidate))
 		return;
-	for (uint32 i = 0; i < choice->count; i++)
-	{
-		if (choice->candidates[i].edge.nid == edge.nid)
-			return;
-	}
-	candidate->vector = palloc(index->codec.vector_bytes);
-	candidate->edge = edge;
-	if (!vdb_hnsw_load_vector(index, edge.nid, candidate->vector))
-	{
-		pfree(candidate->vector);
-		return;
-	}
-	candidate->edge.score = vdb_vector_score(&index->codec, choice->query.vector, candidate->vector);
-	if (!isnan(candidate->edge.score))
-		choice->count++;
+	candidate.edge.score = score_pair(choice, &choice->base, &candidate);
+	choice->candidates[choice->count++] = candidate;
 }
 
-/* Offers those live neighbours of a dead node that look nearest. */
+/*
+ * Adds a neighbour that the list has, unless it is gone.  Its score is on the
+ * page, on layer 0; its code is read when somebody asks for it.  Dead nodes whose
+ * turn comes stay, as may those of which nothing is known.
+ */
 static void
-add_bridges(Choice *choice, EdgeList before, HnswEdge dead, HnswPool *bridges)
+add_neighbor(Choice *choice, HnswEdge edge)
 {
 	HnswVacuum *vacuum = choice->vacuum;
-	HnswIndex  *index = vacuum->index;
-	EdgeList	members = read_list(vacuum, dead, choice->layer);
-	HnswCandidate items[BRIDGES + 1];
-	HnswPool	nearest;
-	HnswCandidate evicted;
+	bool		stays = hnsw_bits_has(&vacuum->live, edge.nid) ||
+		hnsw_bits_has(&vacuum->later, edge.nid) || !vacuum->knows_all;
 
-	hnsw_pool_init(&nearest, items, BRIDGES);
-	for (uint32 i = 0; i < members.count; i++)
+	if (choice->layer != 0 || !stays)
 	{
-		HnswEdge   *edge = &members.edges[i];
-		HnswCandidate item = {0, edge->nid, edge->ref, 0};
-
-		if (edge->nid == choice->nid || hnsw_bits_has(&vacuum->dead, edge->nid) ||
-			!vdb_hnsw_nid_exists(index, edge->nid) || list_has(before, edge->nid))
-			continue;
-		item.score = vdb_hnsw_score_hot(index, &choice->query, edge->nid);
-		if (hnsw_pool_admits(&nearest, item.score))
-			hnsw_pool_insert(&nearest, item, &evicted);
+		add_candidate(choice, edge);
+		edge.score = FLT_MAX;
 	}
-	for (uint32 i = 0; i < nearest.size; i++)
-	{
-		bool		known = false;
-
-		for (uint32 j = 0; j < bridges->size && !known; j++)
-			known = bridges->items[j].nid == nearest.items[i].nid;
-		if (!known && hnsw_pool_admits(bridges, nearest.items[i].score))
-			hnsw_pool_insert(bridges, nearest.items[i], &evicted);
-	}
+	if (stays && is_wanted(choice, edge.nid))
+		choice->candidates[choice->count++] = (Candidate) {.edge = edge};
 }
 
 /*
@@ -277,6 +366,8 @@ search_candidates(Choice *choice, const HnswBits *of)
 {
 	HnswSearch	search;
 
+	if (!has_query(choice))
+		return;
 	vdb_hnsw_search_begin(&search, choice->vacuum->index, choice->query.vector, 0);
 	vdb_hnsw_search_descend(&search, 0);
 	vdb_hnsw_search_base(&search, choice->max);
@@ -301,86 +392,235 @@ compare_candidates(const void *a, const void *b)
 }
 
 /*
- * Chooses from the candidates: diverse ones, as an insert does; then what the
- * list had; then the nearest of what it had not, until it is about as long as
- * it was.  A quarter is left free of those, for inserts to come.
+ * Is a candidate, that has a code, nearer to the node than to any that is chosen
+ * and nearer to it?  Of equal vectors only the first is.  chosen: by score; the
+ * nearest are the likeliest to be in the way.
+ */
+static bool
+is_diverse(Choice *choice, const Candidate *candidate, Candidate **chosen, uint32 count)
+{
+	for (uint32 i = 0; i < count && chosen[i]->edge.score <= candidate->edge.score; i++)
+	{
+		if ((chosen[i]->hi != NULL || load_code(choice->vacuum, chosen[i])) &&
+			score_pair(choice, candidate, chosen[i]) <= candidate->edge.score)
+			return false;
+	}
+	return true;
+}
+
+/* Puts a candidate among those chosen, by score. */
+static void
+put_chosen(Candidate **chosen, uint32 count, Candidate *candidate)
+{
+	for (; count > 0 && chosen[count - 1]->edge.score > candidate->edge.score; count--)
+		chosen[count] = chosen[count - 1];
+	chosen[count] = candidate;
+}
+
+/*
+ * Chooses from the candidates, of which the first `had` are in the list: these
+ * stay; added are diverse ones, as an insert does, the nearest first, then the
+ * nearest of the others, until the list is as long as it was, or half full.
  */
 static EdgeList
-end_choice(Choice *choice, EdgeList before, MemoryContext context)
+end_choice(Choice *choice, EdgeList before, uint32 had, MemoryContext context)
 {
 	uint32		count = choice->count;
-	float	   *scores = palloc(choice->size * sizeof(float));
-	const void **vectors = palloc(choice->size * sizeof(void *));
-	uint32	   *chosen = palloc(choice->max * sizeof(uint32));
+	Candidate **chosen = palloc(choice->max * sizeof(Candidate *));
 	bool	   *taken = palloc0(choice->size * sizeof(bool));
-	uint32		fill = Max(choice->max / 2, Min(before.count, choice->max * 3 / 4));
-	uint32		kept;
-	EdgeList	list;
+	uint32		fill = Max(choice->max / 2, before.count);	/* no less than had */
+	EdgeList	list = {0, MemoryContextAlloc(context, choice->max * sizeof(HnswEdge))};
 
-	qsort(choice->candidates, count, sizeof(Candidate), compare_candidates);
-	for (uint32 i = 0; i < count; i++)
+	qsort(choice->candidates + had, count - had, sizeof(Candidate), compare_candidates);
+	for (uint32 i = 0; i < count && list.count < fill; i++)
 	{
-		scores[i] = choice->candidates[i].edge.score;
-		vectors[i] = choice->candidates[i].vector;
-	}
-	kept = vdb_hnsw_choose(&choice->vacuum->index->codec, scores, vectors, count, choice->max, 0,
-						   chosen);
-	for (uint32 i = 0; i < kept; i++)
-		taken[chosen[i]] = true;
-	for (uint32 i = 0; i < count && kept < choice->max; i++)
-	{
-		if (!taken[i] && list_has(before, choice->candidates[i].edge.nid))
+		Candidate  *candidate = &choice->candidates[i];
+
+		taken[i] = i < had || is_diverse(choice, candidate, chosen, list.count);
+		if (taken[i])
 		{
-			chosen[kept++] = i;
-			taken[i] = true;
+			put_chosen(chosen, list.count, candidate);
+			list.edges[list.count++] = candidate->edge;
 		}
 	}
-	for (uint32 i = 0; i < count && kept < fill; i++)
+	for (uint32 i = had; i < count && list.count < fill; i++)
 	{
 		if (!taken[i])
-			chosen[kept++] = i;
+			list.edges[list.count++] = choice->candidates[i].edge;
 	}
-	list.count = kept;
-	list.edges = MemoryContextAlloc(context, choice->max * sizeof(HnswEdge));
-	for (uint32 i = 0; i < kept; i++)
-		list.edges[i] = choice->candidates[chosen[i]].edge;
 	return list;
 }
 
 /*
- * Chooses a list that does without dead nodes.  False when the node is not
- * live.  The result is in the page context.
+ * Reads what the dead neighbours of a list lead to: live nodes, none of them of
+ * the list and none twice, whose hot slots are on their way into the CPU's cache
+ * afterwards.
  */
-static bool
-choose_list(HnswVacuum *vacuum, uint32 nid, int layer, EdgeList before, EdgeList *after)
+static void
+read_bridges(HnswVacuum *vacuum, Repair *repair)
+{
+	HnswIndex  *index = vacuum->index;
+	EdgeList	before = repair->before;
+	HnswVisited seen = {.mask = 63};
+	uint32		most = before.count + 1;
+
+	repair->bridge_lists = 0;
+	repair->bridges = palloc(Max(before.count, 1) * sizeof(EdgeList));
+	for (uint32 i = 0; i < before.count; i++)
+	{
+		EdgeList   *list = &repair->bridges[repair->bridge_lists];
+
+		if (!hnsw_bits_has(&vacuum->dead, before.edges[i].nid))
+			continue;
+		*list = read_list(vacuum, before.edges[i], repair->layer);
+		most += list->count;
+		repair->bridge_lists++;
+	}
+	while (seen.mask / 2 < most)
+		seen.mask = 2 * seen.mask + 1;
+	seen.slots = palloc0((seen.mask + 1) * sizeof(uint32));
+	hnsw_visited_add(&seen, repair->nid);
+	for (uint32 i = 0; i < before.count; i++)
+		hnsw_visited_add(&seen, before.edges[i].nid);
+	for (uint32 i = 0; i < repair->bridge_lists; i++)
+	{
+		EdgeList   *list = &repair->bridges[i];
+		uint32		count = list->count;
+
+		list->count = 0;
+		for (uint32 j = 0; j < count; j++)
+		{
+			HnswEdge	edge = list->edges[j];
+
+			if (hnsw_bits_has(&vacuum->dead, edge.nid) || !vdb_hnsw_nid_exists(index, edge.nid) ||
+				!hnsw_visited_add(&seen, edge.nid))
+				continue;
+			if (copied_code(vacuum, edge.nid) != NULL)
+				prefetch_code(vacuum, edge.nid);
+			else
+				vdb_hnsw_prefetch_hot(index, edge.nid);
+			list->edges[list->count++] = edge;
+		}
+	}
+	pfree(seen.slots);
+}
+
+/* How near does a node look?  By a copy of its code, or else by its hot slot. */
+static float
+weigh(Choice *choice, uint32 nid)
+{
+	HnswVacuum *vacuum = choice->vacuum;
+	HnswIndex  *index = vacuum->index;
+	HnswCode   *code = copied_code(vacuum, nid);
+
+	if (code != NULL)
+		return vdb_pair_score(&index->codec, choice->base.factors, choice->base.hi, code->factors, code->hi);
+	if (!has_query(choice))
+		return FLT_MAX;
+	return vdb_hnsw_score_hot(index, &choice->query, nid);
+}
+
+/* Makes those bridges candidates that look nearest, some of each dead neighbour's. */
+static void
+add_bridges(Choice *choice, const Repair *repair)
+{
+	HnswCandidate items[BRIDGES + 1];
+	HnswPool	bridges;
+	HnswCandidate evicted;
+
+	hnsw_pool_init(&bridges, palloc((2 * choice->max + 1) * sizeof(HnswCandidate)), 2 * choice->max);
+	for (uint32 i = 0; i < repair->bridge_lists; i++)
+	{
+		EdgeList	list = repair->bridges[i];
+		HnswPool	nearest;
+
+		hnsw_pool_init(&nearest, items, BRIDGES);
+		for (uint32 j = 0; j < list.count; j++)
+		{
+			HnswCandidate item = {0, list.edges[j].nid, list.edges[j].ref, 0};
+
+			item.score = weigh(choice, item.nid);
+			if (hnsw_pool_admits(&nearest, item.score))
+				hnsw_pool_insert(&nearest, item, &evicted);
+		}
+		for (uint32 j = 0; j < nearest.size; j++)
+		{
+			prefetch_code(choice->vacuum, nearest.items[j].nid);
+			if (hnsw_pool_admits(&bridges, nearest.items[j].score))
+				hnsw_pool_insert(&bridges, nearest.items[j], &evicted);
+		}
+	}
+	for (uint32 i = 0; i < bridges.size; i++)
+		add_candidate(choice, (HnswEdge) {bridges.items[i].nid, bridges.items[i].ref, 0});
+}
+
+/* What a list has of nodes that are not dead. */
+static EdgeList
+without_dead(HnswVacuum *vacuum, EdgeList list, MemoryContext context)
+{
+	EdgeList	rest = {0, MemoryContextAlloc(context, Max(list.count, 1) * sizeof(HnswEdge))};
+
+	for (uint32 i = 0; i < list.count; i++)
+	{
+		if (!hnsw_bits_has(&vacuum->dead, list.edges[i].nid))
+			rest.edges[rest.count++] = list.edges[i];
+	}
+	return rest;
+}
+
+/*
+ * Chooses a list that does without dead nodes, and finds the scores of the edges
+ * that the tree gets.  A node that is not live keeps what its list has: it is a
+ * stepping stone until its own turn comes.  Results are in the page context.
+ */
+static void
+choose_list(HnswVacuum *vacuum, Repair *repair)
 {
 	MemoryContext old = MemoryContextSwitchTo(vacuum->list_context);
+	EdgeList	before = repair->before;
 	Choice		choice;
-	bool		live;
 
 	vdb_vacuum_delay_point();
-	live = begin_choice(&choice, vacuum, nid, layer);
-	if (live)
+	if (begin_choice(&choice, vacuum, repair->nid, repair->layer))
 	{
-		HnswPool	bridges;
+		uint32		had;
 
-		hnsw_pool_init(&bridges, palloc((choice.max + 1) * sizeof(HnswCandidate)), choice.max);
 		for (uint32 i = 0; i < before.count; i++)
 		{
-			if (hnsw_bits_has(&vacuum->dead, before.edges[i].nid))
-				add_bridges(&choice, before, before.edges[i], &bridges);
-			else
-				add_candidate(&choice, before.edges[i]);
+			if (!hnsw_bits_has(&vacuum->dead, before.edges[i].nid))
+				add_neighbor(&choice, before.edges[i]);
 		}
-		for (uint32 i = 0; i < bridges.size; i++)
-			add_candidate(&choice, (HnswEdge) {bridges.items[i].nid, bridges.items[i].ref, 0});
-		if (layer == 0 && choice.count < Min(before.count, choice.max / 2))
+		had = choice.count;
+		add_bridges(&choice, repair);
+		if (repair->layer == 0 && choice.count < Min(before.count, choice.max / 2))
 			search_candidates(&choice, NULL);
-		*after = end_choice(&choice, before, vacuum->page_context);
+		repair->after = end_choice(&choice, before, had, vacuum->page_context);
+		for (uint32 i = 0; i < repair->tree.count; i++)
+		{
+			Candidate	other = {.edge = repair->tree.edges[i]};
+
+			if (load_code(vacuum, &other))
+				repair->tree.edges[i].score = score_pair(&choice, &choice.base, &other);
+		}
 	}
+	else
+		repair->after = without_dead(vacuum, before, vacuum->page_context);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(vacuum->list_context);
-	return live;
+}
+
+/*
+ * Chooses the lists of a page anew.  What is read of other pages for all of them
+ * is asked of memory before the first is chosen, since waiting for it, one by
+ * one, would take most of the time.
+ */
+static void
+repair_lists(HnswVacuum *vacuum, Repair *repairs, int count)
+{
+	for (int i = 0; i < count; i++)
+		read_bridges(vacuum, &repairs[i]);
+	for (int i = 0; i < count; i++)
+		choose_list(vacuum, &repairs[i]);
 }
 
 /*
@@ -404,16 +644,22 @@ merge_lists(const Repair *repair, EdgeList now, uint32 max)
 	return merged;
 }
 
-/* The tree's edges of a list, the first `kept`, that lead to live nodes. */
+/*
+ * The tree's edges of a list: of the first `kept` those that lead to nodes that
+ * are not dead, and those that the tree gets, while there is room.
+ */
 static EdgeList
-live_tree(HnswVacuum *vacuum, EdgeList now, uint32 kept)
+mended_tree(HnswVacuum *vacuum, EdgeList now, uint32 kept, EdgeList mends)
 {
-	EdgeList	tree = {0, palloc(Max(now.count, 1) * sizeof(HnswEdge))};
+	uint32		most = 2 * vacuum->index->geometry.m - 1;
+	EdgeList	tree = {Min(kept, now.count), now.edges};
 
-	for (uint32 i = 0; i < Min(kept, now.count); i++)
+	tree = without_dead(vacuum, tree, vacuum->page_context);
+	tree.edges = repalloc(tree.edges, (tree.count + mends.count + 1) * sizeof(HnswEdge));
+	for (uint32 i = 0; i < mends.count && tree.count < most; i++)
 	{
-		if (!hnsw_bits_has(&vacuum->dead, now.edges[i].nid))
-			tree.edges[tree.count++] = now.edges[i];
+		if (!list_has(tree, mends.edges[i].nid))
+			tree.edges[tree.count++] = mends.edges[i];
 	}
 	return tree;
 }
@@ -486,10 +732,10 @@ write_lists(HnswVacuum *vacuum, Buffer buffer, const Repair *repairs, int count,
 		{
 			HnswNode   *node = vdb_hnsw_page_node(page, vdb_hnsw_node_address(g, repair->number));
 
-			if (node->state == HNSW_LIVE && node->generation == repair->generation)
+			if (node->state != HNSW_FREE && node->generation == repair->generation)
 			{
 				EdgeList	now = load_node_list(vacuum, block, node);
-				EdgeList	tree = live_tree(vacuum, now, node->kept);
+				EdgeList	tree = mended_tree(vacuum, now, node->kept, repair->tree);
 
 				store_node_list(g, node, tree, merge_lists(repair, now, 2 * g->m));
 			}
@@ -511,12 +757,32 @@ copy_page(HnswVacuum *vacuum, BlockNumber block, VdbPageKind kind, uint32 extent
 	return copy;
 }
 
+/* The edges that the tree gets at a node; nodes are asked for in their order. */
+static EdgeList
+take_tree_edges(HnswVacuum *vacuum, uint32 nid)
+{
+	HnswTree   *tree = &vacuum->tree;
+	EdgeList	list = {0, NULL};
+	Size		end;
+
+	while (tree->next < tree->count && tree->edges[tree->next].from < nid)
+		tree->next++;
+	end = tree->next;
+	while (end < tree->count && tree->edges[end].from == nid)
+		end++;
+	if (end > tree->next)
+		list.edges = palloc((end - tree->next) * sizeof(HnswEdge));
+	for (; tree->next < end; tree->next++)
+		list.edges[list.count++] = (HnswEdge) {tree->edges[tree->next].to, HNSW_NO_REF, FLT_MAX};
+	return list;
+}
+
 /* Repairs the nodes of one node page, first..end - 1. */
 static void
 repair_node_page(HnswVacuum *vacuum, uint32 extent, BlockNumber block, uint32 first, uint32 end)
 {
 	const HnswGeometry *g = &vacuum->index->geometry;
-	Repair	   *repairs = palloc((end - first) * sizeof(Repair));
+	Repair	   *repairs = palloc0((end - first) * sizeof(Repair));
 	int			count = 0;
 	Buffer		buffer;
 	Page		copy = copy_page(vacuum, block, VDB_PAGE_HNSW_NODE, extent, &buffer);
@@ -526,15 +792,16 @@ repair_node_page(HnswVacuum *vacuum, uint32 extent, BlockNumber block, uint32 fi
 		HnswNode   *node = vdb_hnsw_page_node(copy, vdb_hnsw_node_address(g, nid));
 		Repair	   *repair = &repairs[count];
 
-		if (node->state != HNSW_LIVE)
+		if (node->state == HNSW_FREE || hnsw_bits_has(&vacuum->dead, nid))
 			continue;
 		repair->number = repair->nid = nid;
 		repair->generation = node->generation;
 		repair->before = load_node_list(vacuum, block, node);
-		if (list_has_dead(vacuum, repair->before) &&
-			choose_list(vacuum, nid, 0, repair->before, &repair->after))
+		repair->tree = take_tree_edges(vacuum, nid);
+		if (fetch_dead(vacuum, repair->before) || repair->tree.count > 0)
 			count++;
 	}
+	repair_lists(vacuum, repairs, count);
 	if (count > 0)
 		write_lists(vacuum, buffer, repairs, count, false);
 	ReleaseBuffer(buffer);
@@ -565,7 +832,7 @@ repair_record_page(HnswVacuum *vacuum, uint32 extent, BlockNumber block, uint32 
 	Buffer		buffer;
 	Page		copy = copy_page(vacuum, block, VDB_PAGE_HNSW_UPPER, extent, &buffer);
 	uint32		used = Min(vdb_page_special(copy)->used, g->uppers_per_page);
-	Repair	   *repairs = palloc(Max(used, 1) * sizeof(Repair));
+	Repair	   *repairs = palloc0(Max(used, 1) * sizeof(Repair));
 	int			count = 0;
 
 	for (uint32 ref = first; ref < first + used; ref++)
@@ -580,10 +847,11 @@ repair_record_page(HnswVacuum *vacuum, uint32 extent, BlockNumber block, uint32 
 		repair->nid = upper->nid;
 		repair->generation = upper->generation;
 		repair->before = load_record_list(vacuum, block, upper);
-		if (list_has_dead(vacuum, repair->before) &&
-			choose_list(vacuum, upper->nid, upper->layer, repair->before, &repair->after))
+		repair->layer = upper->layer;
+		if (fetch_dead(vacuum, repair->before))
 			count++;
 	}
+	repair_lists(vacuum, repairs, count);
 	if (count > 0)
 		write_lists(vacuum, buffer, repairs, count, true);
 	ReleaseBuffer(buffer);
@@ -660,6 +928,8 @@ tie_to_candidates(Reach *reach, Choice *choice)
 	HnswIndex  *index = reach->vacuum->index;
 	uint32		ties = 0;
 
+	if (!has_query(choice))
+		return 0;
 	qsort(choice->candidates, choice->count, sizeof(Candidate), compare_candidates);
 	for (uint32 i = 0; i < choice->count && ties < TIES; i++)
 	{
@@ -673,11 +943,9 @@ tie_to_candidates(Reach *reach, Choice *choice)
 			VdbQuery	back;
 
 			/* an edge of the tree leads both ways */
-			back.vector = choice->candidates[i].vector;
-			back.hot = palloc(vdb_query_bytes(&index->codec, back.vector));
-			vdb_query_prepare(&back, &index->codec, 0);
-			vdb_hnsw_add_edge(index, choice->nid, 0, &back, edge->nid, edge->score,
-							  HNSW_CLAIM_MUST);
+			if (prepare_query(reach->vacuum, edge->nid, &back))
+				vdb_hnsw_add_edge(index, choice->nid, 0, &back, edge->nid, edge->score,
+								  HNSW_CLAIM_MUST);
 			hnsw_bits_add(&reach->posts, edge->nid);
 			ties++;
 		}
@@ -791,8 +1059,13 @@ vdb_hnsw_tie_unreached(HnswVacuum *vacuum)
 	memset(reach.posts.words, 0, bytes);
 	for (int round = 0; round < TIE_ROUNDS; round++)
 	{
-		if (tie_round(&reach) == 0)
+		uint32		tied = tie_round(&reach);
+
+		if (tied == 0)
 			break;
+		ereport(DEBUG1,
+				(errmsg_internal("index \"%s\": tied %u nodes that could not be reached",
+								 RelationGetRelationName(vacuum->index->rel), tied)));
 	}
 	pfree(reach.posts.words);
 	pfree(reach.expanded.words);

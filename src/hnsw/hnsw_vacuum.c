@@ -27,6 +27,12 @@
 /* Enough for sets of 13 million nodes. */
 #define LEAST_MEMORY ((Size) 8 * 1024 * 1024)
 
+/*
+ * Where fewer than one node of so many is dead, copying all codes takes longer
+ * than it saves.
+ */
+#define FEW_DEAD 200
+
 /* Node slots that a page can hold at most. */
 #define MAX_PAGE_NODES (BLCKSZ / sizeof(HnswNode))
 
@@ -216,29 +222,44 @@ mark_page(HnswVacuum *vacuum, uint32 extent, int number, IndexBulkDeleteCallback
 	ReleaseBuffer(buffer);
 }
 
-/*
- * Bytes that the sets of nodes may take.  A bit a node is so little that less
- * than LEAST_MEMORY is not worth what it costs.
- */
+/* Bytes that maintenance may take. */
 static Size
-memory_limit(void)
+maintenance_memory(void)
 {
 	int			kilobytes = maintenance_work_mem;
 
 	if (MyBackendType == B_AUTOVAC_WORKER && autovacuum_work_mem != -1)
 		kilobytes = autovacuum_work_mem;
-	return Max((Size) kilobytes * 1024, LEAST_MEMORY);
+	return (Size) kilobytes * 1024;
 }
 
 /*
- * Extents whose nodes are dealt with at once.  There are five sets of nodes:
- * the dead, the live, and three of the search for what can be reached.
+ * Bytes that sets of nodes, and what mends the tree, may take.  A few bits a node
+ * are so little that less than LEAST_MEMORY is not worth what it costs.
+ */
+static Size
+memory_limit(void)
+{
+	return Max(maintenance_memory(), LEAST_MEMORY);
+}
+
+/*
+ * Sets of nodes that there are at a time: the dead, those whose turn comes, the
+ * live, and three of the search for what can be reached.
+ */
+#define SETS 6
+
+/*
+ * Extents whose nodes are dealt with at once.  Half of the memory is for what
+ * mends the tree.
  */
 static uint32
 range_extents(HnswVacuum *vacuum)
 {
-	Size		nodes = memory_limit() / 5 * BITS_PER_BYTE;
+	Size		nodes = memory_limit() / 2 / SETS * BITS_PER_BYTE;
 
+	if (VDB_TESTPOINT_IS("hnsw-vacuum-by-ranges"))
+		return vacuum->extents / 4 + 1;
 	return (uint32) Max(1, Min(nodes / vacuum->index->geometry.extent_slots, vacuum->extents));
 }
 
@@ -252,33 +273,72 @@ init_set(HnswVacuum *vacuum, HnswBits *set, uint32 first, uint32 count)
 											MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 }
 
-/* Repairs the graph around the dead nodes of some extents, and frees them. */
+/* Repairs the graph around the dead nodes, those whose turn it is. */
+static void
+repair_graph(HnswVacuum *vacuum, uint32 dead)
+{
+	Size		used = SETS * hnsw_bits_bytes(vacuum->dead.count);
+	Size		for_tree = memory_limit() - Min(memory_limit(), used);
+
+	if (VDB_TESTPOINT_IS("hnsw-vacuum-by-ranges"))
+		for_tree = 0;
+	vdb_hnsw_mend_tree(vacuum, for_tree);
+	used += vacuum->tree.size * sizeof(HnswTreeEdge);
+	if (dead >= vacuum->live.count / FEW_DEAD && used < maintenance_memory())
+		vdb_hnsw_copy_codes(vacuum, maintenance_memory() - used);
+	vdb_hnsw_repair(vacuum);
+	vdb_hnsw_free_codes(vacuum);
+	if (vacuum->tree.edges != NULL)
+		pfree(vacuum->tree.edges);
+}
+
+/* Takes those dead nodes whose turn comes; false when there is none. */
+static bool
+take_later(HnswVacuum *vacuum)
+{
+	memcpy(vacuum->dead.words, vacuum->later.words, hnsw_bits_bytes(vacuum->dead.count));
+	memset(vacuum->later.words, 0, hnsw_bits_bytes(vacuum->dead.count));
+	return hnsw_bits_next(&vacuum->dead, NULL, 0) != HNSW_BITS_NONE;
+}
+
+/*
+ * Repairs the graph around the dead nodes of some extents, and frees them: all
+ * at once, unless memory is short.  Only when no dead node is left in the tree
+ * can be seen what it does not lead to.
+ */
 static void
 vacuum_range(HnswVacuum *vacuum, uint32 first, uint32 count)
 {
 	const HnswGeometry *g = &vacuum->index->geometry;
 	uint32		dead = 0;
+	bool		more;
 
 	init_set(vacuum, &vacuum->dead, first * g->extent_slots, count * g->extent_slots);
+	init_set(vacuum, &vacuum->later, first * g->extent_slots, count * g->extent_slots);
 	init_set(vacuum, &vacuum->live, first * g->extent_slots, count * g->extent_slots);
 	for (uint32 extent = first; extent < first + count; extent++)
 		dead += collect_extent(vacuum, extent);
 	VDB_TESTPOINT("hnsw-vacuum-after-collect");
 	if (dead > 0 || lacks_entry(vacuum))
-	{
 		replace_entry(vacuum);
-		vdb_hnsw_repair(vacuum);
-	}
-	vdb_hnsw_tie_unreached(vacuum);
-	VDB_TESTPOINT("hnsw-vacuum-after-repair");
-	if (dead > 0)
+	do
 	{
-		free_records(vacuum);
-		VDB_TESTPOINT("hnsw-vacuum-before-free");
-		free_nodes(vacuum, first, count);
-		VDB_TESTPOINT("hnsw-vacuum-after-free");
-	}
+		if (dead > 0)
+			repair_graph(vacuum, dead);
+		more = hnsw_bits_next(&vacuum->later, NULL, 0) != HNSW_BITS_NONE;
+		if (!more)
+			vdb_hnsw_tie_unreached(vacuum);
+		VDB_TESTPOINT("hnsw-vacuum-after-repair");
+		if (dead > 0)
+		{
+			free_records(vacuum);
+			VDB_TESTPOINT("hnsw-vacuum-before-free");
+			free_nodes(vacuum, first, count);
+			VDB_TESTPOINT("hnsw-vacuum-after-free");
+		}
+	} while (more && take_later(vacuum));
 	pfree(vacuum->live.words);
+	pfree(vacuum->later.words);
 	pfree(vacuum->dead.words);
 }
 
