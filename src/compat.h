@@ -85,4 +85,12 @@ typedef RelFileNode VdbLocator;
 #define VDB_HAVE_DISABLED_NODES
 #endif
 
+/*
+ * What generic_redo() reads has been the same since 9.6.  storage_patch.c
+ * relies on it in the releases where that was looked up and tested.
+ */
+#if PG_VERSION_NUM < 190000
+#define VDB_GENERIC_REDO_IS_KNOWN
+#endif
+
 #endif							/* VDB_COMPAT_H */

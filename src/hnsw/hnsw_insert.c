@@ -237,7 +237,6 @@ write_node(HnswIndex *index, const void *vector, float norm, ItemPointer tid, in
 	const HnswGeometry *g = &index->geometry;
 	uint8	   *hi = palloc(index->codec.hi_bytes);
 	uint8	   *lo = palloc(index->codec.lo_bytes);
-	uint8	   *code = palloc(index->codec.hot_bytes);
 	void	   *scratch = palloc(index->codec.vector_bytes);
 	VdbNodeFactors factors = vdb_encode_node(&index->codec, vector, norm, hi, lo);
 	VdbHotFactors hot_factors;
@@ -245,53 +244,50 @@ write_node(HnswIndex *index, const void *vector, float norm, ItemPointer tid, in
 	Buffer		node_buffer;
 	HnswAddress hot_address;
 	HnswAddress node_address;
-	VdbChange	change;
-	Page		page;
-	HnswHot    *hot;
-	HnswNode   *node;
+	VdbPatch	patch;
+	VdbPageSpecial special;
+	HnswHot    *hot = palloc0(g->hot_stride);
+	HnswNode   *node = palloc0(g->node_stride);
 	uint32		nid;
 
 	/* the hot code stands for the node code, so that each proves the other */
-	hot_factors = vdb_hot_of_node(&index->codec, factors, hi, lo, scratch, code);
-
-	nid = lock_free_slot(index, &hot_buffer);
-	hot_address = vdb_hnsw_hot_address(g, nid);
-	node_address = vdb_hnsw_node_address(g, nid);
-	node_buffer = vdb_hnsw_read_node(index, node_address, BUFFER_LOCK_EXCLUSIVE);
-
-	vdb_change_begin(&change, index->rel, false);
-	page = vdb_change_page(&change, hot_buffer, false);
-	hot = vdb_hnsw_page_hot(page, hot_address);
-	if (hot_address.slot < vdb_page_special(page)->used)
-		vdb_page_special(page)->free--;
-	else
-		vdb_page_special(page)->used = hot_address.slot + 1;
-	*generation = (hot->generation | 1) + 1;
-	hot->generation = *generation;
+	hot_factors = vdb_hot_of_node(&index->codec, factors, hi, lo, scratch, vdb_hnsw_hot_code(hot));
 	hot->add = hot_factors.add;
 	hot->rescale = hot_factors.rescale;
-	memcpy(vdb_hnsw_hot_code(hot), code, index->codec.hot_bytes);
-	vdb_page_cover(page, hot_address.offset + g->hot_stride);
-
-	page = vdb_change_page(&change, node_buffer, false);
-	node = vdb_hnsw_page_node(page, node_address);
-	memset(node, 0, g->node_stride);
 	node->tid = *tid;
 	node->state = HNSW_LIVE;
 	node->layer = layer;
-	node->generation = *generation;
 	node->scale = factors.scale;
 	node->add = factors.add;
 	node->residual = factors.residual;
-	store_edges(g, node, nid, edges);
 	if (g->node_bits != 0)
 	{
 		memcpy(vdb_hnsw_node_hi(g, node), hi, g->hi_bytes);
 		memcpy(vdb_hnsw_node_lo(g, node), lo, g->lo_bytes);
 	}
-	vdb_page_special(page)->used = Max(vdb_page_special(page)->used, node_address.slot + 1);
-	vdb_page_cover(page, node_address.offset + g->node_stride);
-	vdb_change_finish(&change);
+
+	nid = lock_free_slot(index, &hot_buffer);
+	hot_address = vdb_hnsw_hot_address(g, nid);
+	node_address = vdb_hnsw_node_address(g, nid);
+	node_buffer = vdb_hnsw_read_node(index, node_address, BUFFER_LOCK_EXCLUSIVE);
+	*generation = (vdb_hnsw_page_hot(BufferGetPage(hot_buffer), hot_address)->generation | 1) + 1;
+	hot->generation = *generation;
+	node->generation = *generation;
+	store_edges(g, node, nid, edges);
+
+	vdb_patch_begin(&patch, index->rel);
+	vdb_patch_write(&patch, hot_buffer, hot_address.offset, hot, g->hot_stride);
+	special = *vdb_page_special(BufferGetPage(hot_buffer));
+	if (hot_address.slot < special.used)
+		special.free--;
+	else
+		special.used = hot_address.slot + 1;
+	vdb_patch_write(&patch, hot_buffer, VDB_PAGE_END, &special, sizeof(special));
+	vdb_patch_write(&patch, node_buffer, node_address.offset, node, g->node_stride);
+	special = *vdb_page_special(BufferGetPage(node_buffer));
+	special.used = Max(special.used, node_address.slot + 1);
+	vdb_patch_write(&patch, node_buffer, VDB_PAGE_END, &special, sizeof(special));
+	vdb_patch_finish(&patch);
 	UnlockReleaseBuffer(node_buffer);
 	UnlockReleaseBuffer(hot_buffer);
 	return nid;
@@ -301,47 +297,75 @@ write_node(HnswIndex *index, const void *vector, float norm, ItemPointer tid, in
 typedef struct EdgeCopy
 {
 	uint32		generation;
-	uint32		count;
-	uint32		kept;
+	uint16		count;
+	uint16		kept;
 	uint32	   *nbr;
 	uint16	   *lengths;
 } EdgeCopy;
 
+static void
+init_copy(EdgeCopy *copy, const HnswGeometry *g)
+{
+	copy->nbr = palloc(2 * g->m * sizeof(uint32));
+	copy->lengths = palloc(2 * g->m * sizeof(uint16));
+}
+
+/* Is the estimated score of a neighbour less than a bound? */
+static inline bool
+is_nearer(HnswIndex *index, const VdbQuery *query, uint32 nid, float bound)
+{
+	return vdb_hnsw_nid_exists(index, nid) && vdb_hnsw_score_hot(index, query, nid) < bound;
+}
+
 /*
- * Where a full list takes a new edge: the index of the edge to give up, or -1.
- * That is none of those to be kept.
+ * Where a full list takes a new edge of this score: the index of the edge to
+ * give up, or -1.  That is the longest of those that the new edge makes
+ * superfluous, or else the longest; never one to be kept.
+ *
+ * An edge that is only good is refused where no edge is longer, or where a
+ * shorter one makes it superfluous itself.
  */
 static int
 choose_replaced(HnswIndex *index, const VdbQuery *query, float score, const EdgeCopy *copy,
 				HnswClaim claim)
 {
+	const HnswGeometry *g = &index->geometry;
+	float	   *length = palloc(copy->count * sizeof(float));
 	int			longest = -1;
 	int			occluded = -1;
 
 	for (uint32 i = 0; i < copy->count; i++)
 	{
-		float		length = vdb_hnsw_length_load(copy->lengths[i]);
-		bool		exists = vdb_hnsw_nid_exists(index, copy->nbr[i]);
-		float		between = exists ? vdb_hnsw_score_hot(index, query, copy->nbr[i]) : 0;
-
-		if (exists && length < score && between < score && claim == HNSW_CLAIM_GOOD)
-			return -1;
+		length[i] = vdb_hnsw_length_load(copy->lengths[i]);
 		if (i < copy->kept)
 			continue;
-		if (!exists)
+		if (!vdb_hnsw_nid_exists(index, copy->nbr[i]))
 			return (int) i;
-		if (longest < 0 || length > vdb_hnsw_length_load(copy->lengths[longest]))
+		if (longest < 0 || length[i] > length[longest])
 			longest = (int) i;
-		if (between < length && length > score &&
-			(occluded < 0 || length > vdb_hnsw_length_load(copy->lengths[occluded])))
+	}
+	if (claim == HNSW_CLAIM_GOOD && (longest < 0 || length[longest] <= score))
+		return -1;
+
+	/* all on their way before the first is weighed */
+	for (uint32 i = 0; i < copy->count; i++)
+	{
+		HnswAddress a = vdb_hnsw_hot_address(g, copy->nbr[i]);
+
+		vdb_hints_prefetch(&index->hints, a.block, a.offset, g->hot_stride);
+	}
+	for (uint32 i = 0; i < copy->count && claim == HNSW_CLAIM_GOOD; i++)
+	{
+		if (length[i] < score && is_nearer(index, query, copy->nbr[i], score))
+			return -1;
+	}
+	for (uint32 i = copy->kept; i < copy->count; i++)
+	{
+		if (length[i] > score && (occluded < 0 || length[i] > length[occluded]) &&
+			is_nearer(index, query, copy->nbr[i], length[i]))
 			occluded = (int) i;
 	}
-	if (occluded >= 0)
-		return occluded;
-	if (longest >= 0 &&
-		(claim != HNSW_CLAIM_GOOD || vdb_hnsw_length_load(copy->lengths[longest]) > score))
-		return longest;
-	return -1;
+	return occluded >= 0 ? occluded : longest;
 }
 
 /* Copies a node's list; false when the node is not live. */
@@ -367,10 +391,61 @@ copy_edges(HnswIndex *index, uint32 nid, EdgeCopy *copy)
 
 /* Is a node's list still what was copied? */
 static bool
-list_is_same(const HnswNode *node, const EdgeCopy *copy)
+list_is_same(const HnswGeometry *g, HnswNode *node, const EdgeCopy *copy)
 {
-	return node->count == copy->count && node->kept == copy->kept &&
-		memcmp(copy->nbr, vdb_hnsw_node_nbr((HnswNode *) node), copy->count * sizeof(uint32)) == 0;
+	return node->state == HNSW_LIVE && node->generation == copy->generation &&
+		node->count == copy->count && node->kept == copy->kept &&
+		memcmp(copy->nbr, vdb_hnsw_node_nbr(node), copy->count * sizeof(uint32)) == 0 &&
+		memcmp(copy->lengths, vdb_hnsw_node_length(g, node), copy->count * sizeof(uint16)) == 0;
+}
+
+/* An edge to a new node that another node is to have. */
+typedef struct EdgeChange
+{
+	uint32		from;
+	uint32		generation;		/* of `from`, 0: any */
+	float		score;
+	HnswClaim	claim;
+	EdgeCopy	list;			/* of `from`, when it was decided upon */
+	uint32		at;				/* index in it that takes the edge */
+	bool		made;
+} EdgeChange;
+
+typedef enum Decision
+{
+	EDGE_IS_THERE,
+	EDGE_IS_REFUSED,
+	EDGE_IS_WANTED				/* as the change says now */
+} Decision;
+
+/* Decides whether and where a node takes an edge to node `to`, from a copy of its list. */
+static Decision
+decide_edge(HnswIndex *index, const VdbQuery *query, uint32 to, EdgeChange *change)
+{
+	const HnswGeometry *g = &index->geometry;
+	EdgeCopy   *list = &change->list;
+	uint32		max = 2 * g->m;
+	uint32		most = change->claim == HNSW_CLAIM_MUST ? max - 1 : HNSW_MAX_KEPT(g->m);
+	bool		keep = change->claim != HNSW_CLAIM_GOOD;
+	int			at = 0;
+
+	/* not the one that was chosen where the slot was used again */
+	change->made = false;
+	if (!copy_edges(index, change->from, list) ||
+		(change->generation != 0 && list->generation != change->generation))
+		return EDGE_IS_REFUSED;
+	while (at < list->count && list->nbr[at] != to)
+		at++;
+	if (at < (keep ? list->kept : list->count))
+		return EDGE_IS_THERE;
+	if (keep && list->kept >= most)
+		return EDGE_IS_REFUSED;
+	if (at == (int) max)
+		at = choose_replaced(index, query, change->score, list, change->claim);
+	if (at < 0)
+		return EDGE_IS_REFUSED;
+	change->at = (uint32) at;
+	return EDGE_IS_WANTED;
 }
 
 /*
@@ -378,81 +453,105 @@ list_is_same(const HnswNode *node, const EdgeCopy *copy)
  * be kept, moving the one there to `at`.
  */
 static void
-put_edge(const HnswGeometry *g, HnswNode *node, uint32 at, uint32 to, float score, bool keep)
+put_edge(EdgeCopy *list, uint32 at, uint32 to, float score, bool keep)
 {
-	uint32	   *nbr = vdb_hnsw_node_nbr(node);
-	uint16	   *lengths = vdb_hnsw_node_length(g, node);
-
-	node->count = Max(node->count, (uint16) (at + 1));
+	list->count = Max(list->count, (uint16) (at + 1));
 	if (keep)
 	{
-		nbr[at] = nbr[node->kept];
-		lengths[at] = lengths[node->kept];
-		at = node->kept++;
+		list->nbr[at] = list->nbr[list->kept];
+		list->lengths[at] = list->lengths[list->kept];
+		at = list->kept++;
 	}
-	nbr[at] = to;
-	lengths[at] = vdb_hnsw_length_store(score);
+	list->nbr[at] = to;
+	list->lengths[at] = vdb_hnsw_length_store(score);
+}
+
+/*
+ * Adds a change to a patch, if the node's list is what it was.  Its page is
+ * locked.
+ */
+static void
+patch_edge(HnswIndex *index, VdbPatch *patch, Buffer buffer, uint32 to, EdgeChange *change)
+{
+	HnswAddress a = vdb_hnsw_node_address(&index->geometry, change->from);
+	HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
+	EdgeCopy   *list = &change->list;
+	int			lengths = (char *) vdb_hnsw_node_length(&index->geometry, node) - (char *) node;
+	uint16		counts[2];
+
+	StaticAssertStmt(offsetof(HnswNode, kept) == offsetof(HnswNode, count) + sizeof(uint16),
+					 "a list's counts are written at once");
+	if (!list_is_same(&index->geometry, node, list))
+		return;
+	put_edge(list, change->at, to, change->score, change->claim != HNSW_CLAIM_GOOD);
+	counts[0] = list->count;
+	counts[1] = list->kept;
+	vdb_patch_write(patch, buffer, a.offset + offsetof(HnswNode, count), counts, sizeof(counts));
+	vdb_patch_write(patch, buffer, a.offset + sizeof(HnswNode), list->nbr,
+					list->count * sizeof(uint32));
+	vdb_patch_write(patch, buffer, a.offset + lengths, list->lengths, list->count * sizeof(uint16));
+	change->made = true;
+}
+
+/*
+ * Makes those changes whose lists are still what they were, in one record for as
+ * many pages as one takes.  All pages of a record are pinned before the first is
+ * locked, and locked in the order of their blocks.  Changes come in the order
+ * of the nodes' numbers.
+ */
+static void
+write_edges(HnswIndex *index, uint32 to, EdgeChange *changes, uint32 count)
+{
+	for (uint32 first = 0, next; first < count; first = next)
+	{
+		Buffer		buffers[VDB_PATCH_PAGES];
+		BlockNumber blocks[VDB_PATCH_PAGES];
+		int			pages = 0;
+		int			page = 0;
+		VdbPatch	patch;
+
+		for (next = first; next < count; next++)
+		{
+			HnswAddress a = vdb_hnsw_node_address(&index->geometry, changes[next].from);
+
+			if (pages > 0 && blocks[pages - 1] == a.block)
+				continue;
+			if (pages == VDB_PATCH_PAGES)
+				break;
+			buffers[pages] = vdb_hnsw_pin_node(index, a);
+			blocks[pages++] = a.block;
+		}
+		for (int i = 0; i < pages; i++)
+			LockBuffer(buffers[i], BUFFER_LOCK_EXCLUSIVE);
+		vdb_patch_begin(&patch, index->rel);
+		for (uint32 i = first; i < next; i++)
+		{
+			while (blocks[page] != vdb_hnsw_node_address(&index->geometry, changes[i].from).block)
+				page++;
+			patch_edge(index, &patch, buffers[page], to, &changes[i]);
+		}
+		vdb_patch_finish(&patch);
+		for (int i = 0; i < pages; i++)
+			UnlockReleaseBuffer(buffers[i]);
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 bool
 vdb_hnsw_add_edge(HnswIndex *index, uint32 from, uint32 generation, const VdbQuery *query,
 				  uint32 to, float score, HnswClaim claim)
 {
-	const HnswGeometry *g = &index->geometry;
-	HnswAddress a = vdb_hnsw_node_address(g, from);
-	uint32		max = 2 * g->m;
-	uint32		most = claim == HNSW_CLAIM_MUST ? max - 1 : HNSW_MAX_KEPT(g->m);
-	bool		keep = claim != HNSW_CLAIM_GOOD;
-	EdgeCopy	copy;
+	EdgeChange	change = {.from = from, .generation = generation, .score = score, .claim = claim};
+	Decision	decision;
 
-	copy.nbr = palloc(max * sizeof(uint32));
-	copy.lengths = palloc(max * sizeof(uint16));
-
-	/* decide on a copy, then look whether the list is still the same there */
-	while (copy_edges(index, from, &copy))
+	init_copy(&change.list, &index->geometry);
+	while ((decision = decide_edge(index, query, to, &change)) == EDGE_IS_WANTED)
 	{
-		int			at = 0;
-		Buffer		buffer;
-		HnswNode   *node;
-		bool		same;
-
-		/* the slot was used again: what was chosen is no more */
-		if (generation != 0 && copy.generation != generation)
-			return false;
-		while (at < (int) copy.count && copy.nbr[at] != to)
-			at++;
-		if (at < (int) (keep ? copy.kept : copy.count))
+		write_edges(index, to, &change, 1);
+		if (change.made)
 			return true;
-		if (keep && copy.kept >= most)
-			return false;
-		if (at == (int) max)
-			at = choose_replaced(index, query, score, &copy, claim);
-		if (at < 0)
-			return false;
-
-		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_EXCLUSIVE);
-		node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
-		if (node->state != HNSW_LIVE || node->generation != copy.generation)
-		{
-			UnlockReleaseBuffer(buffer);
-			return false;
-		}
-		same = list_is_same(node, &copy);
-		if (same)
-		{
-			VdbChange	change;
-
-			vdb_change_begin(&change, index->rel, false);
-			node = vdb_hnsw_page_node(vdb_change_page(&change, buffer, false), a);
-			put_edge(g, node, at, to, score, keep);
-			vdb_change_finish(&change);
-		}
-		UnlockReleaseBuffer(buffer);
-		if (same)
-			return true;
-		CHECK_FOR_INTERRUPTS();
 	}
-	return false;
+	return decision == EDGE_IS_THERE;
 }
 
 /* Finds a free upper record and locks its page exclusively. */
@@ -502,18 +601,10 @@ write_upper(HnswIndex *index, uint32 nid, uint32 generation, int layer, uint32 d
 	Buffer		buffer;
 	uint32		ref = lock_free_record(index, &buffer);
 	HnswAddress a = vdb_hnsw_upper_address(g, ref);
-	VdbChange	change;
-	Page		page;
-	HnswUpper  *upper;
+	VdbPatch	patch;
+	VdbPageSpecial special = *vdb_page_special(BufferGetPage(buffer));
+	HnswUpper  *upper = palloc0(g->upper_stride);
 
-	vdb_change_begin(&change, index->rel, false);
-	page = vdb_change_page(&change, buffer, false);
-	upper = vdb_hnsw_page_upper(page, a);
-	if (a.slot < vdb_page_special(page)->used)
-		vdb_page_special(page)->free--;
-	else
-		vdb_page_special(page)->used = a.slot + 1;
-	memset(upper, 0, g->upper_stride);
 	upper->nid = nid;
 	upper->generation = generation;
 	upper->down = down;
@@ -523,8 +614,15 @@ write_upper(HnswIndex *index, uint32 nid, uint32 generation, int layer, uint32 d
 		if (edges->edges[i].nid != nid)
 			vdb_hnsw_upper_nbr(upper)[upper->count++] = (HnswUpperEdge) {edges->edges[i].nid, edges->edges[i].ref};
 	}
-	vdb_page_cover(page, a.offset + g->upper_stride);
-	vdb_change_finish(&change);
+	if (a.slot < special.used)
+		special.free--;
+	else
+		special.used = a.slot + 1;
+
+	vdb_patch_begin(&patch, index->rel);
+	vdb_patch_write(&patch, buffer, a.offset, upper, g->upper_stride);
+	vdb_patch_write(&patch, buffer, VDB_PAGE_END, &special, sizeof(special));
+	vdb_patch_finish(&patch);
 	UnlockReleaseBuffer(buffer);
 	return ref;
 }
@@ -593,13 +691,15 @@ add_upper_edge(HnswIndex *index, const HnswEdge *from, int layer, uint32 to, uin
 	if (upper->nid == from->nid && upper->layer == layer && upper->count == count &&
 		memcmp(copy, vdb_hnsw_upper_nbr(upper), count * sizeof(HnswUpperEdge)) == 0)
 	{
-		VdbChange	change;
+		HnswUpperEdge edge = {to, to_ref};
+		uint16		grown = Max(upper->count, (uint16) (at + 1));
+		VdbPatch	patch;
 
-		vdb_change_begin(&change, index->rel, false);
-		upper = vdb_hnsw_page_upper(vdb_change_page(&change, buffer, false), a);
-		vdb_hnsw_upper_nbr(upper)[at] = (HnswUpperEdge) {to, to_ref};
-		upper->count = Max(upper->count, (uint16) (at + 1));
-		vdb_change_finish(&change);
+		vdb_patch_begin(&patch, index->rel);
+		vdb_patch_write(&patch, buffer, a.offset + offsetof(HnswUpper, count), &grown, sizeof(grown));
+		vdb_patch_write(&patch, buffer, a.offset + sizeof(HnswUpper) + at * sizeof(edge), &edge,
+						sizeof(edge));
+		vdb_patch_finish(&patch);
 	}
 	UnlockReleaseBuffer(buffer);
 }
@@ -617,8 +717,7 @@ walk_tree(HnswIndex *index, uint32 at, uint32 nid, uint32 *generation)
 	uint32		before = HNSW_NO_NODE;
 	EdgeCopy	copy;
 
-	copy.nbr = palloc(2 * g->m * sizeof(uint32));
-	copy.lengths = palloc(2 * g->m * sizeof(uint16));
+	init_copy(&copy, g);
 	for (int step = 0; step < WALK_STEPS; step++)
 	{
 		bool		live = copy_edges(index, at, &copy);
@@ -668,6 +767,71 @@ find_far_parent(HnswSearch *search, uint32 nid)
 	return (HnswEdge) {HNSW_NO_NODE, HNSW_NO_REF, 0};
 }
 
+/* In the order in which their pages are locked. */
+static int
+compare_changes(const void *a, const void *b)
+{
+	uint32		x = ((const EdgeChange *) a)->from;
+	uint32		y = ((const EdgeChange *) b)->from;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * Gives a new node's neighbours edges to it.  The first that has an edge left
+ * for the tree becomes the parent, which is returned; if none has, an edge to
+ * HNSW_NO_NODE.
+ */
+static HnswEdge
+add_chosen_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid)
+{
+	HnswIndex  *index = search->index;
+	HnswEdge	parent = {HNSW_NO_NODE, HNSW_NO_REF, 0};
+	EdgeChange *changes = palloc(edges->count * sizeof(EdgeChange));
+	uint32		count = 0;
+
+	for (uint32 i = 0; i < edges->count; i++)
+	{
+		const HnswEdge *edge = &edges->edges[i];
+		EdgeChange *change = &changes[count];
+		Decision	decision = EDGE_IS_REFUSED;
+
+		if (edge->nid == nid)
+			continue;
+		*change = (EdgeChange) {.from = edge->nid, .generation = edges->generations[i], .score = edge->score};
+		init_copy(&change->list, &index->geometry);
+		if (parent.nid == HNSW_NO_NODE)
+		{
+			change->claim = HNSW_CLAIM_TREE;
+			decision = decide_edge(index, &search->query, nid, change);
+			if (decision != EDGE_IS_REFUSED)
+				parent = *edge;
+		}
+		if (decision == EDGE_IS_REFUSED)
+		{
+			change->claim = HNSW_CLAIM_GOOD;
+			decision = decide_edge(index, &search->query, nid, change);
+		}
+		if (decision == EDGE_IS_WANTED)
+			count++;
+	}
+	qsort(changes, count, sizeof(EdgeChange), compare_changes);
+	write_edges(index, nid, changes, count);
+
+	/* again for lists that others changed meanwhile */
+	for (uint32 i = 0; i < count; i++)
+	{
+		EdgeChange *change = &changes[i];
+
+		if (!change->made &&
+			!vdb_hnsw_add_edge(index, change->from, change->generation, &search->query, nid,
+							   change->score, change->claim) &&
+			change->claim == HNSW_CLAIM_TREE)
+			parent.nid = HNSW_NO_NODE;
+	}
+	return parent;
+}
+
 /*
  * Gives a new node's neighbours edges to it, and finds it a parent: the nearest
  * of them, or of all that were found, that has an edge left for the tree; or
@@ -678,23 +842,8 @@ static uint32
 add_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid)
 {
 	HnswIndex  *index = search->index;
-	HnswEdge	parent = {HNSW_NO_NODE, HNSW_NO_REF, 0};
+	HnswEdge	parent = add_chosen_edges(search, edges, nid);
 
-	for (uint32 i = 0; i < edges->count; i++)
-	{
-		const HnswEdge *edge = &edges->edges[i];
-		uint32		generation = edges->generations[i];
-
-		if (edge->nid == nid)
-			continue;
-		if (parent.nid == HNSW_NO_NODE &&
-			vdb_hnsw_add_edge(index, edge->nid, generation, &search->query, nid, edge->score,
-							  HNSW_CLAIM_TREE))
-			parent = *edge;
-		else
-			vdb_hnsw_add_edge(index, edge->nid, generation, &search->query, nid, edge->score,
-							  HNSW_CLAIM_GOOD);
-	}
 	for (uint32 i = 0; i < search->found_count && parent.nid == HNSW_NO_NODE; i++)
 	{
 		HnswFound  *found = &search->found[i];
@@ -724,12 +873,14 @@ rewrite_edges(HnswIndex *index, uint32 nid, uint32 generation, const LayerEdges 
 
 	if (node->state == HNSW_LIVE && node->generation == generation)
 	{
-		VdbChange	change;
+		HnswNode   *copy = palloc(g->node_stride);
+		VdbPatch	patch;
 
-		vdb_change_begin(&change, index->rel, false);
-		node = vdb_hnsw_page_node(vdb_change_page(&change, buffer, false), a);
-		store_edges(g, node, nid, edges);
-		vdb_change_finish(&change);
+		memcpy(copy, node, g->node_stride);
+		store_edges(g, copy, nid, edges);
+		vdb_patch_begin(&patch, index->rel);
+		vdb_patch_write(&patch, buffer, a.offset, copy, g->node_stride);
+		vdb_patch_finish(&patch);
 	}
 	UnlockReleaseBuffer(buffer);
 }

@@ -145,6 +145,18 @@ vdb_hnsw_read_hot(HnswIndex *index, HnswAddress a)
 	return buffer;
 }
 
+/* Pins a node page. */
+Buffer
+vdb_hnsw_pin_node(HnswIndex *index, HnswAddress a)
+{
+	Buffer		buffer;
+
+	check_extent(index, a);
+	buffer = vdb_hints_read(&index->hints, index->rel, a.block);
+	check_page(index, buffer, a, VDB_PAGE_HNSW_NODE);
+	return buffer;
+}
+
 /* Pins and locks a node page. */
 Buffer
 vdb_hnsw_read_node(HnswIndex *index, HnswAddress a, int lock)

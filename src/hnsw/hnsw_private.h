@@ -14,6 +14,7 @@
 #include "hnsw/hnsw_bits.h"
 #include "hnsw/hnsw_graph.h"
 #include "storage/storage_hints.h"
+#include "storage/storage_patch.h"
 #include "storage/storage_wal.h"
 
 /* Support function of an operator class: () -> internal, a HnswSupport */
@@ -239,6 +240,7 @@ extern uint32 vdb_hnsw_append_extent(HnswIndex *index, bool upper, uint32 most);
 
 /* hnsw_page.c */
 extern Buffer vdb_hnsw_read_hot(HnswIndex *index, HnswAddress a);
+extern Buffer vdb_hnsw_pin_node(HnswIndex *index, HnswAddress a);
 extern Buffer vdb_hnsw_read_node(HnswIndex *index, HnswAddress a, int lock);
 extern Buffer vdb_hnsw_read_upper(HnswIndex *index, HnswAddress a, int lock);
 extern bool vdb_hnsw_nid_exists(HnswIndex *index, uint32 nid);
