@@ -116,6 +116,12 @@ for my $target ($center, $hot, $node_page, $upper)
 	}
 }
 
+# --- a page header that the server takes for sound, and replay would not -----------
+
+my ($open) = grep { kind($_) == 3 } reverse 0 .. $pages - 1;
+damage(with_bytes($open, 14, pack 'v', 8000));
+psql_fails($node, $insert, 'XX002', 'header is damaged', 'a page with a gap before its end: insert');
+
 # --- a file that is too short ------------------------------------------------------
 
 damage(substr $sound, 0, int($pages / 2) * BLCKSZ);
