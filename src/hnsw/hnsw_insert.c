@@ -34,10 +34,18 @@
 /* Vacuum may take away once or twice what a new node is to be linked to. */
 #define LINK_TRIES 100
 
+/*
+ * Longer than this, a list takes a new edge only if no shorter one leads there.
+ * That is a third fewer pages to change for an insert, and most of those edges
+ * would soon be given up for others.
+ */
+#define EAGER_LIST(m) ((m) + (m) / 4)
+
 /* Edges of one layer, chosen before anything is written. */
 typedef struct LayerEdges
 {
-	uint32		count;
+	uint32		count;			/* nodes that are to have an edge to the new one */
+	uint32		own;			/* the first so many get one from it */
 	uint32		kept;			/* on layer 0: 1 if the first one leads to the parent
 								 * to be */
 	HnswEdge   *edges;
@@ -55,11 +63,9 @@ vdb_hnsw_draw_layer(int m)
 
 uint32
 vdb_hnsw_choose(const VdbCodec *codec, const float *scores, const void *const *vectors,
-				uint32 count, uint32 max, uint32 fill, uint32 *chosen)
+				uint32 count, uint32 max, uint32 *chosen)
 {
 	uint32		kept = 0;
-	uint32		diverse;
-	bool	   *taken = palloc0(Max(count, 1) * sizeof(bool));
 
 	for (uint32 i = 0; i < count && kept < max; i++)
 	{
@@ -68,13 +74,23 @@ vdb_hnsw_choose(const VdbCodec *codec, const float *scores, const void *const *v
 		for (uint32 j = 0; j < kept && nearest; j++)
 			nearest = vdb_vector_score(codec, vectors[i], vectors[chosen[j]]) >= scores[i];
 		if (nearest)
-		{
 			chosen[kept++] = i;
-			taken[i] = true;
-		}
 	}
-	diverse = kept;
-	for (uint32 i = 0; i < count && kept < Min(max, Max(fill, diverse)); i++)
+	return kept;
+}
+
+/*
+ * Adds the nearest of the other candidates to `kept` chosen ones, up to max.
+ * Returns how many there are then.
+ */
+static uint32
+fill_up(const void *const *vectors, uint32 count, uint32 max, uint32 *chosen, uint32 kept)
+{
+	bool	   *taken = palloc0(Max(count, 1) * sizeof(bool));
+
+	for (uint32 i = 0; i < kept; i++)
+		taken[chosen[i]] = true;
+	for (uint32 i = 0; i < count && kept < max; i++)
 	{
 		if (!taken[i] && vectors[i] != NULL)
 			chosen[kept++] = i;
@@ -83,7 +99,12 @@ vdb_hnsw_choose(const VdbCodec *codec, const float *scores, const void *const *v
 	return kept;
 }
 
-/* Chooses a new node's edges on layer 0 from what a search found. */
+/*
+ * Chooses a new node's edges on layer 0 from what a search found.  Its own are
+ * those that lead to different places, and the nearest others up to half a
+ * list of m: with more, its list would be too full for the edges that nodes to
+ * come deserve.
+ */
 static LayerEdges
 choose_base(HnswSearch *search)
 {
@@ -100,7 +121,9 @@ choose_base(HnswSearch *search)
 		scores[i] = search->found[i].score;
 		vectors[i] = search->found[i].vector;
 	}
-	layer.count = vdb_hnsw_choose(&search->index->codec, scores, vectors, count, g->m, g->m, chosen);
+	layer.own = vdb_hnsw_choose(&search->index->codec, scores, vectors, count, g->m, chosen);
+	layer.count = fill_up(vectors, count, g->m, chosen, layer.own);
+	layer.own = Min(layer.count, Max(layer.own, (uint32) g->m / 2));
 	layer.kept = 0;
 	layer.edges = palloc(g->m * sizeof(HnswEdge));
 	layer.generations = palloc(g->m * sizeof(uint32));
@@ -112,9 +135,10 @@ choose_base(HnswSearch *search)
 		{
 			uint32		parent = chosen[i];
 
-			chosen[i] = chosen[0];
+			memmove(chosen + 1, chosen, i * sizeof(uint32));
 			chosen[0] = parent;
 			layer.kept = 1;
+			layer.own += i >= layer.own;
 		}
 	}
 	for (uint32 i = 0; i < layer.count; i++)
@@ -148,7 +172,9 @@ choose_upper(HnswSearch *search)
 		scores[i] = item->score;
 		vectors[i] = usable ? vector : NULL;
 	}
-	layer.count = vdb_hnsw_choose(&index->codec, scores, vectors, count, g->m, g->m, chosen);
+	layer.count = vdb_hnsw_choose(&index->codec, scores, vectors, count, g->m, chosen);
+	layer.count = fill_up(vectors, count, g->m, chosen, layer.count);
+	layer.own = layer.count;
 	layer.kept = 0;
 	layer.generations = NULL;
 	layer.edges = palloc(g->m * sizeof(HnswEdge));
@@ -212,7 +238,7 @@ store_edges(const HnswGeometry *g, HnswNode *node, uint32 nid, const LayerEdges 
 	uint32		count = 0;
 
 	node->kept = edges->kept;
-	for (uint32 i = 0; i < edges->count; i++)
+	for (uint32 i = 0; i < edges->own; i++)
 	{
 		if (edges->edges[i].nid == nid)
 		{
@@ -318,34 +344,13 @@ is_nearer(HnswIndex *index, const VdbQuery *query, uint32 nid, float bound)
 }
 
 /*
- * Where a full list takes a new edge of this score: the index of the edge to
- * give up, or -1.  That is the longest of those that the new edge makes
- * superfluous, or else the longest; never one to be kept.
- *
- * An edge that is only good is refused where no edge is longer, or where a
- * shorter one makes it superfluous itself.
+ * Does a list's shorter edge lead to a place that is nearer to the new node than
+ * the list's owner, at this score, is?
  */
-static int
-choose_replaced(HnswIndex *index, const VdbQuery *query, float score, const EdgeCopy *copy,
-				HnswClaim claim)
+static bool
+is_superfluous(HnswIndex *index, const VdbQuery *query, float score, const EdgeCopy *copy)
 {
 	const HnswGeometry *g = &index->geometry;
-	float	   *length = palloc(copy->count * sizeof(float));
-	int			longest = -1;
-	int			occluded = -1;
-
-	for (uint32 i = 0; i < copy->count; i++)
-	{
-		length[i] = vdb_hnsw_length_load(copy->lengths[i]);
-		if (i < copy->kept)
-			continue;
-		if (!vdb_hnsw_nid_exists(index, copy->nbr[i]))
-			return (int) i;
-		if (longest < 0 || length[i] > length[longest])
-			longest = (int) i;
-	}
-	if (claim == HNSW_CLAIM_GOOD && (longest < 0 || length[longest] <= score))
-		return -1;
 
 	/* all on their way before the first is weighed */
 	for (uint32 i = 0; i < copy->count; i++)
@@ -354,18 +359,50 @@ choose_replaced(HnswIndex *index, const VdbQuery *query, float score, const Edge
 
 		vdb_hints_prefetch(&index->hints, a.block, a.offset, g->hot_stride);
 	}
-	for (uint32 i = 0; i < copy->count && claim == HNSW_CLAIM_GOOD; i++)
+	for (uint32 i = 0; i < copy->count; i++)
 	{
-		if (length[i] < score && is_nearer(index, query, copy->nbr[i], score))
-			return -1;
+		if (vdb_hnsw_length_load(copy->lengths[i]) < score &&
+			is_nearer(index, query, copy->nbr[i], score))
+			return true;
 	}
+	return false;
+}
+
+/*
+ * Where a full list takes a new edge of this score: the index of the edge to
+ * give up, or -1.  That is the longest of those that the new edge makes
+ * superfluous, or else the longest; never one to be kept, nor one that is
+ * shorter than an edge that is only good.
+ */
+static int
+choose_replaced(HnswIndex *index, const VdbQuery *query, float score, const EdgeCopy *copy,
+				HnswClaim claim)
+{
+	float		longest_length = 0;
+	float		occluded_length = score;
+	int			longest = -1;
+	int			occluded = -1;
+
 	for (uint32 i = copy->kept; i < copy->count; i++)
 	{
-		if (length[i] > score && (occluded < 0 || length[i] > length[occluded]) &&
-			is_nearer(index, query, copy->nbr[i], length[i]))
+		float		length = vdb_hnsw_length_load(copy->lengths[i]);
+
+		if (!vdb_hnsw_nid_exists(index, copy->nbr[i]))
+			return (int) i;
+		if (longest < 0 || length > longest_length)
+		{
+			longest = (int) i;
+			longest_length = length;
+		}
+		if (length > occluded_length && is_nearer(index, query, copy->nbr[i], length))
+		{
 			occluded = (int) i;
+			occluded_length = length;
+		}
 	}
-	return occluded >= 0 ? occluded : longest;
+	if (occluded >= 0)
+		return occluded;
+	return claim != HNSW_CLAIM_GOOD || longest_length > score ? longest : -1;
 }
 
 /* Copies a node's list; false when the node is not live. */
@@ -439,6 +476,8 @@ decide_edge(HnswIndex *index, const VdbQuery *query, uint32 to, EdgeChange *chan
 	if (at < (keep ? list->kept : list->count))
 		return EDGE_IS_THERE;
 	if (keep && list->kept >= most)
+		return EDGE_IS_REFUSED;
+	if (!keep && at >= EAGER_LIST(g->m) && is_superfluous(index, query, change->score, list))
 		return EDGE_IS_REFUSED;
 	if (at == (int) max)
 		at = choose_replaced(index, query, change->score, list, change->claim);
@@ -609,7 +648,7 @@ write_upper(HnswIndex *index, uint32 nid, uint32 generation, int layer, uint32 d
 	upper->generation = generation;
 	upper->down = down;
 	upper->layer = layer;
-	for (uint32 i = 0; i < edges->count; i++)
+	for (uint32 i = 0; i < edges->own; i++)
 	{
 		if (edges->edges[i].nid != nid)
 			vdb_hnsw_upper_nbr(upper)[upper->count++] = (HnswUpperEdge) {edges->edges[i].nid, edges->edges[i].ref};
