@@ -63,9 +63,11 @@ vdb_hnsw_draw_layer(int m)
 
 uint32
 vdb_hnsw_choose(const VdbCodec *codec, const float *scores, const void *const *vectors,
-				uint32 count, uint32 max, uint32 *chosen)
+				uint32 count, uint32 max, uint32 fill, uint32 *chosen)
 {
 	uint32		kept = 0;
+	uint32		diverse;
+	bool	   *taken = palloc0(Max(count, 1) * sizeof(bool));
 
 	for (uint32 i = 0; i < count && kept < max; i++)
 	{
@@ -74,28 +76,60 @@ vdb_hnsw_choose(const VdbCodec *codec, const float *scores, const void *const *v
 		for (uint32 j = 0; j < kept && nearest; j++)
 			nearest = vdb_vector_score(codec, vectors[i], vectors[chosen[j]]) >= scores[i];
 		if (nearest)
+		{
 			chosen[kept++] = i;
+			taken[i] = true;
+		}
 	}
-	return kept;
-}
-
-/*
- * Adds the nearest of the other candidates to `kept` chosen ones, up to max.
- * Returns how many there are then.
- */
-static uint32
-fill_up(const void *const *vectors, uint32 count, uint32 max, uint32 *chosen, uint32 kept)
-{
-	bool	   *taken = palloc0(Max(count, 1) * sizeof(bool));
-
-	for (uint32 i = 0; i < kept; i++)
-		taken[chosen[i]] = true;
-	for (uint32 i = 0; i < count && kept < max; i++)
+	diverse = kept;
+	for (uint32 i = 0; i < count && kept < Min(max, Max(fill, diverse)); i++)
 	{
 		if (!taken[i] && vectors[i] != NULL)
 			chosen[kept++] = i;
 	}
 	pfree(taken);
+	return kept;
+}
+
+/*
+ * Of `count` candidates sorted by score, chooses at most m: first those nearer
+ * to the new node than to any chosen one, so many are *diverse, then the
+ * nearest of the others.  Returns the number of indexes written to chosen[m].
+ * A candidate that is not live any more is passed over.
+ */
+static uint32
+choose_edges(HnswIndex *index, const HnswEdge *candidates, uint32 count, uint32 *chosen,
+			 uint32 *diverse)
+{
+	const VdbCodec *codec = &index->codec;
+	uint32		m = index->geometry.m;
+	uint32		kept = 0;
+	bool	   *left = palloc0(count * sizeof(bool));
+	void	  **vectors = palloc(m * sizeof(void *));	/* of those chosen */
+	void	   *vector = palloc(codec->vector_bytes);
+
+	for (uint32 i = 0; i < count && kept < m; i++)
+	{
+		bool		nearest = true;
+
+		if (!vdb_hnsw_load_vector(index, candidates[i].nid, vector))
+			continue;
+		for (uint32 j = 0; j < kept && nearest; j++)
+			nearest = vdb_vector_score(codec, vector, vectors[j]) >= candidates[i].score;
+		left[i] = !nearest;
+		if (nearest)
+		{
+			vectors[kept] = vector;
+			chosen[kept++] = i;
+			vector = palloc(codec->vector_bytes);
+		}
+	}
+	*diverse = kept;
+	for (uint32 i = 0; i < count && kept < m; i++)
+	{
+		if (left[i])
+			chosen[kept++] = i;
+	}
 	return kept;
 }
 
@@ -110,19 +144,14 @@ choose_base(HnswSearch *search)
 {
 	const HnswGeometry *g = &search->index->geometry;
 	uint32		count = search->found_count;
-	float	   *scores = palloc(Max(count, 1) * sizeof(float));
-	const void **vectors = palloc(Max(count, 1) * sizeof(void *));
+	HnswEdge   *candidates = palloc(count * sizeof(HnswEdge));
 	uint32	   *chosen = palloc(g->m * sizeof(uint32));
 	LayerEdges	layer;
 
 	vdb_hnsw_search_sort(search);
 	for (uint32 i = 0; i < count; i++)
-	{
-		scores[i] = search->found[i].score;
-		vectors[i] = search->found[i].vector;
-	}
-	layer.own = vdb_hnsw_choose(&search->index->codec, scores, vectors, count, g->m, chosen);
-	layer.count = fill_up(vectors, count, g->m, chosen, layer.own);
+		candidates[i] = (HnswEdge) {search->found[i].nid, HNSW_NO_REF, search->found[i].score};
+	layer.count = choose_edges(search->index, candidates, count, chosen, &layer.own);
 	layer.own = Min(layer.count, Max(layer.own, (uint32) g->m / 2));
 	layer.kept = 0;
 	layer.edges = palloc(g->m * sizeof(HnswEdge));
@@ -143,47 +172,38 @@ choose_base(HnswSearch *search)
 	}
 	for (uint32 i = 0; i < layer.count; i++)
 	{
-		HnswFound  *found = &search->found[chosen[i]];
-
-		layer.edges[i] = (HnswEdge) {found->nid, HNSW_NO_REF, found->score};
-		layer.generations[i] = found->generation;
+		layer.edges[i] = candidates[chosen[i]];
+		layer.generations[i] = search->found[chosen[i]].generation;
 	}
 	return layer;
 }
 
-/* The same on a layer above, from the pool of its search. */
+/* The same on a layer above, from the pool of its search; all are its own. */
 static LayerEdges
 choose_upper(HnswSearch *search)
 {
 	HnswIndex  *index = search->index;
 	const HnswGeometry *g = &index->geometry;
-	uint32		count = search->pool.size;
-	float	   *scores = palloc(count * sizeof(float));
-	const void **vectors = palloc(count * sizeof(void *));
+	HnswEdge   *candidates = palloc(search->pool.size * sizeof(HnswEdge));
 	uint32	   *chosen = palloc(g->m * sizeof(uint32));
+	uint32		count = 0;
+	uint32		diverse;
 	LayerEdges	layer;
 
-	for (uint32 i = 0; i < count; i++)
+	for (uint32 i = 0; i < search->pool.size; i++)
 	{
 		HnswCandidate *item = &search->pool.items[i];
-		void	   *vector = palloc(index->codec.vector_bytes);
-		bool		usable = item->ref != HNSW_NO_REF && vdb_hnsw_load_vector(index, item->nid, vector);
 
-		scores[i] = item->score;
-		vectors[i] = usable ? vector : NULL;
+		if (item->ref != HNSW_NO_REF)
+			candidates[count++] = (HnswEdge) {item->nid, item->ref, item->score};
 	}
-	layer.count = vdb_hnsw_choose(&index->codec, scores, vectors, count, g->m, chosen);
-	layer.count = fill_up(vectors, count, g->m, chosen, layer.count);
+	layer.count = choose_edges(index, candidates, count, chosen, &diverse);
 	layer.own = layer.count;
 	layer.kept = 0;
 	layer.generations = NULL;
 	layer.edges = palloc(g->m * sizeof(HnswEdge));
 	for (uint32 i = 0; i < layer.count; i++)
-	{
-		HnswCandidate *item = &search->pool.items[chosen[i]];
-
-		layer.edges[i] = (HnswEdge) {item->nid, item->ref, item->score};
-	}
+		layer.edges[i] = candidates[chosen[i]];
 	return layer;
 }
 
@@ -947,7 +967,6 @@ link_again(HnswIndex *index, const void *vector, float norm, uint32 nid, uint32 
 				 RelationGetRelationName(index->rel));
 		vdb_hnsw_refresh(index);
 		vdb_hnsw_search_begin(&search, index, vector, norm);
-		search.keep_vectors = true;
 		vdb_hnsw_search_nearest(&search, index->geometry.ef_construction);
 
 		/* somebody else may have led here meanwhile */
@@ -980,7 +999,6 @@ find_edges(HnswSearch *search, HnswIndex *index, const void *vector, float norm,
 
 	memset(edges, 0, sizeof(*edges));
 	vdb_hnsw_search_begin(search, index, vector, norm);
-	search->keep_vectors = true;
 	vdb_hnsw_search_descend(search, layer);
 	for (int l = Min(layer, search->entry_layer); l > 0 && search->pool.size > 0; l--)
 	{

@@ -119,7 +119,6 @@ typedef struct HnswFound
 	float		residual;		/* of its code */
 	uint16		kept;			/* of the node's edges */
 	bool		exact;
-	void	   *vector;			/* decoded, when the search keeps vectors */
 } HnswFound;
 
 /*
@@ -131,7 +130,6 @@ typedef struct HnswSearch
 	HnswIndex  *index;
 	MemoryContext context;
 	VdbQuery	query;
-	bool		keep_vectors;	/* decode what is found (insert) */
 	bool		keep_overflow;	/* remember what the pool refused (iteration) */
 
 	/* entry point of the last descent */
@@ -420,13 +418,13 @@ extern bool vdb_hnsw_add_edge(HnswIndex *index, uint32 from, uint32 generation,
 
 /*
  * Of `count` candidates sorted by score, chooses at most max to be neighbours:
- * those nearer to the base than to any chosen one.  vectors[i]: of candidates[i]
- * in code space, NULL where it can't be chosen.  Returns the number of indexes
- * written to chosen[max].
+ * first those nearer to the base than to any chosen one, then the nearest of
+ * the others up to `fill`.  vectors[i]: of candidates[i] in code space, NULL
+ * where it can't be chosen.  Returns the number of indexes written to chosen[max].
  */
 extern uint32 vdb_hnsw_choose(const VdbCodec *codec, const float *scores,
 							  const void *const *vectors, uint32 count, uint32 max,
-							  uint32 *chosen);
+							  uint32 fill, uint32 *chosen);
 
 /* hnsw_scan.c */
 extern IndexScanDesc vdb_hnsw_beginscan(Relation index, int nkeys, int norderbys);

@@ -374,9 +374,9 @@ append_found(HnswSearch *search)
 }
 
 /*
- * Takes score and bounds of a found node, and its vector if that is wanted,
- * from its hot slot, where that holds the whole code.  If the node has another
- * life by now, nothing is known of it: its row is dead.
+ * Takes score and bounds of a found node from its hot slot, where that holds
+ * the whole code.  If the node has another life by now, nothing is known of it:
+ * its row is dead.
  */
 static void
 read_whole(HnswSearch *search, HnswFound *found, float *score)
@@ -397,11 +397,7 @@ read_whole(HnswSearch *search, HnswFound *found, float *score)
 		found->lower = bounds.lower;
 		found->upper = bounds.upper;
 		found->exact = bounds.lower == bounds.upper;
-		if (found->vector != NULL)
-			vdb_decode_hot(&index->codec, hot, search->whole_code, found->vector);
 	}
-	else
-		found->vector = NULL;
 }
 
 /*
@@ -416,14 +412,11 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 	const HnswGeometry *g = &index->geometry;
 	HnswAddress a = vdb_hnsw_node_address(g, nid);
 	HnswFound  *found = append_found(search);
-	void	   *vector = NULL;
 	Buffer		buffer;
 	HnswNode   *node;
 	HnswState	state;
 	uint32		count;
 
-	if (search->keep_vectors)
-		vector = MemoryContextAlloc(search->context, index->codec.vector_bytes);
 	buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
 	node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
 	state = node->state;
@@ -436,13 +429,8 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 		VdbNodeFactors f = vdb_hnsw_node_factors(node);
 
 		if (g->node_bits != 0)
-		{
 			*score = vdb_node_score(&search->query, f, vdb_hnsw_node_hi(g, node),
 									vdb_hnsw_node_lo(g, node));
-			if (vector != NULL)
-				vdb_decode_node(&index->codec, f, vdb_hnsw_node_hi(g, node),
-								vdb_hnsw_node_lo(g, node), vector);
-		}
 		if (state == HNSW_LIVE)
 		{
 			VdbBounds	bounds = {-get_float8_infinity(), get_float8_infinity()};
@@ -458,7 +446,6 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 			found->kept = node->kept;
 			found->exact = false;
 			found->residual = f.residual;
-			found->vector = vector;
 		}
 	}
 	UnlockReleaseBuffer(buffer);
@@ -466,8 +453,6 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 		search->found_count--;
 	else if (vdb_codec_hot_is_whole(&index->codec))
 		read_whole(search, found, score);
-	else if (vector != NULL && g->node_bits == 0 && !vdb_hnsw_load_vector(index, nid, vector))
-		found->vector = NULL;
 
 	*fresh = 0;
 	for (uint32 i = 0; i < count; i++)
