@@ -86,8 +86,8 @@ typedef RelFileNode VdbLocator;
 #endif
 
 /*
- * What generic_redo() reads has been the same since 9.6.  storage_patch.c
- * relies on it in the releases where that was looked up and tested.
+ * storage_patch.c writes what generic_redo() reads, in those releases where that
+ * was looked up and tested.
  */
 #if PG_VERSION_NUM < 190000
 #define VDB_GENERIC_REDO_IS_KNOWN
