@@ -233,10 +233,17 @@ lock_free_slot(HnswIndex *index, Buffer *buffer)
 			vdb_page_corrupted(index->rel, BufferGetBlockNumber(*buffer), "It counts more slots than it has.");
 		if (special->free > 0)
 		{
-			for (uint32 s = 0; s < special->used; s++)
+			/* from where the last one was; out of range if that is elsewhere */
+			uint32		s = index->roomy_nid - nid;
+
+			for (uint32 i = 0; i < special->used; i++, s++)
 			{
+				s = s < special->used ? s : 0;
 				if (vdb_hnsw_page_hot(page, vdb_hnsw_hot_address(g, nid + s))->generation % 2 == 1)
+				{
+					index->roomy_nid = nid + s;
 					return nid + s;
+				}
 			}
 			vdb_page_corrupted(index->rel, BufferGetBlockNumber(*buffer), "A free slot is counted but not there.");
 		}
@@ -624,13 +631,17 @@ lock_free_record(HnswIndex *index, Buffer *buffer)
 	for (;;)
 	{
 		uint32		extent = index->open_upper;
+		uint32		at = (index->roomy_ref - extent * g->upper_slots) / g->uppers_per_page;
 
-		for (uint32 i = 0; i < g->extent_pages; i++)
+		for (uint32 i = 0; i < g->extent_pages; i++, at++)
 		{
-			uint32		first = extent * g->upper_slots + i * g->uppers_per_page;
+			uint32		first;
 			Page		page;
 			VdbPageSpecial *special;
 
+			at = at < g->extent_pages ? at : 0;
+			first = extent * g->upper_slots + at * g->uppers_per_page;
+			index->roomy_ref = first;
 			*buffer = vdb_hnsw_read_upper(index, vdb_hnsw_upper_address(g, first),
 										  BUFFER_LOCK_EXCLUSIVE);
 			page = BufferGetPage(*buffer);

@@ -98,6 +98,10 @@ typedef struct HnswIndex
 	VdbCodec	codec;
 	VdbHints	hints;
 
+	/* hints: where room was found last, so that nobody looks from the start */
+	uint32		roomy_nid;
+	uint32		roomy_ref;
+
 	/* as last read from the metapage */
 	uint32		extents;
 	uint32		open_extent;
