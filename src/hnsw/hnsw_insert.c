@@ -61,36 +61,6 @@ vdb_hnsw_draw_layer(int m)
 	return layer < HNSW_MAX_LAYER ? (int) layer : HNSW_MAX_LAYER;
 }
 
-uint32
-vdb_hnsw_choose(const VdbCodec *codec, const float *scores, const void *const *vectors,
-				uint32 count, uint32 max, uint32 fill, uint32 *chosen)
-{
-	uint32		kept = 0;
-	uint32		diverse;
-	bool	   *taken = palloc0(Max(count, 1) * sizeof(bool));
-
-	for (uint32 i = 0; i < count && kept < max; i++)
-	{
-		bool		nearest = vectors[i] != NULL;
-
-		for (uint32 j = 0; j < kept && nearest; j++)
-			nearest = vdb_vector_score(codec, vectors[i], vectors[chosen[j]]) >= scores[i];
-		if (nearest)
-		{
-			chosen[kept++] = i;
-			taken[i] = true;
-		}
-	}
-	diverse = kept;
-	for (uint32 i = 0; i < count && kept < Min(max, Max(fill, diverse)); i++)
-	{
-		if (!taken[i] && vectors[i] != NULL)
-			chosen[kept++] = i;
-	}
-	pfree(taken);
-	return kept;
-}
-
 /*
  * Of `count` candidates sorted by score, chooses at most m: first those nearer
  * to the new node than to any chosen one, so many are *diverse, then the

@@ -420,16 +420,6 @@ extern int	vdb_hnsw_draw_layer(int m);
 extern bool vdb_hnsw_add_edge(HnswIndex *index, uint32 from, uint32 generation,
 							  const VdbQuery *query, uint32 to, float score, HnswClaim claim);
 
-/*
- * Of `count` candidates sorted by score, chooses at most max to be neighbours:
- * first those nearer to the base than to any chosen one, then the nearest of
- * the others up to `fill`.  vectors[i]: of candidates[i] in code space, NULL
- * where it can't be chosen.  Returns the number of indexes written to chosen[max].
- */
-extern uint32 vdb_hnsw_choose(const VdbCodec *codec, const float *scores,
-							  const void *const *vectors, uint32 count, uint32 max,
-							  uint32 fill, uint32 *chosen);
-
 /* hnsw_scan.c */
 extern IndexScanDesc vdb_hnsw_beginscan(Relation index, int nkeys, int norderbys);
 extern void vdb_hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,
