@@ -28,9 +28,11 @@ OBJS = \
 	src/hnsw/hnsw.o \
 	src/hnsw/hnsw_batch.o \
 	src/hnsw/hnsw_build.o \
+	src/hnsw/hnsw_calibrate.o \
 	src/hnsw/hnsw_check.o \
 	src/hnsw/hnsw_codes.o \
 	src/hnsw/hnsw_cost.o \
+	src/hnsw/hnsw_effort.o \
 	src/hnsw/hnsw_fill.o \
 	src/hnsw/hnsw_graph.o \
 	src/hnsw/hnsw_index.o \

@@ -61,6 +61,14 @@ typedef RelFileNode VdbLocator;
 #define vdb_owns_relation(relid, role) pg_class_ownercheck(relid, role)
 #endif
 
+/* 17 lets others than the owner look after a table. */
+#if PG_VERSION_NUM >= 170000
+#define vdb_may_maintain(index, heap, role) \
+	(pg_class_aclcheck(heap, role, ACL_MAINTAIN) == ACLCHECK_OK)
+#else
+#define vdb_may_maintain(index, heap, role) vdb_owns_relation(index, role)
+#endif
+
 /* 17 made maintenance run with a search path that nobody can prepare. */
 #if PG_VERSION_NUM < 170000
 #define RestrictSearchPath() ((void) 0)

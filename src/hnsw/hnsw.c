@@ -20,6 +20,7 @@
 #include "hnsw/hnsw_private.h"
 
 int			hnsw_ef_search;
+double		hnsw_target_recall;
 int			hnsw_iterative_scan;
 int			hnsw_max_scan_tuples;
 double		hnsw_scan_mem_multiplier;
@@ -71,6 +72,10 @@ vdb_hnsw_init(void)
 							"Sets the size of the dynamic candidate list for search.",
 							"Larger values find more of the true neighbors and take longer.",
 							&hnsw_ef_search, 40, 1, 1000, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomRealVariable("hnsw.target_recall",
+							 "Sets the share of the true nearest rows that a scan is to find.",
+							 "Of an index that is calibrated this decides in place of hnsw.ef_search; 0 leaves it to that.",
+							 &hnsw_target_recall, 0, 0, 1, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("hnsw.iterative_scan",
 							 "Sets whether a scan goes on when more rows are asked for than hnsw.ef_search.",
 							 NULL,
@@ -124,6 +129,8 @@ phase_name(int64 phase)
 			return "linking nodes";
 		case HNSW_PHASE_WRITE:
 			return "writing pages";
+		case HNSW_PHASE_CALIBRATE:
+			return "measuring recall";
 		default:
 			return NULL;
 	}

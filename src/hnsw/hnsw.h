@@ -30,6 +30,30 @@
 #define HNSW_NO_REF PG_UINT32_MAX
 #define HNSW_NO_EXTENT PG_UINT32_MAX
 
+/*
+ * What was measured of an index: recall among the first rows of a scan, for
+ * sizes of its search.
+ */
+#define HNSW_CALIBRATED_LEVELS 20
+#define HNSW_CALIBRATED_ROWS 2
+#define HNSW_STRETCH_UNIT 1024
+
+typedef struct HnswCalibration
+{
+	uint32		extents;		/* there were when it was measured */
+	uint16		queries;		/* it was measured with; 0: it was not */
+	uint16		reserved;		/* 0 */
+
+	/* of 65535, by vdb_hnsw_calibrated_rows and vdb_hnsw_calibrated_ef */
+	uint16		recall[HNSW_CALIBRATED_ROWS][HNSW_CALIBRATED_LEVELS];
+
+	/* where a search for the fewer rows stops, see HnswSearch: in units of
+	 * 1 / HNSW_STRETCH_UNIT */
+	uint16		stretch[HNSW_CALIBRATED_LEVELS];
+} HnswCalibration;
+
+StaticAssertDecl(sizeof(HnswCalibration) == 128, "HnswCalibration is 128 bytes on disk");
+
 /* The metapage's content, right after the page header. */
 typedef struct HnswMeta
 {
@@ -64,12 +88,13 @@ typedef struct HnswMeta
 	uint32		entry_ref;		/* its record on its top layer, or HNSW_NO_REF */
 	int32		entry_layer;
 
-	/* reserved, all zero but for entries */
+	/* reserved, all zero but for entries and calibration */
 	BlockNumber pending_head;
 	BlockNumber pending_tail;
 	BlockNumber posting_tail;
 	uint32		entries;		/* of a code of sparse vectors, else 0 */
-	uint16		calibration[64];
+
+	HnswCalibration calibration;
 	uint8		reserved[260];
 } HnswMeta;
 

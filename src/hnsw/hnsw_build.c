@@ -129,6 +129,8 @@ vdb_hnsw_build(Relation heap, Relation rel, IndexInfo *info)
 	builder->context = context;
 	index_rows(builder, rows);
 	VDB_TESTPOINT("hnsw-build-after-write");
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_CALIBRATE);
+	vdb_hnsw_calibrate_build(builder->index);
 	if (RelationNeedsWAL(rel))
 		log_newpage_range(rel, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(rel), true);
 	info->ii_BrokenHotChain = builder->state->broken_hot_chain;

@@ -2,7 +2,8 @@
  * hnsw_cost.c
  *	  What an index scan will cost, and whether it can answer at all.
  *
- * A scan is one search for the nearest ef_search rows, paid before the first
+ * A scan is one search for the nearest ef_search rows, or as many as
+ * hnsw.target_recall asks for, paid before the first
  * row comes out, and then a little for each further row.  The executor takes
  * rows until enough of them have passed the query's other conditions, so what
  * counts is LIMIT divided by the share of rows that pass.
@@ -74,21 +75,26 @@ typedef struct HnswScanModel
 	double		nodes;			/* in the index, at least 1 */
 	double		pages;			/* of the index */
 	double		m;
+	double		first;			/* rows that the first search is for */
+	HnswCalibration calibration;
+	uint32		extents;
 	double		hot_cost;		/* of weighing one neighbour */
 	double		node_cost;		/* of expanding one node */
 } HnswScanModel;
 
 static Oid	order_function(IndexPath *path);
 static void init_model(HnswScanModel *model, IndexPath *path, Cost distance);
-static int	load_m(IndexPath *path);
+static void load_index(HnswScanModel *model, IndexPath *path);
+static double rows_searched(const HnswScanModel *model, double rows);
 static double search_cost(const HnswScanModel *model, double rows);
 static double rows_wanted(PlannerInfo *root);
 static bool is_ordered_select(PlannerInfo *root);
 static bool has_unknown_limit(PlannerInfo *root);
 static bool reads_all_rows(PlannerInfo *root);
 static bool window_reads_all_rows(Node *node, void *context);
-static bool is_out_of_reach(PlannerInfo *root, double wanted, double passing, double nodes);
-static double rows_in_reach(void);
+static bool is_out_of_reach(PlannerInfo *root, const HnswScanModel *model, double wanted,
+							double passing);
+static double rows_in_reach(const HnswScanModel *model);
 
 void
 vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup,
@@ -121,7 +127,7 @@ vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cos
 	/* the question is evaluated once, the operator's function for each row */
 	add_function_cost(root, order_function(path), linitial(path->indexorderbys), &distance);
 	init_model(&model, path, distance.per_tuple);
-	first = Min(hnsw_ef_search, model.nodes);
+	first = Min(model.first, model.nodes);
 	passing = Min(1.0, path->path.rows / model.nodes);
 	wanted = rows_wanted(root);
 
@@ -134,16 +140,16 @@ vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cos
 	}
 	else
 	{
-		rows = Min(model.nodes, rows_in_reach());
+		rows = Min(model.nodes, rows_in_reach(&model));
 		fraction = rows / model.nodes;
 	}
-	run = search_cost(&model, Max(first, rows)) - search_cost(&model, first) +
+	run = search_cost(&model, Max(first, rows_searched(&model, rows))) - search_cost(&model, first) +
 		distance.per_tuple * rows;
 	*total = *startup + run / fraction;
 	if (reads_all_rows(root))
 		*startup = *total;
 
-	if (is_out_of_reach(root, wanted, passing, model.nodes))
+	if (is_out_of_reach(root, &model, wanted, passing))
 	{
 		*startup += OUT_OF_REACH_PENALTY;
 		*total += OUT_OF_REACH_PENALTY;
@@ -174,7 +180,7 @@ init_model(HnswScanModel *model, IndexPath *path, Cost distance)
 
 	model->nodes = Max(1.0, info->tuples);
 	model->pages = Max(1.0, info->pages);
-	model->m = load_m(path);
+	load_index(model, path);
 
 	/*
 	 * An index like this is asked point questions all day, so as much of it
@@ -189,19 +195,34 @@ init_model(HnswScanModel *model, IndexPath *path, Cost distance)
 		distance * NODE_SHARE;
 }
 
-/* An index that exists in the planner alone has the default. */
-static int
-load_m(IndexPath *path)
+/* What the index itself says; one that exists in the planner alone has defaults. */
+static void
+load_index(HnswScanModel *model, IndexPath *path)
 {
-	Relation	index;
-	int			m;
+	float		stretch;
 
-	if (path->indexinfo->hypothetical)
-		return HNSW_DEFAULT_M;
-	index = index_open(path->indexinfo->indexoid, NoLock);
-	m = vdb_hnsw_options(index)->m;
-	index_close(index, NoLock);
-	return m;
+	memset(&model->calibration, 0, sizeof(model->calibration));
+	model->m = HNSW_DEFAULT_M;
+	model->extents = 0;
+	if (!path->indexinfo->hypothetical)
+	{
+		Relation	index = index_open(path->indexinfo->indexoid, NoLock);
+
+		model->m = vdb_hnsw_options(index)->m;
+		if (hnsw_target_recall > 0)
+			model->extents = vdb_hnsw_load_calibration(index, &model->calibration);
+		index_close(index, NoLock);
+	}
+	model->first = vdb_hnsw_first_effort(&model->calibration, model->extents, &stretch);
+}
+
+/* How far a scan has searched when it returns so many rows. */
+static double
+rows_searched(const HnswScanModel *model, double rows)
+{
+	double		effort = vdb_hnsw_effort(&model->calibration, model->extents, rows);
+
+	return Min(Max(effort, rows), model->nodes);
 }
 
 /* Of finding the nearest so many rows. */
@@ -319,9 +340,9 @@ window_reads_all_rows(Node *node, void *context)
  * two standard deviations are added to the rows that must be read.
  */
 static bool
-is_out_of_reach(PlannerInfo *root, double wanted, double passing, double nodes)
+is_out_of_reach(PlannerInfo *root, const HnswScanModel *model, double wanted, double passing)
 {
-	double		rows = nodes;
+	double		rows = model->nodes;
 
 	if (!isinf(wanted))
 	{
@@ -330,16 +351,16 @@ is_out_of_reach(PlannerInfo *root, double wanted, double passing, double nodes)
 			return false;
 		rows = (wanted + 2 * sqrt(wanted * (1 - passing))) / passing;
 	}
-	return Min(rows, nodes) > rows_in_reach();
+	return Min(rows, model->nodes) > rows_in_reach(model);
 }
 
 /* Rows of the index that a scan returns before it ends at the user's limits. */
 static double
-rows_in_reach(void)
+rows_in_reach(const HnswScanModel *model)
 {
 	double		in_memory = work_mem * 1024.0 * hnsw_scan_mem_multiplier / BYTES_PER_ROW;
 
 	if (hnsw_iterative_scan == HNSW_ITERATIVE_OFF)
-		return hnsw_ef_search;
-	return Max(hnsw_ef_search, Min(hnsw_max_scan_tuples, in_memory));
+		return model->first;
+	return Max(model->first, Min(hnsw_max_scan_tuples, in_memory));
 }

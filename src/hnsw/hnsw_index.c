@@ -71,6 +71,7 @@ read_changing_fields(HnswIndex *index, const HnswMeta *meta)
 	index->entry_nid = meta->entry_nid;
 	index->entry_ref = meta->entry_ref;
 	index->entry_layer = meta->entry_layer;
+	index->calibration = meta->calibration;
 }
 
 /* Reads the center from its pages into out[center_values]. */
@@ -233,6 +234,31 @@ vdb_hnsw_refresh(HnswIndex *index)
 	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_SHARE);
 
 	read_changing_fields(index, vdb_hnsw_page_meta(BufferGetPage(buffer)));
+	UnlockReleaseBuffer(buffer);
+}
+
+uint32
+vdb_hnsw_load_calibration(Relation rel, HnswCalibration *calibration)
+{
+	Buffer		buffer = lock_meta(rel, BUFFER_LOCK_SHARE);
+	const HnswMeta *meta = vdb_hnsw_page_meta(BufferGetPage(buffer));
+	uint32		extents = meta->extents;
+
+	*calibration = meta->calibration;
+	UnlockReleaseBuffer(buffer);
+	return extents;
+}
+
+void
+vdb_hnsw_set_calibration(HnswIndex *index, const HnswCalibration *calibration, bool building)
+{
+	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
+	VdbChange	change;
+
+	vdb_change_begin(&change, index->rel, building);
+	vdb_hnsw_page_meta(vdb_change_page(&change, buffer, false))->calibration = *calibration;
+	vdb_change_finish(&change);
+	index->calibration = *calibration;
 	UnlockReleaseBuffer(buffer);
 }
 

@@ -1,6 +1,7 @@
 /*
  * hnsw_named.c
- *	  Opening an index that a user names: for vdb.check_index() and vdb.recall().
+ *	  Opening an index that a user names: for vdb.check_index(), vdb.recall(),
+ *	  vdb.calibrate() and vdb.prewarm().
  */
 #include "postgres.h"
 

@@ -130,6 +130,23 @@ check_page(HnswIndex *index, Buffer buffer, HnswAddress a, VdbPageKind kind)
 		vdb_page_check(index->rel, a.block, page, kind, a.extent);
 }
 
+/* Pages keep their kind as long as the index has the same incarnation. */
+bool
+vdb_hnsw_is_upper(HnswIndex *index, uint32 extent)
+{
+	BlockNumber block = vdb_hnsw_extent_block(&index->geometry, extent);
+	Buffer		buffer = ReadBuffer(index->rel, block);
+	Page		page = BufferGetPage(buffer);
+	bool		upper;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	upper = vdb_page_special(page)->kind == VDB_PAGE_HNSW_UPPER;
+	vdb_page_check(index->rel, block, page, upper ? VDB_PAGE_HNSW_UPPER : VDB_PAGE_HNSW_HOT,
+				   extent);
+	UnlockReleaseBuffer(buffer);
+	return upper;
+}
+
 /*
  * Pins a hot page.  It is not locked: a hot slot is a hint, and a torn read
  * costs quality, not correctness.  Writers lock it as usual.

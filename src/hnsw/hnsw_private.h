@@ -60,6 +60,7 @@ typedef struct HnswSupport
 #define HNSW_PHASE_MERGE 3
 #define HNSW_PHASE_LINK 4
 #define HNSW_PHASE_WRITE 5
+#define HNSW_PHASE_CALIBRATE 6
 
 /* Reloptions */
 typedef struct HnswOptions
@@ -78,6 +79,7 @@ typedef enum HnswIterativeScan
 
 /* Settings */
 extern int	hnsw_ef_search;
+extern double hnsw_target_recall;
 extern int	hnsw_iterative_scan;
 extern int	hnsw_max_scan_tuples;
 extern double hnsw_scan_mem_multiplier;
@@ -109,7 +111,14 @@ typedef struct HnswIndex
 	uint32		entry_nid;
 	uint32		entry_ref;
 	int			entry_layer;
+	HnswCalibration calibration;
 } HnswIndex;
+
+/*
+ * Estimates misplace a few candidates, so the pool of layer 0 keeps so many
+ * more than ef_search asks for.
+ */
+#define HNSW_POOL_SLACK 10
 
 /* A node as a search returns it. */
 typedef struct HnswFound
@@ -125,6 +134,16 @@ typedef struct HnswFound
 	bool		exact;
 } HnswFound;
 
+/* Nearest rows by which a search tells that it may stop. */
+#define HNSW_STRETCH_ROWS 10
+
+/* What a search needs to get as far as to a node. */
+typedef struct HnswReach
+{
+	uint32		pool;			/* its capacity */
+	float		stretch;
+} HnswReach;
+
 /*
  * A search of layer 0 that can be continued.  All of its memory is in its own
  * context, a child of the one current at vdb_hnsw_search_begin.
@@ -135,6 +154,14 @@ typedef struct HnswSearch
 	MemoryContext context;
 	VdbQuery	query;
 	bool		keep_overflow;	/* remember what the pool refused (iteration) */
+	uint32		absent;			/* a node to be passed by, or HNSW_NO_NODE */
+
+	/*
+	 * Layer 0 is left when the nearest candidate is farther than the last of
+	 * the nearest HNSW_STRETCH_ROWS found by more than this times the latter's
+	 * score: what is left will hardly lead to nearer ones.  Infinity: never.
+	 */
+	float		stretch;
 
 	/* entry point of the last descent */
 	uint32		entry_nid;
@@ -150,6 +177,9 @@ typedef struct HnswSearch
 	HnswFound  *found;			/* live nodes expanded, in that order */
 	uint32		found_count;
 	uint32		found_size;
+	HnswReach  *reaches;		/* of what was found; NULL: nobody asks */
+	uint32		reaches_size;
+	HnswReach	reach;			/* of what is expanded */
 	int64		weighed;		/* scores computed */
 	uint8	   *whole_code;		/* scratch: a hot code */
 	uint32	   *fresh;			/* scratch: 2 m node numbers */
@@ -210,6 +240,11 @@ extern Relation vdb_hnsw_open_named(Oid indexoid, LOCKMODE lock, Relation *heap)
 /* hnsw_index.c */
 extern HnswIndex *vdb_hnsw_open(Relation rel);
 extern void vdb_hnsw_refresh(HnswIndex *index);
+
+/* A calibration without opening the index; returns the number of extents. */
+extern uint32 vdb_hnsw_load_calibration(Relation rel, HnswCalibration *calibration);
+extern void vdb_hnsw_set_calibration(HnswIndex *index, const HnswCalibration *calibration,
+									 bool building);
 extern void vdb_hnsw_create_meta(Relation rel, ForkNumber fork, const HnswGeometry *geometry,
 								 const VdbCodec *codec);
 
@@ -247,6 +282,9 @@ extern Buffer vdb_hnsw_read_node(HnswIndex *index, HnswAddress a, int lock);
 extern Buffer vdb_hnsw_read_upper(HnswIndex *index, HnswAddress a, int lock);
 extern bool vdb_hnsw_nid_exists(HnswIndex *index, uint32 nid);
 extern bool vdb_hnsw_ref_exists(HnswIndex *index, uint32 ref);
+
+/* Does an extent that exists hold records of layers above 0? */
+extern bool vdb_hnsw_is_upper(HnswIndex *index, uint32 extent);
 extern VdbNodeFactors vdb_hnsw_node_factors(const HnswNode *node);
 extern float vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid);
 
@@ -419,6 +457,34 @@ extern int	vdb_hnsw_draw_layer(int m);
  */
 extern bool vdb_hnsw_add_edge(HnswIndex *index, uint32 from, uint32 generation,
 							  const VdbQuery *query, uint32 to, float score, HnswClaim claim);
+
+/* hnsw_effort.c */
+
+/* Sizes of a search for which recall is measured, and among how many rows. */
+extern const uint16 vdb_hnsw_calibrated_ef[HNSW_CALIBRATED_LEVELS];
+extern const uint16 vdb_hnsw_calibrated_rows[HNSW_CALIBRATED_ROWS];
+
+/* Is a calibration one of the index as it is, that has so many extents? */
+extern bool vdb_hnsw_is_calibrated(const HnswCalibration *calibration, uint32 extents);
+
+/*
+ * The size of a search after which a scan may return so many rows, if
+ * hnsw.target_recall is set and there is a calibration; else 0.
+ */
+extern double vdb_hnsw_effort(const HnswCalibration *calibration, uint32 extents, double rows);
+
+/*
+ * The size with which a scan begins, of that or hnsw.ef_search, and the stretch
+ * with which it stops.  A scan that may not go on returns as many rows as it finds,
+ * so it searches no less than hnsw.ef_search and does not stop.
+ */
+extern uint32 vdb_hnsw_first_effort(const HnswCalibration *calibration, uint32 extents,
+									float *stretch);
+
+/* hnsw_calibrate.c */
+
+/* Measures a new index that nobody else uses yet.  Nothing is logged. */
+extern void vdb_hnsw_calibrate_build(HnswIndex *index);
 
 /* hnsw_scan.c */
 extern IndexScanDesc vdb_hnsw_beginscan(Relation index, int nkeys, int norderbys);

@@ -76,12 +76,14 @@ typedef struct Recall
 	int			k;
 	int			count;			/* of queries */
 	RecallQuery *queries;
+	int			ef;				/* with which scans begin */
 	double		exact_ms;		/* of all queries together */
 	double		index_ms;
 } Recall;
 
 static void check_permission(Relation heap);
 static void become_owner(Relation heap);
+static int	find_ef(Relation index);
 static void init_evaluation(Recall *recall);
 static bool read_value(Recall *recall, Datum *value);
 static void draw_sample(Recall *recall, int wanted);
@@ -124,6 +126,7 @@ vdb_hnsw_recall(PG_FUNCTION_ARGS)
 	save_nestlevel = NewGUCNestLevel();
 	become_owner(recall.heap);
 
+	recall.ef = find_ef(recall.index);
 	recall.snapshot = RegisterSnapshot(GetActiveSnapshot());
 	init_evaluation(&recall);
 	draw_sample(&recall, wanted);
@@ -169,6 +172,17 @@ become_owner(Relation heap)
 	/* the owner's functions must not find the caller's in their way */
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/* What hnsw.ef_search is, or what hnsw.target_recall makes of it. */
+static int
+find_ef(Relation index)
+{
+	HnswCalibration calibration;
+	uint32		extents = vdb_hnsw_load_calibration(index, &calibration);
+	float		stretch;
+
+	return vdb_hnsw_first_effort(&calibration, extents, &stretch);
 }
 
 static void
@@ -400,7 +414,7 @@ form_result(FunctionCallInfo fcinfo, const Recall *recall, double share)
 	values[0] = Float8GetDatum(share);
 	values[1] = Int32GetDatum(recall->k);
 	values[2] = Int32GetDatum(recall->count);
-	values[3] = Int32GetDatum(hnsw_ef_search);
+	values[3] = Int32GetDatum(recall->ef);
 	values[4] = Float8GetDatum(recall->exact_ms / Max(1, recall->count));
 	values[5] = Float8GetDatum(recall->index_ms / Max(1, recall->count));
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull));

@@ -27,6 +27,7 @@
 #include "pgstat.h"
 #include "utils/float.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
@@ -67,6 +68,7 @@ typedef struct HnswScan
 	uint32		heap_count;
 	uint32		heap_size;
 	uint32		taken;			/* found nodes that went into the heap */
+	bool		calibrated;		/* it goes as far as hnsw.target_recall asks for */
 	uint32		ef;				/* of the search so far */
 	uint32		allowed;		/* rows that search may yield */
 	uint32		yielded;
@@ -352,12 +354,26 @@ start(IndexScanDesc scan)
 	vdb_hnsw_search_begin(&so->search, so->index, vector, norm);
 	so->iterative = hnsw_iterative_scan;
 	so->search.keep_overflow = so->iterative != HNSW_ITERATIVE_OFF;
-	so->ef = hnsw_ef_search;
+	so->ef = vdb_hnsw_first_effort(&so->index->calibration, so->index->extents,
+								   &so->search.stretch);
+	so->calibrated = vdb_hnsw_effort(&so->index->calibration, so->index->extents, 1) > 0;
+	if (hnsw_target_recall > 0 && !so->calibrated)
+		ereport(DEBUG1,
+				(errmsg_internal("hnsw.target_recall does not apply to index \"%s\": it is not calibrated",
+								 RelationGetRelationName(scan->indexRelation))));
 	VDB_TESTPOINT("hnsw-scan-before-descent");
 	vdb_hnsw_search_nearest(&so->search, so->ef);
 	take_found(so);
 	so->complete = !so->search.keep_overflow;
-	so->allowed = so->complete ? so->ef : so->search.pool.capacity / 2;
+	if (so->complete)
+		so->allowed = so->ef;
+	else if (so->calibrated)
+	{
+		so->ef = Min(so->ef, so->search.pool.size);
+		so->allowed = HNSW_STRETCH_ROWS;
+	}
+	else
+		so->allowed = so->search.pool.capacity / 2;
 	VDB_TESTPOINT("hnsw-scan-after-search");
 }
 
@@ -393,9 +409,26 @@ report_cut_short(const HnswScan *so)
 }
 
 /*
+ * How many more candidates are to be expanded before so many rows may be
+ * returned, of a scan with a calibration: as it says.
+ */
+static uint32
+missing_effort(const HnswScan *so, uint32 rows)
+{
+	double		effort = vdb_hnsw_effort(&so->index->calibration, so->index->extents, rows);
+
+	if (effort > so->ef)
+		return (uint32) Min(effort - so->ef, PG_INT32_MAX);
+
+	/* what was found is enough, unless it turned out not to be there any more */
+	return so->heap_count > 0 ? 0 : Max(1, so->ef);
+}
+
+/*
  * Searches further after all rows that were allowed have been returned.  A
  * search that may go on yields only the nearer half of what it looked at: it
- * keeps ahead, so that few rows turn up too late for their place.
+ * keeps ahead, so that few rows turn up too late for their place.  A calibration
+ * knows how far it has to be ahead.
  */
 static void
 go_on(IndexScanDesc scan)
@@ -419,7 +452,8 @@ go_on(IndexScanDesc scan)
 	}
 	else
 	{
-		uint32		more = so->ef;
+		uint32		rows = so->allowed + (so->allowed + 1) / 2;
+		uint32		more = so->calibrated ? missing_effort(so, rows) : so->ef;
 		uint32		done = 0;
 
 		while (done < more && within_limits(so) && so->search.overflow_count > 0)
@@ -428,7 +462,7 @@ go_on(IndexScanDesc scan)
 			done += so->search.pool.size;
 		}
 		so->ef += done;
-		so->allowed += (done + 1) / 2;
+		so->allowed = so->calibrated ? rows : so->allowed + (done + 1) / 2;
 	}
 	take_found(so);
 }

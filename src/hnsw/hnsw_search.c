@@ -11,17 +11,13 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "miscadmin.h"
 #include "utils/float.h"
 #include "utils/memutils.h"
 
 #include "hnsw/hnsw_private.h"
-
-/*
- * Estimates misplace a few candidates, so the pool of layer 0 keeps so many
- * more than ef_search asks for.
- */
-#define POOL_SLACK 10
 
 /* Slots of a fresh visited set: neighbours weighed for each pool entry. */
 #define VISITED_FACTOR 32
@@ -60,6 +56,17 @@ visit(HnswSearch *search, uint32 nid)
 	return hnsw_visited_add(visited, nid);
 }
 
+/* Makes the visited set a new one, in which a node that is to be passed by is. */
+static void
+begin_visited(HnswSearch *search, uint64 expected)
+{
+	if (search->visited.slots != NULL)
+		pfree(search->visited.slots);
+	init_visited(&search->visited, search->context, expected);
+	if (search->absent != HNSW_NO_NODE)
+		visit(search, search->absent);
+}
+
 void
 vdb_hnsw_search_begin(HnswSearch *search, HnswIndex *index, const void *vector, float norm)
 {
@@ -69,6 +76,8 @@ vdb_hnsw_search_begin(HnswSearch *search, HnswIndex *index, const void *vector, 
 
 	memset(search, 0, sizeof(*search));
 	search->index = index;
+	search->absent = HNSW_NO_NODE;
+	search->stretch = get_float4_infinity();
 	search->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw search",
 											ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(search->context);
@@ -310,9 +319,7 @@ vdb_hnsw_search_upper(HnswSearch *search, int layer, uint32 ef)
 	HnswCandidate *best;
 
 	size_pool(search, ef);
-	if (search->visited.slots != NULL)
-		pfree(search->visited.slots);
-	init_visited(&search->visited, search->context, (uint64) ef * VISITED_FACTOR);
+	begin_visited(search, (uint64) ef * VISITED_FACTOR);
 	search->pool.next = 0;
 	for (uint32 i = 0; i < search->pool.size; i++)
 	{
@@ -486,7 +493,47 @@ prefetch_next(HnswSearch *search)
 	}
 }
 
-/* Expands candidates until the pool holds none that is not. */
+/*
+ * How much farther the nearest candidate is than the last of the first rows, in
+ * terms of the latter's score.  Scores may be negative.
+ */
+static inline float
+stretch_of(const HnswPool *pool, float score)
+{
+	float		last = pool->items[HNSW_STRETCH_ROWS - 1].score;
+
+	return score > last ? (score - last) / fabsf(last) : 0;
+}
+
+/* Is the nearest candidate, of this score, too far to be worth a step? */
+static inline bool
+is_stretched(const HnswSearch *search, float score)
+{
+	const HnswPool *pool = &search->pool;
+
+	/* what comes before the candidate has been expanded */
+	return pool->next >= HNSW_STRETCH_ROWS && stretch_of(pool, score) > search->stretch;
+}
+
+/*
+ * Notes with which pool and stretch a search comes to expand the candidate at
+ * index `at`: where it is found, it is the next one.
+ */
+static void
+note_reach(HnswSearch *search, uint32 at, float score)
+{
+	search->reach.pool = Max(search->reach.pool, at + 1);
+	if (at >= HNSW_STRETCH_ROWS)
+		search->reach.stretch = Max(search->reach.stretch, stretch_of(&search->pool, score));
+	if (search->found_count >= search->reaches_size)
+	{
+		search->reaches_size = 2 * search->found_count + 256;
+		search->reaches = repalloc_huge(search->reaches, search->reaches_size * sizeof(HnswReach));
+	}
+	search->reaches[search->found_count] = search->reach;
+}
+
+/* Expands candidates until the pool holds none that is worth it. */
 static void
 expand_pool(HnswSearch *search)
 {
@@ -500,6 +547,10 @@ expand_pool(HnswSearch *search)
 		uint32		fresh;
 
 		CHECK_FOR_INTERRUPTS();
+		if (is_stretched(search, best->score))
+			break;
+		if (unlikely(search->reaches != NULL))
+			note_reach(search, at, best->score);
 
 		/* a node that is no row must not take a row's place */
 		if (read_node(search, best->nid, &score, &fresh) == HNSW_LIVE)
@@ -511,20 +562,37 @@ expand_pool(HnswSearch *search)
 	}
 }
 
+/*
+ * After a search that stopped early: what it left in the pool joins what the pool
+ * refused.  Whoever goes on has seen the nearest rows, and wants others.
+ */
+static void
+leave_pool(HnswSearch *search)
+{
+	HnswPool   *pool = &search->pool;
+
+	for (uint32 i = pool->next; i < pool->size && search->keep_overflow; i++)
+	{
+		if (!pool->items[i].expanded)
+			push_overflow(search, pool->items[i]);
+	}
+	pool->size = pool->next;
+	search->stretch = get_float4_infinity();
+}
+
 void
 vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 {
 	HnswPool   *pool = &search->pool;
 
-	size_pool(search, ef + POOL_SLACK);
-	if (search->visited.slots != NULL)
-		pfree(search->visited.slots);
-	init_visited(&search->visited, search->context, (uint64) pool->capacity * VISITED_FACTOR);
+	size_pool(search, ef + HNSW_POOL_SLACK);
+	begin_visited(search, (uint64) pool->capacity * VISITED_FACTOR);
 	memset(search->fresh_ref, 0, 2 * search->index->geometry.m * sizeof(uint32));
 
 	/* what upper layers refused may be met here again */
 	search->overflow_count = 0;
 	search->overflow_heap = 0;
+	search->reach = (HnswReach) {0};
 	pool->next = 0;
 	for (uint32 i = 0; i < pool->size; i++)
 	{
@@ -543,6 +611,7 @@ vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 		weigh_fresh(search, 1);
 		expand_pool(search);
 	}
+	leave_pool(search);
 }
 
 void

@@ -1,0 +1,835 @@
+/*
+ * hnsw_calibrate.c
+ *	  What recall does a search of which size have?  Measured at the end of a
+ *	  build, and by vdb.calibrate().
+ *
+ * Some questions are answered twice.  Exactly, by scoring the codes of all live
+ * nodes, page by page.  And by searches, each of which tells of every node it
+ * came to how large the pool had to be for that (HnswFound.reach): a search with
+ * a smaller pool takes the same steps, but for the last ones.  So one large
+ * search tells what all smaller ones would have found.
+ *
+ * A question that nobody asks (of a build: of whom?) is a row of the index, and
+ * the search is made to pass that row by, as if it were not indexed: a row is
+ * easily found by way of itself, and its neighbours are found in its list.
+ *
+ * What is kept is what may be promised: the mean less some standard errors of it.
+ *
+ * No row of the table is read, and no row's place depends on details that codes
+ * cannot tell apart: a node is right if it is as near as the last of the right
+ * ones, whichever of several equal ones it is.
+ */
+#include "postgres.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/xlog.h"
+#include "catalog/pg_class.h"
+#include "common/pg_prng.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "hnsw/hnsw_private.h"
+#include "quant/panel.h"
+
+/* Questions at most, and answered at a time. */
+#define MAX_QUESTIONS 10000
+#define BATCH_QUESTIONS 256
+
+/* Fewer than this say too little. */
+#define MIN_QUESTIONS 20
+
+/* Questions that a build takes time for, and a user. */
+#define BUILD_QUESTIONS 256
+#define DRAWN_QUESTIONS 1000
+
+/*
+ * Recall among many rows varies less from question to question, and takes large
+ * searches: it is measured with one question in so many.
+ */
+#define MANY_EVERY 8
+
+/*
+ * Nodes whose codes are nearest: the right ones are chosen among them by fuller
+ * codes.
+ */
+#define NEAREST 120
+
+/* Standard errors by which recall may be less than what was measured. */
+#define CAUTION 2.0
+
+/*
+ * A search stops early where that adds this share to what a search of its size
+ * misses.  More would take a larger one to make up for.
+ */
+#define EARLY_SHARE 0.5
+
+typedef struct NearNode
+{
+	float		score;
+	uint32		nid;
+} NearNode;
+
+typedef struct Question
+{
+	void	   *vector;			/* in code space */
+	float		norm;
+	uint32		nid;			/* whose vector it is, or HNSW_NO_NODE */
+	bool		many;			/* recall among many rows is measured as well */
+	VdbQuery	query;			/* where hot codes are scored */
+	uint32		count;
+	NearNode   *nearest;		/* [NEAREST]; a heap, farthest on top */
+} Question;
+
+/* What it takes to find each of a question's nearest few rows. */
+typedef struct FewAnswer
+{
+	uint32		wanted;
+	uint32		found;
+	HnswReach	reach[HNSW_STRETCH_ROWS];	/* of those found */
+} FewAnswer;
+
+typedef struct Calibration
+{
+	HnswIndex  *index;
+	MemoryContext context;		/* of a batch */
+	uint32		extents;		/* there were when we started */
+	Question   *questions;		/* of a batch */
+	uint32		count;
+
+	/* to answer exactly */
+	BufferAccessStrategy strategy;
+	VdbPanel	panel;			/* of questions, where there are node codes */
+	float	   *scores;
+	float	   *limits;			/* of each question: score of its farthest */
+	VdbNodeFactors *factors;	/* of a page's nodes */
+	bool	   *live;			/* of an extent's nodes */
+	char	   *page;
+
+	/* over all questions */
+	MemoryContext result_context;
+	uint32		asked;
+	uint32		few_count;
+	uint32		few_size;
+	FewAnswer  *few;			/* of each question */
+	uint32		many_count;
+	double		many_sum[HNSW_CALIBRATED_LEVELS];	/* of recall among many rows, */
+	double		many_sum2[HNSW_CALIBRATED_LEVELS];	/* and of its squares */
+} Calibration;
+
+/* --- exact answers -------------------------------------------------------- */
+
+/* Keeps a node as one of the nearest. */
+static void
+keep_near(Question *question, NearNode node, float *limit)
+{
+	NearNode   *heap = question->nearest;
+	uint32		at = 0;
+
+	if (question->count < NEAREST)
+	{
+		for (at = question->count++; at > 0 && heap[(at - 1) / 2].score < node.score;
+			 at = (at - 1) / 2)
+			heap[at] = heap[(at - 1) / 2];
+	}
+	else
+	{
+		for (;;)
+		{
+			uint32		child = 2 * at + 1;
+
+			if (child + 1 < NEAREST && heap[child + 1].score > heap[child].score)
+				child++;
+			if (child >= NEAREST || heap[child].score <= node.score)
+				break;
+			heap[at] = heap[child];
+			at = child;
+		}
+	}
+	heap[at] = node;
+	if (question->count == NEAREST)
+		*limit = heap[0].score;
+}
+
+/* Offers a node to each question; scores: by question. */
+static void
+offer_node(Calibration *c, uint32 nid, const float *scores)
+{
+	for (uint32 i = 0; i < c->count; i++)
+	{
+		if (scores[i] < c->limits[i] && c->questions[i].nid != nid)
+			keep_near(&c->questions[i], (NearNode) {scores[i], nid}, &c->limits[i]);
+	}
+}
+
+/* Copies a page of an extent; returns how many of its slots are used. */
+static uint32
+copy_page(Calibration *c, uint32 extent, uint32 number)
+{
+	HnswIndex  *index = c->index;
+	const HnswGeometry *g = &index->geometry;
+	BlockNumber block = vdb_hnsw_extent_block(g, extent) + number;
+	uint32		slots = number == 0 ? g->extent_slots :
+		Min(g->nodes_per_page, g->extent_slots - (number - 1) * g->nodes_per_page);
+	Buffer		buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_NORMAL, c->strategy);
+	uint32		used;
+
+	CHECK_FOR_INTERRUPTS();
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	vdb_page_check(index->rel, block, BufferGetPage(buffer),
+				   number == 0 ? VDB_PAGE_HNSW_HOT : VDB_PAGE_HNSW_NODE, extent);
+	memcpy(c->page, BufferGetPage(buffer), BLCKSZ);
+	UnlockReleaseBuffer(buffer);
+	used = vdb_page_special(c->page)->used;
+	if (used > slots)
+		vdb_page_corrupted(index->rel, block, "More slots are used than there are.");
+	return used;
+}
+
+/* Scores the nodes of a node page by their node codes. */
+static void
+score_node_page(Calibration *c, uint32 extent, uint32 number)
+{
+	const HnswGeometry *g = &c->index->geometry;
+	uint32		used = copy_page(c, extent, number);
+	uint32		first = extent * g->extent_slots + (number - 1) * g->nodes_per_page;
+	HnswNode   *node = (HnswNode *) (c->page + HNSW_NODE_FIRST);
+
+	if (used == 0)
+		return;
+	for (uint32 i = 0; i < used; i++)
+		c->factors[i] = vdb_hnsw_node_factors((HnswNode *) ((char *) node + i * g->node_stride));
+	vdb_panel_scores(&c->panel, used, c->factors, vdb_hnsw_node_hi(g, node), g->node_stride,
+					 c->scores);
+	for (uint32 i = 0; i < used; i++)
+	{
+		if (((HnswNode *) ((char *) node + i * g->node_stride))->state == HNSW_LIVE)
+			offer_node(c, first + i, c->scores + (Size) i * c->count);
+	}
+}
+
+/* Notes which nodes of a node page are live. */
+static void
+note_live(Calibration *c, uint32 extent, uint32 number)
+{
+	const HnswGeometry *g = &c->index->geometry;
+	uint32		used = copy_page(c, extent, number);
+
+	for (uint32 i = 0; i < used; i++)
+		c->live[(number - 1) * g->nodes_per_page + i] =
+			((HnswNode *) (c->page + HNSW_NODE_FIRST + i * g->node_stride))->state == HNSW_LIVE;
+}
+
+/* Scores the live nodes of an extent by their hot codes. */
+static void
+score_hot_page(Calibration *c, uint32 extent)
+{
+	const HnswGeometry *g = &c->index->geometry;
+	uint32		used;
+
+	memset(c->live, 0, g->extent_slots * sizeof(bool));
+	for (uint32 number = 1; number <= g->node_pages; number++)
+		note_live(c, extent, number);
+	used = copy_page(c, extent, 0);
+	for (uint32 slot = 0; slot < used; slot++)
+	{
+		HnswHot    *hot = (HnswHot *) (c->page + HNSW_HOT_FIRST + slot * g->hot_stride);
+		VdbHotFactors f = {hot->add, hot->rescale};
+
+		if (!c->live[slot])
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		for (uint32 i = 0; i < c->count; i++)
+			c->scores[i] = vdb_hot_score(&c->questions[i].query, f, vdb_hnsw_hot_code(hot));
+		offer_node(c, extent * g->extent_slots + slot, c->scores);
+	}
+}
+
+/* Prepares the questions to be compared with codes. */
+static void
+prepare_questions(Calibration *c)
+{
+	const HnswGeometry *g = &c->index->geometry;
+	const VdbCodec *codec = &c->index->codec;
+	uint32		rows = g->node_bits != 0 ? g->nodes_per_page : 1;
+	uint8	   *hi = palloc(Max(1, codec->hi_bytes));
+	uint8	   *lo = palloc(Max(1, codec->lo_bytes));
+
+	c->page = palloc(BLCKSZ);
+	c->live = palloc(g->extent_slots * sizeof(bool));
+	c->factors = palloc(rows * sizeof(VdbNodeFactors));
+	c->scores = palloc((Size) rows * c->count * sizeof(float));
+	c->limits = palloc(c->count * sizeof(float));
+	if (g->node_bits != 0)
+	{
+		char	   *memory = palloc(vdb_panel_bytes(codec, c->count) + 64);
+
+		vdb_panel_init(&c->panel, codec, c->count, (char *) TYPEALIGN(64, memory));
+	}
+	for (uint32 i = 0; i < c->count; i++)
+	{
+		Question   *question = &c->questions[i];
+
+		c->limits[i] = FLT_MAX;
+		question->nearest = palloc(NEAREST * sizeof(NearNode));
+		if (g->node_bits != 0)
+			vdb_panel_put(&c->panel, i, vdb_encode_node(codec, question->vector, question->norm, hi, lo),
+						  hi);
+		else
+		{
+			question->query.vector = question->vector;
+			question->query.hot = palloc(vdb_query_bytes(codec, question->vector));
+			vdb_query_prepare(&question->query, codec, question->norm);
+		}
+	}
+}
+
+/* Finds the nearest nodes of each question, nearly. */
+static void
+answer_exactly(Calibration *c)
+{
+	const HnswGeometry *g = &c->index->geometry;
+
+	prepare_questions(c);
+	for (uint32 extent = 0; extent < c->extents; extent++)
+	{
+		if (vdb_hnsw_is_upper(c->index, extent))
+			continue;
+		if (g->node_bits == 0)
+			score_hot_page(c, extent);
+		else
+		{
+			for (uint32 number = 1; number <= g->node_pages; number++)
+				score_node_page(c, extent, number);
+		}
+	}
+}
+
+/* --- searches ------------------------------------------------------------- */
+
+/* The score that a search gives a node which it expands. */
+static float
+score_node(HnswSearch *search, uint32 nid)
+{
+	HnswIndex  *index = search->index;
+	const HnswGeometry *g = &index->geometry;
+	HnswAddress a = vdb_hnsw_node_address(g, nid);
+	Buffer		buffer;
+	HnswNode   *node;
+	VdbNodeFactors f;
+	float		score = 0;
+
+	buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
+	node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
+	f = vdb_hnsw_node_factors(node);
+	if (g->node_bits != 0)
+		score = vdb_node_score(&search->query, f, vdb_hnsw_node_hi(g, node), vdb_hnsw_node_lo(g, node));
+	UnlockReleaseBuffer(buffer);
+	if (vdb_codec_hot_is_whole(&index->codec))
+	{
+		uint8	   *code = palloc(g->hot_bytes);
+		VdbHotFactors hot;
+
+		/* of another life by now: a score like another */
+		(void) vdb_hnsw_read_whole(index, nid, 0, &hot, code);
+		score = vdb_node_score(&search->query, (VdbNodeFactors) {hot.rescale, hot.add, f.residual},
+							   code, NULL);
+		pfree(code);
+	}
+	else if (g->node_bits == 0)
+		score = vdb_hnsw_score_hot(index, &search->query, nid);
+	return score;
+}
+
+static int
+compare_near(const void *a, const void *b)
+{
+	float		x = ((const NearNode *) a)->score;
+	float		y = ((const NearNode *) b)->score;
+
+	return x < y ? -1 : x > y;
+}
+
+/* How many rows are to be found of the first so many, and how far they are. */
+static uint32
+wanted_rows(const Question *question, uint32 first, float *farthest)
+{
+	uint32		wanted = Min(question->count, first);
+
+	*farthest = question->nearest[wanted - 1].score;
+	return wanted;
+}
+
+/* Did a search find all that is right? */
+static bool
+has_all(const Question *question, const HnswSearch *search)
+{
+	float		farthest;
+	uint32		wanted = wanted_rows(question, vdb_hnsw_calibrated_rows[question->many], &farthest);
+	uint32		found = 0;
+
+	for (uint32 i = 0; i < search->found_count; i++)
+		found += search->found[i].score <= farthest;
+	return found >= wanted;
+}
+
+/* Notes what it takes to find the first few rows. */
+static void
+note_few(Calibration *c, const Question *question, const HnswSearch *search)
+{
+	FewAnswer  *answer;
+	float		farthest;
+
+	if (c->few_count == c->few_size)
+	{
+		MemoryContext old = MemoryContextSwitchTo(c->result_context);
+
+		c->few_size = Max(BATCH_QUESTIONS, 2 * c->few_size);
+		if (c->few == NULL)
+			c->few = palloc(c->few_size * sizeof(FewAnswer));
+		else
+			c->few = repalloc(c->few, c->few_size * sizeof(FewAnswer));
+		MemoryContextSwitchTo(old);
+	}
+	answer = &c->few[c->few_count++];
+	answer->wanted = wanted_rows(question, HNSW_STRETCH_ROWS, &farthest);
+	answer->found = 0;
+	for (uint32 i = 0; i < search->found_count && answer->found < answer->wanted; i++)
+	{
+		if (search->found[i].score <= farthest)
+			answer->reach[answer->found++] = search->reaches[i];
+	}
+}
+
+static inline bool
+is_within(HnswReach reach, int level, float stretch)
+{
+	return reach.pool <= vdb_hnsw_calibrated_ef[level] + HNSW_POOL_SLACK &&
+		reach.stretch <= stretch;
+}
+
+/* Adds up what share of the first many rows searches of each size find. */
+static void
+add_many(Calibration *c, const Question *question, const HnswSearch *search)
+{
+	float		farthest;
+	uint32		wanted = wanted_rows(question, vdb_hnsw_calibrated_rows[1], &farthest);
+
+	for (int level = 0; level < HNSW_CALIBRATED_LEVELS; level++)
+	{
+		uint32		found = 0;
+		double		share;
+
+		for (uint32 i = 0; i < search->found_count; i++)
+			found += search->found[i].score <= farthest &&
+				is_within(search->reaches[i], level, FLT_MAX);
+		share = Min(1.0, (double) found / wanted);
+		c->many_sum[level] += share;
+		c->many_sum2[level] += share * share;
+	}
+	c->many_count++;
+}
+
+/* Of the nearest nodes, brings those in order that a search would find so. */
+static void
+sort_nearest(HnswSearch *search, Question *question)
+{
+	for (uint32 i = 0; i < question->count; i++)
+		question->nearest[i].score = score_node(search, question->nearest[i].nid);
+	qsort(question->nearest, question->count, sizeof(NearNode), compare_near);
+}
+
+/*
+ * Searches for a question's answers, with a pool that is large only if it has to
+ * be.
+ */
+static void
+search_answers(Calibration *c, Question *question)
+{
+	static const uint16 sizes[] = {60, 240, 1000};
+	MemoryContext context = AllocSetContextCreate(c->context, "hnsw calibration search",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	bool		all = question->count == 0;
+
+	for (int i = 0; i < lengthof(sizes) && !all; i++)
+	{
+		HnswSearch	search;
+
+		vdb_hnsw_search_begin(&search, c->index, question->vector, question->norm);
+		search.absent = question->nid;
+		search.reaches = MemoryContextAlloc(search.context, 0);
+		vdb_hnsw_search_nearest(&search, sizes[i]);
+		if (i == 0)
+			sort_nearest(&search, question);
+		all = has_all(question, &search);
+		if (all || i == lengthof(sizes) - 1)
+		{
+			note_few(c, question, &search);
+			if (question->many)
+				add_many(c, question, &search);
+		}
+		vdb_hnsw_search_end(&search);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/* Answers the questions of a batch, and forgets them. */
+static void
+answer_batch(Calibration *c)
+{
+	MemoryContext old = MemoryContextSwitchTo(c->context);
+
+	if (c->count > 0)
+	{
+		answer_exactly(c);
+		for (uint32 i = 0; i < c->count; i++)
+			search_answers(c, &c->questions[i]);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(c->context);
+	c->count = 0;
+}
+
+static void
+begin_calibration(Calibration *c, HnswIndex *index)
+{
+	memset(c, 0, sizeof(*c));
+	c->index = index;
+	c->result_context = CurrentMemoryContext;
+	c->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw calibration",
+									   ALLOCSET_DEFAULT_SIZES);
+	c->strategy = GetAccessStrategy(BAS_BULKREAD);
+	c->questions = palloc0(BATCH_QUESTIONS * sizeof(Question));
+	vdb_hnsw_refresh(index);
+	c->extents = index->extents;
+}
+
+/* Adds a question, whose vector is in the batch's context. */
+static void
+add_question(Calibration *c, void *vector, float norm, uint32 nid)
+{
+	c->questions[c->count] = (Question) {
+		.vector = vector,
+		.norm = norm,
+		.nid = nid,
+		.many = c->asked++ % MANY_EVERY == 0
+	};
+	if (++c->count == BATCH_QUESTIONS)
+		answer_batch(c);
+}
+
+/*
+ * Takes live nodes for questions, one from each part of the index.  The entry
+ * point is none: every search begins there.
+ */
+static void
+ask_nodes(Calibration *c, uint32 wanted)
+{
+	const HnswGeometry *g = &c->index->geometry;
+	uint64		slots = (uint64) c->extents * g->extent_slots;
+	uint64		parts = Min(slots, wanted);
+	pg_prng_state random;
+
+	pg_prng_seed(&random, c->index->incarnation);
+	for (uint64 i = 0; i < parts; i++)
+	{
+		uint32		nid = (uint32) pg_prng_uint64_range(&random, slots * i / parts,
+														slots * (i + 1) / parts - 1);
+		MemoryContext old = MemoryContextSwitchTo(c->context);
+		void	   *vector = palloc(c->index->codec.vector_bytes);
+		bool		live;
+
+		CHECK_FOR_INTERRUPTS();
+		live = !vdb_hnsw_is_upper(c->index, vdb_hnsw_extent_of(g, nid)) &&
+			nid != c->index->entry_nid && vdb_hnsw_load_vector(c->index, nid, vector);
+		MemoryContextSwitchTo(old);
+		if (live)
+			add_question(c, vector, 0, nid);
+	}
+	answer_batch(c);
+}
+
+/* What may be promised, from what was measured; of 65535. */
+static uint16
+promise(double sum, double sum2, uint32 count)
+{
+	double		mean = sum / count;
+	double		error = sqrt(Max(0, sum2 / count - mean * mean) / count);
+
+	return (uint16) (Max(0, mean - CAUTION * error) * PG_UINT16_MAX);
+}
+
+static int
+compare_descending(const void *a, const void *b)
+{
+	float		x = *(const float *) a;
+	float		y = *(const float *) b;
+
+	return x > y ? -1 : x < y;
+}
+
+/*
+ * The least stretch with which searches of a level miss hardly more than without;
+ * stretches: scratch for one of each right row.
+ */
+static uint16
+choose_stretch(const Calibration *c, int level, float *stretches)
+{
+	uint32		missed = 0;
+	uint32		count = 0;
+	uint32		more;
+	double		units;
+
+	for (uint32 i = 0; i < c->few_count; i++)
+	{
+		const FewAnswer *answer = &c->few[i];
+
+		missed += answer->wanted;
+		for (uint32 j = 0; j < answer->found; j++)
+		{
+			if (is_within(answer->reach[j], level, FLT_MAX))
+			{
+				stretches[count++] = answer->reach[j].stretch;
+				missed--;
+			}
+		}
+	}
+	more = (uint32) (missed * EARLY_SHARE);
+	if (count <= more)
+		return PG_UINT16_MAX;
+	qsort(stretches, count, sizeof(float), compare_descending);
+	units = ceil((double) stretches[more] * HNSW_STRETCH_UNIT);
+	return (uint16) Min(units, PG_UINT16_MAX);
+}
+
+/* The recall that is promised among the first few rows, at a level. */
+static uint16
+promise_few(const Calibration *c, int level, uint16 stretch)
+{
+	double		sum = 0;
+	double		sum2 = 0;
+
+	for (uint32 i = 0; i < c->few_count; i++)
+	{
+		const FewAnswer *answer = &c->few[i];
+		uint32		found = 0;
+		double		share;
+
+		for (uint32 j = 0; j < answer->found; j++)
+			found += is_within(answer->reach[j], level, (float) stretch / HNSW_STRETCH_UNIT);
+		share = (double) found / answer->wanted;
+		sum += share;
+		sum2 += share * share;
+	}
+	return promise(sum, sum2, c->few_count);
+}
+
+/* What scans go by from now on; it says so itself if that is too little. */
+static void
+form_calibration(const Calibration *c, HnswCalibration *out)
+{
+	float	   *stretches;
+
+	memset(out, 0, sizeof(*out));
+	if (c->few_count < MIN_QUESTIONS)
+		return;
+	stretches = palloc((Size) c->few_count * HNSW_STRETCH_ROWS * sizeof(float));
+	out->extents = c->extents;
+	out->queries = c->few_count;
+	for (int level = 0; level < HNSW_CALIBRATED_LEVELS; level++)
+	{
+		int			before = Max(0, level - 1);
+
+		out->stretch[level] = Max(out->stretch[before], choose_stretch(c, level, stretches));
+
+		/* a larger search finds no less */
+		out->recall[0][level] = Max(out->recall[0][before],
+									promise_few(c, level, out->stretch[level]));
+		out->recall[1][level] = Max(out->recall[1][before],
+									promise(c->many_sum[level], c->many_sum2[level], c->many_count));
+	}
+	pfree(stretches);
+}
+
+void
+vdb_hnsw_calibrate_build(HnswIndex *index)
+{
+	Calibration c;
+	HnswCalibration result;
+
+	begin_calibration(&c, index);
+	ask_nodes(&c, BUILD_QUESTIONS);
+	form_calibration(&c, &result);
+	vdb_hnsw_set_calibration(index, &result, true);
+}
+
+/* --- functions ------------------------------------------------------------ */
+
+/* ef_search, recall, recall_100: one row for each level */
+static void
+form_result(FunctionCallInfo fcinfo, const HnswCalibration *calibration)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int level = 0; level < HNSW_CALIBRATED_LEVELS; level++)
+	{
+		Datum		values[1 + HNSW_CALIBRATED_ROWS];
+		bool		isnull[1 + HNSW_CALIBRATED_ROWS] = {0};
+
+		values[0] = Int32GetDatum(vdb_hnsw_calibrated_ef[level]);
+		for (int r = 0; r < HNSW_CALIBRATED_ROWS; r++)
+			values[1 + r] = Float8GetDatum((double) calibration->recall[r][level] / PG_UINT16_MAX);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
+	}
+}
+
+/* Opens the index for a change to its metapage. */
+static Relation
+open_for_calibration(Oid indexoid, Relation *heap)
+{
+	Relation	index;
+
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("recovery is in progress"),
+				 errhint("An index is calibrated on the primary; a standby has the result.")));
+	index = vdb_hnsw_open_named(indexoid, RowExclusiveLock, heap);
+	if (!vdb_may_maintain(indexoid, RelationGetRelid(*heap), GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, RelationGetRelationName(index));
+	return index;
+}
+
+/* Keeps and returns what was measured. */
+static void
+end_calibration(FunctionCallInfo fcinfo, const Calibration *c)
+{
+	HnswCalibration result;
+
+	form_calibration(c, &result);
+	if (result.queries == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("index \"%s\" cannot be calibrated", RelationGetRelationName(c->index->rel)),
+				 errdetail("There are %u queries to measure recall with, at least %d are needed.",
+						   c->few_count, MIN_QUESTIONS),
+				 errhint("Calibrate it when its table has more rows.")));
+	vdb_hnsw_set_calibration(c->index, &result, false);
+	form_result(fcinfo, &result);
+}
+
+PG_FUNCTION_INFO_V1(vdb_hnsw_calibrate);
+Datum
+vdb_hnsw_calibrate(PG_FUNCTION_ARGS)
+{
+	Relation	heap;
+	Relation	index = open_for_calibration(PG_GETARG_OID(0), &heap);
+	Calibration c;
+
+	begin_calibration(&c, vdb_hnsw_open(index));
+	ask_nodes(&c, DRAWN_QUESTIONS);
+	end_calibration(fcinfo, &c);
+	index_close(index, RowExclusiveLock);
+	table_close(heap, AccessShareLock);
+	return (Datum) 0;
+}
+
+/* Raises unless these are values of the indexed type. */
+static void
+check_queries(Relation index, ArrayType *queries)
+{
+	if (ARR_ELEMTYPE(queries) != index->rd_opcintype[0])
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("index \"%s\" is of type %s, queries are of type %s",
+						RelationGetRelationName(index), format_type_be(index->rd_opcintype[0]),
+						format_type_be(ARR_ELEMTYPE(queries))),
+				 errhint("Cast the queries to the indexed type.")));
+	if (array_contains_nulls(queries))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("queries must not contain nulls")));
+}
+
+/* Takes a user's vectors for questions. */
+static void
+ask_values(Calibration *c, ArrayType *queries)
+{
+	Oid			type = ARR_ELEMTYPE(queries);
+	int16		length;
+	bool		by_value;
+	char		align;
+	Datum	   *values;
+	int			count;
+
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	deconstruct_array(queries, type, length, by_value, align, &values, NULL, &count);
+	if (count < MIN_QUESTIONS || count > MAX_QUESTIONS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the number of queries must be between %d and %d, not %d", MIN_QUESTIONS,
+						MAX_QUESTIONS, count)));
+	for (int i = 0; i < count; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(c->context);
+		float		norm;
+		void	   *vector;
+
+		CHECK_FOR_INTERRUPTS();
+		vector = vdb_hnsw_transform(c->index->support, &c->index->codec, values[i], &norm);
+		MemoryContextSwitchTo(old);
+		if (vector != NULL)
+			add_question(c, vector, norm, HNSW_NO_NODE);
+	}
+	answer_batch(c);
+}
+
+PG_FUNCTION_INFO_V1(vdb_hnsw_calibrate_for);
+Datum
+vdb_hnsw_calibrate_for(PG_FUNCTION_ARGS)
+{
+	Relation	heap;
+	Relation	index = open_for_calibration(PG_GETARG_OID(0), &heap);
+	ArrayType  *queries = PG_GETARG_ARRAYTYPE_P(1);
+	Calibration c;
+
+	check_queries(index, queries);
+	begin_calibration(&c, vdb_hnsw_open(index));
+	ask_values(&c, queries);
+	end_calibration(fcinfo, &c);
+	index_close(index, RowExclusiveLock);
+	table_close(heap, AccessShareLock);
+	return (Datum) 0;
+}
+
+/* What a scan goes by: nothing, if it goes by hnsw.ef_search. */
+PG_FUNCTION_INFO_V1(vdb_hnsw_calibration);
+Datum
+vdb_hnsw_calibration(PG_FUNCTION_ARGS)
+{
+	Relation	heap;
+	Relation	index = vdb_hnsw_open_named(PG_GETARG_OID(0), AccessShareLock, &heap);
+	HnswCalibration calibration;
+	uint32		extents = vdb_hnsw_load_calibration(index, &calibration);
+
+	if (vdb_hnsw_is_calibrated(&calibration, extents))
+		form_result(fcinfo, &calibration);
+	else
+		InitMaterializedSRF(fcinfo, 0);
+	index_close(index, AccessShareLock);
+	table_close(heap, AccessShareLock);
+	return (Datum) 0;
+}
