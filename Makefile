@@ -44,6 +44,7 @@ OBJS = \
 	src/hnsw/hnsw_page.o \
 	src/hnsw/hnsw_parallel.o \
 	src/hnsw/hnsw_partition.o \
+	src/hnsw/hnsw_prewarm.o \
 	src/hnsw/hnsw_range.o \
 	src/hnsw/hnsw_recall.o \
 	src/hnsw/hnsw_repair.o \
