@@ -217,24 +217,34 @@ score_slot(const VdbQuery *query, HnswHot *hot)
 }
 
 /*
- * The estimated score of a node.  An estimate decides nothing but the way a
- * search takes, so in the usual case the page is not even pinned.
+ * An estimate decides nothing but the way a search takes, so in the usual case
+ * the page is not even pinned.
  */
-float
-vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid)
+bool
+vdb_hnsw_peek_hot(HnswIndex *index, const VdbQuery *query, uint32 nid, float *score)
 {
 	HnswAddress a = vdb_hnsw_hot_address(&index->geometry, nid);
 	Buffer		buffer;
 	Page		page = vdb_hints_peek(&index->hints, a.block, &buffer);
+
+	if (unlikely(page == NULL))
+		return false;
+	*score = score_slot(query, vdb_hnsw_page_hot(page, a));
+	pg_read_barrier();
+	return vdb_hints_hold(&index->hints, a.block, buffer);
+}
+
+/* The estimated score of a node. */
+float
+vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid)
+{
+	HnswAddress a;
+	Buffer		buffer;
 	float		score;
 
-	if (likely(page != NULL))
-	{
-		score = score_slot(query, vdb_hnsw_page_hot(page, a));
-		pg_read_barrier();
-		if (likely(vdb_hints_hold(&index->hints, a.block, buffer)))
-			return score;
-	}
+	if (likely(vdb_hnsw_peek_hot(index, query, nid, &score)))
+		return score;
+	a = vdb_hnsw_hot_address(&index->geometry, nid);
 	buffer = vdb_hnsw_read_hot(index, a);
 	score = score_slot(query, vdb_hnsw_page_hot(BufferGetPage(buffer), a));
 	ReleaseBuffer(buffer);

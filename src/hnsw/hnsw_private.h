@@ -288,6 +288,9 @@ extern bool vdb_hnsw_is_upper(HnswIndex *index, uint32 extent);
 extern VdbNodeFactors vdb_hnsw_node_factors(const HnswNode *node);
 extern float vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid);
 
+/* The same if a hint leads to the slot; else false. */
+extern bool vdb_hnsw_peek_hot(HnswIndex *index, const VdbQuery *query, uint32 nid, float *score);
+
 /*
  * Copies a node's hot slot under its page's lock: where that is the whole code,
  * it is the node's if the generation is this, and then the result is true.

@@ -19,6 +19,9 @@
 
 #include "hnsw/hnsw_private.h"
 
+/* Candidates whose node pages are asked for when one has to be read. */
+#define COLD_BEAM 4
+
 /* Slots of a fresh visited set: neighbours weighed for each pool entry. */
 #define VISITED_FACTOR 32
 
@@ -217,6 +220,20 @@ is_fresh(HnswSearch *search, uint32 nid)
 }
 
 /*
+ * Has the operating system read the hot pages of fresh nodes that are in no
+ * buffer, all of them before one is waited for.
+ */
+static void
+request_fresh(HnswSearch *search, uint32 first, uint32 count)
+{
+	HnswIndex  *index = search->index;
+
+	for (uint32 i = first; i < count; i++)
+		vdb_hints_request(&index->hints, index->rel,
+						  vdb_hnsw_hot_address(&index->geometry, search->fresh[i]).block);
+}
+
+/*
  * Weighs the fresh nodes found by an expansion, which were prefetched, and
  * offers them to the pool.
  */
@@ -224,12 +241,19 @@ static void
 weigh_fresh(HnswSearch *search, uint32 count)
 {
 	HnswIndex  *index = search->index;
+	bool		requested = false;
 
 	for (uint32 i = 0; i < count; i++)
 	{
 		HnswCandidate item;
 
-		item.score = vdb_hnsw_score_hot(index, &search->query, search->fresh[i]);
+		if (unlikely(!vdb_hnsw_peek_hot(index, &search->query, search->fresh[i], &item.score)))
+		{
+			if (!requested)
+				request_fresh(search, i, count);
+			requested = true;
+			item.score = vdb_hnsw_score_hot(index, &search->query, search->fresh[i]);
+		}
 		item.nid = search->fresh[i];
 		item.ref = search->fresh_ref[i];
 		item.expanded = 0;
@@ -408,6 +432,28 @@ read_whole(HnswSearch *search, HnswFound *found, float *score)
 }
 
 /*
+ * Has the operating system read the node pages of the candidates that are to be
+ * expanded next, as far as is known now.  Most will be: one is dropped only for
+ * nearer ones.
+ */
+static void
+request_nodes(HnswSearch *search)
+{
+	HnswIndex  *index = search->index;
+	const HnswPool *pool = &search->pool;
+	uint32		requested = 0;
+
+	for (uint32 i = pool->next; i < pool->size && requested < COLD_BEAM; i++)
+	{
+		if (pool->items[i].expanded)
+			continue;
+		vdb_hints_request(&index->hints, index->rel,
+						  vdb_hnsw_node_address(&index->geometry, pool->items[i].nid).block);
+		requested++;
+	}
+}
+
+/*
  * Reads a node: its neighbours (not yet visited) into search->fresh, and
  * itself, when it is live, into what was found.  Returns its state and sets
  * *score; the estimate stays where there is no fuller code.
@@ -424,6 +470,8 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 	HnswState	state;
 	uint32		count;
 
+	if (unlikely(!vdb_hints_is_resident(&index->hints, a.block)))
+		request_nodes(search);
 	buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
 	node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
 	state = node->state;

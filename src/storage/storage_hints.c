@@ -6,6 +6,7 @@
 
 #include "storage/storage_hints.h"
 #include "utils/memutils.h"
+#include "utils/spccache.h"
 
 void
 vdb_hints_init(VdbHints *hints, Relation index, MemoryContext context)
@@ -46,4 +47,21 @@ vdb_hints_read(VdbHints *hints, Relation index, BlockNumber block)
 	buffer = ReadBuffer(index, block);
 	hints->buffers[block] = buffer;
 	return buffer;
+}
+
+void
+vdb_hints_request(VdbHints *hints, Relation index, BlockNumber block)
+{
+	PrefetchBufferResult result;
+
+	if (vdb_hints_is_resident(hints, block) || RelationUsesLocalBuffers(index) ||
+		get_tablespace_io_concurrency(index->rd_rel->reltablespace) == 0)
+		return;
+	result = PrefetchBuffer(index, MAIN_FORKNUM, block);
+	if (result.recent_buffer > 0)
+	{
+		if (unlikely(block >= hints->size))
+			grow(hints, block);
+		hints->buffers[block] = result.recent_buffer;
+	}
 }

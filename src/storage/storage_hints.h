@@ -70,6 +70,27 @@ vdb_hints_peek(const VdbHints *hints, BlockNumber block, Buffer *buffer)
 	return (Page) BufferGetBlock(*buffer);
 }
 
+/* Is a block, as far as a hint says, in a shared buffer? */
+static inline bool
+vdb_hints_is_resident(const VdbHints *hints, BlockNumber block)
+{
+	Buffer		buffer = block < hints->size ? hints->buffers[block] : InvalidBuffer;
+	BufferTag	tag = hints->tag;
+
+	if (buffer <= 0)
+		return false;
+	tag.blockNum = block;
+	return (pg_atomic_read_u32(&GetBufferDescriptor(buffer - 1)->state) & BM_VALID) != 0 &&
+		vdb_buffer_tags_equal(&GetBufferDescriptor(buffer - 1)->tag, &tag);
+}
+
+/*
+ * Asks the operating system for a block that is in no buffer, unless the user has
+ * set effective_io_concurrency to 0.  Remembers the buffer of one that is.  Of a
+ * temporary relation nothing is remembered or asked for.
+ */
+extern void vdb_hints_request(VdbHints *hints, Relation index, BlockNumber block);
+
 /*
  * Starts to bring `bytes` bytes at `offset` of a block into the CPU's cache,
  * when a hint says where they may be.

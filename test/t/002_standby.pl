@@ -65,6 +65,14 @@ $primary->safe_psql('postgres', 'INSERT INTO t (v) SELECT v FROM words WHERE id 
 same_answers('after slots were used again');
 cmp_ok(index_size($primary, 't_v_idx'), '<=', $size * 1.05, 'slots were used again');
 
+# What the primary measures, the standby has; it measures nothing itself.
+my $curve = "SELECT array_agg(c) FROM vdb.calibration('t_v_idx') c";
+$primary->safe_psql('postgres', "SELECT vdb.calibrate('t_v_idx')");
+$primary->wait_for_catchup($standby);
+is($standby->safe_psql('postgres', $curve), $primary->safe_psql('postgres', $curve), 'a calibration is replayed');
+psql_fails($standby, "SELECT vdb.calibrate('t_v_idx')", '55000', 'recovery is in progress', 'calibrating on a standby');
+$standby->safe_psql('postgres', "SELECT vdb.prewarm('t_v_idx')");
+
 # The primary changes as fast as it can; the standby answers all the while.
 my $writers = begin_pgbench($primary, 3, 8,
 	'insert@5' => "\\set w random(1, 4000)\nINSERT INTO t (v) SELECT v FROM words WHERE id = :w;\n",

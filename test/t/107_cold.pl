@@ -1,0 +1,83 @@
+# Claims that an index answers the same while its pages have to be read as when
+# they are in memory, and that vdb.prewarm() puts there what fits: all of it, or
+# first what searches look at most.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use Test::More;
+use VdbTest;
+
+my $node = new_server('cold', 'fsync = off', 'autovacuum = off', 'shared_buffers = 64MB');
+
+load_words($node, 6000);
+$node->safe_psql(
+	'postgres', q(
+	CREATE INDEX words_v ON words USING hnsw (v vector_cosine_ops);
+	CREATE TABLE bits AS SELECT id, binary_quantize(v)::bit(100) AS v FROM words;
+	CREATE INDEX bits_v ON bits USING hnsw (v bit_hamming_ops);
+	CHECKPOINT));
+
+my $size = index_size($node, 'words_v');
+my $answers = q(
+	SET enable_seqscan = off;
+	SELECT q.id, array_agg(s.id) FROM (SELECT id, v FROM words WHERE id % 60 = 0) q,
+		LATERAL (SELECT w.id FROM words w ORDER BY w.v <=> q.v LIMIT 10) s GROUP BY 1 ORDER BY 1;
+	SELECT q.id, array_agg(s.d) FROM (SELECT id, v FROM bits WHERE id % 60 = 0) q,
+		LATERAL (SELECT b.v <~> q.v AS d FROM bits b ORDER BY d LIMIT 10) s GROUP BY 1 ORDER BY 1;);
+my $warm = $node->safe_psql('postgres', $answers);
+
+for my $concurrency (0, 1, 16)
+{
+	restart_with('64MB', $concurrency);
+	is($node->safe_psql('postgres', $answers), $warm, "cold, effective_io_concurrency = $concurrency");
+	is($node->safe_psql('postgres', $answers), $warm, "warm, effective_io_concurrency = $concurrency");
+
+	# pages come and go while a search is under way
+	restart_with('512kB', $concurrency);
+	is($node->safe_psql('postgres', $answers), $warm, "never warm, effective_io_concurrency = $concurrency");
+}
+
+# There is room for all.
+for my $concurrency (0, 10)
+{
+	restart_with('64MB', 1, "maintenance_io_concurrency = $concurrency");
+	my $pages = $node->safe_psql('postgres', q(SELECT sum(pages) FROM vdb.prewarm('words_v')));
+	cmp_ok($pages * 8192, '>', $size - 4 * 8192, "all pages are read, $concurrency ahead");
+	my $before = blocks_read('words_v');
+	cmp_ok($before, '>=', $pages, 'each of them once');
+	$node->safe_psql('postgres', $answers);
+	cmp_ok(blocks_read('words_v') - $before, '<=', 4, 'none is read again');
+}
+
+# There is not: hot pages are there, and a part of the others.
+restart_with('1MB', 1);
+is($node->safe_psql('postgres', q(SELECT sum(pages) FROM vdb.prewarm('words_v'))),
+	128 - 128 / 8, 'as many pages are read as fit');
+my $hot = $node->safe_psql('postgres', q(SELECT pages FROM vdb.prewarm('words_v') WHERE kind = 'hot'));
+cmp_ok($hot, '>', 5, 'hot pages are among them');
+
+$node->stop;
+done_testing();
+
+sub restart_with
+{
+	my ($buffers, $concurrency, $more) = @_;
+
+	$node->append_conf('postgresql.conf',
+		"shared_buffers = $buffers\neffective_io_concurrency = $concurrency\n" . ($more // '') . "\n");
+	$node->restart;
+	return;
+}
+
+# Blocks of an index that were not in shared buffers when they were asked for.
+sub blocks_read
+{
+	my ($index) = @_;
+
+	return $node->safe_psql(
+		'postgres', qq(
+		SELECT pg_stat_force_next_flush();
+		SELECT idx_blks_read FROM pg_statio_user_indexes WHERE indexrelname = '$index')) =~ s/^\s+//r;
+}
