@@ -5,15 +5,17 @@
  *
  * Some questions are answered twice.  Exactly, by scoring the codes of all live
  * nodes, page by page.  And by searches, each of which tells of every node it
- * came to how large the pool had to be for that (HnswFound.reach): a search with
- * a smaller pool takes the same steps, but for the last ones.  So one large
- * search tells what all smaller ones would have found.
+ * came to how large the pool had to be for that, and how much stretch it took
+ * (HnswReach): one with less takes the same steps, but for the last ones.  So one
+ * large search tells what all smaller ones would have found.
  *
- * A question that nobody asks (of a build: of whom?) is a row of the index, and
- * the search is made to pass that row by, as if it were not indexed: a row is
- * easily found by way of itself, and its neighbours are found in its list.
+ * Where a user asks nothing, questions are rows of the index, and each search is
+ * made to pass its row by, as if it were not indexed: a row is easily found by way
+ * of itself, and its neighbours are in its list.
  *
  * What is kept is what may be promised: the mean less some standard errors of it.
+ * For each size of a search there is a stretch, chosen so that the search stops
+ * early where that adds a certain share to what it misses.
  *
  * No row of the table is read, and no row's place depends on details that codes
  * cannot tell apart: a node is right if it is as near as the last of the right
@@ -565,8 +567,8 @@ ask_nodes(Calibration *c, uint32 wanted)
 static uint16
 promise(double sum, double sum2, uint32 count)
 {
-	double		mean = sum / count;
-	double		error = sqrt(Max(0, sum2 / count - mean * mean) / count);
+	double		mean = sum / Max(1, count);
+	double		error = sqrt(Max(0, sum2 / Max(1, count) - mean * mean) / Max(1, count));
 
 	return (uint16) (Max(0, mean - CAUTION * error) * PG_UINT16_MAX);
 }

@@ -559,8 +559,13 @@ is_stretched(const HnswSearch *search, float score)
 {
 	const HnswPool *pool = &search->pool;
 
+	float		last;
+
 	/* what comes before the candidate has been expanded */
-	return pool->next >= HNSW_STRETCH_ROWS && stretch_of(pool, score) > search->stretch;
+	if (pool->next < HNSW_STRETCH_ROWS)
+		return false;
+	last = pool->items[HNSW_STRETCH_ROWS - 1].score;
+	return score - last > search->stretch * fabsf(last);
 }
 
 /*
