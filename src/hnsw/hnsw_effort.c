@@ -92,6 +92,7 @@ vdb_hnsw_effort(const HnswCalibration *calibration, uint32 extents, double rows)
 uint32
 vdb_hnsw_first_effort(const HnswCalibration *calibration, uint32 extents, float *stretch)
 {
+	const uint16 *recall = calibration->recall[0];
 	double		effort = vdb_hnsw_effort(calibration, extents, HNSW_STRETCH_ROWS);
 
 	*stretch = get_float4_infinity();
@@ -99,7 +100,7 @@ vdb_hnsw_first_effort(const HnswCalibration *calibration, uint32 extents, float 
 		return hnsw_ef_search;
 	if (hnsw_iterative_scan == HNSW_ITERATIVE_OFF)
 		effort = Max(effort, hnsw_ef_search);
-	else
-		*stretch = interpolate(calibration->stretch, find_level(calibration->recall[0])) / HNSW_STRETCH_UNIT;
+	else if (recall[HNSW_CALIBRATED_LEVELS - 1] >= hnsw_target_recall * PG_UINT16_MAX)
+		*stretch = interpolate(calibration->stretch, find_level(recall)) / HNSW_STRETCH_UNIT;
 	return (uint32) effort;
 }

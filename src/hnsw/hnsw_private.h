@@ -478,8 +478,9 @@ extern double vdb_hnsw_effort(const HnswCalibration *calibration, uint32 extents
 
 /*
  * The size with which a scan begins, of that or hnsw.ef_search, and the stretch
- * with which it stops.  A scan that may not go on returns as many rows as it finds,
- * so it searches no less than hnsw.ef_search and does not stop.
+ * with which it stops; it does not stop where the target is out of reach.  A scan
+ * that may not go on returns as many rows as it finds, so it searches no less than
+ * hnsw.ef_search and does not stop either.
  */
 extern uint32 vdb_hnsw_first_effort(const HnswCalibration *calibration, uint32 extents,
 									float *stretch);

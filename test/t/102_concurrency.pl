@@ -1,5 +1,5 @@
-# Claims that sessions which read, insert, update, delete and vacuum at once
-# leave a sound index, and that every answer meanwhile is complete and in order.
+# Claims that sessions which read, insert, update, delete, vacuum and calibrate at
+# once leave a sound index, and that every answer meanwhile is complete and in order.
 
 use strict;
 use warnings;
@@ -13,7 +13,9 @@ my $node = new_server('traffic', 'fsync = off');
 my $random_word = 'SELECT v FROM words WHERE id = :w';
 my %traffic = (
 	'read@8' => "\\set w random(1, 6000)\n"
+	  . "\\set target random(0, 9)\n"
 	  . "SET enable_seqscan = off;\n"
+	  . "SET hnsw.target_recall = 0.:target;\n"
 	  . "SELECT 1 / (count(*) = 20)::int AS complete, 1 / bool_and(d >= before)::int AS ordered\n"
 	  . "FROM (SELECT d, lag(d, 1, d) OVER () AS before FROM\n"
 	  . "	(SELECT v <-> ($random_word) AS d FROM t ORDER BY v <-> ($random_word) LIMIT 20) n) o;\n",
@@ -22,7 +24,8 @@ my %traffic = (
 	'update@2' => "\\set w random(1, 6000)\n"
 	  . "UPDATE t SET v = ($random_word) WHERE id = (SELECT id FROM t OFFSET :w % 500 LIMIT 1);\n",
 	'delete@4' => "DELETE FROM t WHERE id IN (SELECT id FROM t ORDER BY random() LIMIT 1);\n",
-	'vacuum@1' => "VACUUM (INDEX_CLEANUP ON) t;\n");
+	'vacuum@1' => "VACUUM (INDEX_CLEANUP ON) t;\n",
+	'calibrate@1' => "SELECT count(*) FROM vdb.calibrate('t_v_idx');\n");
 
 load_words($node, 6000);
 
