@@ -51,8 +51,13 @@
 /* Fewer than this say too little. */
 #define MIN_QUESTIONS 20
 
-/* Questions that a build takes time for, and a user. */
-#define BUILD_QUESTIONS 256
+/*
+ * Questions that a build takes time for: one for so many nodes, in these bounds;
+ * and that a user does.
+ */
+#define BUILD_NODES_PER_QUESTION 64
+#define BUILD_LEAST_QUESTIONS 64
+#define BUILD_MOST_QUESTIONS 256
 #define DRAWN_QUESTIONS 1000
 
 /*
@@ -670,9 +675,12 @@ vdb_hnsw_calibrate_build(HnswIndex *index)
 {
 	Calibration c;
 	HnswCalibration result;
+	uint64		questions;
 
 	begin_calibration(&c, index);
-	ask_nodes(&c, BUILD_QUESTIONS);
+	questions = (uint64) c.extents * index->geometry.extent_slots / BUILD_NODES_PER_QUESTION;
+	questions = Min(Max(questions, BUILD_LEAST_QUESTIONS), BUILD_MOST_QUESTIONS);
+	ask_nodes(&c, (uint32) questions);
 	form_calibration(&c, &result);
 	vdb_hnsw_set_calibration(index, &result, true);
 }
