@@ -36,6 +36,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/float.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -439,7 +440,7 @@ add_many(Calibration *c, const Question *question, const HnswSearch *search)
 
 		for (uint32 i = 0; i < search->found_count; i++)
 			found += search->found[i].score <= farthest &&
-				is_within(search->reaches[i], level, FLT_MAX);
+				is_within(search->reaches[i], level, get_float4_infinity());
 		share = Min(1.0, (double) found / wanted);
 		c->many_sum[level] += share;
 		c->many_sum2[level] += share * share;
@@ -606,7 +607,7 @@ choose_stretch(const Calibration *c, int level, float *stretches)
 		missed += answer->wanted;
 		for (uint32 j = 0; j < answer->found; j++)
 		{
-			if (is_within(answer->reach[j], level, FLT_MAX))
+			if (is_within(answer->reach[j], level, get_float4_infinity()))
 			{
 				stretches[count++] = answer->reach[j].stretch;
 				missed--;

@@ -3,11 +3,10 @@
  *	  vdb.prewarm(): reads an index into shared buffers, what searches need most
  *	  first.
  *
- * A search weighs some twenty neighbours by hot slots for each node it expands,
- * and there are some twenty hot slots on the way for each node slot.  So the
- * pages that hold them come first, then those of layers above 0, where all searches
- * begin, and then, as far as there is room, those of nodes.  What a cold start is
- * like is in docs/operations.md.
+ * For each node that a search expands it weighs some twenty neighbours by their
+ * hot slots, which are a small part of the index.  So their pages come first, then
+ * those of layers above 0, where all searches begin, and then, as far as there is
+ * room, those of nodes.  What a cold start is like is in docs/operations.md.
  *
  * While a page is read, the next ones are on their way.
  */

@@ -46,6 +46,12 @@ SELECT count(*), count(DISTINCT id) FROM answer;
 SELECT count(*) AS disorder FROM answer a JOIN answer b ON b.place = a.place + 1 AND b.d < a.d;
 SELECT count(*) FROM (SELECT id FROM t WHERE id % 100 = 0 ORDER BY v <-> (SELECT v FROM t WHERE id = 5) LIMIT 20) s;
 
+-- a search that stopped early goes on to what it left: no row is lost
+
+SET hnsw.iterative_scan = relaxed_order;
+SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = 5) LIMIT 3000) s;
+RESET hnsw.iterative_scan;
+
 -- a scan that may not go on returns no fewer than ef_search says
 
 SET hnsw.iterative_scan = off;
