@@ -56,7 +56,7 @@
  * Questions that a build takes time for: one for so many nodes, in these bounds;
  * and that a user does.
  */
-#define BUILD_NODES_PER_QUESTION 64
+#define BUILD_NODES_PER_QUESTION 16
 #define BUILD_LEAST_QUESTIONS 64
 #define BUILD_MOST_QUESTIONS 256
 #define DRAWN_QUESTIONS 1000
@@ -569,12 +569,17 @@ ask_nodes(Calibration *c, uint32 wanted)
 	answer_batch(c);
 }
 
-/* What may be promised, from what was measured; of 65535. */
+/*
+ * What may be promised, from what was measured; of 65535.  Where next to nothing
+ * was missed, what is hard may not have come up: the error is no less than if half
+ * of the answers to one question had been.
+ */
 static uint16
-promise(double sum, double sum2, uint32 count)
+promise(const Calibration *c, double sum, double sum2, uint32 count)
 {
-	double		mean = sum / Max(1, count);
-	double		error = sqrt(Max(0, sum2 / Max(1, count) - mean * mean) / Max(1, count));
+	double		n = Max(1, count);
+	double		mean = sum / n;
+	double		error = Max(sqrt(Max(0, sum2 / n - mean * mean) / n), 0.5 / c->few_count);
 
 	return (uint16) (Max(0, mean - CAUTION * error) * PG_UINT16_MAX);
 }
@@ -641,7 +646,7 @@ promise_few(const Calibration *c, int level, uint16 stretch)
 		sum += share;
 		sum2 += share * share;
 	}
-	return promise(sum, sum2, c->few_count);
+	return promise(c, sum, sum2, c->few_count);
 }
 
 /* What scans go by from now on; it says so itself if that is too little. */
@@ -666,7 +671,8 @@ form_calibration(const Calibration *c, HnswCalibration *out)
 		out->recall[0][level] = Max(out->recall[0][before],
 									promise_few(c, level, out->stretch[level]));
 		out->recall[1][level] = Max(out->recall[1][before],
-									promise(c->many_sum[level], c->many_sum2[level], c->many_count));
+									promise(c, c->many_sum[level], c->many_sum2[level],
+											c->many_count));
 	}
 	pfree(stretches);
 }

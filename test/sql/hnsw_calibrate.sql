@@ -139,7 +139,7 @@ SELECT * FROM try('halfvec(16)', 'halfvec_l2_ops', 'v', 1000);
 SELECT * FROM try('halfvec(4000)', 'halfvec_l2_ops', '(SELECT array_agg(sin(id * d * 0.77)) FROM generate_series(1, 4000) d)::halfvec', 100);
 SELECT * FROM try('sparsevec(16)', 'sparsevec_l2_ops', 'v::sparsevec', 1000);
 SELECT * FROM try('sparsevec(16)', 'sparsevec_cosine_ops', 'v::sparsevec', 1000);
-SELECT * FROM try('bit(16)', 'bit_hamming_ops', 'binary_quantize(v)', 1000);
+SELECT * FROM try('bit(64)', 'bit_hamming_ops', '(hashint8(id)::bit(32) || hashint8(id / 3)::bit(32))::bit(64)', 1000);
 SELECT * FROM try('bit(64)', 'bit_jaccard_ops', '(hashint8(id)::bit(32) || hashint8(id / 3)::bit(32))::bit(64)', 1000);
 
 -- equal rows: whichever is found is right
