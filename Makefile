@@ -26,14 +26,17 @@ OBJS = \
 	src/distance/distance_neon.o \
 	src/distance/distance_scalar.o \
 	src/hnsw/hnsw.o \
+	src/hnsw/hnsw_attribute.o \
 	src/hnsw/hnsw_batch.o \
 	src/hnsw/hnsw_build.o \
 	src/hnsw/hnsw_calibrate.o \
 	src/hnsw/hnsw_check.o \
 	src/hnsw/hnsw_codes.o \
+	src/hnsw/hnsw_condition.o \
 	src/hnsw/hnsw_cost.o \
 	src/hnsw/hnsw_effort.o \
 	src/hnsw/hnsw_fill.o \
+	src/hnsw/hnsw_filter.o \
 	src/hnsw/hnsw_graph.o \
 	src/hnsw/hnsw_index.o \
 	src/hnsw/hnsw_insert.o \
@@ -53,6 +56,7 @@ OBJS = \
 	src/hnsw/hnsw_search.o \
 	src/hnsw/hnsw_spill.o \
 	src/hnsw/hnsw_support.o \
+	src/hnsw/hnsw_sweep.o \
 	src/hnsw/hnsw_target.o \
 	src/hnsw/hnsw_tree.o \
 	src/hnsw/hnsw_vacuum.o \

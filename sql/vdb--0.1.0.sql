@@ -1204,6 +1204,219 @@ CREATE OPERATOR CLASS sparsevec_l1_ops
 	FUNCTION 1 hnsw_sparsevec_l1_support(internal);
 
 /*
+ * Further columns of an index: their values are looked at while the graph is
+ * searched.  Strategies 11 to 15 are <, <=, =, >= and >, 16 to 18 &&, @> and <@.
+ */
+
+CREATE FUNCTION hnsw_int2_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_int2_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_int4_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_int4_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_int8_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_int8_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_bool_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_bool_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_oid_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_oid_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_date_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_date_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_timestamp_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_timestamp_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_float_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_float_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_numeric_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_numeric_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_hash_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_hash_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE FUNCTION hnsw_array_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_array_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+
+CREATE OPERATOR FAMILY integer_ops USING hnsw;
+
+CREATE OPERATOR CLASS int2_ops
+	DEFAULT FOR TYPE int2 USING hnsw FAMILY integer_ops AS
+	OPERATOR 11 <,
+	OPERATOR 12 <=,
+	OPERATOR 13 =,
+	OPERATOR 14 >=,
+	OPERATOR 15 >,
+	FUNCTION 2 hnsw_int2_attribute(internal);
+
+CREATE OPERATOR CLASS int4_ops
+	DEFAULT FOR TYPE int4 USING hnsw FAMILY integer_ops AS
+	OPERATOR 11 <,
+	OPERATOR 12 <=,
+	OPERATOR 13 =,
+	OPERATOR 14 >=,
+	OPERATOR 15 >,
+	FUNCTION 2 hnsw_int4_attribute(internal);
+
+CREATE OPERATOR CLASS int8_ops
+	DEFAULT FOR TYPE int8 USING hnsw FAMILY integer_ops AS
+	OPERATOR 11 <,
+	OPERATOR 12 <=,
+	OPERATOR 13 =,
+	OPERATOR 14 >=,
+	OPERATOR 15 >,
+	FUNCTION 2 hnsw_int8_attribute(internal);
+
+ALTER OPERATOR FAMILY integer_ops USING hnsw ADD
+	OPERATOR 11 < (int2, int4),
+	OPERATOR 12 <= (int2, int4),
+	OPERATOR 13 = (int2, int4),
+	OPERATOR 14 >= (int2, int4),
+	OPERATOR 15 > (int2, int4),
+	OPERATOR 11 < (int2, int8),
+	OPERATOR 12 <= (int2, int8),
+	OPERATOR 13 = (int2, int8),
+	OPERATOR 14 >= (int2, int8),
+	OPERATOR 15 > (int2, int8),
+	OPERATOR 11 < (int4, int2),
+	OPERATOR 12 <= (int4, int2),
+	OPERATOR 13 = (int4, int2),
+	OPERATOR 14 >= (int4, int2),
+	OPERATOR 15 > (int4, int2),
+	OPERATOR 11 < (int4, int8),
+	OPERATOR 12 <= (int4, int8),
+	OPERATOR 13 = (int4, int8),
+	OPERATOR 14 >= (int4, int8),
+	OPERATOR 15 > (int4, int8),
+	OPERATOR 11 < (int8, int2),
+	OPERATOR 12 <= (int8, int2),
+	OPERATOR 13 = (int8, int2),
+	OPERATOR 14 >= (int8, int2),
+	OPERATOR 15 > (int8, int2),
+	OPERATOR 11 < (int8, int4),
+	OPERATOR 12 <= (int8, int4),
+	OPERATOR 13 = (int8, int4),
+	OPERATOR 14 >= (int8, int4),
+	OPERATOR 15 > (int8, int4);
+
+CREATE OPERATOR FAMILY float_ops USING hnsw;
+
+CREATE OPERATOR CLASS float4_ops
+	DEFAULT FOR TYPE float4 USING hnsw FAMILY float_ops AS
+	OPERATOR 11 <,
+	OPERATOR 12 <=,
+	OPERATOR 13 =,
+	OPERATOR 14 >=,
+	OPERATOR 15 >,
+	FUNCTION 2 hnsw_float_attribute(internal);
+
+CREATE OPERATOR CLASS float8_ops
+	DEFAULT FOR TYPE float8 USING hnsw FAMILY float_ops AS
+	OPERATOR 11 <,
+	OPERATOR 12 <=,
+	OPERATOR 13 =,
+	OPERATOR 14 >=,
+	OPERATOR 15 >,
+	FUNCTION 2 hnsw_float_attribute(internal);
+
+ALTER OPERATOR FAMILY float_ops USING hnsw ADD
+	OPERATOR 11 < (float4, float8),
+	OPERATOR 12 <= (float4, float8),
+	OPERATOR 13 = (float4, float8),
+	OPERATOR 14 >= (float4, float8),
+	OPERATOR 15 > (float4, float8),
+	OPERATOR 11 < (float8, float4),
+	OPERATOR 12 <= (float8, float4),
+	OPERATOR 13 = (float8, float4),
+	OPERATOR 14 >= (float8, float4),
+	OPERATOR 15 > (float8, float4);
+
+CREATE OPERATOR CLASS bool_ops
+	DEFAULT FOR TYPE bool USING hnsw AS
+	OPERATOR 11 <,
+	OPERATOR 12 <=,
+	OPERATOR 13 =,
+	OPERATOR 14 >=,
+	OPERATOR 15 >,
+	FUNCTION 2 hnsw_bool_attribute(internal);
+
+CREATE OPERATOR CLASS oid_ops
+	DEFAULT FOR TYPE oid USING hnsw AS
+	OPERATOR 11 <,
+	OPERATOR 12 <=,
+	OPERATOR 13 =,
+	OPERATOR 14 >=,
+	OPERATOR 15 >,
+	FUNCTION 2 hnsw_oid_attribute(internal);
+
+CREATE OPERATOR CLASS date_ops
+	DEFAULT FOR TYPE date USING hnsw AS
+	OPERATOR 11 <,
+	OPERATOR 12 <=,
+	OPERATOR 13 =,
+	OPERATOR 14 >=,
+	OPERATOR 15 >,
+	FUNCTION 2 hnsw_date_attribute(internal);
+
+CREATE OPERATOR CLASS timestamp_ops
+	DEFAULT FOR TYPE timestamp USING hnsw AS
+	OPERATOR 11 <,
+	OPERATOR 12 <=,
+	OPERATOR 13 =,
+	OPERATOR 14 >=,
+	OPERATOR 15 >,
+	FUNCTION 2 hnsw_timestamp_attribute(internal);
+
+CREATE OPERATOR CLASS numeric_ops
+	DEFAULT FOR TYPE numeric USING hnsw AS
+	OPERATOR 11 <,
+	OPERATOR 12 <=,
+	OPERATOR 13 =,
+	OPERATOR 14 >=,
+	OPERATOR 15 >,
+	FUNCTION 2 hnsw_numeric_attribute(internal);
+
+CREATE OPERATOR CLASS timestamptz_ops
+	DEFAULT FOR TYPE timestamptz USING hnsw AS
+	OPERATOR 11 <,
+	OPERATOR 12 <=,
+	OPERATOR 13 =,
+	OPERATOR 14 >=,
+	OPERATOR 15 >,
+	FUNCTION 2 hnsw_timestamp_attribute(internal);
+
+CREATE OPERATOR CLASS uuid_ops
+	DEFAULT FOR TYPE uuid USING hnsw AS
+	OPERATOR 13 =,
+	FUNCTION 2 hnsw_hash_attribute(internal);
+
+CREATE OPERATOR CLASS text_ops
+	DEFAULT FOR TYPE text USING hnsw AS
+	OPERATOR 13 =,
+	FUNCTION 2 hnsw_hash_attribute(internal);
+
+CREATE OPERATOR CLASS bpchar_ops
+	DEFAULT FOR TYPE bpchar USING hnsw AS
+	OPERATOR 13 =,
+	FUNCTION 2 hnsw_hash_attribute(internal);
+
+CREATE OPERATOR CLASS enum_ops
+	DEFAULT FOR TYPE anyenum USING hnsw AS
+	OPERATOR 13 =,
+	FUNCTION 2 hnsw_hash_attribute(internal);
+
+CREATE OPERATOR CLASS array_ops
+	DEFAULT FOR TYPE anyarray USING hnsw AS
+	OPERATOR 13 =,
+	OPERATOR 16 &&,
+	OPERATOR 17 @>,
+	OPERATOR 18 <@,
+	FUNCTION 2 hnsw_array_attribute(internal);
+
+/*
  * Looking after indexes
  */
 

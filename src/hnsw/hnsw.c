@@ -145,7 +145,10 @@ vdb_hnsw_handler(PG_FUNCTION_ARGS)
 	am->amstrategies = HNSW_NUM_STRATEGIES;
 	am->amsupport = HNSW_NUM_PROCS;
 	am->amcanorderbyop = true;
+	am->amcanmulticol = true;
 	am->amoptionalkey = true;
+	am->amsearcharray = true;
+	am->amsearchnulls = true;
 	am->amusemaintenanceworkmem = true;
 	vdb_am_set_canbuildparallel(am);
 	am->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL;

@@ -69,7 +69,8 @@ typedef struct HnswMeta
 	/* geometry: what HnswGeometry must come out as, checked on open */
 	uint16		hot_bits;
 	uint16		node_bits;
-	uint16		attr_bytes;		/* of a hot slot, for filter columns; 0 today */
+	uint16		attr_bytes;		/* of a node's attributes on its hot page; 0: the
+								 * index has one column */
 	uint16		hot_stride;
 	uint16		node_stride;
 	uint16		upper_stride;
@@ -102,7 +103,7 @@ StaticAssertDecl(sizeof(HnswMeta) == 480, "HnswMeta is 480 bytes on disk");
 
 /*
  * A hot slot: what a search reads of every neighbour it weighs.  The code of
- * hot_bits a dimension follows, then attr_bytes.
+ * hot_bits a dimension follows.
  */
 typedef struct HnswHot
 {
@@ -113,7 +114,10 @@ typedef struct HnswHot
 
 StaticAssertDecl(sizeof(HnswHot) == 12, "HnswHot is 12 bytes on disk");
 
-/* Hot slots start on a cache line. */
+/*
+ * Where a hot page's content starts, on a cache line: attributes of all nodes of
+ * the extent, attr_bytes each, and then, on a cache line again, its hot slots.
+ */
 #define HNSW_HOT_FIRST 64
 
 typedef enum HnswState
@@ -189,6 +193,7 @@ typedef struct HnswGeometry
 	uint16		hot_bits;
 	uint16		node_bits;		/* 12, or 0: no code in node slots */
 	uint16		attr_bytes;
+	uint16		hot_first;		/* offset of the first hot slot */
 	uint16		hot_stride;
 	uint16		node_stride;
 	uint16		upper_stride;
@@ -207,7 +212,7 @@ typedef struct HnswGeometry
  * Computes the geometry; false when not even one node fits a page.
  */
 extern bool vdb_hnsw_geometry(HnswGeometry *geometry, const VdbCodec *codec, int m,
-							  int ef_construction);
+							  int ef_construction, uint32 attr_bytes);
 
 /* Center values a center page holds. */
 #define HNSW_CENTER_FIRST 32
@@ -251,7 +256,7 @@ vdb_hnsw_hot_address(const HnswGeometry *g, uint32 nid)
 	a.extent = vdb_hnsw_extent_of(g, nid);
 	a.slot = nid - a.extent * g->extent_slots;
 	a.block = vdb_hnsw_extent_block(g, a.extent);
-	a.offset = HNSW_HOT_FIRST + a.slot * g->hot_stride;
+	a.offset = g->hot_first + a.slot * g->hot_stride;
 	return a;
 }
 
@@ -292,6 +297,19 @@ static inline HnswHot *
 vdb_hnsw_page_hot(Page page, HnswAddress a)
 {
 	return (HnswHot *) ((char *) page + a.offset);
+}
+
+/* The attributes of a node; a: of its hot slot. */
+static inline uint32
+vdb_hnsw_attributes_offset(const HnswGeometry *g, HnswAddress a)
+{
+	return HNSW_HOT_FIRST + a.slot * g->attr_bytes;
+}
+
+static inline uint8 *
+vdb_hnsw_page_attributes(const HnswGeometry *g, Page page, HnswAddress a)
+{
+	return (uint8 *) page + vdb_hnsw_attributes_offset(g, a);
 }
 
 static inline HnswNode *

@@ -54,16 +54,18 @@ static void
 init_geometry(Relation rel, const VdbCodec *codec, HnswGeometry *g)
 {
 	const HnswOptions *options = vdb_hnsw_options(rel);
+	uint32		attr_bytes = vdb_hnsw_attributes(rel, CurrentMemoryContext)->bytes;
 
 	if (options->ef_construction < 2 * options->m)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("ef_construction must be greater than or equal to 2 * m")));
-	if (!vdb_hnsw_geometry(g, codec, options->m, options->ef_construction))
+	if (!vdb_hnsw_geometry(g, codec, options->m, options->ef_construction, attr_bytes))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a node of %u dimensions with m = %d does not fit a page", codec->dims,
 						options->m),
+				 attr_bytes > 0 ? errdetail("Further columns take %u bytes.", attr_bytes) : 0,
 				 errhint("Use a smaller m.")));
 }
 

@@ -74,6 +74,7 @@ typedef struct HnswBuilder
 	char	   *memory;			/* of the graph */
 	HnswGraph	graph;
 	ItemPointerData *tids;		/* by node number */
+	uint8	   *attributes;		/* the same */
 	HnswBatch	batch;
 	char	   *batch_scratch;	/* NULL until it is needed */
 	HnswParticipant participant;
@@ -118,6 +119,9 @@ extern bool vdb_hnsw_builder_enlarge(HnswBuilder *builder, uint64 rows);
 
 /* Waits until all participants are here. */
 extern void vdb_hnsw_build_meet(HnswBuilder *builder);
+
+/* Bytes of a row in a file. */
+extern Size vdb_hnsw_build_row_bytes(const HnswIndex *index);
 
 /* The name of a worker's file of rows. */
 extern void vdb_hnsw_name_rows(char name[MAXPGPATH], int worker);

@@ -2,7 +2,7 @@
  * hnsw_check.c
  *	  vdb.check_index(): does an index keep its promises?
  *
- * Verifies the invariants of README.md, numbered I1 to I13 there and here, and
+ * Verifies the invariants of README.md, numbered I1 to I14 there and here, and
  * raises ERRCODE_INDEX_CORRUPTED for the first that is violated.  What an
  * index may contain although nobody wants it (edges to free slots, nodes that
  * nothing leads to) is counted.
@@ -300,7 +300,7 @@ check_meta(Check *check)
 
 	if (meta.magic != HNSW_MAGIC || meta.version != HNSW_VERSION)
 		corrupted(check, HNSW_META_BLOCK, "The metapage is not one of this version.");
-	if (!vdb_hnsw_load_geometry(&meta, check->index->support, &codec, &g) ||
+	if (!vdb_hnsw_load_geometry(&meta, check->index->support, known->attr_bytes, &codec, &g) ||
 		meta.dims != check->index->codec.dims || g.m != known->m ||
 		g.ef_construction != known->ef_construction || g.hot_stride != known->hot_stride)
 		corrupted(check, HNSW_META_BLOCK, "The geometry is not that of an index like this.");
@@ -616,6 +616,31 @@ check_node(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *
 	}
 }
 
+/*
+ * I14, first half: what is null has no number, and bits of no column are 0; a free
+ * slot has no attributes.
+ */
+static void
+check_attributes(Check *check, uint32 nid, BlockNumber block, const uint8 *attributes, bool occupied)
+{
+	const HnswAttributes *known = check->index->attributes;
+
+	for (uint32 i = 0; i < known->bytes && !occupied; i++)
+	{
+		if (attributes[i] != 0)
+			corrupted(check, block, psprintf("The free slot of node %u has attributes.", nid));
+	}
+	for (int i = 0; known->count > 0 && i < known->columns[0].offset * BITS_PER_BYTE; i++)
+	{
+		bool		null = (attributes[i / BITS_PER_BYTE] >> i % BITS_PER_BYTE & 1) != 0;
+
+		if (null && (i >= known->count ||
+					 vdb_hnsw_attribute_load(attributes, known->columns[i].offset,
+											 known->columns[i].type->width) != 0))
+			corrupted(check, block, psprintf("Attribute %d of node %u cannot be null.", i + 1, nid));
+	}
+}
+
 /* I4: both slots of a node are of the same generation, which tells its state. */
 static void
 check_slot(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node, bool used)
@@ -677,7 +702,7 @@ check_node_extent(Check *check, uint32 extent)
 	uint32		used;
 
 	copy_node_extent(check, extent);
-	check_counters(check, block, check->copies[0], g->extent_slots, HNSW_HOT_FIRST, g->hot_stride);
+	check_counters(check, block, check->copies[0], g->extent_slots, g->hot_first, g->hot_stride);
 	used = vdb_page_special(check->copies[0])->used;
 	for (int i = 1; i < g->extent_pages; i++)
 	{
@@ -699,6 +724,8 @@ check_node_extent(Check *check, uint32 extent)
 
 		check_slot(check, first + s, node.block, vdb_hnsw_page_hot(check->copies[0], hot),
 				   vdb_hnsw_page_node(check->copies[node.block - block], node), s < used);
+		check_attributes(check, first + s, block, vdb_hnsw_page_attributes(g, check->copies[0], hot),
+						 hnsw_bits_has(&check->occupied, first + s));
 		MemoryContextReset(check->context);
 	}
 	if (check->counts.free - free_before != vdb_page_special(check->copies[0])->free)
@@ -1004,6 +1031,24 @@ check_row_node(Check *check, uint32 nid, int64 tid, const void *x, float norm)
 	}
 }
 
+/* I14, second half: a visible row's attributes are those of its node. */
+static void
+check_row_attributes(Check *check, uint32 nid, int64 tid, const Datum *values, const bool *isnull)
+{
+	const HnswAttributes *known = check->index->attributes;
+	const HnswGeometry *g = &check->index->geometry;
+	HnswAddress a = vdb_hnsw_hot_address(g, nid);
+	uint8	   *expected = palloc(known->bytes);
+
+	if (known->bytes == 0)
+		return;
+	vdb_hnsw_form_attributes(known, values, isnull, expected);
+	copy_page(check, a.block, VDB_PAGE_HNSW_HOT, a.extent, check->copies[0]);
+	if (memcmp(expected, vdb_hnsw_page_attributes(g, check->copies[0], a), known->bytes) != 0)
+		corrupted(check, a.block, psprintf("Node %u does not have the attributes of its row (%u,%u).",
+										   nid, (uint32) (tid >> 16), (uint32) (tid & 0xFFFF)));
+}
+
 /* A row that our snapshot sees: a callback of the heap's scan. */
 static void
 check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *state)
@@ -1031,6 +1076,7 @@ check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool ali
 							ItemPointerGetOffsetNumber(tid), RelationGetRelationName(check->heap)),
 					 errhint("Please REINDEX it.")));
 		check_row_node(check, check->block_nodes[i].nid, key, x, norm);
+		check_row_attributes(check, check->block_nodes[i].nid, key, values, isnull);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(check->context);

@@ -13,6 +13,10 @@
  * chosen so that the line passes through the cost of the rows read by then;
  * elsewhere, through the cost of the last row that a scan comes to.
  *
+ * Conditions on further columns of the index are looked at by the search, which
+ * comes by others until it has found enough, or by a sweep over all of them
+ * (hnsw_sweep.c).  What the executor filters counts in rows that the search finds.
+ *
  * A scan ends at the user's limits, hnsw.max_scan_tuples and memory, so it is
  * no way to more rows than lie within: a query that wants them would get a
  * part of its answer and no word about it.
@@ -63,6 +67,13 @@
  */
 #define OUT_OF_REACH_PENALTY 1.0e9
 
+/*
+ * To look at the attributes of a node among all, in units of cpu_operator_cost, and
+ * how many nodes are on a page.
+ */
+#define LOOK_OPERATORS 1.5
+#define NODES_OF_A_PAGE 80
+
 /* Memory that a scan takes for each row it has weighed, arrays half full. */
 #define BYTES_PER_ROW 64
 
@@ -73,6 +84,8 @@
 typedef struct HnswScanModel
 {
 	double		nodes;			/* in the index, at least 1 */
+	double		matching;		/* of these, those that the search looks for; at least
+								 * 1 */
 	double		pages;			/* of the index */
 	double		m;
 	double		first;			/* rows that the first search is for */
@@ -80,13 +93,16 @@ typedef struct HnswScanModel
 	uint32		extents;
 	double		hot_cost;		/* of weighing one neighbour */
 	double		node_cost;		/* of expanding one node */
+	double		look_cost;		/* of a node in a sweep */
 } HnswScanModel;
 
 static Oid	order_function(IndexPath *path);
-static void init_model(HnswScanModel *model, IndexPath *path, Cost distance);
+static void init_model(HnswScanModel *model, PlannerInfo *root, IndexPath *path, Cost distance);
+static double index_selectivity(PlannerInfo *root, IndexPath *path);
 static void load_index(HnswScanModel *model, IndexPath *path);
 static double rows_searched(const HnswScanModel *model, double rows);
 static double search_cost(const HnswScanModel *model, double rows);
+static double filtered_cost(const HnswScanModel *model, double rows);
 static double rows_wanted(PlannerInfo *root);
 static bool is_ordered_select(PlannerInfo *root);
 static bool has_unknown_limit(PlannerInfo *root);
@@ -126,13 +142,14 @@ vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cos
 
 	/* the question is evaluated once, the operator's function for each row */
 	add_function_cost(root, order_function(path), linitial(path->indexorderbys), &distance);
-	init_model(&model, path, distance.per_tuple);
-	first = Min(model.first, model.nodes);
-	passing = Min(1.0, path->path.rows / model.nodes);
+	init_model(&model, root, path, distance.per_tuple);
+	first = Min(model.first, model.matching);
+	passing = Min(1.0, path->path.rows / model.matching);
 	wanted = rows_wanted(root);
 
-	*startup = index_other_operands_eval_cost(root, path->indexorderbys) + distance.startup +
-		search_cost(&model, first);
+	*startup = index_other_operands_eval_cost(root, path->indexorderbys) +
+		index_other_operands_eval_cost(root, get_quals_from_indexclauses(path->indexclauses)) +
+		distance.startup + search_cost(&model, first);
 	if (wanted < path->path.rows && is_ordered_select(root))
 	{
 		rows = wanted / passing;
@@ -140,8 +157,8 @@ vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cos
 	}
 	else
 	{
-		rows = Min(model.nodes, rows_in_reach(&model));
-		fraction = rows / model.nodes;
+		rows = Min(model.matching, rows_in_reach(&model));
+		fraction = rows / model.matching;
 	}
 	run = search_cost(&model, Max(first, rows_searched(&model, rows))) - search_cost(&model, first) +
 		distance.per_tuple * rows;
@@ -172,13 +189,14 @@ order_function(IndexPath *path)
 }
 
 static void
-init_model(HnswScanModel *model, IndexPath *path, Cost distance)
+init_model(HnswScanModel *model, PlannerInfo *root, IndexPath *path, Cost distance)
 {
 	IndexOptInfo *info = path->indexinfo;
 	double		random_page;
 	double		missing;
 
 	model->nodes = Max(1.0, info->tuples);
+	model->matching = Max(1.0, model->nodes * index_selectivity(root, path));
 	model->pages = Max(1.0, info->pages);
 	load_index(model, path);
 
@@ -193,6 +211,27 @@ init_model(HnswScanModel *model, IndexPath *path, Cost distance)
 		distance * HOT_SHARE;
 	model->node_cost = random_page * missing + cpu_operator_cost * NODE_ACCESS_OPERATORS +
 		distance * NODE_SHARE;
+	model->look_cost = random_page * missing / NODES_OF_A_PAGE + cpu_operator_cost * LOOK_OPERATORS;
+}
+
+/*
+ * The share of rows that satisfy the conditions on further columns.  One that
+ * bounds the distance only ends the scan.
+ */
+static double
+index_selectivity(PlannerInfo *root, IndexPath *path)
+{
+	List	   *conditions = NIL;
+	ListCell   *cell;
+
+	foreach(cell, path->indexclauses)
+	{
+		const IndexClause *clause = lfirst_node(IndexClause, cell);
+
+		if (clause->indexcol > 0)
+			conditions = list_append_unique_ptr(conditions, clause->rinfo);
+	}
+	return clauselist_selectivity(root, conditions, path->indexinfo->rel->relid, JOIN_INNER, NULL);
 }
 
 /* What the index itself says; one that exists in the planner alone has defaults. */
@@ -222,7 +261,7 @@ rows_searched(const HnswScanModel *model, double rows)
 {
 	double		effort = vdb_hnsw_effort(&model->calibration, model->extents, rows);
 
-	return Min(Max(effort, rows), model->nodes);
+	return Min(Max(effort, rows), model->matching);
 }
 
 /* Of finding the nearest so many rows. */
@@ -232,7 +271,25 @@ search_cost(const HnswScanModel *model, double rows)
 	double		layers = log(model->nodes + 1) / log(model->m);
 	double		weighed = model->m * layers + 2 * model->m * FRESH_SHARE * rows;
 
+	if (model->matching < model->nodes)
+		return filtered_cost(model, rows);
 	return Min(weighed, model->nodes) * model->hot_cost + (layers + rows) * model->node_cost;
+}
+
+/*
+ * The same with conditions on further columns: by a walk that comes by all that is as
+ * near, or by a sweep.
+ */
+static double
+filtered_cost(const HnswScanModel *model, double rows)
+{
+	double		passed = Min(rows / model->matching, 1.0) * model->nodes;
+	double		walk = Min(2 * model->m * FRESH_SHARE * passed, model->nodes) * model->hot_cost +
+		passed * model->node_cost;
+	double		sweep = model->nodes * model->look_cost + model->matching * model->hot_cost +
+		rows * model->node_cost;
+
+	return Min(walk, sweep);
 }
 
 /*
@@ -342,7 +399,7 @@ window_reads_all_rows(Node *node, void *context)
 static bool
 is_out_of_reach(PlannerInfo *root, const HnswScanModel *model, double wanted, double passing)
 {
-	double		rows = model->nodes;
+	double		rows = model->matching;
 
 	if (!isinf(wanted))
 	{
@@ -351,7 +408,7 @@ is_out_of_reach(PlannerInfo *root, const HnswScanModel *model, double wanted, do
 			return false;
 		rows = (wanted + 2 * sqrt(wanted * (1 - passing))) / passing;
 	}
-	return Min(rows, model->nodes) > rows_in_reach(model);
+	return Min(rows, model->matching) > rows_in_reach(model);
 }
 
 /* Rows of the index that a scan returns before it ends at the user's limits. */

@@ -34,11 +34,24 @@ tids_bytes(uint32 capacity)
 	return TYPEALIGN(64, mul_size(capacity, sizeof(ItemPointerData)));
 }
 
+static inline Size
+attributes_bytes(const HnswIndex *index, uint32 capacity)
+{
+	return TYPEALIGN(64, mul_size(capacity, index->geometry.attr_bytes));
+}
+
 Size
 vdb_hnsw_build_bytes(const HnswIndex *index, uint32 capacity)
 {
 	return add_size(graph_bytes(index, capacity),
-					add_size(tids_bytes(capacity), vdb_hnsw_batch_bytes(capacity)));
+					add_size(add_size(tids_bytes(capacity), attributes_bytes(index, capacity)),
+							 vdb_hnsw_batch_bytes(capacity)));
+}
+
+Size
+vdb_hnsw_build_row_bytes(const HnswIndex *index)
+{
+	return vdb_hnsw_row_bytes(&index->codec, index->geometry.attr_bytes);
 }
 
 /* Bytes of a node, with what participants have for each. */
@@ -46,7 +59,7 @@ static double
 node_bytes(const HnswIndex *index, int participants)
 {
 	return vdb_hnsw_graph_node_bytes(&index->codec, index->geometry.m, participants) +
-		sizeof(ItemPointerData) + 2 * sizeof(uint32);
+		sizeof(ItemPointerData) + index->geometry.attr_bytes + 2 * sizeof(uint32);
 }
 
 /*
@@ -112,9 +125,12 @@ vdb_hnsw_builder_init(HnswBuilder *builder, uint32 capacity, char *memory)
 	else
 		vdb_hnsw_graph_attach(&builder->graph, &index->codec, memory);
 	capacity = builder->graph.capacity;
-	builder->tids = (ItemPointerData *) (memory + graph_bytes(index, capacity));
-	vdb_hnsw_batch_attach(&builder->batch, &builder->graph,
-						  memory + graph_bytes(index, capacity) + tids_bytes(capacity));
+	memory += graph_bytes(index, capacity);
+	builder->tids = (ItemPointerData *) memory;
+	memory += tids_bytes(capacity);
+	builder->attributes = (uint8 *) memory;
+	memory += attributes_bytes(index, capacity);
+	vdb_hnsw_batch_attach(&builder->batch, &builder->graph, memory);
 	builder->scratch = MemoryContextAllocHuge(builder->context,
 											  vdb_hnsw_participant_bytes(g->m, g->ef_construction, capacity) + 64);
 	vdb_hnsw_participant_init(&builder->participant, &builder->graph,
@@ -167,24 +183,25 @@ vdb_hnsw_name_rows(char name[MAXPGPATH], int worker)
 static void
 begin_spilling(HnswBuilder *builder)
 {
-	const VdbCodec *codec = &builder->index->codec;
+	Size		row_bytes = vdb_hnsw_build_row_bytes(builder->index);
 	MemoryContext old = MemoryContextSwitchTo(builder->context);
 
 	if (builder->leads)
-		vdb_hnsw_rows_create(&builder->rows, codec);
+		vdb_hnsw_rows_create(&builder->rows, row_bytes);
 	else
 	{
 		char		name[MAXPGPATH];
 
 		vdb_hnsw_name_rows(name, builder->number);
-		vdb_hnsw_rows_create_shared(&builder->rows, codec, builder->files, name);
+		vdb_hnsw_rows_create_shared(&builder->rows, row_bytes, builder->files, name);
 	}
 	builder->spills = true;
 	MemoryContextSwitchTo(old);
 }
 
 static void
-spill_vector(HnswBuilder *builder, const void *vector, float norm, ItemPointer tid)
+spill_vector(HnswBuilder *builder, const void *vector, float norm, ItemPointer tid,
+			 const uint8 *attributes)
 {
 	const VdbCodec *codec = &builder->index->codec;
 	HnswRow    *row = builder->rows.row;
@@ -192,6 +209,7 @@ spill_vector(HnswBuilder *builder, const void *vector, float norm, ItemPointer t
 	row->tid = *tid;
 	row->factors = vdb_encode_node(codec, vector, norm, vdb_hnsw_row_hi(row),
 								   vdb_hnsw_row_lo(codec, row));
+	memcpy(vdb_hnsw_row_attributes(codec, row), attributes, builder->index->geometry.attr_bytes);
 	vdb_hnsw_rows_write(&builder->rows);
 }
 
@@ -201,6 +219,7 @@ spill_graph(HnswBuilder *builder)
 {
 	const HnswGraph *graph = &builder->graph;
 	const VdbCodec *codec = graph->codec;
+	Size		attr_bytes = builder->index->geometry.attr_bytes;
 	HnswRow    *row = builder->rows.row;
 
 	for (uint32 nid = 0; nid < graph->header->count; nid++)
@@ -210,6 +229,7 @@ spill_graph(HnswBuilder *builder)
 		row->factors = graph->factors[nid];
 		memcpy(vdb_hnsw_row_hi(row), vdb_hnsw_graph_hi(graph, nid), codec->hi_bytes);
 		memcpy(vdb_hnsw_row_lo(codec, row), vdb_hnsw_graph_lo(graph, nid), codec->lo_bytes);
+		memcpy(vdb_hnsw_row_attributes(codec, row), builder->attributes + nid * attr_bytes, attr_bytes);
 		vdb_hnsw_rows_write(&builder->rows);
 	}
 }
@@ -227,7 +247,8 @@ write_graph(HnswBuilder *builder)
 		pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_WRITE);
 	}
 	vdb_hnsw_writer_init(&writer, builder->index);
-	vdb_hnsw_write_nodes(&writer, &builder->graph, builder->tids, builder->leads);
+	vdb_hnsw_write_nodes(&writer, &builder->graph, builder->tids, builder->attributes,
+						 builder->leads);
 	vdb_hnsw_build_meet(builder);
 	if (builder->leads)
 		vdb_hnsw_write_uppers(&writer, &builder->graph, NULL);
@@ -275,8 +296,11 @@ leave_graph(HnswBuilder *builder, bool full)
 
 /* Adds a vector in code space. */
 static void
-add_vector(HnswBuilder *builder, const void *vector, float norm, ItemPointer tid)
+add_vector(HnswBuilder *builder, const void *vector, float norm, ItemPointer tid,
+		   const uint8 *attributes)
 {
+	Size		attr_bytes = builder->index->geometry.attr_bytes;
+
 	if (!builder->spills)
 	{
 		uint32		nid = builder->state->batch ?
@@ -284,12 +308,15 @@ add_vector(HnswBuilder *builder, const void *vector, float norm, ItemPointer tid
 			vdb_hnsw_graph_add(&builder->participant, vector, norm);
 
 		if (nid != HNSW_NO_NODE)
+		{
 			builder->tids[nid] = *tid;
+			memcpy(builder->attributes + nid * attr_bytes, attributes, attr_bytes);
+		}
 		else
 			leave_graph(builder, true);
 	}
 	if (builder->spills)
-		spill_vector(builder, vector, norm, tid);
+		spill_vector(builder, vector, norm, tid, attributes);
 	pg_atomic_fetch_add_u64(&builder->state->indexed, 1);
 	report_progress(builder);
 }
@@ -308,7 +335,12 @@ build_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 	old = MemoryContextSwitchTo(builder->row_context);
 	x = vdb_hnsw_transform(index->support, &index->codec, values[0], &norm);
 	if (x != NULL)
-		add_vector(builder, x, norm, tid);
+	{
+		uint8	   *attributes = palloc(index->attributes->bytes);
+
+		vdb_hnsw_form_attributes(index->attributes, values, isnull, attributes);
+		add_vector(builder, x, norm, tid, attributes);
+	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(builder->row_context);
 }

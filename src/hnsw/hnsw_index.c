@@ -93,8 +93,8 @@ read_center(Relation rel, const HnswGeometry *g, float *out)
 
 /* Recomputes the geometry and compares it with what the metapage says. */
 bool
-vdb_hnsw_load_geometry(const HnswMeta *meta, const HnswSupport *support, VdbCodec *codec,
-					   HnswGeometry *g)
+vdb_hnsw_load_geometry(const HnswMeta *meta, const HnswSupport *support, uint32 attr_bytes,
+					   VdbCodec *codec, HnswGeometry *g)
 {
 	if (meta->metric != support->metric || meta->dims < 1 ||
 		meta->dims > (uint32) support->max_dims ||
@@ -105,7 +105,7 @@ vdb_hnsw_load_geometry(const HnswMeta *meta, const HnswSupport *support, VdbCode
 		meta->ef_construction > HNSW_MAX_EF_CONSTRUCTION)
 		return false;
 	vdb_hnsw_init_codec(codec, support, meta->dims, meta->entries, meta->rotation_seed, NULL);
-	return vdb_hnsw_geometry(g, codec, meta->m, meta->ef_construction) &&
+	return vdb_hnsw_geometry(g, codec, meta->m, meta->ef_construction, attr_bytes) &&
 		meta->hot_bits == g->hot_bits && meta->node_bits == g->node_bits &&
 		meta->attr_bytes == g->attr_bytes && meta->hot_stride == g->hot_stride &&
 		meta->node_stride == g->node_stride && meta->upper_stride == g->upper_stride &&
@@ -164,13 +164,14 @@ load_entry(KnownIndex *entry, Relation rel, const HnswMeta *meta)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw index",
 												  ALLOCSET_SMALL_SIZES);
 	const HnswSupport *support = vdb_hnsw_support(rel);
+	HnswAttributes *attributes = vdb_hnsw_attributes(rel, context);
 	HnswGeometry geometry;
 	VdbCodec	codec;
 	float	   *center;
 
-	if (!vdb_hnsw_load_geometry(meta, support, &codec, &geometry))
+	if (!vdb_hnsw_load_geometry(meta, support, attributes->bytes, &codec, &geometry))
 		vdb_page_corrupted(rel, HNSW_META_BLOCK,
-						   "The metapage contradicts itself or the operator class.");
+						   "The metapage contradicts itself or the operator classes.");
 	center = MemoryContextAlloc(context, geometry.center_values * sizeof(float));
 	read_center(rel, &geometry, center);
 
@@ -181,6 +182,7 @@ load_entry(KnownIndex *entry, Relation rel, const HnswMeta *meta)
 	entry->locator = vdb_relation_locator(rel);
 	entry->temporary = RelationUsesLocalBuffers(rel);
 	index->support = support;
+	index->attributes = attributes;
 	index->incarnation = meta->incarnation;
 	index->geometry = geometry;
 	vdb_hnsw_init_codec(&index->codec, support, meta->dims, meta->entries, meta->rotation_seed,
@@ -488,7 +490,7 @@ format_extent(HnswIndex *index, uint32 extent, bool upper, bool building)
 		if (upper)
 			vdb_page_init(page, VDB_PAGE_HNSW_UPPER, extent, HNSW_UPPER_FIRST);
 		else if (i == 0)
-			vdb_page_init(page, VDB_PAGE_HNSW_HOT, extent, HNSW_HOT_FIRST);
+			vdb_page_init(page, VDB_PAGE_HNSW_HOT, extent, g->hot_first);
 		else
 			vdb_page_init(page, VDB_PAGE_HNSW_NODE, extent, HNSW_NODE_FIRST);
 		vdb_change_finish(&change);

@@ -254,8 +254,8 @@ store_edges(const HnswGeometry *g, HnswNode *node, uint32 nid, const LayerEdges 
  * number and sets *generation.
  */
 static uint32
-write_node(HnswIndex *index, const void *vector, float norm, ItemPointer tid, int layer,
-		   const LayerEdges *edges, uint32 *generation)
+write_node(HnswIndex *index, const void *vector, float norm, ItemPointer tid,
+		   const uint8 *attributes, int layer, const LayerEdges *edges, uint32 *generation)
 {
 	const HnswGeometry *g = &index->geometry;
 	uint8	   *hi = palloc(index->codec.hi_bytes);
@@ -299,6 +299,9 @@ write_node(HnswIndex *index, const void *vector, float norm, ItemPointer tid, in
 	store_edges(g, node, nid, edges);
 
 	vdb_patch_begin(&patch, index->rel);
+	if (g->attr_bytes > 0)
+		vdb_patch_write(&patch, hot_buffer, vdb_hnsw_attributes_offset(g, hot_address), attributes,
+						g->attr_bytes);
 	vdb_patch_write(&patch, hot_buffer, hot_address.offset, hot, g->hot_stride);
 	special = *vdb_page_special(BufferGetPage(hot_buffer));
 	if (hot_address.slot < special.used)
@@ -992,12 +995,12 @@ find_edges(HnswSearch *search, HnswIndex *index, const void *vector, float norm,
 }
 
 /*
- * Adds a vector (in code space) for the row tid.  Uses memory of the
+ * Adds a vector (in code space) with its attributes for the row tid.  Uses memory of the
  * current context.
  */
 void
 vdb_hnsw_insert_vector(HnswIndex *index, const void *vector, float norm, ItemPointer tid,
-					   int layer)
+					   const uint8 *attributes, int layer)
 {
 	HnswSearch	search;
 	NodeEdges	edges;
@@ -1008,7 +1011,7 @@ vdb_hnsw_insert_vector(HnswIndex *index, const void *vector, float norm, ItemPoi
 
 	find_edges(&search, index, vector, norm, layer, &edges);
 	VDB_TESTPOINT("hnsw-insert-after-search");
-	nid = write_node(index, vector, norm, tid, layer, &edges.layers[0], &generation);
+	nid = write_node(index, vector, norm, tid, attributes, layer, &edges.layers[0], &generation);
 	VDB_TESTPOINT("hnsw-insert-after-node");
 	linked = add_edges(&search, &edges.layers[0], nid) != HNSW_NO_NODE;
 	VDB_TESTPOINT("hnsw-insert-after-edges");
@@ -1050,7 +1053,13 @@ vdb_hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Rela
 	index = vdb_hnsw_open(rel);
 	vector = vdb_hnsw_transform(index->support, &index->codec, values[0], &norm);
 	if (vector != NULL)
-		vdb_hnsw_insert_vector(index, vector, norm, tid, vdb_hnsw_draw_layer(index->geometry.m));
+	{
+		uint8	   *attributes = palloc(index->attributes->bytes);
+
+		vdb_hnsw_form_attributes(index->attributes, values, isnull, attributes);
+		vdb_hnsw_insert_vector(index, vector, norm, tid, attributes,
+							   vdb_hnsw_draw_layer(index->geometry.m));
+	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return false;

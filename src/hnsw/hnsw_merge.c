@@ -45,7 +45,7 @@
 #define SAMPLE_PER_PIVOT 32
 #define BALANCE_ROUNDS 24
 
-/* A row as a member of a partition; followed by hi_bytes, and of a host by lo_bytes. */
+/* A row as a member of a partition, of a guest without what follows its hi_bytes. */
 typedef struct Member
 {
 	uint32		partition;		/* whose host it is, */
@@ -122,7 +122,8 @@ open_rows(HnswBuilder *builder, HnswRowFile *files)
 		char		name[MAXPGPATH];
 
 		vdb_hnsw_name_rows(name, i);
-		vdb_hnsw_rows_open(&files[i + 1], &builder->index->codec, builder->files, name);
+		vdb_hnsw_rows_open(&files[i + 1], vdb_hnsw_build_row_bytes(builder->index), builder->files,
+						   name);
 		count += files[i + 1].count;
 	}
 	return count;
@@ -196,12 +197,13 @@ static void
 put_member(HnswMerge *merge, HnswRow *row, uint64 key, uint32 host, uint32 position, bool guest)
 {
 	Member	   *member = (Member *) VARDATA(merge->buffer);
-	Size		bytes = sizeof(Member) + merge->codec->hi_bytes + (guest ? 0 : merge->codec->lo_bytes);
+	Size		row_bytes = guest ? sizeof(HnswRow) + merge->codec->hi_bytes :
+	vdb_hnsw_build_row_bytes(merge->index);
 
 	member->partition = host;
 	member->position = position;
-	memcpy(&member->row, row, bytes - offsetof(Member, row));
-	SET_VARSIZE(merge->buffer, VARHDRSZ + bytes);
+	memcpy(&member->row, row, row_bytes);
+	SET_VARSIZE(merge->buffer, VARHDRSZ + offsetof(Member, row) + row_bytes);
 	vdb_hnsw_sorter_put(merge->members, key, merge->buffer);
 }
 
@@ -263,7 +265,7 @@ assign_all_rows(HnswMerge *merge, HnswRowFile *files)
 	uint32	   *guests = palloc0(counts);
 
 	merge->members = vdb_hnsw_sorter_create(merge->sort_memory);
-	vdb_hnsw_rows_create(&merge->uppers, merge->codec);
+	vdb_hnsw_rows_create(&merge->uppers, vdb_hnsw_build_row_bytes(merge->index));
 	merge->upper_partition = MemoryContextAllocHuge(CurrentMemoryContext, most * sizeof(uint32));
 	merge->upper_nids = MemoryContextAllocHuge(CurrentMemoryContext, most * sizeof(uint32));
 	for (int i = 0; i <= merge->builder->workers; i++)
@@ -533,6 +535,7 @@ write_nodes(HnswMerge *merge, HnswWriter *writer)
 		node.factors = row->factors;
 		node.hi = vdb_hnsw_row_hi(row);
 		node.lo = vdb_hnsw_row_lo(merge->codec, row);
+		node.attributes = vdb_hnsw_row_attributes(merge->codec, row);
 		join_lists(merge, nid, all, &node, edges);
 		vdb_hnsw_write_node(writer, &node);
 		if (nid % 1024 == 0)
@@ -585,7 +588,7 @@ vdb_hnsw_build_merged(HnswBuilder *builder)
 		.sort_memory = (int) (maintenance_work_mem * HNSW_SORT_SHARE / 2)
 	};
 	HnswRowFile *files = palloc((builder->workers + 1) * sizeof(HnswRowFile));
-	Size		item = sizeof(Member) + merge.codec->hi_bytes + merge.codec->lo_bytes;
+	Size		item = offsetof(Member, row) + vdb_hnsw_build_row_bytes(merge.index);
 	Size		list = sizeof(ListHeader) + 2 * merge.index->geometry.m * sizeof(HnswOutEdge);
 	bool		alone;
 
@@ -607,7 +610,7 @@ vdb_hnsw_build_merged(HnswBuilder *builder)
 	assign_all_rows(&merge, files);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL,
 								 (int64) merge.rows * (merge.partitions > 1 ? 2 : 1) + merge.upper_count);
-	vdb_hnsw_rows_create(&merge.ordered, merge.codec);
+	vdb_hnsw_rows_create(&merge.ordered, vdb_hnsw_build_row_bytes(merge.index));
 	merge.lists = vdb_hnsw_sorter_create(merge.sort_memory);
 	for (uint32 i = 0; i < merge.partitions; i++)
 		build_partition(&merge, i);

@@ -15,8 +15,16 @@
 /* More node pages than this would only make small indexes large. */
 #define MAX_NODE_PAGES 15
 
+/* Offset of the hot slots behind the attributes of so many nodes. */
+static inline uint32
+hot_first(uint32 attr_bytes, uint32 slots)
+{
+	return TYPEALIGN(64, HNSW_HOT_FIRST + attr_bytes * slots);
+}
+
 bool
-vdb_hnsw_geometry(HnswGeometry *g, const VdbCodec *codec, int m, int ef_construction)
+vdb_hnsw_geometry(HnswGeometry *g, const VdbCodec *codec, int m, int ef_construction,
+				  uint32 attr_bytes)
 {
 	uint32		node_bytes = sizeof(HnswNode) + 2 * m * (sizeof(uint32) + sizeof(uint16));
 	uint32		hot_bytes = TYPEALIGN(4, sizeof(HnswHot) + codec->hot_bytes);
@@ -29,6 +37,7 @@ vdb_hnsw_geometry(HnswGeometry *g, const VdbCodec *codec, int m, int ef_construc
 	g->ef_construction = ef_construction;
 	g->hot_bits = codec->hot_bits;
 	g->hot_bytes = codec->hot_bytes;
+	g->attr_bytes = attr_bytes;
 
 	/*
 	 * A node slot has no code where the hot code tells all.  Where the fuller
@@ -43,14 +52,17 @@ vdb_hnsw_geometry(HnswGeometry *g, const VdbCodec *codec, int m, int ef_construc
 		node_bytes += code_bytes;
 	}
 	node_bytes = TYPEALIGN(4, node_bytes);
-	if (HNSW_HOT_FIRST + hot_bytes > VDB_PAGE_END || HNSW_NODE_FIRST + node_bytes > VDB_PAGE_END)
+	if (hot_first(attr_bytes, 1) + hot_bytes > VDB_PAGE_END ||
+		HNSW_NODE_FIRST + node_bytes > VDB_PAGE_END)
 		return false;
 	g->hot_stride = hot_bytes;
 	g->node_stride = node_bytes;
 	g->upper_stride = sizeof(HnswUpper) + m * sizeof(HnswUpperEdge);
 	g->nodes_per_page = (VDB_PAGE_END - HNSW_NODE_FIRST) / node_bytes;
 	g->uppers_per_page = (VDB_PAGE_END - HNSW_UPPER_FIRST) / g->upper_stride;
-	hot_slots = (VDB_PAGE_END - HNSW_HOT_FIRST) / hot_bytes;
+	hot_slots = (VDB_PAGE_END - HNSW_HOT_FIRST) / (hot_bytes + attr_bytes);
+	while (hot_first(attr_bytes, hot_slots) + hot_slots * hot_bytes > VDB_PAGE_END)
+		hot_slots--;
 
 	/* as many node pages as waste least of the extent */
 	for (int pages = 1; pages <= MAX_NODE_PAGES; pages++)
@@ -65,6 +77,7 @@ vdb_hnsw_geometry(HnswGeometry *g, const VdbCodec *codec, int m, int ef_construc
 			g->node_pages = pages;
 		}
 	}
+	g->hot_first = hot_first(attr_bytes, g->extent_slots);
 	g->extent_pages = 1 + g->node_pages;
 	g->extent_inverse = PG_UINT64_MAX / g->extent_slots;
 	g->upper_slots = (uint32) g->uppers_per_page * g->extent_pages;
@@ -248,6 +261,40 @@ vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid)
 	buffer = vdb_hnsw_read_hot(index, a);
 	score = score_slot(query, vdb_hnsw_page_hot(BufferGetPage(buffer), a));
 	ReleaseBuffer(buffer);
+	return score;
+}
+
+float
+vdb_hnsw_weigh(HnswIndex *index, const VdbQuery *query, const HnswFilter *filter, uint32 nid,
+			   bool *passes)
+{
+	const HnswGeometry *g = &index->geometry;
+	HnswAddress a = vdb_hnsw_hot_address(g, nid);
+	Buffer		buffer;
+	Page		page = vdb_hints_peek(&index->hints, a.block, &buffer);
+	HnswHot    *hot;
+	float		score;
+
+	if (likely(page != NULL))
+	{
+		hot = vdb_hnsw_page_hot(page, a);
+		*passes = vdb_hnsw_passes(filter, vdb_hnsw_page_attributes(g, page, a));
+		score = score_slot(query, hot);
+
+		/* replay may be about to fill the page: no row has a slot like this */
+		if (likely(hot->generation != 0))
+		{
+			pg_read_barrier();
+			if (likely(vdb_hints_hold(&index->hints, a.block, buffer)))
+				return score;
+		}
+	}
+	buffer = vdb_hnsw_read_hot(index, a);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	*passes = vdb_hnsw_passes(filter, vdb_hnsw_page_attributes(g, page, a));
+	score = score_slot(query, vdb_hnsw_page_hot(page, a));
+	UnlockReleaseBuffer(buffer);
 	return score;
 }
 

@@ -165,6 +165,17 @@ hnsw_visited_add(HnswVisited *visited, uint32_t nid)
 	return true;
 }
 
+/* Is a node number in a set? */
+static inline bool
+hnsw_visited_has(const HnswVisited *visited, uint32_t nid)
+{
+	uint32_t	at = hnsw_visited_hash(visited, nid);
+
+	while (visited->slots[at] != 0 && visited->slots[at] != nid + 1)
+		at = (at + 1) & visited->mask;
+	return visited->slots[at] != 0;
+}
+
 /* Is the next addition to wait until the owner has grown the table? */
 static inline bool
 hnsw_visited_is_full(const HnswVisited *visited)

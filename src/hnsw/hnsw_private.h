@@ -12,6 +12,7 @@
 
 #include "hnsw/hnsw.h"
 #include "hnsw/hnsw_bits.h"
+#include "hnsw/hnsw_filter.h"
 #include "hnsw/hnsw_graph.h"
 #include "storage/storage_hints.h"
 #include "storage/storage_patch.h"
@@ -19,7 +20,7 @@
 
 /* Support function of an operator class: () -> internal, a HnswSupport */
 #define HNSW_SUPPORT_PROC 1
-#define HNSW_NUM_PROCS 1
+#define HNSW_NUM_PROCS 2		/* HNSW_ATTRIBUTE_PROC is the other */
 
 /*
  * Operators of an operator class: the distance that rows are ordered by, and
@@ -27,7 +28,7 @@
  */
 #define HNSW_ORDER_STRATEGY 1
 #define HNSW_RADIUS_STRATEGY 2
-#define HNSW_NUM_STRATEGIES 2
+#define HNSW_NUM_STRATEGIES 18	/* hnsw_filter.h has the others */
 
 /* A value of an indexed type, taken apart for its codec. */
 typedef struct HnswValue
@@ -93,6 +94,7 @@ typedef struct HnswIndex
 {
 	Relation	rel;			/* the caller's, valid while it is open */
 	const HnswSupport *support;
+	const HnswAttributes *attributes;
 
 	/* constant */
 	uint64		incarnation;
@@ -181,6 +183,14 @@ typedef struct HnswSearch
 	uint32		reaches_size;
 	HnswReach	reach;			/* of what is expanded */
 	int64		weighed;		/* scores computed */
+
+	/* with a filter, the overflow is all that waits to be expanded */
+	const HnswFilter *filter;	/* NULL: all rows are wanted */
+	double		work;			/* done so far, in scores that it takes as long as */
+	double		work_limit;		/* at which a sweep is better */
+	uint32		sweep_rows;		/* that a sweep keeps at most */
+	bool		swept;			/* what waits leads to nothing any more */
+
 	uint8	   *whole_code;		/* scratch: a hot code */
 	uint32	   *fresh;			/* scratch: 2 m node numbers */
 	uint32	   *fresh_ref;
@@ -237,6 +247,17 @@ extern void *vdb_hnsw_transform(const HnswSupport *support, const VdbCodec *code
  */
 extern Relation vdb_hnsw_open_named(Oid indexoid, LOCKMODE lock, Relation *heap);
 
+/*
+ * Calls a support function, () -> internal, of a column's operator class, the
+ * column being counted from 1; NULL where it has none.
+ */
+extern const void *vdb_hnsw_call_support(Relation index, int column, int number);
+
+/* hnsw_attribute.c */
+
+/* Signatures of an array's elements, nulls left out, in the current context. */
+extern uint64 *vdb_hnsw_signatures(Datum array, Oid collation, uint32 *count);
+
 /* hnsw_index.c */
 extern HnswIndex *vdb_hnsw_open(Relation rel);
 extern void vdb_hnsw_refresh(HnswIndex *index);
@@ -250,10 +271,10 @@ extern void vdb_hnsw_create_meta(Relation rel, ForkNumber fork, const HnswGeomet
 
 /*
  * Fills a codec, but for the center, and the geometry from a metapage; false
- * when it contradicts itself or the operator class.
+ * when it contradicts itself or the operator classes.
  */
 extern bool vdb_hnsw_load_geometry(const HnswMeta *meta, const HnswSupport *support,
-								   VdbCodec *codec, HnswGeometry *geometry);
+								   uint32 attr_bytes, VdbCodec *codec, HnswGeometry *geometry);
 /*
  * Makes a node the entry point if its top layer is higher than that of the
  * present one, or if there is none.
@@ -290,6 +311,14 @@ extern float vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 
 
 /* The same if a hint leads to the slot; else false. */
 extern bool vdb_hnsw_peek_hot(HnswIndex *index, const VdbQuery *query, uint32 nid, float *score);
+
+/*
+ * The same, and whether a filter lets the node pass.  For a node whose row the
+ * caller's snapshot sees the latter is certain: its attributes were there before
+ * the snapshot was, and stay as long as it is.
+ */
+extern float vdb_hnsw_weigh(HnswIndex *index, const VdbQuery *query, const HnswFilter *filter,
+							uint32 nid, bool *passes);
 
 /*
  * Copies a node's hot slot under its page's lock: where that is the whole code,
@@ -365,6 +394,30 @@ extern void vdb_hnsw_search_resume(HnswSearch *search, uint32 count);
 /* Reads every node that was weighed but not expanded, and ends the search. */
 extern void vdb_hnsw_search_drain(HnswSearch *search);
 
+/*
+ * The same three for a search with a filter, whose pool has room for nodes that
+ * pass and no others.  resume() returns how many it has found.
+ */
+extern void vdb_hnsw_search_filtered(HnswSearch *search, uint32 ef);
+extern uint32 vdb_hnsw_search_resume_filtered(HnswSearch *search, uint32 count);
+
+/* hnsw_sweep.c */
+
+/* To expand a node takes as long as so many scores, apart from its neighbours'. */
+#define HNSW_EXPANSION_WORK 8.0
+
+/*
+ * Sets up how a search with a filter, for ef rows, is to go about it; before its
+ * first step.
+ */
+extern void vdb_hnsw_sweep_plan(HnswSearch *search, uint32 ef);
+
+/*
+ * Weighs all nodes that a filter lets pass.  What waited to be expanded is
+ * replaced by the nearest of them that were not found before.
+ */
+extern void vdb_hnsw_sweep(HnswSearch *search);
+
 /* Sorts what was found by score, nearest first. */
 extern void vdb_hnsw_search_sort(HnswSearch *search);
 
@@ -404,6 +457,7 @@ typedef struct HnswNewNode
 	VdbNodeFactors factors;
 	const uint8 *hi;
 	const uint8 *lo;
+	const uint8 *attributes;
 	const HnswOutEdge *edges;
 } HnswNewNode;
 
@@ -438,19 +492,19 @@ extern uint32 vdb_hnsw_copy_list(const HnswGraph *graph, uint32 nid, HnswOutEdge
 								 uint32 *kept);
 
 /*
- * In place of writing them one by one: writes all nodes of a graph; tids: by
- * node number.  Several processes may do so at once, each with a writer, and
+ * In place of writing them one by one: writes all nodes of a graph; tids, attributes:
+ * by node number.  Several processes may do so at once, each with a writer, and
  * each writes some of them; one reports progress.
  */
 extern void vdb_hnsw_write_nodes(HnswWriter *writer, const HnswGraph *graph,
-								 const ItemPointerData *tids, bool report);
+								 const ItemPointerData *tids, const uint8 *attributes, bool report);
 
 /* hnsw_insert.c */
 extern bool vdb_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 							Relation heap, IndexUniqueCheck unique, bool unchanged,
 							IndexInfo *info);
 extern void vdb_hnsw_insert_vector(HnswIndex *index, const void *vector, float norm,
-								   ItemPointer tid, int layer);
+								   ItemPointer tid, const uint8 *attributes, int layer);
 extern int	vdb_hnsw_draw_layer(int m);
 
 /*
@@ -590,6 +644,11 @@ extern void vdb_hnsw_repair(HnswVacuum *vacuum);
 
 /* Makes every live node reachable from the entry point over live nodes. */
 extern void vdb_hnsw_tie_unreached(HnswVacuum *vacuum);
+
+/* hnsw_condition.c */
+
+/* Conditions to be given to a path of an index, as a list of IndexClause. */
+extern List *vdb_hnsw_find_conditions(PlannerInfo *root, const IndexPath *path);
 
 /* hnsw_cost.c */
 extern void vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,

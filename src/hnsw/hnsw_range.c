@@ -9,7 +9,9 @@
  * place.  Once the server has made its paths, we therefore look among a table's
  * conditions for those that bound the order of a path of ours, and give that
  * path a condition of the proper form which follows from them: "v ~<= r", the
- * distance from the scan's own question may be r or less.
+ * distance from the scan's own question may be r or less.  (At the same place paths
+ * are given conditions on further columns that the server keeps from them,
+ * hnsw_condition.c.)
  *
  * That condition promises nothing.  The index leaves out what is certainly
  * farther away, the executor filters by the query's own condition as it did
@@ -92,12 +94,15 @@ bound_paths(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
 		add_path(rel, lfirst(cell));
 }
 
-/* A path that ends at the query's bounds; NULL where there are none. */
+/*
+ * A path that ends at the query's bounds, and knows all conditions that it can look
+ * at; NULL where there are none but those that it knows.
+ */
 static IndexPath *
 bound_path(PlannerInfo *root, IndexPath *path)
 {
 	IndexOptInfo *index = path->indexinfo;
-	List	   *clauses = NIL;
+	List	   *clauses;
 	Oid			operator;
 	ListCell   *cell;
 
@@ -108,15 +113,14 @@ bound_path(PlannerInfo *root, IndexPath *path)
 	/* an operator class of somebody's own may do without */
 	operator = get_opfamily_member(index->opfamily[0], index->opcintype[0], FLOAT8OID,
 								   HNSW_RADIUS_STRATEGY);
-	if (!OidIsValid(operator))
-		return NULL;
+	clauses = vdb_hnsw_find_conditions(root, path);
 
 	/*
 	 * A condition of row security or of a view may have to be looked at before
 	 * these.  It is: nothing is computed from a row but what its place in the
 	 * order takes, and the radius, like the question, comes from no row.
 	 */
-	foreach(cell, index->indrestrictinfo)
+	foreach(cell, OidIsValid(operator) ? index->indrestrictinfo : NIL)
 	{
 		RestrictInfo *condition = lfirst_node(RestrictInfo, cell);
 		Node	   *radius = find_radius(root, path, condition);

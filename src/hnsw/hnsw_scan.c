@@ -320,6 +320,14 @@ load_radius(IndexScanDesc scan)
 	{
 		const ScanKeyData *key = &scan->keyData[i];
 
+		if (key->sk_attno != 1)
+			continue;
+
+		/* rows without a vector are not indexed */
+		if ((key->sk_flags & SK_SEARCHNULL) != 0)
+			so->empty = true;
+		if ((key->sk_flags & (SK_SEARCHNULL | SK_SEARCHNOTNULL)) != 0)
+			continue;
 		if (key->sk_strategy != HNSW_RADIUS_STRATEGY)
 			elog(ERROR, "hnsw index scanned with strategy %d", key->sk_strategy);
 
@@ -335,6 +343,7 @@ static void
 start(IndexScanDesc scan)
 {
 	HnswScan   *so = scan->opaque;
+	HnswFilter *filter;
 	void	   *vector;
 	float		norm;
 
@@ -348,6 +357,8 @@ start(IndexScanDesc scan)
 	so->index = vdb_hnsw_open(scan->indexRelation);
 	vector = load_query(scan, &norm);
 	load_radius(scan);
+	filter = vdb_hnsw_form_filter(so->index->attributes, scan->keyData, scan->numberOfKeys);
+	so->empty |= filter != NULL && filter->never;
 	so->started = true;
 	if (so->empty)
 		return;
@@ -362,7 +373,14 @@ start(IndexScanDesc scan)
 				(errmsg_internal("hnsw.target_recall does not apply to index \"%s\": it is not calibrated",
 								 RelationGetRelationName(scan->indexRelation))));
 	VDB_TESTPOINT("hnsw-scan-before-descent");
-	vdb_hnsw_search_nearest(&so->search, so->ef);
+	so->search.filter = filter;
+	if (filter != NULL)
+	{
+		vdb_hnsw_sweep_plan(&so->search, so->ef);
+		vdb_hnsw_search_filtered(&so->search, so->ef);
+	}
+	else
+		vdb_hnsw_search_nearest(&so->search, so->ef);
 	take_found(so);
 	so->complete = !so->search.keep_overflow;
 	if (so->complete)
@@ -377,13 +395,20 @@ start(IndexScanDesc scan)
 	VDB_TESTPOINT("hnsw-scan-after-search");
 }
 
+/* Rows that the search has looked at.  What a filter does not let pass is none of them. */
+static inline int64
+visited_rows(const HnswScan *so)
+{
+	return so->search.filter != NULL ? so->search.found_count : so->search.weighed;
+}
+
 /* May the search go on, as far as the user's limits are concerned? */
 static bool
 within_limits(const HnswScan *so)
 {
 	double		limit = (double) work_mem * 1024 * hnsw_scan_mem_multiplier;
 
-	return so->search.weighed < hnsw_max_scan_tuples &&
+	return visited_rows(so) < hnsw_max_scan_tuples &&
 		MemoryContextMemAllocated(so->context, true) < limit;
 }
 
@@ -396,15 +421,15 @@ report_cut_short(const HnswScan *so)
 {
 	const char *index = RelationGetRelationName(so->index->rel);
 
-	if (so->search.weighed >= hnsw_max_scan_tuples)
+	if (visited_rows(so) >= hnsw_max_scan_tuples)
 		ereport(DEBUG1,
 				(errmsg("scan of index \"%s\" ended at hnsw.max_scan_tuples", index),
-				 errdetail("It looked at %lld rows.", (long long) so->search.weighed),
+				 errdetail("It looked at %lld rows.", (long long) visited_rows(so)),
 				 errhint("Raise hnsw.max_scan_tuples, or have another index find the rows.")));
 	else
 		ereport(DEBUG1,
 				(errmsg("scan of index \"%s\" ended at its limit of memory", index),
-				 errdetail("It looked at %lld rows.", (long long) so->search.weighed),
+				 errdetail("It looked at %lld rows.", (long long) visited_rows(so)),
 				 errhint("Raise hnsw.scan_mem_multiplier or work_mem, or have another index find the rows.")));
 }
 
@@ -458,8 +483,15 @@ go_on(IndexScanDesc scan)
 
 		while (done < more && within_limits(so) && so->search.overflow_count > 0)
 		{
-			vdb_hnsw_search_resume(&so->search, Min(more - done, MAX_ROUND));
-			done += so->search.pool.size;
+			uint32		count = Min(more - done, MAX_ROUND);
+
+			if (so->search.filter != NULL)
+				done += vdb_hnsw_search_resume_filtered(&so->search, count);
+			else
+			{
+				vdb_hnsw_search_resume(&so->search, count);
+				done += so->search.pool.size;
+			}
 		}
 		so->ef += done;
 		so->allowed = so->calibrated ? rows : so->allowed + (done + 1) / 2;
@@ -577,7 +609,9 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 		so->last_tid = first->tid;
 		so->yielded++;
 		scan->xs_heaptid = first->tid;
-		scan->xs_recheck = false;
+
+		/* a filter may let too much pass */
+		scan->xs_recheck = so->search.filter != NULL;
 		scan->xs_recheckorderby = false;
 		result = true;
 		break;

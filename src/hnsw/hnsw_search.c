@@ -204,7 +204,7 @@ offer(HnswSearch *search, HnswCandidate item)
 
 /*
  * Is a neighbour one to be weighed: does it exist, and is it seen for the first
- * time?  If so, its hot slot is on its way into the CPU's cache afterwards.
+ * time?  If so, what is read of it is on its way into the CPU's cache afterwards.
  */
 static inline bool
 is_fresh(HnswSearch *search, uint32 nid)
@@ -216,6 +216,9 @@ is_fresh(HnswSearch *search, uint32 nid)
 		!visit(search, nid))
 		return false;
 	vdb_hints_prefetch(&index->hints, a.block, a.offset, index->geometry.hot_stride);
+	if (search->filter != NULL)
+		vdb_hints_prefetch(&index->hints, a.block, vdb_hnsw_attributes_offset(&index->geometry, a),
+						   index->geometry.attr_bytes);
 	return true;
 }
 
@@ -453,6 +456,22 @@ request_nodes(HnswSearch *search)
 	}
 }
 
+/* Of so many nodes in search->fresh, keeps those to be weighed; returns their number. */
+static inline uint32
+keep_fresh(HnswSearch *search, uint32 count)
+{
+	uint32		fresh = 0;
+
+	for (uint32 i = 0; i < count; i++)
+	{
+		uint32		nbr = search->fresh[i];
+
+		if (is_fresh(search, nbr))
+			search->fresh[fresh++] = nbr;
+	}
+	return fresh;
+}
+
 /*
  * Reads a node: its neighbours (not yet visited) into search->fresh, and
  * itself, when it is live, into what was found.  Returns its state and sets
@@ -509,14 +528,7 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 	else if (vdb_codec_hot_is_whole(&index->codec))
 		read_whole(search, found, score);
 
-	*fresh = 0;
-	for (uint32 i = 0; i < count; i++)
-	{
-		uint32		nbr = search->fresh[i];
-
-		if (is_fresh(search, nbr))
-			search->fresh[(*fresh)++] = nbr;
-	}
+	*fresh = search->swept ? 0 : keep_fresh(search, count);
 	return state;
 }
 
@@ -705,10 +717,196 @@ vdb_hnsw_search_drain(HnswSearch *search)
 		uint32		fresh;
 
 		CHECK_FOR_INTERRUPTS();
-		read_node(search, search->overflow[i].nid, &score, &fresh);
+		if (search->filter == NULL || search->overflow[i].ref != 0)
+			read_node(search, search->overflow[i].nid, &score, &fresh);
 	}
 	search->overflow_count = 0;
 	search->overflow_heap = 0;
+}
+
+/*
+ * ---- with a filter ----
+ *
+ * Nodes that do not pass are stepping stones: they are expanded in their turn, but
+ * have no place in the pool, which tells when to stop.  All that is weighed goes
+ * into the overflow, whose heap says what to expand next; a candidate's `ref`
+ * says there whether it passes.
+ */
+
+/* Reads the neighbours of a node that does not pass (not yet visited) into search->fresh. */
+static uint32
+read_list(HnswSearch *search, uint32 nid)
+{
+	HnswIndex  *index = search->index;
+	HnswAddress a = vdb_hnsw_node_address(&index->geometry, nid);
+	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
+	HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
+	uint32		count = node->state == HNSW_FREE ? 0 : node->count;
+
+	if (count > 2u * index->geometry.m)
+		vdb_page_corrupted(index->rel, a.block, "A node has too many neighbours.");
+	memcpy(search->fresh, vdb_hnsw_node_nbr(node), count * sizeof(uint32));
+	UnlockReleaseBuffer(buffer);
+	return keep_fresh(search, count);
+}
+
+/* Gives a candidate that passes its place in the pool, if it has one there. */
+static inline void
+claim_place(HnswSearch *search, HnswCandidate item)
+{
+	if (hnsw_pool_admits(&search->pool, item.score))
+		hnsw_pool_insert(&search->pool, item, &item);
+}
+
+/* Gives the pool's places to the nearest of those that wait. */
+static void
+claim_places(HnswSearch *search)
+{
+	search->pool.size = 0;
+	search->pool.next = 0;
+	for (uint32 i = 0; i < search->overflow_count; i++)
+	{
+		if (search->overflow[i].ref != 0)
+			claim_place(search, search->overflow[i]);
+	}
+}
+
+/* Takes a candidate's place in the pool away, if it has one there. */
+static void
+give_up_place(HnswSearch *search, const HnswCandidate *item)
+{
+	HnswPool   *pool = &search->pool;
+	uint32		at = hnsw_pool_position(pool, item->score);
+
+	while (at > 0 && pool->items[at - 1].score == item->score)
+	{
+		if (pool->items[--at].nid == item->nid)
+		{
+			hnsw_pool_remove(pool, at);
+			return;
+		}
+	}
+}
+
+static void
+weigh_filtered(HnswSearch *search, uint32 nid)
+{
+	HnswCandidate item = {.nid = nid};
+	bool		passes;
+
+	item.score = vdb_hnsw_weigh(search->index, &search->query, search->filter, nid, &passes);
+	item.ref = passes;
+	if (passes)
+		claim_place(search, item);
+	push_overflow(search, item);
+	search->weighed++;
+	search->work++;
+}
+
+/* Expands a candidate; true when it is a row that passes. */
+static bool
+expand_filtered(HnswSearch *search, HnswCandidate item)
+{
+	bool		found = false;
+	uint32		fresh;
+
+	search->work += HNSW_EXPANSION_WORK;
+	if (item.ref == 0)
+		fresh = read_list(search, item.nid);
+	else
+	{
+		float		score = item.score;
+
+		/* the fuller code corrects its place; what is no row has none */
+		give_up_place(search, &item);
+		found = read_node(search, item.nid, &score, &fresh) == HNSW_LIVE;
+		item.score = score;
+		item.expanded = 1;
+		if (found)
+			claim_place(search, item);
+	}
+	for (uint32 i = 0; i < fresh; i++)
+		weigh_filtered(search, search->fresh[i]);
+	return found;
+}
+
+/* Is nothing that waits as near as the farthest in a full pool? */
+static bool
+is_settled(HnswSearch *search)
+{
+	const HnswPool *pool = &search->pool;
+
+	order_overflow(search);
+	return search->overflow_count == 0 ||
+		(pool->size == pool->capacity &&
+		 search->overflow[0].score > pool->items[pool->size - 1].score);
+}
+
+/*
+ * Expands what waits, the nearest first, until the pool is settled.  Where that
+ * takes too long, all nodes that pass are made to wait, and only those.  Returns how
+ * many rows were found.
+ */
+static uint32
+settle_pool(HnswSearch *search)
+{
+	uint32		found = 0;
+
+	while (!is_settled(search))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!search->swept && search->work > search->work_limit)
+		{
+			vdb_hnsw_sweep(search);
+			claim_places(search);
+		}
+		else
+			found += expand_filtered(search, pop_overflow(search));
+	}
+	return found;
+}
+
+void
+vdb_hnsw_search_filtered(HnswSearch *search, uint32 ef)
+{
+	HnswPool   *pool = &search->pool;
+	HnswIndex  *index = search->index;
+
+	do
+	{
+		uint32		start = HNSW_NO_NODE;
+
+		CHECK_FOR_INTERRUPTS();
+		vdb_hnsw_search_descend(search, 0);
+		if (pool->size > 0)
+			start = pool->items[0].nid;
+		size_pool(search, ef + POOL_SLACK);
+		pool->size = 0;
+		pool->next = 0;
+		if (search->visited.slots != NULL)
+			pfree(search->visited.slots);
+		init_visited(&search->visited, search->context, (uint64) pool->capacity * VISITED_FACTOR);
+		search->overflow_count = 0;
+		search->overflow_heap = 0;
+		if (start != HNSW_NO_NODE && visit(search, start))
+			weigh_filtered(search, start);
+
+		/* the node that the descent came to need not lead everywhere */
+		if (search->entry_nid != HNSW_NO_NODE && visit(search, search->entry_nid))
+			weigh_filtered(search, search->entry_nid);
+		settle_pool(search);
+		if (search->found_count > 0 || search->swept)
+			break;
+		vdb_hnsw_refresh(index);
+	} while (index->entry_nid != search->entry_nid);
+}
+
+uint32
+vdb_hnsw_search_resume_filtered(HnswSearch *search, uint32 count)
+{
+	size_pool(search, count);
+	claim_places(search);
+	return settle_pool(search);
 }
 
 static int

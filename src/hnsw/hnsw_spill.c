@@ -14,26 +14,24 @@
 #include "hnsw/hnsw_spill.h"
 
 static void
-init_rows(HnswRowFile *rows, const VdbCodec *codec, BufFile *file)
+init_rows(HnswRowFile *rows, Size row_bytes, BufFile *file)
 {
 	rows->file = file;
-	rows->codec = codec;
-	rows->row_bytes = sizeof(HnswRow) + codec->hi_bytes + codec->lo_bytes;
+	rows->row_bytes = row_bytes;
 	rows->count = 0;
 	rows->row = palloc0(rows->row_bytes);
 }
 
 void
-vdb_hnsw_rows_create(HnswRowFile *rows, const VdbCodec *codec)
+vdb_hnsw_rows_create(HnswRowFile *rows, Size row_bytes)
 {
-	init_rows(rows, codec, BufFileCreateTemp(false));
+	init_rows(rows, row_bytes, BufFileCreateTemp(false));
 }
 
 void
-vdb_hnsw_rows_create_shared(HnswRowFile *rows, const VdbCodec *codec, FileSet *files,
-							const char *name)
+vdb_hnsw_rows_create_shared(HnswRowFile *rows, Size row_bytes, FileSet *files, const char *name)
 {
-	init_rows(rows, codec, BufFileCreateFileSet(files, name));
+	init_rows(rows, row_bytes, BufFileCreateFileSet(files, name));
 }
 
 void
@@ -44,9 +42,9 @@ vdb_hnsw_rows_export(HnswRowFile *rows)
 }
 
 void
-vdb_hnsw_rows_open(HnswRowFile *rows, const VdbCodec *codec, FileSet *files, const char *name)
+vdb_hnsw_rows_open(HnswRowFile *rows, Size row_bytes, FileSet *files, const char *name)
 {
-	init_rows(rows, codec, BufFileOpenFileSet(files, name, O_RDONLY, false));
+	init_rows(rows, row_bytes, BufFileOpenFileSet(files, name, O_RDONLY, false));
 	rows->count = BufFileSize(rows->file) / rows->row_bytes;
 }
 

@@ -14,7 +14,10 @@
 
 #include "quant/codec.h"
 
-/* A row without what it was made of.  Followed by hi_bytes, then lo_bytes. */
+/*
+ * A row without what it was made of.  Followed by hi_bytes, then lo_bytes, then its
+ * attributes.
+ */
 typedef struct HnswRow
 {
 	VdbNodeFactors factors;
@@ -26,7 +29,6 @@ typedef struct HnswRow
 typedef struct HnswRowFile
 {
 	BufFile    *file;
-	const VdbCodec *codec;
 	Size		row_bytes;
 	uint64		count;
 	HnswRow    *row;			/* the one written or read last */
@@ -44,17 +46,30 @@ vdb_hnsw_row_lo(const VdbCodec *codec, HnswRow *row)
 	return vdb_hnsw_row_hi(row) + codec->hi_bytes;
 }
 
+static inline uint8 *
+vdb_hnsw_row_attributes(const VdbCodec *codec, HnswRow *row)
+{
+	return vdb_hnsw_row_lo(codec, row) + codec->lo_bytes;
+}
+
+/* Bytes of a row with so many of attributes. */
+static inline Size
+vdb_hnsw_row_bytes(const VdbCodec *codec, uint32 attr_bytes)
+{
+	return sizeof(HnswRow) + codec->hi_bytes + codec->lo_bytes + attr_bytes;
+}
+
 /* An empty file of this process; rows: in the current context, as all of it. */
-extern void vdb_hnsw_rows_create(HnswRowFile *rows, const VdbCodec *codec);
+extern void vdb_hnsw_rows_create(HnswRowFile *rows, Size row_bytes);
 
 /*
  * The same for one that other processes can open by its name: after the export,
  * which ends writing and closes it here.
  */
-extern void vdb_hnsw_rows_create_shared(HnswRowFile *rows, const VdbCodec *codec,
-										FileSet *files, const char *name);
+extern void vdb_hnsw_rows_create_shared(HnswRowFile *rows, Size row_bytes, FileSet *files,
+										const char *name);
 extern void vdb_hnsw_rows_export(HnswRowFile *rows);
-extern void vdb_hnsw_rows_open(HnswRowFile *rows, const VdbCodec *codec, FileSet *files,
+extern void vdb_hnsw_rows_open(HnswRowFile *rows, Size row_bytes, FileSet *files,
 							   const char *name);
 
 /* Appends rows->row. */

@@ -14,22 +14,38 @@
 #include "hnsw/hnsw_private.h"
 
 /*
- * The support of an index's operator class; static memory.  An operator class
- * made for another access method of the same name has something else in this
- * place.
+ * What the function returns is static memory.  An operator class made for another
+ * access method of the same name has something else in this place.
  */
-const HnswSupport *
-vdb_hnsw_support(Relation index)
+const void *
+vdb_hnsw_call_support(Relation index, int column, int number)
 {
-	FmgrInfo   *proc = index_getprocinfo(index, 1, HNSW_SUPPORT_PROC);
+	FmgrInfo   *proc;
 
+	if (!OidIsValid(index_getprocid(index, column, number)))
+		return NULL;
+	proc = index_getprocinfo(index, column, number);
 	if (proc->fn_nargs != 1 || get_func_rettype(proc->fn_oid) != INTERNALOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 				 errmsg("support function %s of index \"%s\" is not one of vdb's",
 						format_procedure(proc->fn_oid), RelationGetRelationName(index)),
 				 errhint("Use one of the operator classes of extension vdb.")));
-	return (const HnswSupport *) DatumGetPointer(FunctionCall1(proc, PointerGetDatum(NULL)));
+	return DatumGetPointer(FunctionCall1(proc, PointerGetDatum(NULL)));
+}
+
+const HnswSupport *
+vdb_hnsw_support(Relation index)
+{
+	const HnswSupport *support = vdb_hnsw_call_support(index, 1, HNSW_SUPPORT_PROC);
+
+	if (support == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("first column of hnsw index \"%s\" has no distance",
+						RelationGetRelationName(index)),
+				 errhint("Name the vector first, then the columns that conditions are about.")));
+	return support;
 }
 
 void

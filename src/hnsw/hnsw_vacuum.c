@@ -592,13 +592,15 @@ free_records(HnswVacuum *vacuum)
 	}
 }
 
-/* Clears a dead node's slots, leaving nothing but their generation. */
+/* Clears all that pages have of a dead node but its slots' generation. */
 static void
-free_node(const HnswGeometry *g, HnswHot *hot, HnswNode *node)
+free_node(const HnswGeometry *g, Page hot_page, HnswAddress a, HnswNode *node)
 {
+	HnswHot    *hot = vdb_hnsw_page_hot(hot_page, a);
 	uint32		generation = node->generation + 1;
 
 	memset(hot, 0, g->hot_stride);
+	memset(vdb_hnsw_page_attributes(g, hot_page, a), 0, g->attr_bytes);
 	memset(node, 0, g->node_stride);
 	hot->generation = generation;
 	node->generation = generation;
@@ -639,7 +641,7 @@ free_page_nodes(HnswVacuum *vacuum, uint32 extent, int number)
 
 		if (node->state != HNSW_DEAD)
 			continue;
-		free_node(g, vdb_hnsw_page_hot(hot_page, vdb_hnsw_hot_address(g, nid)), node);
+		free_node(g, hot_page, vdb_hnsw_hot_address(g, nid), node);
 		freed++;
 	}
 	vdb_page_special(hot_page)->free += freed;

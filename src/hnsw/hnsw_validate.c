@@ -2,10 +2,12 @@
  * hnsw_validate.c
  *	  Is an operator class one that this access method can work with?
  *
- * An operator class has an operator that measures a distance, which sorts as
- * float8, and may have one that bounds this distance by a float8; and it has one
- * support function that describes the type and the distance in C.  Whether they
- * belong together cannot be seen in the catalogs.
+ * An operator class for what is searched has an operator that measures a
+ * distance, which sorts as float8, and may have one that bounds this distance by a
+ * float8; and it has one support function that describes the type and the distance
+ * in C.  One for attributes has operators that conditions are made of, also between
+ * types of its family, and another support function.  Whether they belong together
+ * cannot be seen in the catalogs.
  */
 #include "postgres.h"
 
@@ -28,6 +30,9 @@
 #define ORDER_STRATEGY_BIT (UINT64CONST(1) << HNSW_ORDER_STRATEGY)
 #define RADIUS_STRATEGY_BIT (UINT64CONST(1) << HNSW_RADIUS_STRATEGY)
 #define SUPPORT_PROC_BIT (UINT64CONST(1) << HNSW_SUPPORT_PROC)
+#define ATTRIBUTE_PROC_BIT (UINT64CONST(1) << HNSW_ATTRIBUTE_PROC)
+#define CONDITION_BITS \
+	((UINT64CONST(2) << HNSW_NUM_STRATEGIES) - (UINT64CONST(1) << HNSW_LESS_STRATEGY))
 
 static char *family_name(Oid familyoid);
 static bool check_functions(const char *family, CatCList *functions);
@@ -99,7 +104,7 @@ check_functions(const char *family, CatCList *functions)
 							family, "hnsw", format_procedure(form->amproc))));
 			valid = false;
 		}
-		if (form->amprocnum != HNSW_SUPPORT_PROC)
+		if (form->amprocnum != HNSW_SUPPORT_PROC && form->amprocnum != HNSW_ATTRIBUTE_PROC)
 		{
 			ereport(INFO,
 					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
@@ -119,11 +124,18 @@ check_functions(const char *family, CatCList *functions)
 	return valid;
 }
 
-/* An index of this kind finds what is near, not what is equal. */
+/* Is this the number of an operator that conditions on attributes are made of? */
+static inline bool
+is_condition(StrategyNumber strategy)
+{
+	return strategy >= HNSW_LESS_STRATEGY;
+}
+
+/* What is searched is found by being near, not by being equal. */
 static bool
 check_purpose(const char *family, Form_pg_amop form)
 {
-	if (form->amopstrategy == HNSW_RADIUS_STRATEGY ?
+	if (form->amopstrategy == HNSW_RADIUS_STRATEGY || is_condition(form->amopstrategy) ?
 		form->amoppurpose == AMOP_SEARCH :
 		form->amoppurpose == AMOP_ORDER && opfamily_can_sort_type(form->amopsortfamily, FLOAT8OID))
 		return true;
@@ -134,13 +146,21 @@ check_purpose(const char *family, Form_pg_amop form)
 	return false;
 }
 
-/* type, type -> float8 for a distance; type, float8 -> boolean for a bound. */
+/*
+ * type, type -> float8 for a distance; type, float8 -> boolean for a bound; any two
+ * types -> boolean for a condition.
+ */
 static bool
 check_operator_signature(const char *family, Form_pg_amop form)
 {
 	bool		bounds = form->amopstrategy == HNSW_RADIUS_STRATEGY;
 
-	if (form->amoprighttype == (bounds ? FLOAT8OID : form->amoplefttype) &&
+	if (is_condition(form->amopstrategy))
+	{
+		if (check_amop_signature(form->amopopr, BOOLOID, form->amoplefttype, form->amoprighttype))
+			return true;
+	}
+	else if (form->amoprighttype == (bounds ? FLOAT8OID : form->amoplefttype) &&
 		check_amop_signature(form->amopopr, bounds ? BOOLOID : FLOAT8OID, form->amoplefttype,
 							 form->amoprighttype))
 		return true;
@@ -160,7 +180,8 @@ check_operators(const char *family, CatCList *operators)
 	{
 		Form_pg_amop form = (Form_pg_amop) GETSTRUCT(&operators->members[i]->tuple);
 
-		if (form->amopstrategy < 1 || form->amopstrategy > HNSW_NUM_STRATEGIES)
+		if (form->amopstrategy < 1 || form->amopstrategy > HNSW_NUM_STRATEGIES ||
+			(form->amopstrategy > HNSW_RADIUS_STRATEGY && !is_condition(form->amopstrategy)))
 		{
 			ereport(INFO,
 					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
@@ -175,8 +196,9 @@ check_operators(const char *family, CatCList *operators)
 }
 
 /*
- * Each type of the family needs its distance and its support function.  A bound
- * is in a group with float8, on its own.
+ * Each type of the family needs its distance and its support function, or operators
+ * for conditions and the other function.  A bound is in a group with float8, on its
+ * own, and so are operators between two types.
  */
 static bool
 check_groups(const char *family, List *groups)
@@ -189,6 +211,9 @@ check_groups(const char *family, List *groups)
 		const OpFamilyOpFuncGroup *group = lfirst(cell);
 
 		if (group->operatorset == RADIUS_STRATEGY_BIT && group->functionset == 0)
+			continue;
+		if ((group->operatorset & ~CONDITION_BITS) == 0 && group->operatorset != 0 &&
+			group->functionset == (group->lefttype == group->righttype ? ATTRIBUTE_PROC_BIT : 0))
 			continue;
 		if (group->operatorset != ORDER_STRATEGY_BIT)
 		{

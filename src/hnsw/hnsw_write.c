@@ -32,6 +32,7 @@ fill_hot(HnswWriter *writer, const HnswNewNode *from, Page page, HnswAddress a)
 	hot->generation = 2;
 	hot->add = factors.add;
 	hot->rescale = factors.rescale;
+	memcpy(vdb_hnsw_page_attributes(g, page, a), from->attributes, g->attr_bytes);
 	vdb_page_special(page)->used = a.slot + 1;
 	vdb_page_cover(page, a.offset + g->hot_stride);
 }
@@ -128,7 +129,7 @@ vdb_hnsw_copy_list(const HnswGraph *graph, uint32 nid, HnswOutEdge *edges, uint3
 
 void
 vdb_hnsw_write_nodes(HnswWriter *writer, const HnswGraph *graph, const ItemPointerData *tids,
-					 bool report)
+					 const uint8 *attributes, bool report)
 {
 	HnswIndex  *index = writer->index;
 	uint32		slots = index->geometry.extent_slots;
@@ -152,6 +153,7 @@ vdb_hnsw_write_nodes(HnswWriter *writer, const HnswGraph *graph, const ItemPoint
 				.factors = graph->factors[nid],
 				.hi = vdb_hnsw_graph_hi(graph, nid),
 				.lo = vdb_hnsw_graph_lo(graph, nid),
+				.attributes = attributes + (Size) nid * index->geometry.attr_bytes,
 				.edges = edges
 			};
 			uint32		kept;

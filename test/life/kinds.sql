@@ -4,9 +4,10 @@
 CREATE SCHEMA life;
 
 -- One row a kind of index: a new type or distance is a line here.  `value`
--- makes the i-th of many different values.
+-- makes the i-th of many different values.  `further` are columns of the index
+-- after the vector: the table has a column id.
 
-CREATE TABLE life.kinds (name text PRIMARY KEY, type text, opclass text, value text);
+CREATE TABLE life.kinds (name text PRIMARY KEY, type text, opclass text, value text, further text DEFAULT '');
 
 CREATE FUNCTION life.numbers(i int) RETURNS real[] IMMUTABLE LANGUAGE sql AS
 $$ SELECT array_agg(sin(i * j * 1.7 + j)::real ORDER BY j) FROM generate_series(1, 64) j $$;
@@ -37,6 +38,10 @@ INSERT INTO life.kinds VALUES
     ('sparsevec_l1', 'sparsevec(1000)', 'sparsevec_l1_ops', 'life.sparse(i)'),
     ('bit_hamming', 'bit(128)', 'bit_hamming_ops', 'life.bits(i)'),
     ('bit_jaccard', 'bit(128)', 'bit_jaccard_ops', 'life.bits(i)');
+
+INSERT INTO life.kinds VALUES
+    ('vector_further', 'vector(64)', 'vector_l2_ops', 'life.numbers(i)::vector', ', id, (id % 3 = 0)'),
+    ('bit_further', 'bit(128)', 'bit_hamming_ops', 'life.bits(i)', ', id');
 
 CREATE FUNCTION life.value(kind text, i int) RETURNS text LANGUAGE plpgsql AS
 $$

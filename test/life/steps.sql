@@ -1,7 +1,7 @@
 -- The life of an index of one kind, in a schema of its own, checked at every
 -- step; then that of the next kind.  The caller has set kind to the first one.
 
-SELECT type, opclass, value FROM life.kinds WHERE name = :'kind' \gset
+SELECT type, opclass, value, further FROM life.kinds WHERE name = :'kind' \gset
 CREATE SCHEMA :kind;
 SET search_path = :kind, public;
 CREATE FUNCTION value(i int) RETURNS :type LANGUAGE sql RETURN :value;
@@ -10,7 +10,7 @@ CREATE PROCEDURE fill(first int, last int) LANGUAGE sql AS
 $$ INSERT INTO t SELECT i, '', value(i) FROM generate_series(first, last) i $$;
 
 CALL fill(1, 150);
-CREATE INDEX t_v ON t USING hnsw (v :opclass);
+CREATE INDEX t_v ON t USING hnsw (v :opclass :further);
 CALL life.expect('t_v', 150);
 CALL fill(151, 200);
 CALL life.expect('t_v', 200);
@@ -71,7 +71,7 @@ CALL life.expect('t_v', 100);
 
 BEGIN;
 SAVEPOINT a;
-CREATE INDEX t_w ON t USING hnsw (v :opclass);
+CREATE INDEX t_w ON t USING hnsw (v :opclass :further);
 CALL fill(101, 105);
 SAVEPOINT b;
 DROP INDEX t_v;
@@ -83,7 +83,7 @@ ROLLBACK;
 BEGIN;
 DROP TABLE t;
 CREATE TABLE t (id int, note text, v :type);
-CREATE INDEX t_v ON t USING hnsw (v :opclass);
+CREATE INDEX t_v ON t USING hnsw (v :opclass :further);
 CALL fill(1, 50);
 CALL life.expect('t_v', 50);
 TRUNCATE t;
@@ -146,17 +146,17 @@ INSERT INTO life.sizes SELECT :'kind', :size, pg_relation_size('t_v');
 
 -- temporary
 
-CREATE TEMP TABLE p (v :type) ON COMMIT DELETE ROWS;
-CREATE INDEX p_v ON p USING hnsw (v :opclass);
+CREATE TEMP TABLE p (id int, v :type) ON COMMIT DELETE ROWS;
+CREATE INDEX p_v ON p USING hnsw (v :opclass :further);
 BEGIN;
-INSERT INTO p SELECT value(i) FROM generate_series(1, 50) i;
+INSERT INTO p SELECT i, value(i) FROM generate_series(1, 50) i;
 CALL life.expect('p_v', 50);
 COMMIT;
 CALL life.expect('p_v', 0);
 BEGIN;
-INSERT INTO p SELECT value(i) FROM generate_series(1, 25) i;
+INSERT INTO p SELECT i, value(i) FROM generate_series(1, 25) i;
 SAVEPOINT a;
-INSERT INTO p SELECT value(i) FROM generate_series(26, 30) i;
+INSERT INTO p SELECT i, value(i) FROM generate_series(26, 30) i;
 ROLLBACK TO a;
 CALL life.expect('p_v', 25);
 COMMIT;

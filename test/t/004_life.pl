@@ -34,8 +34,10 @@ sub read_nodes
 	my %meta;
 	my @nodes;
 
-	(@meta{qw(m hot_stride node_stride slots node_pages center extents)}) =
-	  unpack('x52 v x8 v2 x2 v2 V2', $pages);
+	(@meta{qw(m attributes hot_stride node_stride slots node_pages center extents)}) =
+	  unpack('x52 v x6 v3 x2 v2 V2', $pages);
+	my $bytes = $meta{attributes};
+	my $hot_first = 64 + 64 * int(($bytes * $meta{slots} + 63) / 64);
 	my $per_page = int(8144 / $meta{node_stride});
 	for my $extent (0 .. $meta{extents} - 1)
 	{
@@ -45,7 +47,8 @@ sub read_nodes
 		next if unpack('v', substr($pages, $first * 8192 + 8180, 2)) != 3;
 		for my $slot (0 .. $meta{slots} - 1)
 		{
-			my $hot = substr($pages, $first * 8192 + 64 + $slot * $meta{hot_stride}, $meta{hot_stride});
+			my $hot = substr($pages, $first * 8192 + $hot_first + $slot * $meta{hot_stride}, $meta{hot_stride});
+			my $attributes = substr($pages, $first * 8192 + 64 + $slot * $bytes, $bytes);
 			my $node = substr($pages, ($first + 1 + int($slot / $per_page)) * 8192
 				  + 32 + $slot % $per_page * $meta{node_stride}, $meta{node_stride});
 			my ($high, $low, $offset, $state, $generation) = unpack('v3 C x V', $node);
@@ -55,7 +58,7 @@ sub read_nodes
 				state => $state,
 				generation => $generation,
 				codes => [ grep { length } substr($hot, 12), substr($node, 36 + 12 * $meta{m}) ],
-				rest => substr($hot, 4) . substr($node, 0, 8) . substr($node, 12) };
+				rest => $attributes . substr($hot, 4) . substr($node, 0, 8) . substr($node, 12) };
 		}
 	}
 	return @nodes;

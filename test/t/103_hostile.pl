@@ -16,9 +16,9 @@ my $node = new_server('hostile', 'ignore_checksum_failure = on');
 load_words($node, 2000);
 $node->safe_psql(
 	'postgres', q(
-	CREATE TABLE t (v vector(100));
-	INSERT INTO t SELECT v FROM words;
-	CREATE INDEX t_v_idx ON t USING hnsw (v vector_l2_ops) WITH (m = 8);
+	CREATE TABLE t (v vector(100), n int);
+	INSERT INTO t SELECT v, id FROM words;
+	CREATE INDEX t_v_idx ON t USING hnsw (v vector_l2_ops, n) WITH (m = 8);
 	CHECKPOINT));
 
 my $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('t_v_idx')");
@@ -27,7 +27,9 @@ my $pages = length($sound) / BLCKSZ;
 
 my $scan = 'SET enable_seqscan = off; SELECT count(*) FROM
 	(SELECT FROM t ORDER BY v <-> (SELECT v FROM words WHERE id = 1) LIMIT 100) s';
-my $insert = 'INSERT INTO t SELECT v FROM words WHERE id = 1';
+my $walk = $scan =~ s/FROM t ORDER/FROM t WHERE n > 500 ORDER/r;
+my $sweep = $scan =~ s/FROM t ORDER/FROM t WHERE n < 200 ORDER/r;
+my $insert = 'INSERT INTO t SELECT v, id FROM words WHERE id = 1';
 
 # Changes the file while the server is stopped.
 sub damage
@@ -80,6 +82,7 @@ my %bad_meta = (
 	'another magic number' => [ with_bytes(0, 24, 'ABCD'), 'XX002', 'is not an hnsw index' ],
 	'a version from the future' => [ with_bytes(0, 28, pack 'v', 99), '0A000', 'format version 99' ],
 	'too many dimensions' => [ with_bytes(0, 48, pack 'V', 99_999), 'XX002', 'contradicts itself' ],
+	'another length of attributes' => [ with_bytes(0, 60, pack 'v', 9), 'XX002', 'contradicts itself' ],
 	'another m' => [ with_bytes(0, 52, pack 'v', 33), 'XX002', 'contradicts itself' ],
 	'a page of zeros' => [ with_bytes(0, 0, "\0" x BLCKSZ), 'XX002', 't_v_idx' ],
 	'a page of another kind' => [ with_bytes(0, 0, page($node_page)), 'XX002', 't_v_idx' ],
@@ -110,9 +113,12 @@ for my $target ($center, $hot, $node_page, $upper)
 		damage(with_bytes($target, 0, $bad{$what}));
 		psql_fails($node, "SELECT vdb.check_index('t_v_idx')", 'XX00[12]', '',
 			"block $target of kind @{[ kind($target) ]} with $what: check");
-		my ($status, $out, $err) = $node->psql('postgres', $scan);
-		ok($status == 0 || $err =~ /t_v_idx|page/, "block $target with $what: scan")
-		  or diag($err);
+		for my $query ($scan, $walk, $sweep)
+		{
+			my ($status, $out, $err) = $node->psql('postgres', $query);
+			ok($status == 0 || $err =~ /t_v_idx|page/, "block $target with $what: scan")
+			  or diag($err);
+		}
 	}
 }
 
@@ -121,6 +127,13 @@ for my $target ($center, $hot, $node_page, $upper)
 my ($open) = grep { kind($_) == 3 } reverse 0 .. $pages - 1;
 damage(with_bytes($open, 14, pack 'v', 8000));
 psql_fails($node, $insert, 'XX002', 'header is damaged', 'a page with a gap before its end: insert');
+
+# --- attributes ---------------------------------------------------------------------
+
+damage(with_bytes($hot, 65, 'word'));
+psql_fails($node, "SELECT vdb.check_index('t_v_idx', true)", 'XX002', 'does not have the attributes', 'attributes of other rows: check');
+damage(with_bytes($hot, 64, chr 2));
+psql_fails($node, "SELECT vdb.check_index('t_v_idx')", 'XX002', 'cannot be null', 'a column too many is null: check');
 
 # --- a file that is too short ------------------------------------------------------
 
@@ -146,7 +159,7 @@ for my $round (1 .. 25)
 		substr($changed, $at, 1) = chr int rand 256;
 	}
 	damage($changed);
-	for my $sql ($scan, $insert, 'DELETE FROM t WHERE ctid = (SELECT max(ctid) FROM t)',
+	for my $sql ($scan, $walk, $sweep, $insert, 'DELETE FROM t WHERE ctid = (SELECT max(ctid) FROM t)',
 		'VACUUM (INDEX_CLEANUP ON) t', "SELECT vdb.check_index('t_v_idx')", $scan)
 	{
 		my ($status, $out, $err) = $node->psql('postgres', "SET statement_timeout = '30s'; $sql", timeout => 60);

@@ -1,0 +1,209 @@
+/*
+ * hnsw_filter.c
+ *	  From the keys of a scan to what they demand of attributes.
+ *
+ * Comparisons become ranges of numbers.  Where numbers fall together that stand
+ * for different values, a range includes its ends: a filter may let too much
+ * pass, never too little.
+ */
+#include "postgres.h"
+
+#include "utils/array.h"
+#include "utils/lsyscache.h"
+
+#include "hnsw/hnsw_filter.h"
+#include "hnsw/hnsw_private.h"
+
+/* The largest number that an attribute can be. */
+static inline uint64
+greatest(const HnswAttributeType *type)
+{
+	return type->width == 8 ? PG_UINT64_MAX : (UINT64CONST(1) << 8 * type->width) - 1;
+}
+
+/*
+ * Makes a range of numbers, base included, one of numbers as they are kept.
+ * False when no attribute is in it: another type of integer has more values.
+ */
+static bool
+clip_range(const HnswAttributeType *type, uint64 *low, uint64 *high)
+{
+	if (*low > *high || *high < type->base)
+		return false;
+	*low = *low < type->base ? 0 : *low - type->base;
+	*high = Min(*high - type->base, greatest(type));
+	return *low <= *high;
+}
+
+/* The range of an ordering operator's numbers; false when it is empty. */
+static bool
+form_range(const HnswAttributeType *type, StrategyNumber strategy, uint64 number, uint64 *low,
+		   uint64 *high)
+{
+	*low = 0;
+	*high = PG_UINT64_MAX;
+	switch (strategy)
+	{
+		case HNSW_LESS_STRATEGY:
+			if (type->exact && number == 0)
+				return false;
+			*high = number - type->exact;
+			break;
+		case HNSW_LESS_EQUAL_STRATEGY:
+			*high = number;
+			break;
+		case HNSW_EQUAL_STRATEGY:
+			*low = *high = number;
+			break;
+		case HNSW_GREATER_EQUAL_STRATEGY:
+			*low = number;
+			break;
+		case HNSW_GREATER_STRATEGY:
+			if (type->exact && number == PG_UINT64_MAX)
+				return false;
+			*low = number + type->exact;
+			break;
+		default:
+			elog(ERROR, "hnsw index scanned with strategy %d", strategy);
+	}
+	return clip_range(type, low, high);
+}
+
+static int
+compare_numbers(const void *a, const void *b)
+{
+	uint64		x = *(const uint64 *) a;
+	uint64		y = *(const uint64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * The type to take a key's argument for.  Numbers may be compared with numbers of
+ * another type; what is hashed has the type of the column, whatever the operator
+ * calls it.
+ */
+static inline Oid
+argument_type(const HnswAttribute *column, Oid type)
+{
+	return column->type->exact ? type : column->value_type;
+}
+
+/*
+ * "column operator ANY (array)": for equality a set, for an order the widest of
+ * the ranges.  False when nothing can satisfy it.
+ */
+static bool
+form_any(const HnswAttribute *column, const ScanKeyData *key, HnswCondition *condition)
+{
+	ArrayType  *array = DatumGetArrayTypeP(key->sk_argument);
+	Oid			type = ARR_ELEMTYPE(array);
+	int16		length;
+	bool		by_value;
+	char		align;
+	Datum	   *elements;
+	bool	   *nulls;
+	int			size;
+
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	deconstruct_array(array, type, length, by_value, align, &elements, &nulls, &size);
+	condition->numbers = palloc(Max(size, 1) * sizeof(uint64));
+	condition->low = PG_UINT64_MAX;
+	condition->high = 0;
+	for (int i = 0; i < size; i++)
+	{
+		uint64		low;
+		uint64		high;
+
+		if (nulls[i] ||
+			!form_range(column->type, key->sk_strategy,
+						column->type->number(elements[i], argument_type(column, type),
+											 column->collation), &low, &high))
+			continue;
+		condition->numbers[condition->count++] = low;
+		condition->low = Min(condition->low, low);
+		condition->high = Max(condition->high, high);
+	}
+	if (key->sk_strategy == HNSW_EQUAL_STRATEGY)
+	{
+		condition->kind = HNSW_IN_SET;
+		qsort(condition->numbers, condition->count, sizeof(uint64), compare_numbers);
+	}
+	return condition->count > 0;
+}
+
+/* What an operator demands of a signature. */
+static void
+form_signature(const HnswAttribute *column, const ScanKeyData *key, HnswCondition *condition)
+{
+	uint64		signature = column->type->number(key->sk_argument, InvalidOid, column->collation);
+
+	condition->low = condition->high = signature;
+	switch (key->sk_strategy)
+	{
+		case HNSW_EQUAL_STRATEGY:
+			break;
+		case HNSW_OVERLAPS_STRATEGY:
+			condition->kind = HNSW_HAS_ANY;
+			condition->numbers = vdb_hnsw_signatures(key->sk_argument, column->collation,
+													 &condition->count);
+			break;
+		case HNSW_CONTAINS_STRATEGY:
+			condition->kind = HNSW_HAS_ALL;
+			break;
+		case HNSW_CONTAINED_STRATEGY:
+			condition->kind = HNSW_HAS_ONLY;
+			break;
+		default:
+			elog(ERROR, "hnsw index scanned with strategy %d", key->sk_strategy);
+	}
+}
+
+/* What one key demands; false when nothing can satisfy it. */
+static bool
+form_condition(const HnswAttributes *attributes, const ScanKeyData *key, HnswCondition *condition)
+{
+	int			number = key->sk_attno - 2;
+	const HnswAttribute *column = &attributes->columns[number];
+
+	memset(condition, 0, sizeof(*condition));
+	condition->kind = HNSW_IN_RANGE;
+	condition->width = column->type->width;
+	condition->offset = column->offset;
+	condition->null_byte = number / BITS_PER_BYTE;
+	condition->null_bit = number % BITS_PER_BYTE;
+	if ((key->sk_flags & SK_SEARCHNULL) != 0)
+		condition->kind = HNSW_IS_NULL;
+	else if ((key->sk_flags & SK_SEARCHNOTNULL) != 0)
+		condition->kind = HNSW_IS_NOT_NULL;
+	else if ((key->sk_flags & SK_ISNULL) != 0)
+		return false;
+	else if (column->type->signature)
+		form_signature(column, key, condition);
+	else if ((key->sk_flags & SK_SEARCHARRAY) != 0)
+		return form_any(column, key, condition);
+	else
+		return form_range(column->type, key->sk_strategy,
+						  column->type->number(key->sk_argument,
+											   argument_type(column, key->sk_subtype),
+											   column->collation),
+						  &condition->low, &condition->high);
+	return true;
+}
+
+HnswFilter *
+vdb_hnsw_form_filter(const HnswAttributes *attributes, const ScanKeyData *keys, int count)
+{
+	HnswFilter *filter = palloc(offsetof(HnswFilter, conditions) + count * sizeof(HnswCondition));
+
+	filter->count = 0;
+	filter->never = false;
+	for (int i = 0; i < count; i++)
+	{
+		if (keys[i].sk_attno == 1)
+			continue;
+		if (!form_condition(attributes, &keys[i], &filter->conditions[filter->count++]))
+			filter->never = true;
+	}
+	return filter->count > 0 ? filter : NULL;
+}

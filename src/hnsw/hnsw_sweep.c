@@ -1,0 +1,316 @@
+/*
+ * hnsw_sweep.c
+ *	  All nodes that a filter lets pass, without the graph.
+ *
+ * A walk looks at as many nodes for each row that passes as there are nodes for
+ * each that does, or at more where those that pass are elsewhere.  A sweep looks
+ * at the attributes of all nodes, which lie side by side on hot pages, and weighs
+ * those that pass: its time is known beforehand.  So a walk that would take longer
+ * is not begun, and one that turns out to take longer is given up: together they
+ * take no more than twice the time of the better one.
+ *
+ * Hot pages are read as any search does, without locks where they are in memory;
+ * what is found on them leads to node slots, which are locked.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "hnsw/hnsw_private.h"
+
+/* Extents whose attributes are looked at to learn how many nodes pass. */
+#define SAMPLE_EXTENTS 32
+
+/*
+ * What things take, in scores of a neighbour: to get at a hot page, to look at a
+ * node's attributes there, and to expand a node, whose neighbours' scores come on
+ * top.  New ones among these, in a search.
+ */
+#define PAGE_WORK 2.0
+#define LOOK_WORK 0.012
+#define FRESH_NEIGHBORS 16
+
+/* Bytes that a walk takes for each node it has weighed. */
+#define WALK_BYTES 48
+
+/* Hot pages that are on their way into the CPU's cache at a time. */
+#define AHEAD 8
+
+/* What is on a hot page, copied. */
+typedef struct PageNodes
+{
+	uint32		used;
+	uint32		count;			/* of those that pass */
+	uint16	   *slots;			/* room for extent_slots */
+	HnswCandidate *nodes;		/* the same */
+} PageNodes;
+
+/*
+ * Keeps nodes whose number is in a range, which is what is asked for most often,
+ * without a branch that nobody can foretell.
+ */
+#define KEEP_RANGE(type) \
+	for (uint32 i = 0; i < count; i++) \
+	{ \
+		const uint8 *at = attributes + (Size) nodes[i] * stride; \
+		type		number; \
+		memcpy(&number, at + condition->offset, sizeof(type)); \
+		nodes[kept] = nodes[i]; \
+		kept += (type) (number - (type) condition->low) <= (type) (condition->high - condition->low) && \
+			(at[condition->null_byte] >> condition->null_bit & 1) == 0; \
+	}
+
+/* Keeps those of some nodes of a page for which a condition holds; returns their number. */
+static uint32
+keep_holding(const HnswCondition *condition, const uint8 *attributes, uint32 stride, uint16 *nodes,
+			 uint32 count)
+{
+	uint32		kept = 0;
+
+	if (condition->kind != HNSW_IN_RANGE)
+	{
+		for (uint32 i = 0; i < count; i++)
+		{
+			if (vdb_hnsw_condition_holds(condition, attributes + (Size) nodes[i] * stride))
+				nodes[kept++] = nodes[i];
+		}
+		return kept;
+	}
+	switch (condition->width)
+	{
+		case 1:
+			KEEP_RANGE(uint8);
+			break;
+		case 2:
+			KEEP_RANGE(uint16);
+			break;
+		case 4:
+			KEEP_RANGE(uint32);
+			break;
+		default:
+			KEEP_RANGE(uint64);
+	}
+	return kept;
+}
+
+/*
+ * Collects the nodes of a page that pass.  What is there may be torn, if the
+ * caller reads it without a pin, so no byte of it is used as an address.
+ */
+static void
+collect_nodes(HnswSearch *search, uint32 extent, Page page, PageNodes *out)
+{
+	const HnswGeometry *g = &search->index->geometry;
+	const HnswFilter *filter = search->filter;
+	const VdbPageSpecial *special = vdb_page_special(page);
+	const uint8 *attributes = (const uint8 *) page + HNSW_HOT_FIRST;
+
+	out->used = special->kind == VDB_PAGE_HNSW_HOT ? Min(special->used, g->extent_slots) : 0;
+	out->count = out->used;
+	for (uint32 s = 0; s < out->count; s++)
+		out->slots[s] = s;
+	for (int i = 0; i < filter->count; i++)
+		out->count = keep_holding(&filter->conditions[i], attributes, g->attr_bytes, out->slots,
+								  out->count);
+	for (uint32 i = 0; i < out->count; i++)
+		out->nodes[i].nid = extent * g->extent_slots + out->slots[i];
+}
+
+/* Weighs the nodes collected of a page, and leaves out free slots. */
+static void
+weigh_nodes(HnswSearch *search, Page page, PageNodes *nodes)
+{
+	const HnswGeometry *g = &search->index->geometry;
+	uint32		count = 0;
+
+	for (uint32 i = 0; i < nodes->count; i++)
+	{
+		const char *hot = (const char *) vdb_hnsw_page_hot(page, vdb_hnsw_hot_address(g, nodes->nodes[i].nid));
+
+		for (uint32 at = 0; at < g->hot_stride; at += 64)
+			__builtin_prefetch(hot + at);
+	}
+	for (uint32 i = 0; i < nodes->count; i++)
+	{
+		uint32		nid = nodes->nodes[i].nid;
+		HnswHot    *hot = vdb_hnsw_page_hot(page, vdb_hnsw_hot_address(g, nid));
+		VdbHotFactors f = {hot->add, hot->rescale};
+
+		if (hot->generation % 2 == 0)
+			nodes->nodes[count++] = (HnswCandidate) {
+				.nid = nid,
+				.ref = true,
+				.score = vdb_hot_score(&search->query, f, vdb_hnsw_hot_code(hot))
+			};
+	}
+	nodes->count = count;
+}
+
+/* Reads the nodes of an extent that pass, and their scores if they are to be weighed. */
+static void
+read_extent(HnswSearch *search, uint32 extent, bool weigh, PageNodes *nodes)
+{
+	HnswIndex  *index = search->index;
+	BlockNumber block = vdb_hnsw_extent_block(&index->geometry, extent);
+	Buffer		buffer;
+	Page		page = vdb_hints_peek(&index->hints, block, &buffer);
+
+	/* a page of no kind may be one that replay is about to fill */
+	if (page != NULL && vdb_page_special(page)->kind != 0)
+	{
+		collect_nodes(search, extent, page, nodes);
+		if (weigh)
+			weigh_nodes(search, page, nodes);
+		pg_read_barrier();
+		if (vdb_hints_hold(&index->hints, block, buffer))
+			return;
+	}
+	buffer = vdb_hints_read(&index->hints, index->rel, block);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	if (vdb_page_special(page)->kind != VDB_PAGE_HNSW_UPPER)
+		vdb_page_check(index->rel, block, page, VDB_PAGE_HNSW_HOT, extent);
+	collect_nodes(search, extent, page, nodes);
+	if (weigh)
+		weigh_nodes(search, page, nodes);
+	UnlockReleaseBuffer(buffer);
+}
+
+static PageNodes
+make_nodes(HnswSearch *search)
+{
+	PageNodes	nodes = {0};
+	uint32		slots = search->index->geometry.extent_slots;
+
+	nodes.slots = MemoryContextAlloc(search->context, slots * sizeof(uint16));
+	nodes.nodes = MemoryContextAlloc(search->context, slots * sizeof(HnswCandidate));
+	return nodes;
+}
+
+static void
+free_nodes(PageNodes *nodes)
+{
+	pfree(nodes->slots);
+	pfree(nodes->nodes);
+}
+
+void
+vdb_hnsw_sweep_plan(HnswSearch *search, uint32 ef)
+{
+	uint32		extents = search->index->extents;
+	uint32		sample = Min(extents, SAMPLE_EXTENTS);
+	PageNodes	nodes = make_nodes(search);
+	double		used = 0;
+	double		passing = 0;
+	double		factor = sample > 0 ? (double) extents / sample : 0;
+	double		memory = (double) work_mem * 1024 * hnsw_scan_mem_multiplier;
+	double		walk;
+
+	for (uint32 i = 0; i < sample; i++)
+	{
+		read_extent(search, (uint32) ((uint64) extents * i / sample), false, &nodes);
+		used += nodes.used;
+		passing += nodes.count;
+	}
+	free_nodes(&nodes);
+	walk = ef * used / Max(passing, 0.5) * (HNSW_EXPANSION_WORK + FRESH_NEIGHBORS);
+	search->work_limit = extents * PAGE_WORK + factor * (used * LOOK_WORK + passing);
+	if (walk > search->work_limit)
+		search->work_limit = 0;
+	search->work_limit = Min(search->work_limit, memory / WALK_BYTES);
+	search->sweep_rows = (uint32) Max(ef, Min(hnsw_max_scan_tuples, memory / 2 / sizeof(HnswCandidate)));
+}
+
+/* Keeps a candidate if it is one of the nearest so many; `kept` is a heap then, the farthest on top. */
+static void
+keep_nearest(HnswCandidate *kept, uint32 *count, uint32 most, HnswCandidate item)
+{
+	uint32		at;
+
+	if (*count < most)
+	{
+		for (at = (*count)++; at > 0 && kept[(at - 1) / 2].score < item.score; at = (at - 1) / 2)
+			kept[at] = kept[(at - 1) / 2];
+		kept[at] = item;
+		return;
+	}
+	if (item.score >= kept[0].score)
+		return;
+	for (at = 0;;)
+	{
+		uint32		child = 2 * at + 1;
+
+		if (child + 1 < most && kept[child + 1].score > kept[child].score)
+			child++;
+		if (child >= most || kept[child].score <= item.score)
+			break;
+		kept[at] = kept[child];
+		at = child;
+	}
+	kept[at] = item;
+}
+
+/* Which nodes have been found before. */
+static HnswVisited
+remember_found(HnswSearch *search)
+{
+	HnswVisited found = {.mask = 1023};
+
+	while (search->found_count > found.mask / 2)
+		found.mask = 2 * found.mask + 1;
+	found.slots = MemoryContextAllocExtended(search->context, ((Size) found.mask + 1) * sizeof(uint32),
+											 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (uint32 i = 0; i < search->found_count; i++)
+		hnsw_visited_add(&found, search->found[i].nid);
+	return found;
+}
+
+void
+vdb_hnsw_sweep(HnswSearch *search)
+{
+	HnswIndex  *index = search->index;
+	const HnswGeometry *g = &index->geometry;
+	HnswVisited found = remember_found(search);
+	PageNodes	nodes = make_nodes(search);
+	uint32		size = 256;
+	uint32		count = 0;
+	HnswCandidate *kept;
+
+	pfree(search->visited.slots);
+	search->visited = found;
+	if (search->overflow != NULL)
+		pfree(search->overflow);
+	kept = MemoryContextAlloc(search->context, size * sizeof(HnswCandidate));
+	for (uint32 extent = 0; extent < index->extents; extent++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (extent + AHEAD < index->extents)
+		{
+			BlockNumber block = vdb_hnsw_extent_block(g, extent + AHEAD);
+
+			vdb_hints_prefetch(&index->hints, block, BLCKSZ - sizeof(VdbPageSpecial),
+							   sizeof(VdbPageSpecial));
+			vdb_hints_prefetch(&index->hints, block, HNSW_HOT_FIRST, g->hot_first - HNSW_HOT_FIRST);
+		}
+		read_extent(search, extent, true, &nodes);
+		search->weighed += nodes.count;
+		for (uint32 i = 0; i < nodes.count; i++)
+		{
+			if (search->found_count > 0 && hnsw_visited_has(&found, nodes.nodes[i].nid))
+				continue;
+			if (count == size && size < search->sweep_rows)
+			{
+				size = Min(size * 2, search->sweep_rows);
+				kept = repalloc_huge(kept, (Size) size * sizeof(HnswCandidate));
+			}
+			keep_nearest(kept, &count, Min(size, search->sweep_rows), nodes.nodes[i]);
+		}
+	}
+	free_nodes(&nodes);
+	search->overflow = kept;
+	search->overflow_size = size;
+	search->overflow_count = count;
+	search->overflow_heap = 0;
+	search->swept = true;
+}
