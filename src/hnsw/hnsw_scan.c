@@ -376,6 +376,8 @@ start(IndexScanDesc scan)
 	so->search.filter = filter;
 	if (filter != NULL)
 	{
+		/* how near the nearest are that pass, no calibration knows */
+		so->search.stretch = get_float4_infinity();
 		vdb_hnsw_sweep_plan(&so->search, so->ef);
 		vdb_hnsw_search_filtered(&so->search, so->ef);
 	}

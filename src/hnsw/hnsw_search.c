@@ -880,7 +880,7 @@ vdb_hnsw_search_filtered(HnswSearch *search, uint32 ef)
 		vdb_hnsw_search_descend(search, 0);
 		if (pool->size > 0)
 			start = pool->items[0].nid;
-		size_pool(search, ef + POOL_SLACK);
+		size_pool(search, ef + HNSW_POOL_SLACK);
 		pool->size = 0;
 		pool->next = 0;
 		if (search->visited.slots != NULL)
