@@ -419,8 +419,9 @@ put_chosen(Candidate **chosen, uint32 count, Candidate *candidate)
 
 /*
  * Chooses from the candidates, of which the first `had` are in the list: these
- * stay; added are diverse ones, as an insert does, the nearest first, then the
- * nearest of the others, until the list is as long as it was, or half full.
+ * stay; added are diverse ones, as an insert does, the nearest first, until the
+ * list is as long as it was; then the nearest of the others, but a quarter of the
+ * list is left free of those: what is inserted later would find no room.
  */
 static EdgeList
 end_choice(Choice *choice, EdgeList before, uint32 had, MemoryContext context)
@@ -428,11 +429,12 @@ end_choice(Choice *choice, EdgeList before, uint32 had, MemoryContext context)
 	uint32		count = choice->count;
 	Candidate **chosen = palloc(choice->max * sizeof(Candidate *));
 	bool	   *taken = palloc0(choice->size * sizeof(bool));
-	uint32		fill = Max(choice->max / 2, before.count);	/* no less than had */
+	uint32		most = Max(choice->max / 2, before.count);	/* no less than had */
+	uint32		fill = Min(most, choice->max * 3 / 4);
 	EdgeList	list = {0, MemoryContextAlloc(context, choice->max * sizeof(HnswEdge))};
 
 	qsort(choice->candidates + had, count - had, sizeof(Candidate), compare_candidates);
-	for (uint32 i = 0; i < count && list.count < fill; i++)
+	for (uint32 i = 0; i < count && list.count < most; i++)
 	{
 		Candidate  *candidate = &choice->candidates[i];
 
@@ -1033,7 +1035,7 @@ tie_round(Reach *reach)
 /*
  * Makes every live node reachable over live nodes.  Needs to know all of them;
  * where the sets do not fit the memory that maintenance may use, we do without
- * and rely on the repair of lists alone.
+ * and rely on the tree, which was mended.
  */
 void
 vdb_hnsw_tie_unreached(HnswVacuum *vacuum)

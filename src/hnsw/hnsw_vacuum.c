@@ -24,7 +24,7 @@
 #include "hnsw/hnsw_private.h"
 #include "testpoint.h"
 
-/* Enough for sets of 13 million nodes. */
+/* Half of it is enough for sets of 5 million nodes. */
 #define LEAST_MEMORY ((Size) 8 * 1024 * 1024)
 
 /*
