@@ -232,7 +232,9 @@ vdb_hnsw_attributes(Relation index, MemoryContext context)
 		HnswAttribute *column = &attributes->columns[i];
 
 		column->type = attribute_type(index, i + 2);
-		column->value_type = getBaseType(TupleDescAttr(index->rd_att, i + 1)->atttypid);
+		column->value_type = index->rd_opcintype[i + 1];
+		if (IsPolymorphicType(column->value_type))
+			column->value_type = getBaseType(TupleDescAttr(index->rd_att, i + 1)->atttypid);
 		column->collation = index->rd_indcollation[i + 1];
 		column->offset = attributes->bytes;
 		attributes->bytes += column->type->width;

@@ -251,7 +251,7 @@ score_hot_page(Calibration *c, uint32 extent)
 	used = copy_page(c, extent, 0);
 	for (uint32 slot = 0; slot < used; slot++)
 	{
-		HnswHot    *hot = (HnswHot *) (c->page + HNSW_HOT_FIRST + slot * g->hot_stride);
+		HnswHot    *hot = (HnswHot *) (c->page + g->hot_first + slot * g->hot_stride);
 		VdbHotFactors f = {hot->add, hot->rescale};
 
 		if (!c->live[slot])

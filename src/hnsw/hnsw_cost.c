@@ -259,7 +259,8 @@ load_index(HnswScanModel *model, IndexPath *path)
 static double
 rows_searched(const HnswScanModel *model, double rows)
 {
-	double		effort = vdb_hnsw_effort(&model->calibration, model->extents, rows);
+	double		effort = vdb_hnsw_effort(&model->calibration, model->extents, hnsw_target_recall,
+										 rows);
 
 	return Min(Max(effort, rows), model->matching);
 }

@@ -40,9 +40,9 @@ vdb_hnsw_is_calibrated(const HnswCalibration *calibration, uint32 extents)
  * how far it is from the level before the point to the next.
  */
 static double
-find_level(const uint16 *recall)
+find_level(const uint16 *recall, double target)
 {
-	double		wanted = hnsw_target_recall * PG_UINT16_MAX;
+	double		wanted = target * PG_UINT16_MAX;
 	int			level = 0;
 
 	while (level < HNSW_CALIBRATED_LEVELS - 1 && recall[level] < wanted)
@@ -63,24 +63,24 @@ interpolate(const uint16 *values, double level)
 }
 
 static double
-effort_for(const uint16 *recall)
+effort_for(const uint16 *recall, double target)
 {
-	return interpolate(vdb_hnsw_calibrated_ef, find_level(recall));
+	return interpolate(vdb_hnsw_calibrated_ef, find_level(recall, target));
 }
 
 double
-vdb_hnsw_effort(const HnswCalibration *calibration, uint32 extents, double rows)
+vdb_hnsw_effort(const HnswCalibration *calibration, uint32 extents, double target, double rows)
 {
 	double		few = vdb_hnsw_calibrated_rows[0];
 	double		many = vdb_hnsw_calibrated_rows[1];
 	double		effort;
 
-	if (hnsw_target_recall <= 0 || !vdb_hnsw_is_calibrated(calibration, extents))
+	if (target <= 0 || !vdb_hnsw_is_calibrated(calibration, extents))
 		return 0;
-	effort = effort_for(calibration->recall[0]);
+	effort = effort_for(calibration->recall[0], target);
 	if (rows > few)
 	{
-		double		more = effort_for(calibration->recall[1]) - effort;
+		double		more = effort_for(calibration->recall[1], target) - effort;
 
 		effort += Max(0, more) * (rows - few) / (many - few);
 	}
@@ -93,7 +93,7 @@ uint32
 vdb_hnsw_first_effort(const HnswCalibration *calibration, uint32 extents, float *stretch)
 {
 	const uint16 *recall = calibration->recall[0];
-	double		effort = vdb_hnsw_effort(calibration, extents, HNSW_STRETCH_ROWS);
+	double		effort = vdb_hnsw_effort(calibration, extents, hnsw_target_recall, HNSW_STRETCH_ROWS);
 
 	*stretch = get_float4_infinity();
 	if (effort == 0)
@@ -101,6 +101,6 @@ vdb_hnsw_first_effort(const HnswCalibration *calibration, uint32 extents, float 
 	if (hnsw_iterative_scan == HNSW_ITERATIVE_OFF)
 		effort = Max(effort, hnsw_ef_search);
 	else if (recall[HNSW_CALIBRATED_LEVELS - 1] >= hnsw_target_recall * PG_UINT16_MAX)
-		*stretch = interpolate(calibration->stretch, find_level(recall)) / HNSW_STRETCH_UNIT;
+		*stretch = interpolate(calibration->stretch, find_level(recall, hnsw_target_recall)) / HNSW_STRETCH_UNIT;
 	return (uint32) effort;
 }

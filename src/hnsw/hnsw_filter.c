@@ -178,6 +178,8 @@ form_condition(const HnswAttributes *attributes, const ScanKeyData *key, HnswCon
 		condition->kind = HNSW_IS_NOT_NULL;
 	else if ((key->sk_flags & SK_ISNULL) != 0)
 		return false;
+	else if (column->type->signature && (key->sk_flags & SK_SEARCHARRAY) != 0)
+		condition->kind = HNSW_IS_NOT_NULL;	/* arrays of a domain over arrays */
 	else if (column->type->signature)
 		form_signature(column, key, condition);
 	else if ((key->sk_flags & SK_SEARCHARRAY) != 0)

@@ -189,6 +189,7 @@ typedef struct HnswSearch
 	double		work;			/* done so far, in scores that it takes as long as */
 	double		work_limit;		/* at which a sweep is better */
 	uint32		sweep_rows;		/* that a sweep keeps at most */
+	bool		swept_short;	/* a sweep left out the farthest that pass */
 	bool		swept;			/* what waits leads to nothing any more */
 
 	uint8	   *whole_code;		/* scratch: a hot code */
@@ -525,10 +526,11 @@ extern const uint16 vdb_hnsw_calibrated_rows[HNSW_CALIBRATED_ROWS];
 extern bool vdb_hnsw_is_calibrated(const HnswCalibration *calibration, uint32 extents);
 
 /*
- * The size of a search after which a scan may return so many rows, if
- * hnsw.target_recall is set and there is a calibration; else 0.
+ * The size of a search after which a scan may return so many rows, if there is a
+ * target, a value of hnsw.target_recall, and a calibration; else 0.
  */
-extern double vdb_hnsw_effort(const HnswCalibration *calibration, uint32 extents, double rows);
+extern double vdb_hnsw_effort(const HnswCalibration *calibration, uint32 extents, double target,
+							  double rows);
 
 /*
  * The size with which a scan begins, of that or hnsw.ef_search, and the stretch

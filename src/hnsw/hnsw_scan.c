@@ -60,6 +60,7 @@ typedef struct HnswScan
 	bool		cut_short;		/* there was more, beyond the user's limits */
 	bool		null_query;		/* no distance is known to anything */
 	bool		empty;			/* no row can be the answer */
+	bool		recheck;		/* keys say more than we look at */
 	double		radius;			/* rows farther away are not wanted */
 	HnswIterativeScan iterative;	/* hnsw.iterative_scan when the scan began */
 	Datum		query;			/* the user's value, not toasted; unset if null */
@@ -68,7 +69,9 @@ typedef struct HnswScan
 	uint32		heap_count;
 	uint32		heap_size;
 	uint32		taken;			/* found nodes that went into the heap */
-	bool		calibrated;		/* it goes as far as hnsw.target_recall asks for */
+	bool		calibrated;		/* it goes as far as the target asks for */
+	double		target;			/* hnsw.target_recall when the scan began, */
+	HnswCalibration calibration;	/* and what was known of the index then */
 	uint32		ef;				/* of the search so far */
 	uint32		allowed;		/* rows that search may yield */
 	uint32		yielded;
@@ -330,6 +333,11 @@ load_radius(IndexScanDesc scan)
 			continue;
 		if (key->sk_strategy != HNSW_RADIUS_STRATEGY)
 			elog(ERROR, "hnsw index scanned with strategy %d", key->sk_strategy);
+		if ((key->sk_flags & SK_SEARCHARRAY) != 0)
+		{
+			so->recheck = true;
+			continue;
+		}
 
 		/* nothing compares with what is not known */
 		if ((key->sk_flags & SK_ISNULL) != 0 || so->null_query)
@@ -367,7 +375,9 @@ start(IndexScanDesc scan)
 	so->search.keep_overflow = so->iterative != HNSW_ITERATIVE_OFF;
 	so->ef = vdb_hnsw_first_effort(&so->index->calibration, so->index->extents,
 								   &so->search.stretch);
-	so->calibrated = vdb_hnsw_effort(&so->index->calibration, so->index->extents, 1) > 0;
+	so->target = hnsw_target_recall;
+	so->calibration = so->index->calibration;
+	so->calibrated = vdb_hnsw_effort(&so->calibration, so->index->extents, so->target, 1) > 0;
 	if (hnsw_target_recall > 0 && !so->calibrated)
 		ereport(DEBUG1,
 				(errmsg_internal("hnsw.target_recall does not apply to index \"%s\": it is not calibrated",
@@ -442,7 +452,7 @@ report_cut_short(const HnswScan *so)
 static uint32
 missing_effort(const HnswScan *so, uint32 rows)
 {
-	double		effort = vdb_hnsw_effort(&so->index->calibration, so->index->extents, rows);
+	double		effort = vdb_hnsw_effort(&so->calibration, so->calibration.extents, so->target, rows);
 
 	if (effort > so->ef)
 		return (uint32) Min(effort - so->ef, PG_INT32_MAX);
@@ -473,7 +483,7 @@ go_on(IndexScanDesc scan)
 	}
 	if (!within_limits(so) || so->search.overflow_count == 0)
 	{
-		so->cut_short = so->search.overflow_count > 0;
+		so->cut_short = so->search.overflow_count > 0 || so->search.swept_short;
 		vdb_hnsw_search_drain(&so->search);
 		so->complete = true;
 	}
@@ -613,7 +623,7 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 		scan->xs_heaptid = first->tid;
 
 		/* a filter may let too much pass */
-		scan->xs_recheck = so->search.filter != NULL;
+		scan->xs_recheck = so->search.filter != NULL || so->recheck;
 		scan->xs_recheckorderby = false;
 		result = true;
 		break;

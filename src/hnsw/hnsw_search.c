@@ -904,6 +904,18 @@ vdb_hnsw_search_filtered(HnswSearch *search, uint32 ef)
 uint32
 vdb_hnsw_search_resume_filtered(HnswSearch *search, uint32 count)
 {
+	uint32		found = 0;
+
+	if (search->swept)
+	{
+		/* what waits leads nowhere, and its order is known */
+		for (uint32 i = 0; i < count && search->overflow_count > 0; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			found += expand_filtered(search, pop_overflow(search));
+		}
+		return found;
+	}
 	size_pool(search, count);
 	claim_places(search);
 	return settle_pool(search);

@@ -5,9 +5,9 @@
  * A walk looks at as many nodes for each row that passes as there are nodes for
  * each that does, or at more where those that pass are elsewhere.  A sweep looks
  * at the attributes of all nodes, which lie side by side on hot pages, and weighs
- * those that pass: its time is known beforehand.  So a walk that would take longer
- * is not begun, and one that turns out to take longer is given up: together they
- * take no more than twice the time of the better one.
+ * those that pass: its time is known beforehand.  So a walk that is expected to take
+ * longer gets no more than a quarter of that, in case what passes is near the question,
+ * and one that turns out to take longer is given up.
  *
  * Hot pages are read as any search does, without locks where they are in memory;
  * what is found on them leads to node slots, which are locked.
@@ -217,7 +217,7 @@ vdb_hnsw_sweep_plan(HnswSearch *search, uint32 ef)
 	walk = ef * used / Max(passing, 0.5) * (HNSW_EXPANSION_WORK + FRESH_NEIGHBORS);
 	search->work_limit = extents * PAGE_WORK + factor * (used * LOOK_WORK + passing);
 	if (walk > search->work_limit)
-		search->work_limit = 0;
+		search->work_limit /= 4;
 	search->work_limit = Min(search->work_limit, memory / WALK_BYTES);
 	search->sweep_rows = (uint32) Max(ef, Min(hnsw_max_scan_tuples, memory / 2 / sizeof(HnswCandidate)));
 }
@@ -304,6 +304,7 @@ vdb_hnsw_sweep(HnswSearch *search)
 				size = Min(size * 2, search->sweep_rows);
 				kept = repalloc_huge(kept, (Size) size * sizeof(HnswCandidate));
 			}
+			search->swept_short |= count == search->sweep_rows;
 			keep_nearest(kept, &count, Min(size, search->sweep_rows), nodes.nodes[i]);
 		}
 	}

@@ -157,6 +157,30 @@ ANALYZE t;
 SELECT rows, wrong FROM compare('far');
 DROP TABLE t;
 
+-- what the index does not look at itself: arrays of a domain over arrays, the operator
+-- class's own idea of equality, several bounds of the distance
+
+CREATE DOMAIN labels AS text[];
+CREATE TABLE t (id int, vc varchar(20), ta labels, v vector(64));
+INSERT INTO t SELECT i, 'w' || i % 4 || repeat(' ', i % 8 / 4 * 2), ARRAY['a' || i % 5, 'b' || i % 3], life.numbers(i)::vector
+FROM generate_series(1, 1000) i;
+CREATE INDEX t_v ON t USING hnsw (v vector_l2_ops, vc bpchar_ops, ta);
+ANALYZE t;
+SELECT condition, rows, wrong FROM unnest(ARRAY['vc::bpchar = ''w3''', 'ta IN (''{a1,b1}''::labels, ''{a2,b2}''::labels)',
+    'ta && ANY (ARRAY[''{a1}'', ''{a2,b2}'']::labels[])', 'v OPERATOR(vdb.~<=) ANY (''{0,1}''::float8[])']) condition, compare(condition);
+DROP TABLE t;
+DROP DOMAIN labels;
+
+-- an index whose only codes are in hot slots is measured by them, wherever these begin
+
+CREATE TABLE t (id int, b bit(256));
+INSERT INTO t SELECT i, ('x' || md5(i::text) || md5((-i)::text))::bit(256) FROM generate_series(1, 2000) i;
+CREATE INDEX t_b ON t USING hnsw (b bit_hamming_ops);
+CREATE INDEX t_b_id ON t USING hnsw (b bit_hamming_ops, id);
+SELECT a.ef_search, abs(a.recall - b.recall) < 0.15 AS alike
+FROM vdb.calibration('t_b') a, vdb.calibration('t_b_id') b WHERE a.ef_search = b.ef_search AND a.ef_search IN (10, 43) ORDER BY 1;
+DROP TABLE t;
+
 DROP FUNCTION compare, fill;
 DROP DOMAIN percent;
 DROP TYPE mood;
