@@ -171,6 +171,12 @@ vdb_hnsw_read_hot(HnswIndex *index, HnswAddress a)
 
 	check_extent(index, a);
 	buffer = vdb_hints_read(&index->hints, index->rel, a.block);
+	if (unlikely(vdb_page_special(BufferGetPage(buffer))->kind != VDB_PAGE_HNSW_HOT))
+	{
+		/* replay may be about to fill the page, under its lock */
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	}
 	check_page(index, buffer, a, VDB_PAGE_HNSW_HOT);
 	return buffer;
 }
@@ -278,12 +284,16 @@ vdb_hnsw_weigh(HnswIndex *index, const VdbQuery *query, const HnswFilter *filter
 	if (likely(page != NULL))
 	{
 		hot = vdb_hnsw_page_hot(page, a);
-		*passes = vdb_hnsw_passes(filter, vdb_hnsw_page_attributes(g, page, a));
-		score = score_slot(query, hot);
 
-		/* replay may be about to fill the page: no row has a slot like this */
-		if (likely(hot->generation != 0))
+		/*
+		 * Replay may be about to fill the page, from its start on: no row has a
+		 * slot like this, and where the slot is there, so are the attributes.
+		 */
+		if (likely(*(volatile uint32 *) &hot->generation != 0))
 		{
+			pg_read_barrier();
+			*passes = vdb_hnsw_passes(filter, vdb_hnsw_page_attributes(g, page, a));
+			score = score_slot(query, hot);
 			pg_read_barrier();
 			if (likely(vdb_hints_hold(&index->hints, a.block, buffer)))
 				return score;
