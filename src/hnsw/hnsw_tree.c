@@ -114,6 +114,29 @@ read_tree_edges(Mender *mender, uint32 nid)
 }
 
 /*
+ * May the path lead to a node?  Not where its slot was freed: that has no list
+ * which could lead on.
+ */
+static bool
+is_beside(Mender *mender, uint32 nid)
+{
+	HnswVacuum *vacuum = mender->vacuum;
+	HnswAddress a;
+	Buffer		buffer;
+	bool		there;
+
+	if (vacuum->knows_all || hnsw_bits_has(&vacuum->live, nid))
+		return hnsw_bits_has(&vacuum->live, nid);
+	if (!vdb_hnsw_nid_exists(vacuum->index, nid))
+		return false;
+	a = vdb_hnsw_node_address(&vacuum->index->geometry, nid);
+	buffer = vdb_hnsw_read_node(vacuum->index, a, BUFFER_LOCK_SHARE);
+	there = vdb_hnsw_page_node(BufferGetPage(buffer), a)->state != HNSW_FREE;
+	UnlockReleaseBuffer(buffer);
+	return there;
+}
+
+/*
  * Goes around the hole that a dead node belongs to, or around a part of it that
  * there is memory for: then dead nodes next to that are on the path, and none of
  * them may be taken for dead before it is written.
@@ -138,8 +161,7 @@ mend_hole(Mender *mender, uint32 start)
 
 			if (hnsw_bits_has(&vacuum->dead, nid))
 				add_pending(mender, nid);
-			else if (vacuum->knows_all ? hnsw_bits_has(&vacuum->live, nid) :
-					 vdb_hnsw_nid_exists(vacuum->index, nid))
+			else if (is_beside(mender, nid))
 				extend_path(mender, nid);
 		}
 	}

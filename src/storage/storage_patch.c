@@ -91,6 +91,11 @@ vdb_patch_write(VdbPatch *patch, Buffer buffer, int offset, const void *bytes, i
 		(offset < VDB_PAGE_END && offset + length > VDB_PAGE_END))
 		elog(ERROR, "a patch leaves its part of the page");
 
+	/* slots are taken in order: a gap would be cleared, and with it what is there */
+	if (offset < VDB_PAGE_END && offset > entry->lower)
+		vdb_page_corrupted(patch->index, BufferGetBlockNumber(buffer),
+						   "Its header says that less is written than there is.");
+
 	/*
 	 * Only what differs is logged.  Equal bytes between are logged as well
 	 * where they are no more than the start of another fragment.
