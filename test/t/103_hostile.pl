@@ -127,6 +127,8 @@ for my $target ($center, $hot, $node_page, $upper)
 my ($open) = grep { kind($_) == 3 } reverse 0 .. $pages - 1;
 damage(with_bytes($open, 14, pack 'v', 8000));
 psql_fails($node, $insert, 'XX002', 'header is damaged', 'a page with a gap before its end: insert');
+damage(with_bytes($open, 12, pack 'v', 32));
+psql_fails($node, $insert, 'XX002', 'less is written than there is', 'a page that ends before its slots: insert');
 
 # --- attributes ---------------------------------------------------------------------
 
