@@ -176,9 +176,10 @@ sub begin_pgbench
 		close $out;
 		push @files, '-f', defined $weight ? "$path\@$weight" : $path;
 	}
+
+	# what it prints is short (-d would mean debugging): the pipe is read at the end
 	my $run = IPC::Run::start(
-		[ 'pgbench', '-n', '-c', $clients, '-T', $seconds, @files,
-			'-d', $node->connstr('postgres') ],
+		[ 'pgbench', '-n', '-c', $clients, '-T', $seconds, @files, $node->connstr('postgres') ],
 		'<', \undef, '>&', \$output);
 
 	return { run => $run, output => \$output };

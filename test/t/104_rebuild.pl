@@ -19,8 +19,9 @@ $node->safe_psql(
 	CREATE TABLE r (id serial PRIMARY KEY, v vector(100));
 	INSERT INTO r (v) SELECT v FROM words));
 
-# Whatever is done below, three sessions write.
-my $pick = "\\set w random(1, 2000)\n\\set r random(1, 2000)\n";
+# Whatever is done below, three sessions write, some hundred rows a second: as fast as
+# they can, they would make most rows copies of others.
+my $pick = "\\sleep 20 ms\n\\set w random(1, 2000)\n\\set r random(1, 2000)\n";
 my %load = (
 	'insert@5' => "$pick INSERT INTO r (v) SELECT v FROM words WHERE id = :w;\n",
 	'update@2' => "$pick UPDATE r SET v = (SELECT v FROM words WHERE id = :w) WHERE id = :r;\n",
