@@ -82,12 +82,6 @@
  */
 #define EARLY_SHARE 0.5
 
-typedef struct NearNode
-{
-	float		score;
-	uint32		nid;
-} NearNode;
-
 typedef struct Question
 {
 	void	   *vector;			/* in code space */
@@ -96,7 +90,7 @@ typedef struct Question
 	bool		many;			/* recall among many rows is measured as well */
 	VdbQuery	query;			/* where hot codes are scored */
 	uint32		count;
-	NearNode   *nearest;		/* [NEAREST]; a heap, farthest on top */
+	HnswCandidate *nearest;		/* [NEAREST]; a heap, farthest on top */
 } Question;
 
 /* What it takes to find each of a question's nearest few rows. */
@@ -137,46 +131,20 @@ typedef struct Calibration
 
 /* --- exact answers -------------------------------------------------------- */
 
-/* Keeps a node as one of the nearest. */
-static void
-keep_near(Question *question, NearNode node, float *limit)
-{
-	NearNode   *heap = question->nearest;
-	uint32		at = 0;
-
-	if (question->count < NEAREST)
-	{
-		for (at = question->count++; at > 0 && heap[(at - 1) / 2].score < node.score;
-			 at = (at - 1) / 2)
-			heap[at] = heap[(at - 1) / 2];
-	}
-	else
-	{
-		for (;;)
-		{
-			uint32		child = 2 * at + 1;
-
-			if (child + 1 < NEAREST && heap[child + 1].score > heap[child].score)
-				child++;
-			if (child >= NEAREST || heap[child].score <= node.score)
-				break;
-			heap[at] = heap[child];
-			at = child;
-		}
-	}
-	heap[at] = node;
-	if (question->count == NEAREST)
-		*limit = heap[0].score;
-}
-
 /* Offers a node to each question; scores: by question. */
 static void
 offer_node(Calibration *c, uint32 nid, const float *scores)
 {
 	for (uint32 i = 0; i < c->count; i++)
 	{
-		if (scores[i] < c->limits[i] && c->questions[i].nid != nid)
-			keep_near(&c->questions[i], (NearNode) {scores[i], nid}, &c->limits[i]);
+		Question   *question = &c->questions[i];
+
+		if (scores[i] >= c->limits[i] || question->nid == nid)
+			continue;
+		hnsw_heap_keep(question->nearest, &question->count, NEAREST,
+					   (HnswCandidate) {.score = scores[i],.nid = nid});
+		if (question->count == NEAREST)
+			c->limits[i] = question->nearest[0].score;
 	}
 }
 
@@ -289,7 +257,7 @@ prepare_questions(Calibration *c)
 		Question   *question = &c->questions[i];
 
 		c->limits[i] = FLT_MAX;
-		question->nearest = palloc(NEAREST * sizeof(NearNode));
+		question->nearest = palloc(NEAREST * sizeof(HnswCandidate));
 		if (g->node_bits != 0)
 			vdb_panel_put(&c->panel, i, vdb_encode_node(codec, question->vector, question->norm, hi, lo),
 						  hi);
@@ -362,8 +330,8 @@ score_node(HnswSearch *search, uint32 nid)
 static int
 compare_near(const void *a, const void *b)
 {
-	float		x = ((const NearNode *) a)->score;
-	float		y = ((const NearNode *) b)->score;
+	float		x = ((const HnswCandidate *) a)->score;
+	float		y = ((const HnswCandidate *) b)->score;
 
 	return x < y ? -1 : x > y;
 }
@@ -454,7 +422,7 @@ sort_nearest(HnswSearch *search, Question *question)
 {
 	for (uint32 i = 0; i < question->count; i++)
 		question->nearest[i].score = score_node(search, question->nearest[i].nid);
-	qsort(question->nearest, question->count, sizeof(NearNode), compare_near);
+	qsort(question->nearest, question->count, sizeof(HnswCandidate), compare_near);
 }
 
 /*

@@ -19,7 +19,6 @@
 #define HUGE_PAGE ((Size) 2 * 1024 * 1024)
 #define CODE_ALIGN 64
 
-
 /* Copies the codes of live nodes on one page; hot: codes are in hot slots. */
 static void
 copy_page_codes(HnswVacuum *vacuum, uint32 extent, BlockNumber block, uint32 nid, uint32 end,

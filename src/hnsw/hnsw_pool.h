@@ -183,4 +183,33 @@ hnsw_visited_is_full(const HnswVisited *visited)
 	return visited->count > visited->mask / 2;
 }
 
+/* Keeps a candidate if it is one of the nearest so many, in a heap with the farthest on top. */
+static inline void
+hnsw_heap_keep(HnswCandidate *kept, uint32_t *count, uint32_t most, HnswCandidate item)
+{
+	uint32_t	at;
+
+	if (*count < most)
+	{
+		for (at = (*count)++; at > 0 && kept[(at - 1) / 2].score < item.score; at = (at - 1) / 2)
+			kept[at] = kept[(at - 1) / 2];
+		kept[at] = item;
+		return;
+	}
+	if (item.score >= kept[0].score)
+		return;
+	for (at = 0;;)
+	{
+		uint32_t	child = 2 * at + 1;
+
+		if (child + 1 < most && kept[child + 1].score > kept[child].score)
+			child++;
+		if (child >= most || kept[child].score <= item.score)
+			break;
+		kept[at] = kept[child];
+		at = child;
+	}
+	kept[at] = item;
+}
+
 #endif							/* VDB_HNSW_POOL_H */

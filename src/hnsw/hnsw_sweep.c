@@ -222,35 +222,6 @@ vdb_hnsw_sweep_plan(HnswSearch *search, uint32 ef)
 	search->sweep_rows = (uint32) Max(ef, Min(hnsw_max_scan_tuples, memory / 2 / sizeof(HnswCandidate)));
 }
 
-/* Keeps a candidate if it is one of the nearest so many; `kept` is a heap then, the farthest on top. */
-static void
-keep_nearest(HnswCandidate *kept, uint32 *count, uint32 most, HnswCandidate item)
-{
-	uint32		at;
-
-	if (*count < most)
-	{
-		for (at = (*count)++; at > 0 && kept[(at - 1) / 2].score < item.score; at = (at - 1) / 2)
-			kept[at] = kept[(at - 1) / 2];
-		kept[at] = item;
-		return;
-	}
-	if (item.score >= kept[0].score)
-		return;
-	for (at = 0;;)
-	{
-		uint32		child = 2 * at + 1;
-
-		if (child + 1 < most && kept[child + 1].score > kept[child].score)
-			child++;
-		if (child >= most || kept[child].score <= item.score)
-			break;
-		kept[at] = kept[child];
-		at = child;
-	}
-	kept[at] = item;
-}
-
 /* Which nodes have been found before. */
 static HnswVisited
 remember_found(HnswSearch *search)
@@ -305,7 +276,7 @@ vdb_hnsw_sweep(HnswSearch *search)
 				kept = repalloc_huge(kept, (Size) size * sizeof(HnswCandidate));
 			}
 			search->swept_short |= count == search->sweep_rows;
-			keep_nearest(kept, &count, Min(size, search->sweep_rows), nodes.nodes[i]);
+			hnsw_heap_keep(kept, &count, Min(size, search->sweep_rows), nodes.nodes[i]);
 		}
 	}
 	free_nodes(&nodes);
