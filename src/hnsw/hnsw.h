@@ -124,7 +124,8 @@ typedef enum HnswState
 {
 	HNSW_FREE = 0,				/* no node */
 	HNSW_LIVE = 1,
-	HNSW_DEAD = 2				/* its row is gone; still a stepping stone */
+	HNSW_DEAD = 2,				/* its row is gone; still a stepping stone */
+	HNSW_POSTINGS = 3			/* no node: further rows of one, see HnswPostings */
 } HnswState;
 
 /*
@@ -136,12 +137,13 @@ typedef enum HnswState
  */
 typedef struct HnswNode
 {
-	ItemPointerData tid;		/* of the heap row */
+	ItemPointerData tid;		/* of the heap row; zeros: that is gone, but rows
+								 * with the same value are left */
 	uint8		state;			/* HnswState */
 	uint8		layer;			/* topmost */
 	uint32		generation;
-	uint32		duplicates;		/* reserved: chain of further rows; 0 */
-	uint32		reserved;		/* 0 */
+	uint32		duplicates;		/* rows with the same value: a link to postings */
+	uint32		hash;			/* of the value; 0: not known */
 	float		scale;			/* VdbNodeFactors */
 	float		add;
 	float		residual;
@@ -153,6 +155,43 @@ typedef struct HnswNode
 StaticAssertDecl(sizeof(HnswNode) == 36, "HnswNode is 36 bytes on disk");
 
 #define HNSW_NODE_FIRST 32
+
+/*
+ * Postings, in place of a node: rows whose value and attributes are those of a
+ * node's row.  They form a chain, newest first, that begins in the node.  Read
+ * as a node it has no neighbours.  Followed by ItemPointerData tids[], as many as
+ * the slot has room for.
+ */
+typedef struct HnswPostings
+{
+	uint8		reserved[6];	/* 0 */
+	uint8		state;			/* HNSW_POSTINGS */
+	uint8		layer;			/* 0 */
+	uint32		generation;
+	uint32		next;			/* link to older ones */
+	uint32		owner;			/* the node */
+	uint32		owner_generation;
+	uint32		rank;			/* greater than that of the next; never 0 */
+	uint16		rows;
+	uint16		reserved2;		/* 0 */
+	uint32		neighbours;		/* 0: HnswNode.count and kept */
+} HnswPostings;
+
+StaticAssertDecl(sizeof(HnswPostings) == sizeof(HnswNode), "HnswPostings is as long as HnswNode");
+StaticAssertDecl(offsetof(HnswPostings, state) == offsetof(HnswNode, state) &&
+				 offsetof(HnswPostings, generation) == offsetof(HnswNode, generation) &&
+				 offsetof(HnswPostings, next) == offsetof(HnswNode, duplicates) &&
+				 offsetof(HnswPostings, neighbours) == offsetof(HnswNode, count),
+				 "HnswPostings begins like HnswNode");
+
+/* A link to postings: their node number + 1, or this. */
+#define HNSW_NO_POSTINGS 0
+
+/*
+ * Both factors in the hot slot of postings, as bits: a NaN that no arithmetic
+ * makes.  So they are farther away than any node, and can be told from one.
+ */
+#define HNSW_HOT_POSTINGS PG_UINT32_MAX
 
 /*
  * Edges of the tree a node may have before newcomers look for another parent.
@@ -318,6 +357,12 @@ vdb_hnsw_page_node(Page page, HnswAddress a)
 	return (HnswNode *) ((char *) page + a.offset);
 }
 
+static inline HnswPostings *
+vdb_hnsw_page_postings(Page page, HnswAddress a)
+{
+	return (HnswPostings *) ((char *) page + a.offset);
+}
+
 static inline HnswUpper *
 vdb_hnsw_page_upper(Page page, HnswAddress a)
 {
@@ -352,6 +397,29 @@ static inline uint8 *
 vdb_hnsw_node_lo(const HnswGeometry *g, HnswNode *node)
 {
 	return vdb_hnsw_node_hi(g, node) + g->hi_bytes;
+}
+
+/* Rows that one slot of postings holds at most. */
+static inline uint32
+vdb_hnsw_postings_room(const HnswGeometry *g)
+{
+	return (g->node_stride - sizeof(HnswPostings)) / sizeof(ItemPointerData);
+}
+
+static inline ItemPointerData *
+vdb_hnsw_postings_tids(HnswPostings *postings)
+{
+	return (ItemPointerData *) (postings + 1);
+}
+
+/* Is a hot slot one of postings? */
+static inline bool
+vdb_hnsw_hot_is_postings(const HnswHot *hot)
+{
+	uint32		add;
+
+	memcpy(&add, &hot->add, sizeof(add));
+	return unlikely(add == HNSW_HOT_POSTINGS);
 }
 
 static inline HnswUpperEdge *
