@@ -595,7 +595,7 @@ check_node(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *
 {
 	if (node->layer > HNSW_MAX_LAYER)
 		corrupted(check, block, psprintf("Node %u is on layer %u.", nid, node->layer));
-	if (node->duplicates != 0 || node->reserved != 0 || node->kept > node->count)
+	if (node->kept > node->count)
 		corrupted(check, block, psprintf("Node %u has reserved fields in use.", nid));
 	if (isnan(node->scale) || node->scale < 0 || node->residual < 0)
 		corrupted(check, block, psprintf("Node %u has impossible factors.", nid));

@@ -239,6 +239,9 @@ extern HnswValue vdb_hnsw_read_value(const HnswSupport *support, uint32 dims, Da
 extern void *vdb_hnsw_transform(const HnswSupport *support, const VdbCodec *codec, Datum value,
 								float *norm);
 
+/* A hash of a value that is not toasted; never 0. */
+extern uint32 vdb_hnsw_hash_value(Datum value);
+
 /* hnsw_named.c */
 
 /*

@@ -6,6 +6,7 @@
 
 #include "access/genam.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
@@ -108,4 +109,13 @@ vdb_hnsw_transform(const HnswSupport *support, const VdbCodec *codec, Datum valu
 		return NULL;
 	}
 	return out;
+}
+
+uint32
+vdb_hnsw_hash_value(Datum value)
+{
+	struct varlena *bytes = (struct varlena *) DatumGetPointer(value);
+	uint32		hash = hash_bytes((const unsigned char *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+
+	return Max(hash, 1);
 }
