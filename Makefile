@@ -47,6 +47,7 @@ OBJS = \
 	src/hnsw/hnsw_page.o \
 	src/hnsw/hnsw_parallel.o \
 	src/hnsw/hnsw_partition.o \
+	src/hnsw/hnsw_postings.o \
 	src/hnsw/hnsw_prewarm.o \
 	src/hnsw/hnsw_range.o \
 	src/hnsw/hnsw_recall.o \
@@ -54,6 +55,7 @@ OBJS = \
 	src/hnsw/hnsw_sample.o \
 	src/hnsw/hnsw_scan.o \
 	src/hnsw/hnsw_search.o \
+	src/hnsw/hnsw_slot.o \
 	src/hnsw/hnsw_spill.o \
 	src/hnsw/hnsw_support.o \
 	src/hnsw/hnsw_sweep.o \

@@ -2,6 +2,9 @@
  * hnsw_insert.c
  *	  Adding one row to an index on pages.
  *
+ * A row that is equal to that of a node joins it (hnsw_postings.c).  Any other
+ * becomes a node.
+ *
  * The order of steps makes a crash between any two of them harmless: first the
  * node with its own edges, which nothing leads to yet; then edges to it, one
  * page each; then its records on upper layers; last the entry point.
@@ -33,6 +36,7 @@
 
 /* Vacuum may take away once or twice what a new node is to be linked to. */
 #define LINK_TRIES 100
+
 
 /*
  * Longer than this, a list takes a new edge only if no shorter one leads there.
@@ -178,54 +182,6 @@ choose_upper(HnswSearch *search)
 }
 
 /*
- * Finds a free node slot and locks its hot page exclusively.  Returns the node
- * number; the page is in *buffer.
- */
-static uint32
-lock_free_slot(HnswIndex *index, Buffer *buffer)
-{
-	const HnswGeometry *g = &index->geometry;
-
-	if (index->open_extent == HNSW_NO_EXTENT)
-		vdb_hnsw_extend(index, false, HNSW_NO_EXTENT);
-	for (;;)
-	{
-		uint32		extent = index->open_extent;
-		uint32		nid = extent * g->extent_slots;
-		Page		page;
-		VdbPageSpecial *special;
-
-		*buffer = vdb_hnsw_read_hot(index, vdb_hnsw_hot_address(g, nid));
-		LockBuffer(*buffer, BUFFER_LOCK_EXCLUSIVE);
-		page = BufferGetPage(*buffer);
-		special = vdb_page_special(page);
-		if (special->used > g->extent_slots || special->free > special->used)
-			vdb_page_corrupted(index->rel, BufferGetBlockNumber(*buffer), "It counts more slots than it has.");
-		if (special->free > 0)
-		{
-			/* from where the last one was; out of range if that is elsewhere */
-			uint32		s = index->roomy_nid - nid;
-
-			for (uint32 i = 0; i < special->used; i++, s++)
-			{
-				s = s < special->used ? s : 0;
-				if (vdb_hnsw_page_hot(page, vdb_hnsw_hot_address(g, nid + s))->generation % 2 == 1)
-				{
-					index->roomy_nid = nid + s;
-					return nid + s;
-				}
-			}
-			vdb_page_corrupted(index->rel, BufferGetBlockNumber(*buffer), "A free slot is counted but not there.");
-		}
-		if (special->used < g->extent_slots)
-			return nid + special->used;
-		UnlockReleaseBuffer(*buffer);
-		CHECK_FOR_INTERRUPTS();
-		vdb_hnsw_extend(index, false, extent);
-	}
-}
-
-/*
  * Writes a node's own edges, except one to itself: the slot it got may be that
  * of a neighbour which was freed after it was chosen.
  */
@@ -254,65 +210,41 @@ store_edges(const HnswGeometry *g, HnswNode *node, uint32 nid, const LayerEdges 
  * number and sets *generation.
  */
 static uint32
-write_node(HnswIndex *index, const void *vector, float norm, ItemPointer tid,
-		   const uint8 *attributes, int layer, const LayerEdges *edges, uint32 *generation)
+write_node(HnswIndex *index, const HnswNewRow *row, int layer, const LayerEdges *edges,
+		   uint32 *generation)
 {
 	const HnswGeometry *g = &index->geometry;
-	uint8	   *hi = palloc(index->codec.hi_bytes);
-	uint8	   *lo = palloc(index->codec.lo_bytes);
-	void	   *scratch = palloc(index->codec.vector_bytes);
-	VdbNodeFactors factors = vdb_encode_node(&index->codec, vector, norm, hi, lo);
-	VdbHotFactors hot_factors;
 	Buffer		hot_buffer;
 	Buffer		node_buffer;
-	HnswAddress hot_address;
-	HnswAddress node_address;
 	VdbPatch	patch;
-	VdbPageSpecial special;
-	HnswHot    *hot = palloc0(g->hot_stride);
 	HnswNode   *node = palloc0(g->node_stride);
 	uint32		nid;
 
-	/* the hot code stands for the node code, so that each proves the other */
-	hot_factors = vdb_hot_of_node(&index->codec, factors, hi, lo, scratch, vdb_hnsw_hot_code(hot));
-	hot->add = hot_factors.add;
-	hot->rescale = hot_factors.rescale;
-	node->tid = *tid;
+	node->tid = row->tid;
 	node->state = HNSW_LIVE;
 	node->layer = layer;
-	node->scale = factors.scale;
-	node->add = factors.add;
-	node->residual = factors.residual;
+	node->hash = row->hash;
+	node->scale = row->factors.scale;
+	node->add = row->factors.add;
+	node->residual = row->factors.residual;
 	if (g->node_bits != 0)
 	{
-		memcpy(vdb_hnsw_node_hi(g, node), hi, g->hi_bytes);
-		memcpy(vdb_hnsw_node_lo(g, node), lo, g->lo_bytes);
+		memcpy(vdb_hnsw_node_hi(g, node), row->hi, g->hi_bytes);
+		memcpy(vdb_hnsw_node_lo(g, node), row->lo, g->lo_bytes);
 	}
 
-	nid = lock_free_slot(index, &hot_buffer);
-	hot_address = vdb_hnsw_hot_address(g, nid);
-	node_address = vdb_hnsw_node_address(g, nid);
-	node_buffer = vdb_hnsw_read_node(index, node_address, BUFFER_LOCK_EXCLUSIVE);
-	*generation = (vdb_hnsw_page_hot(BufferGetPage(hot_buffer), hot_address)->generation | 1) + 1;
-	hot->generation = *generation;
+	nid = vdb_hnsw_lock_free_slot(index, &hot_buffer, generation);
+	node_buffer = vdb_hnsw_read_node(index, vdb_hnsw_node_address(g, nid), BUFFER_LOCK_EXCLUSIVE);
+	row->hot->generation = *generation;
 	node->generation = *generation;
 	store_edges(g, node, nid, edges);
 
 	vdb_patch_begin(&patch, index->rel);
 	if (g->attr_bytes > 0)
-		vdb_patch_write(&patch, hot_buffer, vdb_hnsw_attributes_offset(g, hot_address), attributes,
-						g->attr_bytes);
-	vdb_patch_write(&patch, hot_buffer, hot_address.offset, hot, g->hot_stride);
-	special = *vdb_page_special(BufferGetPage(hot_buffer));
-	if (hot_address.slot < special.used)
-		special.free--;
-	else
-		special.used = hot_address.slot + 1;
-	vdb_patch_write(&patch, hot_buffer, VDB_PAGE_END, &special, sizeof(special));
-	vdb_patch_write(&patch, node_buffer, node_address.offset, node, g->node_stride);
-	special = *vdb_page_special(BufferGetPage(node_buffer));
-	special.used = Max(special.used, node_address.slot + 1);
-	vdb_patch_write(&patch, node_buffer, VDB_PAGE_END, &special, sizeof(special));
+		vdb_patch_write(&patch, hot_buffer,
+						vdb_hnsw_attributes_offset(g, vdb_hnsw_hot_address(g, nid)),
+						row->attributes, g->attr_bytes);
+	vdb_hnsw_take_slot(index, &patch, nid, hot_buffer, row->hot, node_buffer, node);
 	vdb_patch_finish(&patch);
 	UnlockReleaseBuffer(node_buffer);
 	UnlockReleaseBuffer(hot_buffer);
@@ -974,15 +906,19 @@ typedef struct NodeEdges
 	LayerEdges	layers[HNSW_MAX_LAYER + 1];
 } NodeEdges;
 
-/* Searches for a new node's neighbours; the search is left open. */
+/*
+ * Searches for a new row's neighbours; the search is left open.  It ends, without
+ * edges, as soon as it comes to a node of an equal row, if one is sought.
+ */
 static void
-find_edges(HnswSearch *search, HnswIndex *index, const void *vector, float norm, int layer,
-		   NodeEdges *edges)
+find_edges(HnswSearch *search, HnswIndex *index, const void *vector, float norm,
+		   const HnswNewRow *sought, int layer, NodeEdges *edges)
 {
 	const HnswGeometry *g = &index->geometry;
 
 	memset(edges, 0, sizeof(*edges));
 	vdb_hnsw_search_begin(search, index, vector, norm);
+	search->sought = sought;
 	vdb_hnsw_search_descend(search, layer);
 	for (int l = Min(layer, search->entry_layer); l > 0 && search->pool.size > 0; l--)
 	{
@@ -991,37 +927,32 @@ find_edges(HnswSearch *search, HnswIndex *index, const void *vector, float norm,
 		vdb_hnsw_search_down(search, l - 1);
 	}
 	vdb_hnsw_search_base(search, g->ef_construction);
-	edges->layers[0] = choose_base(search);
+	if (search->equal == HNSW_NO_NODE)
+		edges->layers[0] = choose_base(search);
 }
 
-/*
- * Adds a vector (in code space) with its attributes for the row tid.  Uses memory of the
- * current context.
- */
-void
-vdb_hnsw_insert_vector(HnswIndex *index, const void *vector, float norm, ItemPointer tid,
-					   const uint8 *attributes, int layer)
+/* Adds a row that no node stands for, given what a search found, as a node. */
+static void
+insert_node(HnswSearch *search, const void *vector, float norm, const HnswNewRow *row, int layer,
+			NodeEdges *edges)
 {
-	HnswSearch	search;
-	NodeEdges	edges;
+	HnswIndex  *index = search->index;
 	uint32		nid;
 	uint32		generation;
 	uint32		ref = HNSW_NO_REF;
 	bool		linked;
 
-	find_edges(&search, index, vector, norm, layer, &edges);
-	VDB_TESTPOINT("hnsw-insert-after-search");
-	nid = write_node(index, vector, norm, tid, attributes, layer, &edges.layers[0], &generation);
+	nid = write_node(index, row, layer, &edges->layers[0], &generation);
 	VDB_TESTPOINT("hnsw-insert-after-node");
-	linked = add_edges(&search, &edges.layers[0], nid) != HNSW_NO_NODE;
+	linked = add_edges(search, &edges->layers[0], nid) != HNSW_NO_NODE;
 	VDB_TESTPOINT("hnsw-insert-after-edges");
 	for (int l = 1; l <= layer; l++)
 	{
-		ref = write_upper(index, nid, generation, l, ref, &edges.layers[l]);
-		for (uint32 i = 0; i < edges.layers[l].count; i++)
+		ref = write_upper(index, nid, generation, l, ref, &edges->layers[l]);
+		for (uint32 i = 0; i < edges->layers[l].count; i++)
 		{
-			if (edges.layers[l].edges[i].nid != nid)
-				add_upper_edge(index, &edges.layers[l].edges[i], l, nid, ref);
+			if (edges->layers[l].edges[i].nid != nid)
+				add_upper_edge(index, &edges->layers[l].edges[i], l, nid, ref);
 		}
 	}
 	VDB_TESTPOINT("hnsw-insert-before-entry");
@@ -1031,9 +962,56 @@ vdb_hnsw_insert_vector(HnswIndex *index, const void *vector, float norm, ItemPoi
 		link_again(index, vector, norm, nid, generation, ref, layer);
 		UnlockPage(index->rel, HNSW_META_BLOCK, ExclusiveLock);
 	}
-	else if (layer > search.entry_layer)
+	else if (layer > search->entry_layer)
 		vdb_hnsw_set_entry(index, nid, ref, layer, false);
-	vdb_hnsw_search_end(&search);
+}
+
+/* Encodes a row's vector, in the current context. */
+static void
+encode_row(HnswIndex *index, const void *vector, float norm, HnswNewRow *row)
+{
+	const VdbCodec *codec = &index->codec;
+	VdbHotFactors factors;
+
+	row->hi = palloc(codec->hi_bytes);
+	row->lo = palloc(codec->lo_bytes);
+	row->hot = palloc0(index->geometry.hot_stride);
+	row->factors = vdb_encode_node(codec, vector, norm, row->hi, row->lo);
+
+	/* the hot code stands for the node code, so that each proves the other */
+	factors = vdb_hot_of_node(codec, row->factors, row->hi, row->lo, palloc(codec->vector_bytes),
+							  vdb_hnsw_hot_code(row->hot));
+	row->hot->add = factors.add;
+	row->hot->rescale = factors.rescale;
+}
+
+/*
+ * Adds a row by its vector (in code space): to the node of an equal one, or as a
+ * node.  Uses memory of the current context.
+ */
+static void
+insert_row(HnswIndex *index, const void *vector, float norm, HnswNewRow *row, int layer)
+{
+	bool		done = false;
+
+	encode_row(index, vector, norm, row);
+	for (int tries = 0; !done; tries++)
+	{
+		HnswSearch	search;
+		NodeEdges	edges;
+
+		CHECK_FOR_INTERRUPTS();
+		find_edges(&search, index, vector, norm, tries < HNSW_ATTACH_TRIES ? row : NULL, layer, &edges);
+		VDB_TESTPOINT("hnsw-insert-after-search");
+		if (search.equal != HNSW_NO_NODE)
+			done = vdb_hnsw_attach(index, search.equal, search.equal_generation, &row->tid);
+		else
+		{
+			insert_node(&search, vector, norm, row, layer, &edges);
+			done = true;
+		}
+		vdb_hnsw_search_end(&search);
+	}
 }
 
 bool
@@ -1043,6 +1021,7 @@ vdb_hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Rela
 	MemoryContext context;
 	MemoryContext old;
 	HnswIndex  *index;
+	Datum		value;
 	void	   *vector;
 	float		norm;
 
@@ -1051,14 +1030,19 @@ vdb_hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Rela
 	context = AllocSetContextCreate(CurrentMemoryContext, "hnsw insert", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	index = vdb_hnsw_open(rel);
-	vector = vdb_hnsw_transform(index->support, &index->codec, values[0], &norm);
+	value = PointerGetDatum(PG_DETOAST_DATUM(values[0]));
+	vector = vdb_hnsw_transform(index->support, &index->codec, value, &norm);
 	if (vector != NULL)
 	{
 		uint8	   *attributes = palloc(index->attributes->bytes);
+		HnswNewRow	row = {
+			.tid = *tid,
+			.hash = vdb_hnsw_hash_value(value),
+			.attributes = attributes
+		};
 
 		vdb_hnsw_form_attributes(index->attributes, values, isnull, attributes);
-		vdb_hnsw_insert_vector(index, vector, norm, tid, attributes,
-							   vdb_hnsw_draw_layer(index->geometry.m));
+		insert_row(index, vector, norm, &row, vdb_hnsw_draw_layer(index->geometry.m));
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

@@ -122,7 +122,22 @@ typedef struct HnswIndex
  */
 #define HNSW_POOL_SLACK 10
 
-/* A node as a search returns it. */
+/* A row to be indexed, in the form that slots have it. */
+typedef struct HnswNewRow
+{
+	ItemPointerData tid;
+	uint32		hash;			/* of its value */
+	VdbNodeFactors factors;
+	uint8	   *hi;
+	uint8	   *lo;
+	HnswHot    *hot;			/* a whole slot; its generation comes last */
+	const uint8 *attributes;
+} HnswNewRow;
+
+/*
+ * A row as a search returns it.  Its tid is zeros where the node's own row has
+ * gone, and others are left.
+ */
 typedef struct HnswFound
 {
 	double		lower;			/* bounds of the operator's distance, */
@@ -134,6 +149,12 @@ typedef struct HnswFound
 	float		residual;		/* of its code */
 	uint16		kept;			/* of the node's edges */
 	bool		exact;
+	bool		shared;			/* the node is that of several rows */
+
+	/* rows of the same node that are not found yet: where they begin, and of
+	 * which ranks they are not */
+	uint32		postings;		/* link */
+	uint32		rank;			/* below this */
 } HnswFound;
 
 /* Nearest rows by which a search tells that it may stop. */
@@ -157,6 +178,11 @@ typedef struct HnswSearch
 	VdbQuery	query;
 	bool		keep_overflow;	/* remember what the pool refused (iteration) */
 	uint32		absent;			/* a node to be passed by, or HNSW_NO_NODE */
+
+	/* a search for a node of an equal row ends when it has come to one */
+	const HnswNewRow *sought;	/* NULL: nobody asks */
+	uint32		equal;			/* that node, HNSW_NO_NODE: none */
+	uint32		equal_generation;
 
 	/*
 	 * Layer 0 is left when the nearest candidate is farther than the last of
@@ -405,6 +431,9 @@ extern void vdb_hnsw_search_drain(HnswSearch *search);
 extern void vdb_hnsw_search_filtered(HnswSearch *search, uint32 ef);
 extern uint32 vdb_hnsw_search_resume_filtered(HnswSearch *search, uint32 count);
 
+/* Appends an entry to what was found; its fields are not set. */
+extern HnswFound *vdb_hnsw_append_found(HnswSearch *search);
+
 /* hnsw_sweep.c */
 
 /* To expand a node takes as long as so many scores, apart from its neighbours'. */
@@ -503,12 +532,47 @@ extern uint32 vdb_hnsw_copy_list(const HnswGraph *graph, uint32 nid, HnswOutEdge
 extern void vdb_hnsw_write_nodes(HnswWriter *writer, const HnswGraph *graph,
 								 const ItemPointerData *tids, const uint8 *attributes, bool report);
 
+/* hnsw_slot.c */
+
+/*
+ * Finds a free node slot and locks its hot page exclusively: the page is in
+ * *buffer.  Returns the slot's number, and the generation that it is to have.
+ */
+extern uint32 vdb_hnsw_lock_free_slot(HnswIndex *index, Buffer *buffer, uint32 *generation);
+
+/* Has a patch fill both slots and count them; both pages are locked. */
+extern void vdb_hnsw_take_slot(HnswIndex *index, VdbPatch *patch, uint32 nid, Buffer hot_buffer,
+							   const HnswHot *hot, Buffer node_buffer, const void *slot);
+
+/* hnsw_postings.c */
+
+/* So often others may come first. */
+#define HNSW_ATTACH_TRIES 3
+
+/*
+ * Is a row equal to that of a node?  First as far as the node slot tells, whose
+ * page is locked; then by the hot slot, which is locked meanwhile.
+ */
+extern bool vdb_hnsw_node_is_equal(const HnswGeometry *g, HnswNode *node, const HnswNewRow *row);
+extern bool vdb_hnsw_hot_is_equal(HnswIndex *index, uint32 nid, uint32 generation,
+								  const HnswNewRow *row);
+
+/*
+ * Attaches a row to the node of an equal one.  False when that does not live any
+ * more, or others always came first.
+ */
+extern bool vdb_hnsw_attach(HnswIndex *index, uint32 nid, uint32 generation, ItemPointer tid);
+
+/*
+ * Finds more rows of the node of found[at]: those of one slot of postings.  They
+ * have its distance if that is exact, else its bounds, and the last leads on.
+ */
+extern void vdb_hnsw_follow_postings(HnswSearch *search, uint32 at);
+
 /* hnsw_insert.c */
 extern bool vdb_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 							Relation heap, IndexUniqueCheck unique, bool unchanged,
 							IndexInfo *info);
-extern void vdb_hnsw_insert_vector(HnswIndex *index, const void *vector, float norm,
-								   ItemPointer tid, const uint8 *attributes, int layer);
 extern int	vdb_hnsw_draw_layer(int m);
 
 /*

@@ -272,6 +272,21 @@ take_found(HnswScan *so)
 	}
 }
 
+/* Takes the first row out of the heap, and puts in more of those that share its node. */
+static void
+replace_first(HnswScan *so)
+{
+	uint32		first = so->heap[0];
+
+	heap_pop(so);
+	if (so->search.found[first].postings != HNSW_NO_POSTINGS)
+	{
+		VDB_TESTPOINT("hnsw-scan-before-postings");
+		vdb_hnsw_follow_postings(&so->search, first);
+		take_found(so);
+	}
+}
+
 /* Says of a question of other dimensions what the operator would say. */
 static void
 check_dims(const HnswScan *so)
@@ -544,13 +559,16 @@ ends_at_radius(const HnswScan *so)
 	return so->iterative != HNSW_ITERATIVE_RELAXED || so->complete;
 }
 
-/* Is the first found node's place certain without measuring it? */
+/*
+ * Is the first found row's place certain without measuring it?  One that shares its
+ * node is measured for all that do.
+ */
 static bool
 first_is_certain(const HnswScan *so, const HnswFound *first)
 {
 	if (first->exact || so->null_query)
 		return true;
-	if (is_late(so, first->lower))
+	if (first->shared || is_late(so, first->lower))
 		return false;
 	for (uint32 child = 1; child <= 2 && child < so->heap_count; child++)
 	{
@@ -597,6 +615,11 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 			continue;
 		}
 		first = &so->search.found[so->heap[0]];
+		if (!ItemPointerIsValid(&first->tid))
+		{
+			replace_first(so);
+			continue;
+		}
 		if (!first_is_certain(so, first))
 		{
 			double		distance;
@@ -608,19 +631,21 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 				heap_sift_down(so, 0);
 			}
 			else
-				heap_pop(so);
+				replace_first(so);
 			continue;
 		}
-		heap_pop(so);
-
 		if (is_late(so, first->upper))
+		{
+			heap_pop(so);
 			continue;
+		}
 		so->has_last = true;
 		so->last = first->upper;
 		so->last_exact = first->exact;
 		so->last_tid = first->tid;
 		so->yielded++;
 		scan->xs_heaptid = first->tid;
+		replace_first(so);
 
 		/* a filter may let too much pass */
 		scan->xs_recheck = so->search.filter != NULL || so->recheck;

@@ -80,6 +80,7 @@ vdb_hnsw_search_begin(HnswSearch *search, HnswIndex *index, const void *vector, 
 	memset(search, 0, sizeof(*search));
 	search->index = index;
 	search->absent = HNSW_NO_NODE;
+	search->equal = HNSW_NO_NODE;
 	search->stretch = get_float4_infinity();
 	search->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw search",
 											ALLOCSET_DEFAULT_SIZES);
@@ -390,9 +391,8 @@ vdb_hnsw_search_down(HnswSearch *search, int layer)
 	pool->next = 0;
 }
 
-/* Appends a node to what was found. */
-static HnswFound *
-append_found(HnswSearch *search)
+HnswFound *
+vdb_hnsw_append_found(HnswSearch *search)
 {
 	if (search->found_count == search->found_size)
 	{
@@ -483,11 +483,12 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 	HnswIndex  *index = search->index;
 	const HnswGeometry *g = &index->geometry;
 	HnswAddress a = vdb_hnsw_node_address(g, nid);
-	HnswFound  *found = append_found(search);
+	HnswFound  *found = vdb_hnsw_append_found(search);
 	Buffer		buffer;
 	HnswNode   *node;
 	HnswState	state;
 	uint32		count;
+	bool		equal = false;
 
 	if (unlikely(!vdb_hints_is_resident(&index->hints, a.block)))
 		request_nodes(search);
@@ -498,7 +499,7 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 	if (count > 2u * g->m)
 		vdb_page_corrupted(index->rel, a.block, "A node has too many neighbours.");
 	memcpy(search->fresh, vdb_hnsw_node_nbr(node), count * sizeof(uint32));
-	if (state != HNSW_FREE)
+	if (state == HNSW_LIVE || state == HNSW_DEAD)
 	{
 		VdbNodeFactors f = vdb_hnsw_node_factors(node);
 
@@ -520,9 +521,18 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 			found->kept = node->kept;
 			found->exact = false;
 			found->residual = f.residual;
+			found->shared = node->duplicates != HNSW_NO_POSTINGS;
+			found->postings = node->duplicates;
+			found->rank = PG_UINT32_MAX;
+			equal = search->sought != NULL && vdb_hnsw_node_is_equal(g, node, search->sought);
 		}
 	}
 	UnlockReleaseBuffer(buffer);
+	if (equal && vdb_hnsw_hot_is_equal(index, nid, found->generation, search->sought))
+	{
+		search->equal = nid;
+		search->equal_generation = found->generation;
+	}
 	if (state != HNSW_LIVE)
 		search->found_count--;
 	else if (vdb_codec_hot_is_whole(&index->codec))
@@ -622,6 +632,8 @@ expand_pool(HnswSearch *search)
 			hnsw_pool_expand(pool, at, score);
 		else
 			hnsw_pool_remove(pool, at);
+		if (search->equal != HNSW_NO_NODE)
+			break;
 		prefetch_next(search);
 		weigh_fresh(search, fresh);
 	}

@@ -117,7 +117,7 @@ collect_nodes(HnswSearch *search, uint32 extent, Page page, PageNodes *out)
 		out->nodes[i].nid = extent * g->extent_slots + out->slots[i];
 }
 
-/* Weighs the nodes collected of a page, and leaves out free slots. */
+/* Weighs the nodes collected of a page, and leaves out slots without one. */
 static void
 weigh_nodes(HnswSearch *search, Page page, PageNodes *nodes)
 {
@@ -137,7 +137,7 @@ weigh_nodes(HnswSearch *search, Page page, PageNodes *nodes)
 		HnswHot    *hot = vdb_hnsw_page_hot(page, vdb_hnsw_hot_address(g, nid));
 		VdbHotFactors f = {hot->add, hot->rescale};
 
-		if (hot->generation % 2 == 0)
+		if (hot->generation % 2 == 0 && !vdb_hnsw_hot_is_postings(hot))
 			nodes->nodes[count++] = (HnswCandidate) {
 				.nid = nid,
 				.ref = true,
