@@ -31,6 +31,7 @@ OBJS = \
 	src/hnsw/hnsw_build.o \
 	src/hnsw/hnsw_calibrate.o \
 	src/hnsw/hnsw_check.o \
+	src/hnsw/hnsw_check_heap.o \
 	src/hnsw/hnsw_codes.o \
 	src/hnsw/hnsw_condition.o \
 	src/hnsw/hnsw_cost.o \

@@ -14,7 +14,8 @@
  * makes that a proof.
  *
  * Nothing here shares code with those who write pages, except for the
- * arithmetic of addresses and codes.
+ * arithmetic of addresses and codes.  The comparison of rows, with each other
+ * and with the table's, is in hnsw_check_heap.c.
  */
 #include "postgres.h"
 
@@ -24,15 +25,9 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/index.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_operator.h"
-#include "catalog/pg_type.h"
-#include "executor/executor.h"
-#include "executor/tuptable.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -41,75 +36,24 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/tuplesort.h"
 
 #include "compat.h"
-#include "hnsw/hnsw_private.h"
+#include "hnsw/hnsw_check.h"
 
-typedef struct CheckCounts
-{
-	int64		live;
-	int64		dead;
-	int64		free;
-	int64		upper_records;
-	int64		edges;
-	int64		dangling_edges;
-	int64		unreachable;
-} CheckCounts;
-
-/* A live node and its row. */
-typedef struct NodeTid
-{
-	int64		tid;			/* block << 16 | offset */
-	uint32		nid;
-} NodeTid;
-
-typedef struct Check
-{
-	HnswIndex  *index;
-	Relation	heap;
-	BufferAccessStrategy strategy;
-	MemoryContext context;		/* reset after each page or row */
-	uint32		extents;		/* there were when we started */
-	uint32		nodes;			/* slots in them */
-	HnswBits	upper;			/* extents of upper records */
-	HnswBits	live;
-	HnswBits	occupied;		/* nodes live or dead */
-	HnswBits	reached;
-	HnswBits	expanded;		/* reached, and its list was read */
-	Page	   *copies;			/* extent_pages pages of one extent */
-	CheckCounts counts;
-
-	/* live nodes in the order of their rows */
-	Tuplesortstate *sort;
-	TupleTableSlot *put_slot;
-	TupleTableSlot *get_slot;
-	NodeTid		next;			/* not taken yet; tid < 0: there is none */
-
-	/* of these, those of one block of the heap */
-	BlockNumber heap_block;
-	NodeTid    *block_nodes;
-	uint32		block_count;
-	uint32		block_size;
-} Check;
-
-static void begin_check(Check *check, Relation index, Relation heap);
-static void check_meta(Check *check);
-static void check_centers(Check *check);
-static void find_upper_extents(Check *check);
-static void check_node_extent(Check *check, uint32 extent);
-static void check_upper_extent(Check *check, uint32 extent);
-static void check_entry(Check *check);
-static void begin_tids(Check *check);
-static void check_tids(Check *check, Snapshot snapshot);
-static void end_tids(Check *check);
-static void follow_edges(Check *check);
+static void begin_check(HnswCheck *check, Relation index, Relation heap);
+static void check_meta(HnswCheck *check);
+static void check_centers(HnswCheck *check);
+static void find_upper_extents(HnswCheck *check);
+static void check_node_extent(HnswCheck *check, uint32 extent);
+static void check_upper_extent(HnswCheck *check, uint32 extent);
+static void check_entry(HnswCheck *check);
+static void follow_edges(HnswCheck *check);
 
 /* The whole index, and the heap when there is a snapshot to see it with. */
 static void
-check_index(Check *check, Snapshot snapshot)
+check_index(HnswCheck *check, Snapshot snapshot)
 {
-	begin_tids(check);
+	vdb_hnsw_check_begin_rows(check);
 	check_meta(check);
 	check_centers(check);
 	find_upper_extents(check);
@@ -121,8 +65,8 @@ check_index(Check *check, Snapshot snapshot)
 			check_node_extent(check, extent);
 	}
 	check_entry(check);
-	check_tids(check, snapshot);
-	end_tids(check);
+	vdb_hnsw_check_rows(check, snapshot);
+	vdb_hnsw_check_end_rows(check);
 	follow_edges(check);
 }
 
@@ -161,7 +105,7 @@ open_index(Oid oid, Relation *heap)
 }
 
 static Datum
-form_counts(FunctionCallInfo fcinfo, const CheckCounts *counts)
+form_counts(FunctionCallInfo fcinfo, const HnswCheckCounts *counts)
 {
 	TupleDesc	desc;
 	Datum		values[8];
@@ -192,7 +136,7 @@ vdb_check_index(PG_FUNCTION_ARGS)
 	Relation	heap;
 	Relation	index = open_index(PG_GETARG_OID(0), &heap);
 	MemoryContext old;
-	Check		check;
+	HnswCheck	check;
 	Oid			user;
 	int			security;
 	int			nest;
@@ -230,7 +174,7 @@ init_set(HnswBits *set, uint32 count)
 }
 
 static void
-begin_check(Check *check, Relation index, Relation heap)
+begin_check(HnswCheck *check, Relation index, Relation heap)
 {
 	memset(check, 0, sizeof(*check));
 	check->index = vdb_hnsw_open(index);
@@ -250,15 +194,9 @@ begin_check(Check *check, Relation index, Relation heap)
 		check->copies[i] = palloc(BLCKSZ);
 }
 
-static void __attribute__((noreturn))
-corrupted(Check *check, BlockNumber block, const char *what)
-{
-	vdb_page_corrupted(check->index->rel, block, what);
-}
-
 /* A page, pinned and share-locked. */
 static Buffer
-get_page(Check *check, BlockNumber block, VdbPageKind kind, uint32 extent)
+get_page(HnswCheck *check, BlockNumber block, VdbPageKind kind, uint32 extent)
 {
 	Buffer		buffer = ReadBufferExtended(check->index->rel, MAIN_FORKNUM, block, RBM_NORMAL,
 											check->strategy);
@@ -268,8 +206,8 @@ get_page(Check *check, BlockNumber block, VdbPageKind kind, uint32 extent)
 	return buffer;
 }
 
-static void
-copy_page(Check *check, BlockNumber block, VdbPageKind kind, uint32 extent, Page copy)
+void
+vdb_hnsw_check_copy(HnswCheck *check, BlockNumber block, VdbPageKind kind, uint32 extent, Page copy)
 {
 	Buffer		buffer = get_page(check, block, kind, extent);
 
@@ -279,7 +217,7 @@ copy_page(Check *check, BlockNumber block, VdbPageKind kind, uint32 extent, Page
 }
 
 static HnswMeta
-read_meta(Check *check)
+read_meta(HnswCheck *check)
 {
 	Buffer		buffer = get_page(check, HNSW_META_BLOCK, VDB_PAGE_META, HNSW_NO_EXTENT);
 	HnswMeta	meta = *vdb_hnsw_page_meta(BufferGetPage(buffer));
@@ -290,7 +228,7 @@ read_meta(Check *check)
 
 /* I1: the metapage agrees with itself, with the codec and with the file. */
 static void
-check_meta(Check *check)
+check_meta(HnswCheck *check)
 {
 	HnswMeta	meta = read_meta(check);
 	const HnswGeometry *known = &check->index->geometry;
@@ -318,7 +256,7 @@ check_meta(Check *check)
 
 /* I2: the center is there and consists of numbers. */
 static void
-check_centers(Check *check)
+check_centers(HnswCheck *check)
 {
 	const HnswGeometry *g = &check->index->geometry;
 
@@ -327,7 +265,7 @@ check_centers(Check *check)
 		uint32		count = Min((uint32) HNSW_CENTER_PER_PAGE, g->center_values - i * HNSW_CENTER_PER_PAGE);
 		const float *center = (const float *) ((char *) check->copies[0] + HNSW_CENTER_FIRST);
 
-		copy_page(check, 1 + i, VDB_PAGE_CENTER, i, check->copies[0]);
+		vdb_hnsw_check_copy(check, 1 + i, VDB_PAGE_CENTER, i, check->copies[0]);
 		for (uint32 j = 0; j < count; j++)
 		{
 			if (!isfinite(center[j]))
@@ -338,7 +276,7 @@ check_centers(Check *check)
 
 /* I3, first half: every extent says what it holds. */
 static void
-find_upper_extents(Check *check)
+find_upper_extents(HnswCheck *check)
 {
 	for (uint32 extent = 0; extent < check->extents; extent++)
 	{
@@ -361,7 +299,7 @@ find_upper_extents(Check *check)
 
 /* Can a node number be one?  Extents may have been added since we started. */
 static bool
-is_node_number(Check *check, uint32 nid)
+is_node_number(HnswCheck *check, uint32 nid)
 {
 	uint32		extent = nid / check->index->geometry.extent_slots;
 
@@ -372,7 +310,7 @@ is_node_number(Check *check, uint32 nid)
 
 /* Can a reference be one to an upper record? */
 static bool
-is_upper_reference(Check *check, uint32 ref)
+is_upper_reference(HnswCheck *check, uint32 ref)
 {
 	uint32		extent = ref / check->index->geometry.upper_slots;
 
@@ -381,9 +319,8 @@ is_upper_reference(Check *check, uint32 ref)
 	return vdb_hnsw_ref_exists(check->index, ref);
 }
 
-/* What is said of a node, without its vector and edges. */
-static HnswNode
-read_node(Check *check, uint32 nid)
+HnswNode
+vdb_hnsw_check_read(HnswCheck *check, uint32 nid)
 {
 	HnswAddress a = vdb_hnsw_node_address(&check->index->geometry, nid);
 	Buffer		buffer = get_page(check, a.block, VDB_PAGE_HNSW_NODE, a.extent);
@@ -394,7 +331,7 @@ read_node(Check *check, uint32 nid)
 }
 
 static HnswUpper
-read_record(Check *check, uint32 ref)
+read_record(HnswCheck *check, uint32 ref)
 {
 	HnswAddress a = vdb_hnsw_upper_address(&check->index->geometry, ref);
 	Buffer		buffer = get_page(check, a.block, VDB_PAGE_HNSW_UPPER, a.extent);
@@ -406,16 +343,16 @@ read_record(Check *check, uint32 ref)
 
 /* Is the node that we read still the same, and live? */
 static bool
-is_still_live(Check *check, uint32 nid, uint32 generation)
+is_still_live(HnswCheck *check, uint32 nid, uint32 generation)
 {
-	HnswNode	node = read_node(check, nid);
+	HnswNode	node = vdb_hnsw_check_read(check, nid);
 
 	return node.state == HNSW_LIVE && node.generation == generation;
 }
 
 /* Is the record that we read still that of the same node? */
 static bool
-is_still_record(Check *check, uint32 ref, const HnswUpper *upper)
+is_still_record(HnswCheck *check, uint32 ref, const HnswUpper *upper)
 {
 	HnswUpper	now = read_record(check, ref);
 
@@ -425,7 +362,7 @@ is_still_record(Check *check, uint32 ref, const HnswUpper *upper)
 
 /* I3, second half: a page's counters and bounds.  `slots` fit on it. */
 static void
-check_counters(Check *check, BlockNumber block, Page page, uint32 slots, int first, int stride)
+check_counters(HnswCheck *check, BlockNumber block, Page page, uint32 slots, int first, int stride)
 {
 	VdbPageSpecial *special = vdb_page_special(page);
 	PageHeader	header = (PageHeader) page;
@@ -482,7 +419,7 @@ expected_add(const VdbCodec *codec, const float *x)
  * nothing to be held against it.
  */
 static void
-check_codes(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node)
+check_codes(HnswCheck *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node)
 {
 	const HnswGeometry *g = &check->index->geometry;
 	const VdbCodec *codec = &check->index->codec;
@@ -515,7 +452,7 @@ check_codes(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode 
  * factors.
  */
 static void
-check_whole_code(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node)
+check_whole_code(HnswCheck *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node)
 {
 	const VdbCodec *codec = &check->index->codec;
 	void	   *decoded = palloc(codec->vector_bytes);
@@ -536,7 +473,7 @@ check_whole_code(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, Hnsw
 
 /* I6: edges lead to other nodes, once to each. */
 static void
-check_node_edges(Check *check, uint32 nid, BlockNumber block, HnswNode *node)
+check_node_edges(HnswCheck *check, uint32 nid, BlockNumber block, HnswNode *node)
 {
 	const HnswGeometry *g = &check->index->geometry;
 	uint32	   *nbr = vdb_hnsw_node_nbr(node);
@@ -558,7 +495,7 @@ check_node_edges(Check *check, uint32 nid, BlockNumber block, HnswNode *node)
 
 /* I5: a live node names a row of the table. */
 static void
-check_node_tid(Check *check, uint32 nid, BlockNumber block, HnswNode *node)
+check_node_tid(HnswCheck *check, uint32 nid, BlockNumber block, HnswNode *node)
 {
 	if (!ItemPointerIsValid(&node->tid) ||
 		(ItemPointerGetBlockNumberNoCheck(&node->tid) >= RelationGetNumberOfBlocks(check->heap) &&
@@ -568,30 +505,9 @@ check_node_tid(Check *check, uint32 nid, BlockNumber block, HnswNode *node)
 										 ItemPointerGetOffsetNumberNoCheck(&node->tid)));
 }
 
-static int64
-tid_key(const ItemPointerData *tid)
-{
-	return (int64) ItemPointerGetBlockNumberNoCheck(tid) << 16 |
-		ItemPointerGetOffsetNumberNoCheck(tid);
-}
-
-/* Remembers a live node, to be sorted by its row. */
-static void
-put_tid(Check *check, uint32 nid, const HnswNode *node)
-{
-	TupleTableSlot *slot = check->put_slot;
-
-	ExecClearTuple(slot);
-	slot->tts_values[0] = Int64GetDatum(tid_key(&node->tid));
-	slot->tts_values[1] = Int64GetDatum((int64) nid);
-	slot->tts_isnull[0] = slot->tts_isnull[1] = false;
-	ExecStoreVirtualTuple(slot);
-	tuplesort_puttupleslot(check->sort, slot);
-}
-
 /* A node that is live or dead. */
 static void
-check_node(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node)
+check_node(HnswCheck *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node)
 {
 	if (node->layer > HNSW_MAX_LAYER)
 		corrupted(check, block, psprintf("Node %u is on layer %u.", nid, node->layer));
@@ -610,7 +526,7 @@ check_node(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *
 	else
 	{
 		check_node_tid(check, nid, block, node);
-		put_tid(check, nid, node);
+		vdb_hnsw_check_put_row(check, nid, node);
 		hnsw_bits_add(&check->live, nid);
 		check->counts.live++;
 	}
@@ -621,7 +537,7 @@ check_node(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *
  * slot has no attributes.
  */
 static void
-check_attributes(Check *check, uint32 nid, BlockNumber block, const uint8 *attributes, bool occupied)
+check_attributes(HnswCheck *check, uint32 nid, BlockNumber block, const uint8 *attributes, bool occupied)
 {
 	const HnswAttributes *known = check->index->attributes;
 
@@ -643,7 +559,7 @@ check_attributes(Check *check, uint32 nid, BlockNumber block, const uint8 *attri
 
 /* I4: both slots of a node are of the same generation, which tells its state. */
 static void
-check_slot(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node, bool used)
+check_slot(HnswCheck *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node, bool used)
 {
 	bool		is_free = node->state == HNSW_FREE;
 
@@ -673,7 +589,7 @@ check_slot(Check *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *
 
 /* Copies an extent while its hot page is locked, so that the copies agree. */
 static void
-copy_node_extent(Check *check, uint32 extent)
+copy_node_extent(HnswCheck *check, uint32 extent)
 {
 	const HnswGeometry *g = &check->index->geometry;
 	BlockNumber block = vdb_hnsw_extent_block(g, extent);
@@ -692,7 +608,7 @@ copy_node_extent(Check *check, uint32 extent)
 }
 
 static void
-check_node_extent(Check *check, uint32 extent)
+check_node_extent(HnswCheck *check, uint32 extent)
 {
 	const HnswGeometry *g = &check->index->geometry;
 	BlockNumber block = vdb_hnsw_extent_block(g, extent);
@@ -737,7 +653,7 @@ check_node_extent(Check *check, uint32 extent)
 
 /* I10: a record is of a node that exists; and what it stands on is there. */
 static void
-check_record_node(Check *check, uint32 ref, BlockNumber block, const HnswUpper *upper)
+check_record_node(HnswCheck *check, uint32 ref, BlockNumber block, const HnswUpper *upper)
 {
 	HnswNode	node;
 	HnswUpper	down;
@@ -745,7 +661,7 @@ check_record_node(Check *check, uint32 ref, BlockNumber block, const HnswUpper *
 
 	if (!is_node_number(check, upper->nid))
 		corrupted(check, block, psprintf("Record %u is of node %u, which cannot exist.", ref, upper->nid));
-	node = read_node(check, upper->nid);
+	node = vdb_hnsw_check_read(check, upper->nid);
 	fits = node.state != HNSW_FREE && node.generation == upper->generation && upper->layer <= node.layer;
 	if (!fits && is_still_record(check, ref, upper))
 		corrupted(check, block, psprintf("Record %u on layer %u is of node %u, generation %u, which is of generation %u and layer %u.",
@@ -766,7 +682,7 @@ check_record_node(Check *check, uint32 ref, BlockNumber block, const HnswUpper *
 
 /* I9: edges of a record lead to other nodes, once to each. */
 static void
-check_record_edges(Check *check, uint32 ref, BlockNumber block, HnswUpper *upper)
+check_record_edges(HnswCheck *check, uint32 ref, BlockNumber block, HnswUpper *upper)
 {
 	const HnswGeometry *g = &check->index->geometry;
 	HnswUpperEdge *nbr = vdb_hnsw_upper_nbr(upper);
@@ -788,13 +704,13 @@ check_record_edges(Check *check, uint32 ref, BlockNumber block, HnswUpper *upper
 }
 
 static void
-check_upper_page(Check *check, uint32 extent, BlockNumber block, uint32 first)
+check_upper_page(HnswCheck *check, uint32 extent, BlockNumber block, uint32 first)
 {
 	const HnswGeometry *g = &check->index->geometry;
 	Page		page = check->copies[0];
 	uint32		unused = 0;
 
-	copy_page(check, block, VDB_PAGE_HNSW_UPPER, extent, page);
+	vdb_hnsw_check_copy(check, block, VDB_PAGE_HNSW_UPPER, extent, page);
 	check_counters(check, block, page, g->uppers_per_page, HNSW_UPPER_FIRST, g->upper_stride);
 	for (uint32 s = 0; s < vdb_page_special(page)->used; s++)
 	{
@@ -817,7 +733,7 @@ check_upper_page(Check *check, uint32 extent, BlockNumber block, uint32 first)
 }
 
 static void
-check_upper_extent(Check *check, uint32 extent)
+check_upper_extent(HnswCheck *check, uint32 extent)
 {
 	const HnswGeometry *g = &check->index->geometry;
 	BlockNumber block = vdb_hnsw_extent_block(g, extent);
@@ -829,12 +745,12 @@ check_upper_extent(Check *check, uint32 extent)
 
 /* Is the entry point a node, on the layer that the metapage says? */
 static bool
-entry_is_valid(Check *check, const HnswMeta *meta)
+entry_is_valid(HnswCheck *check, const HnswMeta *meta)
 {
 	HnswUpper	upper;
 
 	if (!is_node_number(check, meta->entry_nid) ||
-		read_node(check, meta->entry_nid).state == HNSW_FREE)
+		vdb_hnsw_check_read(check, meta->entry_nid).state == HNSW_FREE)
 		return false;
 	if (meta->entry_layer == 0)
 		return meta->entry_ref == HNSW_NO_REF;
@@ -846,7 +762,7 @@ entry_is_valid(Check *check, const HnswMeta *meta)
 
 /* I11: there is an entry point to a graph that is not empty, and it is valid. */
 static void
-check_entry(Check *check)
+check_entry(HnswCheck *check)
 {
 	HnswMeta	meta = read_meta(check);
 
@@ -875,241 +791,9 @@ check_entry(Check *check)
 	}
 }
 
-static void
-begin_tids(Check *check)
-{
-	TupleDesc	desc = CreateTemplateTupleDesc(2);
-	AttrNumber	attribute = 1;
-	Oid			operator = Int8LessOperator;
-	Oid			collation = InvalidOid;
-	bool		nulls_first = false;
-
-	TupleDescInitEntry(desc, 1, "tid", INT8OID, -1, 0);
-	TupleDescInitEntry(desc, 2, "nid", INT8OID, -1, 0);
-	check->sort = tuplesort_begin_heap(desc, 1, &attribute, &operator, &collation, &nulls_first,
-									   work_mem, NULL, TUPLESORT_NONE);
-	check->put_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
-	check->get_slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-	check->heap_block = InvalidBlockNumber;
-}
-
-static void
-end_tids(Check *check)
-{
-	ExecDropSingleTupleTableSlot(check->get_slot);
-	ExecDropSingleTupleTableSlot(check->put_slot);
-	tuplesort_end(check->sort);
-}
-
-/* Does a node live for this row, and if so, in which generation? */
-static bool
-is_live_with(Check *check, uint32 nid, int64 tid, uint32 *generation)
-{
-	HnswNode	node = read_node(check, nid);
-
-	*generation = node.generation;
-	return node.state == HNSW_LIVE && tid_key(&node.tid) == tid;
-}
-
-/*
- * I12: two nodes never live for one row.  We saw them at two times; one that
- * lived before and after we look at the other did so at that moment.
- */
-static void
-check_twins(Check *check, const NodeTid *a, const NodeTid *b)
-{
-	uint32		before;
-	uint32		after;
-	uint32		other;
-
-	if (is_live_with(check, a->nid, a->tid, &before) && is_live_with(check, b->nid, b->tid, &other) &&
-		is_live_with(check, a->nid, a->tid, &after) && before == after)
-		corrupted(check, vdb_hnsw_node_address(&check->index->geometry, b->nid).block,
-				  psprintf("Nodes %u and %u are both of row (%u,%u).", a->nid, b->nid,
-						   (uint32) (a->tid >> 16), (uint32) (a->tid & 0xFFFF)));
-}
-
-/* Takes the next live node in the order of rows. */
-static NodeTid
-take_tid(Check *check)
-{
-	NodeTid		taken = check->next;
-
-	CHECK_FOR_INTERRUPTS();
-	if (tuplesort_gettupleslot(check->sort, true, false, check->get_slot, NULL))
-	{
-		slot_getallattrs(check->get_slot);
-		check->next.tid = DatumGetInt64(check->get_slot->tts_values[0]);
-		check->next.nid = (uint32) DatumGetInt64(check->get_slot->tts_values[1]);
-		if (check->next.tid == taken.tid)
-			check_twins(check, &taken, &check->next);
-	}
-	else
-		check->next.tid = -1;
-	return taken;
-}
-
-/* Takes the live nodes up to a block of the heap, and keeps those of it. */
-static void
-load_heap_block(Check *check, BlockNumber block)
-{
-	if (block == check->heap_block)
-		return;
-	if (check->heap_block != InvalidBlockNumber && block < check->heap_block)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s\" cannot be compared with its index",
-						RelationGetRelationName(check->heap)),
-				 errdetail("Its access method does not scan it in the order of its blocks.")));
-	check->heap_block = block;
-	check->block_count = 0;
-	while (check->next.tid >= 0 && check->next.tid >> 16 <= block)
-	{
-		NodeTid		taken = take_tid(check);
-
-		if (taken.tid >> 16 != block)
-			continue;
-		if (check->block_count == check->block_size)
-		{
-			check->block_size = check->block_size * 2 + 256;
-			check->block_nodes = check->block_nodes == NULL ?
-				MemoryContextAlloc(MemoryContextGetParent(check->context), check->block_size * sizeof(NodeTid)) :
-				repalloc(check->block_nodes, check->block_size * sizeof(NodeTid));
-		}
-		check->block_nodes[check->block_count++] = taken;
-	}
-}
-
-/* How far a node's vector is from x, in the norm of the residual. */
-static double
-node_error(Check *check, uint32 nid, const void *x, HnswNode *node)
-{
-	const HnswGeometry *g = &check->index->geometry;
-	const VdbCodec *codec = &check->index->codec;
-	void	   *decoded = palloc(codec->vector_bytes);
-
-	if (g->node_bits != 0)
-		vdb_decode_node(codec, vdb_hnsw_node_factors(node), vdb_hnsw_node_hi(g, node),
-						vdb_hnsw_node_lo(g, node), decoded);
-	else
-	{
-		uint8	   *code = palloc(g->hot_bytes);
-		VdbHotFactors f;
-
-		/* the node cannot go, nor the code change, while its row is visible to us */
-		(void) vdb_hnsw_read_whole(check->index, nid, node->generation, &f, code);
-		vdb_decode_hot(codec, f, code, decoded);
-	}
-	return vdb_vector_error(codec, x, decoded);
-}
-
-/*
- * A visible row has a live node, whose code stands for its vector.  The node
- * cannot have gone since: the row is still visible to our snapshot.
- */
-static void
-check_row_node(Check *check, uint32 nid, int64 tid, const void *x, float norm)
-{
-	HnswAddress a = vdb_hnsw_node_address(&check->index->geometry, nid);
-	Page		page = check->copies[0];
-	HnswNode   *node;
-
-	copy_page(check, a.block, VDB_PAGE_HNSW_NODE, a.extent, page);
-	node = vdb_hnsw_page_node(page, a);
-	if (node->state != HNSW_LIVE || tid_key(&node->tid) != tid)
-		corrupted(check, a.block, psprintf("Node %u of visible row (%u,%u) has gone.", nid,
-										   (uint32) (tid >> 16), (uint32) (tid & 0xFFFF)));
-	if (check->index->geometry.node_bits != 0 || vdb_codec_hot_is_whole(&check->index->codec))
-	{
-		double		error = node_error(check, nid, x, node);
-		double		allowed = 1.001 * (double) node->residual + 1e-5 * (double) norm + FLT_MIN;
-
-		if (error > allowed && isfinite(error))
-			corrupted(check, a.block, psprintf("Node %u is %g away from its row (%u,%u), more than %g.",
-											   nid, error, (uint32) (tid >> 16),
-											   (uint32) (tid & 0xFFFF), allowed));
-	}
-}
-
-/* I14, second half: a visible row's attributes are those of its node. */
-static void
-check_row_attributes(Check *check, uint32 nid, int64 tid, const Datum *values, const bool *isnull)
-{
-	const HnswAttributes *known = check->index->attributes;
-	const HnswGeometry *g = &check->index->geometry;
-	HnswAddress a = vdb_hnsw_hot_address(g, nid);
-	uint8	   *expected = palloc(known->bytes);
-
-	if (known->bytes == 0)
-		return;
-	vdb_hnsw_form_attributes(known, values, isnull, expected);
-	copy_page(check, a.block, VDB_PAGE_HNSW_HOT, a.extent, check->copies[0]);
-	if (memcmp(expected, vdb_hnsw_page_attributes(g, check->copies[0], a), known->bytes) != 0)
-		corrupted(check, a.block, psprintf("Node %u does not have the attributes of its row (%u,%u).",
-										   nid, (uint32) (tid >> 16), (uint32) (tid & 0xFFFF)));
-}
-
-/* A row that our snapshot sees: a callback of the heap's scan. */
-static void
-check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *state)
-{
-	Check	   *check = state;
-	MemoryContext old = MemoryContextSwitchTo(check->context);
-	void	   *x = NULL;
-	float		norm;
-
-	if (!isnull[0])
-		x = vdb_hnsw_transform(check->index->support, &check->index->codec, values[0], &norm);
-	if (x != NULL)
-	{
-		int64		key = tid_key(tid);
-		uint32		i = 0;
-
-		load_heap_block(check, ItemPointerGetBlockNumber(tid));
-		while (i < check->block_count && check->block_nodes[i].tid != key)
-			i++;
-		if (i == check->block_count)
-			ereport(ERROR,
-					(errcode(ERRCODE_INDEX_CORRUPTED),
-					 errmsg("index \"%s\" lacks row (%u,%u) of table \"%s\"",
-							RelationGetRelationName(index), ItemPointerGetBlockNumber(tid),
-							ItemPointerGetOffsetNumber(tid), RelationGetRelationName(check->heap)),
-					 errhint("Please REINDEX it.")));
-		check_row_node(check, check->block_nodes[i].nid, key, x, norm);
-		check_row_attributes(check, check->block_nodes[i].nid, key, values, isnull);
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(check->context);
-}
-
-static void
-check_heap(Check *check, Snapshot snapshot)
-{
-	IndexInfo  *info = BuildIndexInfo(check->index->rel);
-	TableScanDesc scan = table_beginscan_strat(check->heap, snapshot, 0, NULL, true, false);
-
-	info->ii_Concurrent = true;
-	info->ii_Unique = false;
-	/* ends the scan; "sync" is what the interface demands of a scan given */
-	table_index_build_scan(check->heap, check->index->rel, info, true, false, check_row, check, scan);
-}
-
-/* I12, and with a snapshot I13: every row that it sees is indexed. */
-static void
-check_tids(Check *check, Snapshot snapshot)
-{
-	tuplesort_performsort(check->sort);
-	check->next.tid = -1;
-	(void) take_tid(check);
-	if (snapshot != NULL)
-		check_heap(check, snapshot);
-	while (check->next.tid >= 0)
-		(void) take_tid(check);
-}
-
 /* Counts a node's edges to free slots, which may have been taken since. */
 static void
-count_dangling(Check *check, HnswNode *node)
+count_dangling(HnswCheck *check, HnswNode *node)
 {
 	uint32		count = node->state == HNSW_FREE ? 0 : Min(node->count, 2 * check->index->geometry.m);
 
@@ -1118,14 +802,14 @@ count_dangling(Check *check, HnswNode *node)
 		uint32		nbr = vdb_hnsw_node_nbr(node)[i];
 
 		if (nbr < check->nodes && !hnsw_bits_has(&check->occupied, nbr) &&
-			is_node_number(check, nbr) && read_node(check, nbr).state == HNSW_FREE)
+			is_node_number(check, nbr) && vdb_hnsw_check_read(check, nbr).state == HNSW_FREE)
 			check->counts.dangling_edges++;
 	}
 }
 
 /* Takes what a node that was reached leads to for reached. */
 static void
-expand_node(Check *check, HnswNode *node)
+expand_node(HnswCheck *check, HnswNode *node)
 {
 	uint32		count = node->state == HNSW_FREE ? 0 : Min(node->count, 2 * check->index->geometry.m);
 
@@ -1143,7 +827,7 @@ expand_node(Check *check, HnswNode *node)
  * expanded yet; with `count` also those of the others, for what dangles.
  */
 static void
-expand_page(Check *check, uint32 nid, bool count)
+expand_page(HnswCheck *check, uint32 nid, bool count)
 {
 	const HnswGeometry *g = &check->index->geometry;
 	HnswAddress a = vdb_hnsw_node_address(g, nid);
@@ -1151,7 +835,7 @@ expand_page(Check *check, uint32 nid, bool count)
 	uint32		end = Min(first + g->nodes_per_page, (a.extent + 1) * g->extent_slots);
 	Page		page = check->copies[0];
 
-	copy_page(check, a.block, VDB_PAGE_HNSW_NODE, a.extent, page);
+	vdb_hnsw_check_copy(check, a.block, VDB_PAGE_HNSW_NODE, a.extent, page);
 	for (nid = first; count && nid < end; nid++)
 		count_dangling(check, vdb_hnsw_page_node(page, vdb_hnsw_node_address(g, nid)));
 	while ((nid = hnsw_bits_next(&check->reached, &check->expanded, first)) < end)
@@ -1167,7 +851,7 @@ expand_page(Check *check, uint32 nid, bool count)
  * many over those with something new.
  */
 static void
-follow_edges(Check *check)
+follow_edges(HnswCheck *check)
 {
 	const HnswGeometry *g = &check->index->geometry;
 	uint32		nid = 0;

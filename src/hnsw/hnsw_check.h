@@ -1,0 +1,84 @@
+/*
+ * hnsw_check.h
+ *	  What the two halves of vdb.check_index() share: of pages, and of rows.
+ */
+#ifndef VDB_HNSW_CHECK_H
+#define VDB_HNSW_CHECK_H
+
+#include "executor/tuptable.h"
+#include "utils/snapshot.h"
+#include "utils/tuplesort.h"
+
+#include "hnsw/hnsw_private.h"
+
+typedef struct HnswCheckCounts
+{
+	int64		live;
+	int64		dead;
+	int64		free;
+	int64		upper_records;
+	int64		edges;
+	int64		dangling_edges;
+	int64		unreachable;
+} HnswCheckCounts;
+
+/* A live node and its row. */
+typedef struct HnswNodeTid
+{
+	int64		tid;			/* block << 16 | offset */
+	uint32		nid;
+} HnswNodeTid;
+
+typedef struct HnswCheck
+{
+	HnswIndex  *index;
+	Relation	heap;
+	BufferAccessStrategy strategy;
+	MemoryContext context;		/* reset after each page or row */
+	uint32		extents;		/* there were when we started */
+	uint32		nodes;			/* slots in them */
+	HnswBits	upper;			/* extents of upper records */
+	HnswBits	live;
+	HnswBits	occupied;		/* nodes live or dead */
+	HnswBits	reached;
+	HnswBits	expanded;		/* reached, and its list was read */
+	Page	   *copies;			/* extent_pages pages of one extent */
+	HnswCheckCounts counts;
+
+	/* live nodes in the order of their rows */
+	Tuplesortstate *sort;
+	TupleTableSlot *put_slot;
+	TupleTableSlot *get_slot;
+	HnswNodeTid		next;			/* not taken yet; tid < 0: there is none */
+
+	/* of these, those of one block of the heap */
+	BlockNumber heap_block;
+	HnswNodeTid    *block_nodes;
+	uint32		block_count;
+	uint32		block_size;
+} HnswCheck;
+
+static inline void __attribute__((noreturn))
+corrupted(HnswCheck *check, BlockNumber block, const char *what)
+{
+	vdb_page_corrupted(check->index->rel, block, what);
+}
+
+/* hnsw_check.c */
+extern void vdb_hnsw_check_copy(HnswCheck *check, BlockNumber block, VdbPageKind kind, uint32 extent,
+								Page copy);
+
+/* What is said of a node, without its vector and edges. */
+extern HnswNode vdb_hnsw_check_read(HnswCheck *check, uint32 nid);
+
+/* hnsw_check_heap.c */
+extern void vdb_hnsw_check_begin_rows(HnswCheck *check);
+extern void vdb_hnsw_check_end_rows(HnswCheck *check);
+
+/* Remembers a live node, to be sorted by its row. */
+extern void vdb_hnsw_check_put_row(HnswCheck *check, uint32 nid, const HnswNode *node);
+
+/* I12, and with a snapshot I13: every row that it sees is indexed. */
+extern void vdb_hnsw_check_rows(HnswCheck *check, Snapshot snapshot);
+
+#endif							/* VDB_HNSW_CHECK_H */

@@ -1,0 +1,275 @@
+/*
+ * hnsw_check_heap.c
+ *	  vdb.check_index(): an index against its table.
+ *
+ * Rows of live nodes are sorted by identifier, then compared with each other,
+ * and with what a snapshot sees of the table in the order of its blocks.
+ */
+#include "postgres.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/index.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "hnsw/hnsw_check.h"
+
+static int64
+tid_key(const ItemPointerData *tid)
+{
+	return (int64) ItemPointerGetBlockNumberNoCheck(tid) << 16 |
+		ItemPointerGetOffsetNumberNoCheck(tid);
+}
+
+void
+vdb_hnsw_check_put_row(HnswCheck *check, uint32 nid, const HnswNode *node)
+{
+	TupleTableSlot *slot = check->put_slot;
+
+	ExecClearTuple(slot);
+	slot->tts_values[0] = Int64GetDatum(tid_key(&node->tid));
+	slot->tts_values[1] = Int64GetDatum((int64) nid);
+	slot->tts_isnull[0] = slot->tts_isnull[1] = false;
+	ExecStoreVirtualTuple(slot);
+	tuplesort_puttupleslot(check->sort, slot);
+}
+
+void
+vdb_hnsw_check_begin_rows(HnswCheck *check)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(2);
+	AttrNumber	attribute = 1;
+	Oid			operator = Int8LessOperator;
+	Oid			collation = InvalidOid;
+	bool		nulls_first = false;
+
+	TupleDescInitEntry(desc, 1, "tid", INT8OID, -1, 0);
+	TupleDescInitEntry(desc, 2, "nid", INT8OID, -1, 0);
+	check->sort = tuplesort_begin_heap(desc, 1, &attribute, &operator, &collation, &nulls_first,
+									   work_mem, NULL, TUPLESORT_NONE);
+	check->put_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	check->get_slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	check->heap_block = InvalidBlockNumber;
+}
+
+void
+vdb_hnsw_check_end_rows(HnswCheck *check)
+{
+	ExecDropSingleTupleTableSlot(check->get_slot);
+	ExecDropSingleTupleTableSlot(check->put_slot);
+	tuplesort_end(check->sort);
+}
+
+/* Does a node live for this row, and if so, in which generation? */
+static bool
+is_live_with(HnswCheck *check, uint32 nid, int64 tid, uint32 *generation)
+{
+	HnswNode	node = vdb_hnsw_check_read(check, nid);
+
+	*generation = node.generation;
+	return node.state == HNSW_LIVE && tid_key(&node.tid) == tid;
+}
+
+/*
+ * I12: two nodes never live for one row.  We saw them at two times; one that
+ * lived before and after we look at the other did so at that moment.
+ */
+static void
+check_twins(HnswCheck *check, const HnswNodeTid *a, const HnswNodeTid *b)
+{
+	uint32		before;
+	uint32		after;
+	uint32		other;
+
+	if (is_live_with(check, a->nid, a->tid, &before) && is_live_with(check, b->nid, b->tid, &other) &&
+		is_live_with(check, a->nid, a->tid, &after) && before == after)
+		corrupted(check, vdb_hnsw_node_address(&check->index->geometry, b->nid).block,
+				  psprintf("Nodes %u and %u are both of row (%u,%u).", a->nid, b->nid,
+						   (uint32) (a->tid >> 16), (uint32) (a->tid & 0xFFFF)));
+}
+
+/* Takes the next live node in the order of rows. */
+static HnswNodeTid
+take_tid(HnswCheck *check)
+{
+	HnswNodeTid taken = check->next;
+
+	CHECK_FOR_INTERRUPTS();
+	if (tuplesort_gettupleslot(check->sort, true, false, check->get_slot, NULL))
+	{
+		slot_getallattrs(check->get_slot);
+		check->next.tid = DatumGetInt64(check->get_slot->tts_values[0]);
+		check->next.nid = (uint32) DatumGetInt64(check->get_slot->tts_values[1]);
+		if (check->next.tid == taken.tid)
+			check_twins(check, &taken, &check->next);
+	}
+	else
+		check->next.tid = -1;
+	return taken;
+}
+
+/* Takes the live nodes up to a block of the heap, and keeps those of it. */
+static void
+load_heap_block(HnswCheck *check, BlockNumber block)
+{
+	if (block == check->heap_block)
+		return;
+	if (check->heap_block != InvalidBlockNumber && block < check->heap_block)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" cannot be compared with its index",
+						RelationGetRelationName(check->heap)),
+				 errdetail("Its access method does not scan it in the order of its blocks.")));
+	check->heap_block = block;
+	check->block_count = 0;
+	while (check->next.tid >= 0 && check->next.tid >> 16 <= block)
+	{
+		HnswNodeTid taken = take_tid(check);
+
+		if (taken.tid >> 16 != block)
+			continue;
+		if (check->block_count == check->block_size)
+		{
+			check->block_size = check->block_size * 2 + 256;
+			check->block_nodes = check->block_nodes == NULL ?
+				MemoryContextAlloc(MemoryContextGetParent(check->context), check->block_size * sizeof(HnswNodeTid)) :
+				repalloc(check->block_nodes, check->block_size * sizeof(HnswNodeTid));
+		}
+		check->block_nodes[check->block_count++] = taken;
+	}
+}
+
+/* How far a node's vector is from x, in the norm of the residual. */
+static double
+node_error(HnswCheck *check, uint32 nid, const void *x, HnswNode *node)
+{
+	const HnswGeometry *g = &check->index->geometry;
+	const VdbCodec *codec = &check->index->codec;
+	void	   *decoded = palloc(codec->vector_bytes);
+
+	if (g->node_bits != 0)
+		vdb_decode_node(codec, vdb_hnsw_node_factors(node), vdb_hnsw_node_hi(g, node),
+						vdb_hnsw_node_lo(g, node), decoded);
+	else
+	{
+		uint8	   *code = palloc(g->hot_bytes);
+		VdbHotFactors f;
+
+		/* the node cannot go, nor the code change, while its row is visible to us */
+		(void) vdb_hnsw_read_whole(check->index, nid, node->generation, &f, code);
+		vdb_decode_hot(codec, f, code, decoded);
+	}
+	return vdb_vector_error(codec, x, decoded);
+}
+
+/*
+ * A visible row has a live node, whose code stands for its vector.  The node
+ * cannot have gone since: the row is still visible to our snapshot.
+ */
+static void
+check_row_node(HnswCheck *check, uint32 nid, int64 tid, const void *x, float norm)
+{
+	HnswAddress a = vdb_hnsw_node_address(&check->index->geometry, nid);
+	Page		page = check->copies[0];
+	HnswNode   *node;
+
+	vdb_hnsw_check_copy(check, a.block, VDB_PAGE_HNSW_NODE, a.extent, page);
+	node = vdb_hnsw_page_node(page, a);
+	if (node->state != HNSW_LIVE || tid_key(&node->tid) != tid)
+		corrupted(check, a.block, psprintf("Node %u of visible row (%u,%u) has gone.", nid,
+										   (uint32) (tid >> 16), (uint32) (tid & 0xFFFF)));
+	if (check->index->geometry.node_bits != 0 || vdb_codec_hot_is_whole(&check->index->codec))
+	{
+		double		error = node_error(check, nid, x, node);
+		double		allowed = 1.001 * (double) node->residual + 1e-5 * (double) norm + FLT_MIN;
+
+		if (error > allowed && isfinite(error))
+			corrupted(check, a.block, psprintf("Node %u is %g away from its row (%u,%u), more than %g.",
+											   nid, error, (uint32) (tid >> 16),
+											   (uint32) (tid & 0xFFFF), allowed));
+	}
+}
+
+/* I14, second half: a visible row's attributes are those of its node. */
+static void
+check_row_attributes(HnswCheck *check, uint32 nid, int64 tid, const Datum *values, const bool *isnull)
+{
+	const HnswAttributes *known = check->index->attributes;
+	const HnswGeometry *g = &check->index->geometry;
+	HnswAddress a = vdb_hnsw_hot_address(g, nid);
+	uint8	   *expected = palloc(known->bytes);
+
+	if (known->bytes == 0)
+		return;
+	vdb_hnsw_form_attributes(known, values, isnull, expected);
+	vdb_hnsw_check_copy(check, a.block, VDB_PAGE_HNSW_HOT, a.extent, check->copies[0]);
+	if (memcmp(expected, vdb_hnsw_page_attributes(g, check->copies[0], a), known->bytes) != 0)
+		corrupted(check, a.block, psprintf("Node %u does not have the attributes of its row (%u,%u).",
+										   nid, (uint32) (tid >> 16), (uint32) (tid & 0xFFFF)));
+}
+
+/* A row that our snapshot sees: a callback of the heap's scan. */
+static void
+check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *state)
+{
+	HnswCheck  *check = state;
+	MemoryContext old = MemoryContextSwitchTo(check->context);
+	void	   *x = NULL;
+	float		norm;
+
+	if (!isnull[0])
+		x = vdb_hnsw_transform(check->index->support, &check->index->codec, values[0], &norm);
+	if (x != NULL)
+	{
+		int64		key = tid_key(tid);
+		uint32		i = 0;
+
+		load_heap_block(check, ItemPointerGetBlockNumber(tid));
+		while (i < check->block_count && check->block_nodes[i].tid != key)
+			i++;
+		if (i == check->block_count)
+			ereport(ERROR,
+					(errcode(ERRCODE_INDEX_CORRUPTED),
+					 errmsg("index \"%s\" lacks row (%u,%u) of table \"%s\"",
+							RelationGetRelationName(index), ItemPointerGetBlockNumber(tid),
+							ItemPointerGetOffsetNumber(tid), RelationGetRelationName(check->heap)),
+					 errhint("Please REINDEX it.")));
+		check_row_node(check, check->block_nodes[i].nid, key, x, norm);
+		check_row_attributes(check, check->block_nodes[i].nid, key, values, isnull);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(check->context);
+}
+
+static void
+check_heap(HnswCheck *check, Snapshot snapshot)
+{
+	IndexInfo  *info = BuildIndexInfo(check->index->rel);
+	TableScanDesc scan = table_beginscan_strat(check->heap, snapshot, 0, NULL, true, false);
+
+	info->ii_Concurrent = true;
+	info->ii_Unique = false;
+	/* ends the scan; "sync" is what the interface demands of a scan given */
+	table_index_build_scan(check->heap, check->index->rel, info, true, false, check_row, check, scan);
+}
+
+void
+vdb_hnsw_check_rows(HnswCheck *check, Snapshot snapshot)
+{
+	tuplesort_performsort(check->sort);
+	check->next.tid = -1;
+	(void) take_tid(check);
+	if (snapshot != NULL)
+		check_heap(check, snapshot);
+	while (check->next.tid >= 0)
+		(void) take_tid(check);
+}
