@@ -52,6 +52,7 @@ OBJS = \
 	src/hnsw/hnsw_prewarm.o \
 	src/hnsw/hnsw_range.o \
 	src/hnsw/hnsw_recall.o \
+	src/hnsw/hnsw_release.o \
 	src/hnsw/hnsw_repair.o \
 	src/hnsw/hnsw_sample.o \
 	src/hnsw/hnsw_scan.o \

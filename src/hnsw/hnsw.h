@@ -357,6 +357,20 @@ vdb_hnsw_page_node(Page page, HnswAddress a)
 	return (HnswNode *) ((char *) page + a.offset);
 }
 
+/* Is a slot that of a node? */
+static inline bool
+vdb_hnsw_is_node(const HnswNode *node)
+{
+	return node->state == HNSW_LIVE || node->state == HNSW_DEAD;
+}
+
+/* Has the row of a live node gone, so that it stands for others alone? */
+static inline bool
+vdb_hnsw_is_vacated(const HnswNode *node)
+{
+	return !ItemPointerIsValid(&node->tid);
+}
+
 static inline HnswPostings *
 vdb_hnsw_page_postings(Page page, HnswAddress a)
 {

@@ -677,20 +677,41 @@ typedef struct HnswVacuum
 	bool		knows_all;		/* the range is all there were at the start */
 	HnswTree	tree;			/* of the same range, what mends it */
 	HnswCodes	codes;			/* of some of the live */
-	double		live_count;		/* over all ranges */
-	BlockNumber empty_pages;	/* in extents without a node */
+	double		live_count;		/* nodes, over all ranges */
+	double		row_count;		/* that nodes and postings have */
+	BlockNumber empty_pages;	/* in extents without a node or postings */
+	uint32	   *noted;			/* nodes that have postings without rows */
+	uint32		noted_count;
 } HnswVacuum;
 
 /* hnsw_vacuum.c */
 extern bool vdb_hnsw_vacuum_is_upper(HnswVacuum *vacuum, uint32 extent);
 extern Buffer vdb_hnsw_vacuum_page(HnswVacuum *vacuum, BlockNumber block, VdbPageKind kind,
 								   uint32 extent, int lock);
+
+/*
+ * Clears all that pages have of a node, or of postings, but its slots' generation:
+ * both are free then.
+ */
+extern void vdb_hnsw_free_slot(const HnswGeometry *g, Page hot_page, Page node_page, uint32 nid);
 extern IndexBulkDeleteResult *vdb_hnsw_bulkdelete(IndexVacuumInfo *info,
 												  IndexBulkDeleteResult *stats,
 												  IndexBulkDeleteCallback callback,
 												  void *callback_state);
 extern IndexBulkDeleteResult *vdb_hnsw_vacuumcleanup(IndexVacuumInfo *info,
 													 IndexBulkDeleteResult *stats);
+
+/* hnsw_release.c */
+
+/* Notes that a node has postings without rows, as such postings say. */
+extern void vdb_hnsw_note_empty(HnswVacuum *vacuum, uint32 owner);
+
+/*
+ * Frees the postings without rows of the nodes that were noted.  release_many()
+ * does so when there are many, and leaves room to note those of one more page.
+ */
+extern void vdb_hnsw_release_noted(HnswVacuum *vacuum);
+extern void vdb_hnsw_release_many(HnswVacuum *vacuum);
 
 /* hnsw_tree.c */
 

@@ -734,7 +734,7 @@ write_lists(HnswVacuum *vacuum, Buffer buffer, const Repair *repairs, int count,
 		{
 			HnswNode   *node = vdb_hnsw_page_node(page, vdb_hnsw_node_address(g, repair->number));
 
-			if (node->state != HNSW_FREE && node->generation == repair->generation)
+			if (vdb_hnsw_is_node(node) && node->generation == repair->generation)
 			{
 				EdgeList	now = load_node_list(vacuum, block, node);
 				EdgeList	tree = mended_tree(vacuum, now, node->kept, repair->tree);
@@ -794,7 +794,7 @@ repair_node_page(HnswVacuum *vacuum, uint32 extent, BlockNumber block, uint32 fi
 		HnswNode   *node = vdb_hnsw_page_node(copy, vdb_hnsw_node_address(g, nid));
 		Repair	   *repair = &repairs[count];
 
-		if (node->state == HNSW_FREE || hnsw_bits_has(&vacuum->dead, nid))
+		if (!vdb_hnsw_is_node(node) || hnsw_bits_has(&vacuum->dead, nid))
 			continue;
 		repair->number = repair->nid = nid;
 		repair->generation = node->generation;

@@ -131,7 +131,7 @@ is_beside(Mender *mender, uint32 nid)
 		return false;
 	a = vdb_hnsw_node_address(&vacuum->index->geometry, nid);
 	buffer = vdb_hnsw_read_node(vacuum->index, a, BUFFER_LOCK_SHARE);
-	there = vdb_hnsw_page_node(BufferGetPage(buffer), a)->state != HNSW_FREE;
+	there = vdb_hnsw_is_node(vdb_hnsw_page_node(BufferGetPage(buffer), a));
 	UnlockReleaseBuffer(buffer);
 	return there;
 }

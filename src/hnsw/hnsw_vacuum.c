@@ -2,11 +2,12 @@
  * hnsw_vacuum.c
  *	  Taking dead rows out of an index: marking, and giving slots back.
  *
- * ambulkdelete only marks: a dead row's node stays a stepping stone.  It may
- * run several times in one VACUUM, in a worker that keeps nothing but the
- * statistics, so what it marked is collected anew by amvacuumcleanup, which
- * has the graph repaired (hnsw_repair.c) and only then frees what nothing
- * leads to any more.
+ * ambulkdelete takes the identifiers of dead rows out of postings, of which it
+ * frees those without rows (hnsw_release.c), and only marks nodes: a dead row's
+ * node stays a stepping stone.  It may run several times in one VACUUM, in a
+ * worker that keeps nothing but the statistics, so what it marked is collected
+ * anew by amvacuumcleanup, which has the graph repaired (hnsw_repair.c) and only
+ * then frees what nothing leads to any more.
  *
  * Every step leaves an index that is complete by itself; to be interrupted
  * between any two costs space and time, until the next VACUUM.  See README.md
@@ -33,14 +34,30 @@
  */
 #define FEW_DEAD 200
 
-/* Node slots that a page can hold at most. */
-#define MAX_PAGE_NODES (BLCKSZ / sizeof(HnswNode))
+/* Rows of which a page can have identifiers at most. */
+#define MAX_PAGE_ROWS (BLCKSZ / sizeof(ItemPointerData))
+
+/* A row that is dead. */
+typedef struct DeadRow
+{
+	uint32		nid;			/* the slot that it is in */
+	uint32		at;				/* where in postings; of a node 0 */
+} DeadRow;
+
+/* One pass over all rows. */
+typedef struct Marking
+{
+	HnswVacuum *vacuum;
+	IndexBulkDeleteCallback callback;
+	void	   *callback_state;
+	IndexBulkDeleteResult *stats;
+	DeadRow		dead[MAX_PAGE_ROWS];	/* on the page in work, in order */
+	int			count;
+} Marking;
 
 static void begin_vacuum(HnswVacuum *vacuum, IndexVacuumInfo *info);
 static void end_vacuum(HnswVacuum *vacuum);
-static void mark_page(HnswVacuum *vacuum, uint32 extent, int number,
-					  IndexBulkDeleteCallback callback, void *callback_state,
-					  IndexBulkDeleteResult *stats);
+static void mark_page(Marking *marking, uint32 extent, int number);
 static void vacuum_range(HnswVacuum *vacuum, uint32 first, uint32 count);
 static uint32 range_extents(HnswVacuum *vacuum);
 static uint32 collect_extent(HnswVacuum *vacuum, uint32 extent);
@@ -66,10 +83,15 @@ vdb_hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 					IndexBulkDeleteCallback callback, void *callback_state)
 {
 	HnswVacuum	vacuum;
+	Marking		marking;
 
 	if (stats == NULL)
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
 	begin_vacuum(&vacuum, info);
+	marking.vacuum = &vacuum;
+	marking.callback = callback;
+	marking.callback_state = callback_state;
+	marking.stats = stats;
 	stats->estimated_count = false;
 	stats->num_index_tuples = 0;
 	for (uint32 extent = 0; extent < vacuum.extents; extent++)
@@ -77,8 +99,9 @@ vdb_hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		if (vdb_hnsw_vacuum_is_upper(&vacuum, extent))
 			continue;
 		for (int i = 0; i < vacuum.index->geometry.node_pages; i++)
-			mark_page(&vacuum, extent, i, callback, callback_state, stats);
+			mark_page(&marking, extent, i);
 	}
+	vdb_hnsw_release_noted(&vacuum);
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	end_vacuum(&vacuum);
 	VDB_TESTPOINT("hnsw-vacuum-after-bulkdelete");
@@ -109,7 +132,7 @@ vdb_hnsw_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	stats->pages_free = vacuum.empty_pages;
 	stats->estimated_count = false;
-	stats->num_index_tuples = vacuum.live_count;
+	stats->num_index_tuples = vacuum.row_count;
 	/* rows inserted meanwhile were counted here but not there */
 	if (!info->estimated_count && stats->num_index_tuples > info->num_heap_tuples)
 		stats->num_index_tuples = info->num_heap_tuples;
@@ -178,48 +201,136 @@ vdb_hnsw_vacuum_is_upper(HnswVacuum *vacuum, uint32 extent)
 	return upper;
 }
 
-/* Asks about every live node of a page, and marks those whose row is dead. */
-static void
-mark_page(HnswVacuum *vacuum, uint32 extent, int number, IndexBulkDeleteCallback callback,
-		  void *callback_state, IndexBulkDeleteResult *stats)
+/* Rows in postings, which are on a page of this number. */
+static uint32
+postings_rows(HnswVacuum *vacuum, BlockNumber block, const HnswPostings *postings)
 {
+	if (postings->rows > vdb_hnsw_postings_room(&vacuum->index->geometry))
+		vdb_page_corrupted(vacuum->index->rel, block,
+						   psprintf("There cannot be postings of %u rows.", postings->rows));
+	return postings->rows;
+}
+
+/* Asks about a row, and remembers it if it is dead. */
+static void
+ask_about(Marking *marking, ItemPointer tid, uint32 nid, uint32 at)
+{
+	if (marking->callback(tid, marking->callback_state))
+		marking->dead[marking->count++] = (DeadRow) {nid, at};
+	else
+		marking->stats->num_index_tuples++;
+}
+
+/*
+ * Asks about all rows of a page that is share-locked.  Postings without rows may
+ * be there since a VACUUM before was interrupted.
+ */
+static void
+ask_page(Marking *marking, BlockNumber block, Page page, uint32 first, uint32 end)
+{
+	const HnswGeometry *g = &marking->vacuum->index->geometry;
+
+	marking->count = 0;
+	for (uint32 nid = first; nid < end; nid++)
+	{
+		HnswAddress a = vdb_hnsw_node_address(g, nid);
+		HnswNode   *node = vdb_hnsw_page_node(page, a);
+
+		if (node->state == HNSW_LIVE && !vdb_hnsw_is_vacated(node))
+			ask_about(marking, &node->tid, nid, 0);
+		else if (node->state == HNSW_POSTINGS)
+		{
+			HnswPostings *postings = vdb_hnsw_page_postings(page, a);
+			uint32		rows = postings_rows(marking->vacuum, block, postings);
+
+			for (uint32 i = 0; i < rows; i++)
+				ask_about(marking, &vdb_hnsw_postings_tids(postings)[i], nid, i);
+			if (rows == 0)
+				vdb_hnsw_note_empty(marking->vacuum, postings->owner);
+		}
+	}
+}
+
+/* Takes rows out of postings: those that are left move up. */
+static void
+remove_rows(HnswVacuum *vacuum, BlockNumber block, HnswPostings *postings, const DeadRow *dead,
+			int count)
+{
+	ItemPointerData *tids = vdb_hnsw_postings_tids(postings);
+	uint32		rows = postings_rows(vacuum, block, postings);
+	uint32		left = 0;
+	int			next = 0;
+
+	for (uint32 i = 0; i < rows; i++)
+	{
+		if (next < count && dead[next].at == i)
+			next++;
+		else
+			tids[left++] = tids[i];
+	}
+	memset(tids + left, 0, (rows - left) * sizeof(ItemPointerData));
+	postings->rows = left;
+	if (left == 0)
+		vdb_hnsw_note_empty(vacuum, postings->owner);
+}
+
+/*
+ * Removes dead rows, of one page that is exclusively locked.  Since we asked
+ * about them rows may have been added, to a node as well, but none moved: only
+ * VACUUM takes rows out or ends a node's life, and there is no other.
+ */
+static void
+mark_rows(Marking *marking, Buffer buffer)
+{
+	HnswVacuum *vacuum = marking->vacuum;
+	const DeadRow *dead = marking->dead;
+	const DeadRow *end = dead + marking->count;
+	VdbChange	change;
+	Page		page;
+
+	vdb_change_begin(&change, vacuum->index->rel, false);
+	page = vdb_change_page(&change, buffer, false);
+	while (dead < end)
+	{
+		HnswAddress a = vdb_hnsw_node_address(&vacuum->index->geometry, dead->nid);
+		HnswNode   *node = vdb_hnsw_page_node(page, a);
+		int			count = 1;
+
+		while (dead + count < end && dead[count].nid == dead->nid)
+			count++;
+		if (node->state == HNSW_POSTINGS)
+			remove_rows(vacuum, a.block, vdb_hnsw_page_postings(page, a), dead, count);
+		else if (node->duplicates == HNSW_NO_POSTINGS)
+			node->state = HNSW_DEAD;
+		else
+			memset(&node->tid, 0, sizeof(node->tid));
+		dead += count;
+	}
+	vdb_change_finish(&change);
+	marking->stats->tuples_removed += marking->count;
+}
+
+/* Asks about all rows of a page, and removes those that are dead. */
+static void
+mark_page(Marking *marking, uint32 extent, int number)
+{
+	HnswVacuum *vacuum = marking->vacuum;
 	const HnswGeometry *g = &vacuum->index->geometry;
 	uint32		first = extent * g->extent_slots + (uint32) number * g->nodes_per_page;
 	BlockNumber block = vdb_hnsw_extent_block(g, extent) + 1 + number;
 	Buffer		buffer = vdb_hnsw_vacuum_page(vacuum, block, VDB_PAGE_HNSW_NODE, extent,
 											  BUFFER_LOCK_SHARE);
-	uint32		dead[MAX_PAGE_NODES];
-	int			count = 0;
 
-	for (uint32 nid = first; nid < first + page_nodes(g, number); nid++)
-	{
-		HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), vdb_hnsw_node_address(g, nid));
-
-		if (node->state != HNSW_LIVE)
-			continue;
-		if (callback(&node->tid, callback_state))
-			dead[count++] = nid;
-		else
-			stats->num_index_tuples++;
-	}
+	ask_page(marking, block, BufferGetPage(buffer), first, first + page_nodes(g, number));
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-
-	/* only VACUUM ends a node's life, and there is no other */
-	if (count > 0)
+	if (marking->count > 0)
 	{
-		VdbChange	change;
-		Page		page;
-
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		vdb_change_begin(&change, vacuum->index->rel, false);
-		page = vdb_change_page(&change, buffer, false);
-		for (int i = 0; i < count; i++)
-			vdb_hnsw_page_node(page, vdb_hnsw_node_address(g, dead[i]))->state = HNSW_DEAD;
-		vdb_change_finish(&change);
+		mark_rows(marking, buffer);
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-		stats->tuples_removed += count;
 	}
 	ReleaseBuffer(buffer);
+	vdb_hnsw_release_many(vacuum);
 }
 
 /* Bytes that maintenance may take. */
@@ -374,7 +485,8 @@ is_room_unknown(HnswVacuum *vacuum, uint32 extent)
 
 /*
  * Adds the nodes of an extent to the sets and returns the number of dead ones.
- * Publishes room that is there already.
+ * A live node whose own row has gone is one like others.  Publishes room that is
+ * there already.
  */
 static uint32
 collect_extent(HnswVacuum *vacuum, uint32 extent)
@@ -384,6 +496,7 @@ collect_extent(HnswVacuum *vacuum, uint32 extent)
 	uint32		nid = extent * g->extent_slots;
 	uint32		live = 0;
 	uint32		dead = 0;
+	uint32		postings = 0;
 
 	if (!upper && is_room_unknown(vacuum, extent))
 		publish_extent(vacuum, extent);
@@ -395,23 +508,30 @@ collect_extent(HnswVacuum *vacuum, uint32 extent)
 
 		for (uint32 end = nid + page_nodes(g, i); nid < end; nid++)
 		{
-			HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), vdb_hnsw_node_address(g, nid));
+			HnswAddress a = vdb_hnsw_node_address(g, nid);
+			HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
 
 			if (node->state == HNSW_LIVE)
 			{
 				hnsw_bits_add(&vacuum->live, nid);
 				live++;
+				vacuum->row_count += vdb_hnsw_is_vacated(node) ? 0 : 1;
 			}
 			else if (node->state == HNSW_DEAD)
 			{
 				hnsw_bits_add(&vacuum->dead, nid);
 				dead++;
 			}
+			else if (node->state == HNSW_POSTINGS)
+			{
+				postings++;
+				vacuum->row_count += vdb_hnsw_page_postings(BufferGetPage(buffer), a)->rows;
+			}
 		}
 		UnlockReleaseBuffer(buffer);
 	}
 	vacuum->live_count += live;
-	if (!upper && live == 0)
+	if (!upper && live == 0 && postings == 0)
 		vacuum->empty_pages += g->extent_pages;
 	return dead;
 }
@@ -592,11 +712,12 @@ free_records(HnswVacuum *vacuum)
 	}
 }
 
-/* Clears all that pages have of a dead node but its slots' generation. */
-static void
-free_node(const HnswGeometry *g, Page hot_page, HnswAddress a, HnswNode *node)
+void
+vdb_hnsw_free_slot(const HnswGeometry *g, Page hot_page, Page node_page, uint32 nid)
 {
+	HnswAddress a = vdb_hnsw_hot_address(g, nid);
 	HnswHot    *hot = vdb_hnsw_page_hot(hot_page, a);
+	HnswNode   *node = vdb_hnsw_page_node(node_page, vdb_hnsw_node_address(g, nid));
 	uint32		generation = node->generation + 1;
 
 	memset(hot, 0, g->hot_stride);
@@ -604,6 +725,7 @@ free_node(const HnswGeometry *g, Page hot_page, HnswAddress a, HnswNode *node)
 	memset(node, 0, g->node_stride);
 	hot->generation = generation;
 	node->generation = generation;
+	vdb_page_special(hot_page)->free++;
 }
 
 /* Frees the dead nodes of one node page, given its hot page. */
@@ -637,14 +759,11 @@ free_page_nodes(HnswVacuum *vacuum, uint32 extent, int number)
 	node_page = vdb_change_page(&change, node_buffer, false);
 	for (; nid < end; nid = hnsw_bits_next(&vacuum->dead, NULL, nid + 1))
 	{
-		HnswNode   *node = vdb_hnsw_page_node(node_page, vdb_hnsw_node_address(g, nid));
-
-		if (node->state != HNSW_DEAD)
+		if (vdb_hnsw_page_node(node_page, vdb_hnsw_node_address(g, nid))->state != HNSW_DEAD)
 			continue;
-		free_node(g, hot_page, vdb_hnsw_hot_address(g, nid), node);
+		vdb_hnsw_free_slot(g, hot_page, node_page, nid);
 		freed++;
 	}
-	vdb_page_special(hot_page)->free += freed;
 	vdb_change_finish(&change);
 	UnlockReleaseBuffer(node_buffer);
 	UnlockReleaseBuffer(hot_buffer);

@@ -1,0 +1,212 @@
+/*
+ * hnsw_release.c
+ *	  Vacuum gives back postings without rows.
+ *
+ * Nothing but a chain leads to postings, so their slot can be freed as soon as
+ * what led to them leads to what they led to, in one record.  A node whose own
+ * row has gone as well is dead when its chain ends so.
+ *
+ * Only VACUUM takes anything out of a chain, and there is no other: what is
+ * read of it holds, except that an insert may put postings before the first or
+ * rows into any.  So we look again under the locks, and begin again at the node
+ * if something came in between.
+ */
+#include "postgres.h"
+
+#include "commands/vacuum.h"
+#include "miscadmin.h"
+
+#include "compat.h"
+#include "hnsw/hnsw_private.h"
+#include "testpoint.h"
+
+/* Nodes that are noted before their chains are gone through. */
+#define MANY_NOTED 16384
+
+/* Node slots that a page can hold at most. */
+#define MAX_PAGE_NODES (BLCKSZ / sizeof(HnswNode))
+
+/* Room is left by vdb_hnsw_release_many(). */
+void
+vdb_hnsw_note_empty(HnswVacuum *vacuum, uint32 owner)
+{
+	if (vacuum->noted == NULL)
+		vacuum->noted = MemoryContextAlloc(vacuum->context,
+										   (MANY_NOTED + MAX_PAGE_NODES) * sizeof(uint32));
+	/* those of one chain often lie side by side */
+	if (vacuum->noted_count == 0 || vacuum->noted[vacuum->noted_count - 1] != owner)
+		vacuum->noted[vacuum->noted_count++] = owner;
+}
+
+/* Copies what is said at the start of a slot, of a node or of postings. */
+static void
+read_slot(HnswIndex *index, uint32 nid, HnswNode *node)
+{
+	HnswAddress a = vdb_hnsw_node_address(&index->geometry, nid);
+	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
+
+	memcpy(node, vdb_hnsw_page_node(BufferGetPage(buffer), a), sizeof(HnswNode));
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * Frees postings without rows, that a node or newer postings lead to; seen: what
+ * was read of them.  False when that is not so any more.
+ */
+static bool
+release_postings(HnswVacuum *vacuum, uint32 nid, const HnswPostings *seen, uint32 leader)
+{
+	HnswIndex  *index = vacuum->index;
+	const HnswGeometry *g = &index->geometry;
+	HnswAddress own = vdb_hnsw_node_address(g, nid);
+	HnswAddress leading = vdb_hnsw_node_address(g, leader);
+	Buffer		hot_buffer = vdb_hnsw_read_hot(index, vdb_hnsw_hot_address(g, nid));
+	Buffer		own_buffer = vdb_hnsw_pin_node(index, own);
+	Buffer		leading_buffer = vdb_hnsw_pin_node(index, leading);
+	Buffer		first = own.block <= leading.block ? own_buffer : leading_buffer;
+	Buffer		second = own.block <= leading.block ? leading_buffer : own_buffer;
+	HnswPostings *postings = vdb_hnsw_page_postings(BufferGetPage(own_buffer), own);
+	bool		released;
+
+	VDB_TESTPOINT("hnsw-vacuum-before-release");
+	LockBuffer(hot_buffer, BUFFER_LOCK_EXCLUSIVE);
+	LockBuffer(first, BUFFER_LOCK_EXCLUSIVE);
+	if (second != first)
+		LockBuffer(second, BUFFER_LOCK_EXCLUSIVE);
+
+	released = postings->generation == seen->generation && postings->rows == 0 &&
+		vdb_hnsw_page_node(BufferGetPage(leading_buffer), leading)->duplicates == nid + 1;
+	if (released)
+	{
+		VdbChange	change;
+		Page		hot_page;
+		Page		first_page;
+		Page		second_page;
+		HnswNode   *node;
+
+		vdb_change_begin(&change, index->rel, false);
+		hot_page = vdb_change_page(&change, hot_buffer, false);
+		first_page = vdb_change_page(&change, first, false);
+		second_page = second != first ? vdb_change_page(&change, second, false) : first_page;
+		node = vdb_hnsw_page_node(leading_buffer == first ? first_page : second_page, leading);
+		node->duplicates = seen->next;
+		if (leader == seen->owner && vdb_hnsw_is_vacated(node) && seen->next == HNSW_NO_POSTINGS)
+			node->state = HNSW_DEAD;
+		vdb_hnsw_free_slot(g, hot_page, own_buffer == first ? first_page : second_page, nid);
+		vdb_change_finish(&change);
+	}
+
+	if (second != first)
+		LockBuffer(second, BUFFER_LOCK_UNLOCK);
+	LockBuffer(first, BUFFER_LOCK_UNLOCK);
+	UnlockReleaseBuffer(hot_buffer);
+	ReleaseBuffer(own_buffer);
+	ReleaseBuffer(leading_buffer);
+	return released;
+}
+
+/*
+ * Goes along the chain of a node and frees postings without rows.  False when
+ * something was put in between, so that not all may have been found.
+ */
+static bool
+release_chain(HnswVacuum *vacuum, uint32 owner)
+{
+	HnswIndex  *index = vacuum->index;
+	const HnswGeometry *g = &index->geometry;
+	uint64		rank = (uint64) PG_UINT32_MAX + 1;
+	uint32		leader = owner;
+	uint32		link;
+	HnswNode	node;
+
+	read_slot(index, owner, &node);
+	link = node.duplicates;
+	if (node.state != HNSW_LIVE)
+		vdb_page_corrupted(index->rel, vdb_hnsw_node_address(g, owner).block,
+						   psprintf("Postings are of node %u, which does not live.", owner));
+	while (link != HNSW_NO_POSTINGS)
+	{
+		uint32		nid = link - 1;
+		HnswNode	slot;
+		HnswPostings postings;
+
+		vdb_vacuum_delay_point();
+		if (!vdb_hnsw_nid_exists(index, nid))
+			vdb_page_corrupted(index->rel, vdb_hnsw_node_address(g, leader).block,
+							   psprintf("Slot %u leads to postings %u, which cannot exist.", leader, nid));
+		read_slot(index, nid, &slot);
+		memcpy(&postings, &slot, sizeof(postings));
+		if (postings.state != HNSW_POSTINGS || postings.owner != owner ||
+			postings.owner_generation != node.generation || postings.rank == 0 || postings.rank >= rank)
+			vdb_page_corrupted(index->rel, vdb_hnsw_node_address(g, nid).block,
+							   psprintf("Slot %u leads to slot %u, which does not have older postings of node %u.",
+										leader, nid, owner));
+		if (postings.rows > 0)
+			leader = nid;
+		else if (!release_postings(vacuum, nid, &postings, leader))
+			return false;
+		rank = postings.rank;
+		link = postings.next;
+	}
+	return true;
+}
+
+static int
+compare_numbers(const void *a, const void *b)
+{
+	uint32		x = *(const uint32 *) a;
+	uint32		y = *(const uint32 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Leaves each node once in what is noted. */
+static void
+sort_noted(HnswVacuum *vacuum)
+{
+	uint32		count = 0;
+
+	qsort(vacuum->noted, vacuum->noted_count, sizeof(uint32), compare_numbers);
+	for (uint32 i = 0; i < vacuum->noted_count; i++)
+	{
+		if (count == 0 || vacuum->noted[count - 1] != vacuum->noted[i])
+			vacuum->noted[count++] = vacuum->noted[i];
+	}
+	vacuum->noted_count = count;
+}
+
+void
+vdb_hnsw_release_noted(HnswVacuum *vacuum)
+{
+	HnswIndex  *index = vacuum->index;
+
+	if (vacuum->noted_count > 0)
+		sort_noted(vacuum);
+	for (uint32 i = 0; i < vacuum->noted_count; i++)
+	{
+		uint32		owner = vacuum->noted[i];
+
+		if (!vdb_hnsw_nid_exists(index, owner))
+			vdb_page_corrupted(index->rel, HNSW_META_BLOCK,
+							   psprintf("Postings are of node %u, which cannot exist.", owner));
+		while (!release_chain(vacuum, owner))
+			CHECK_FOR_INTERRUPTS();
+	}
+	vacuum->noted_count = 0;
+}
+
+/*
+ * A long chain may be noted over and over, and is gone through as a whole: that
+ * waits until many different ones are.
+ */
+void
+vdb_hnsw_release_many(HnswVacuum *vacuum)
+{
+	uint32		many = VDB_TESTPOINT_IS("hnsw-vacuum-by-ranges") ? 1 : MANY_NOTED;
+
+	if (vacuum->noted_count < many)
+		return;
+	sort_noted(vacuum);
+	if (vacuum->noted_count > many / 2)
+		vdb_hnsw_release_noted(vacuum);
+}
