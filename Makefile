@@ -32,6 +32,7 @@ OBJS = \
 	src/hnsw/hnsw_calibrate.o \
 	src/hnsw/hnsw_check.o \
 	src/hnsw/hnsw_check_heap.o \
+	src/hnsw/hnsw_check_postings.o \
 	src/hnsw/hnsw_codes.o \
 	src/hnsw/hnsw_condition.o \
 	src/hnsw/hnsw_cost.o \

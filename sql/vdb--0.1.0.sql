@@ -1423,7 +1423,8 @@ CREATE OPERATOR CLASS array_ops
 CREATE FUNCTION vdb.check_index(
 	index regclass, heap_all_indexed boolean DEFAULT false,
 	OUT nodes bigint, OUT live bigint, OUT dead bigint, OUT free bigint,
-	OUT upper_records bigint, OUT edges bigint, OUT dangling_edges bigint, OUT unreachable bigint)
+	OUT upper_records bigint, OUT edges bigint, OUT dangling_edges bigint, OUT unreachable bigint,
+	OUT attached bigint)
 	AS 'MODULE_PATHNAME', 'vdb_check_index' LANGUAGE C STRICT;
 
 COMMENT ON FUNCTION vdb.check_index(regclass, boolean) IS

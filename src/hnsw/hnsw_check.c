@@ -2,7 +2,7 @@
  * hnsw_check.c
  *	  vdb.check_index(): does an index keep its promises?
  *
- * Verifies the invariants of README.md, numbered I1 to I14 there and here, and
+ * Verifies the invariants of README.md, numbered I1 to I17 there and here, and
  * raises ERRCODE_INDEX_CORRUPTED for the first that is violated.  What an
  * index may contain although nobody wants it (edges to free slots, nodes that
  * nothing leads to) is counted.
@@ -14,8 +14,9 @@
  * makes that a proof.
  *
  * Nothing here shares code with those who write pages, except for the
- * arithmetic of addresses and codes.  The comparison of rows, with each other
- * and with the table's, is in hnsw_check_heap.c.
+ * arithmetic of addresses and codes.  What concerns rows that share a node is in
+ * hnsw_check_postings.c; the comparison of rows, with each other and with the
+ * table's, in hnsw_check_heap.c.
  */
 #include "postgres.h"
 
@@ -64,6 +65,7 @@ check_index(HnswCheck *check, Snapshot snapshot)
 		else
 			check_node_extent(check, extent);
 	}
+	vdb_hnsw_check_chains(check);
 	check_entry(check);
 	vdb_hnsw_check_rows(check, snapshot);
 	vdb_hnsw_check_end_rows(check);
@@ -108,11 +110,11 @@ static Datum
 form_counts(FunctionCallInfo fcinfo, const HnswCheckCounts *counts)
 {
 	TupleDesc	desc;
-	Datum		values[8];
-	bool		isnull[8] = {0};
+	Datum		values[9];
+	bool		isnull[9] = {0};
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != 8)
-		elog(ERROR, "return type must be a row type of 8 columns");
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != 9)
+		elog(ERROR, "return type must be a row type of 9 columns");
 	values[0] = Int64GetDatum(counts->live + counts->dead);
 	values[1] = Int64GetDatum(counts->live);
 	values[2] = Int64GetDatum(counts->dead);
@@ -121,6 +123,7 @@ form_counts(FunctionCallInfo fcinfo, const HnswCheckCounts *counts)
 	values[5] = Int64GetDatum(counts->edges);
 	values[6] = Int64GetDatum(counts->dangling_edges);
 	values[7] = Int64GetDatum(counts->unreachable);
+	values[8] = Int64GetDatum(counts->attached);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull));
 }
 
@@ -187,6 +190,8 @@ begin_check(HnswCheck *check, Relation index, Relation heap)
 	init_set(&check->upper, check->extents);
 	init_set(&check->live, check->nodes);
 	init_set(&check->occupied, check->nodes);
+	init_set(&check->postings, check->nodes);
+	init_set(&check->led, check->nodes);
 	init_set(&check->reached, check->nodes);
 	init_set(&check->expanded, check->nodes);
 	check->copies = palloc(check->index->geometry.extent_pages * sizeof(Page));
@@ -297,9 +302,8 @@ find_upper_extents(HnswCheck *check)
 	}
 }
 
-/* Can a node number be one?  Extents may have been added since we started. */
-static bool
-is_node_number(HnswCheck *check, uint32 nid)
+bool
+vdb_hnsw_check_number(HnswCheck *check, uint32 nid)
 {
 	uint32		extent = nid / check->index->geometry.extent_slots;
 
@@ -482,7 +486,7 @@ check_node_edges(HnswCheck *check, uint32 nid, BlockNumber block, HnswNode *node
 		corrupted(check, block, psprintf("Node %u has %u neighbours, more than %d.", nid, node->count, 2 * g->m));
 	for (uint32 i = 0; i < node->count; i++)
 	{
-		if (nbr[i] == nid || !is_node_number(check, nbr[i]))
+		if (nbr[i] == nid || !vdb_hnsw_check_number(check, nbr[i]))
 			corrupted(check, block, psprintf("Node %u cannot have the neighbour %u.", nid, nbr[i]));
 		for (uint32 j = 0; j < i; j++)
 		{
@@ -493,16 +497,20 @@ check_node_edges(HnswCheck *check, uint32 nid, BlockNumber block, HnswNode *node
 	check->counts.edges += node->count;
 }
 
-/* I5: a live node names a row of the table. */
+/*
+ * I5: a live node has a row, or leads to others; then the place of its own may be
+ * empty.
+ */
 static void
-check_node_tid(HnswCheck *check, uint32 nid, BlockNumber block, HnswNode *node)
+check_node_rows(HnswCheck *check, uint32 nid, BlockNumber block, HnswNode *node)
 {
-	if (!ItemPointerIsValid(&node->tid) ||
-		(ItemPointerGetBlockNumberNoCheck(&node->tid) >= RelationGetNumberOfBlocks(check->heap) &&
-		 is_still_live(check, nid, node->generation)))
-		corrupted(check, block, psprintf("Node %u is of row (%u,%u), which cannot exist.", nid,
-										 ItemPointerGetBlockNumberNoCheck(&node->tid),
-										 ItemPointerGetOffsetNumberNoCheck(&node->tid)));
+	const ItemPointerData none = {0};
+
+	if (memcmp(&node->tid, &none, sizeof(none)) != 0)
+		vdb_hnsw_check_put_row(check, nid, block, &node->tid);
+	else if (node->duplicates == HNSW_NO_POSTINGS)
+		corrupted(check, block, psprintf("Node %u has no row.", nid));
+	vdb_hnsw_check_first(check, nid, node);
 }
 
 /* A node that is live or dead. */
@@ -522,19 +530,22 @@ check_node(HnswCheck *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNo
 		check_whole_code(check, nid, block, hot, node);
 	hnsw_bits_add(&check->occupied, nid);
 	if (node->state == HNSW_DEAD)
+	{
+		if (node->duplicates != HNSW_NO_POSTINGS)
+			corrupted(check, block, psprintf("Node %u is dead and leads to postings.", nid));
 		check->counts.dead++;
+	}
 	else
 	{
-		check_node_tid(check, nid, block, node);
-		vdb_hnsw_check_put_row(check, nid, node);
+		check_node_rows(check, nid, block, node);
 		hnsw_bits_add(&check->live, nid);
 		check->counts.live++;
 	}
 }
 
 /*
- * I14, first half: what is null has no number, and bits of no column are 0; a free
- * slot has no attributes.
+ * I14, first half: what is null has no number, and bits of no column are 0; a slot
+ * that is not of a node has no attributes.
  */
 static void
 check_attributes(HnswCheck *check, uint32 nid, BlockNumber block, const uint8 *attributes, bool occupied)
@@ -544,7 +555,7 @@ check_attributes(HnswCheck *check, uint32 nid, BlockNumber block, const uint8 *a
 	for (uint32 i = 0; i < known->bytes && !occupied; i++)
 	{
 		if (attributes[i] != 0)
-			corrupted(check, block, psprintf("The free slot of node %u has attributes.", nid));
+			corrupted(check, block, psprintf("Slot %u, which is not of a node, has attributes.", nid));
 	}
 	for (int i = 0; known->count > 0 && i < known->columns[0].offset * BITS_PER_BYTE; i++)
 	{
@@ -563,7 +574,7 @@ check_slot(HnswCheck *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNo
 {
 	bool		is_free = node->state == HNSW_FREE;
 
-	if (node->state > HNSW_DEAD)
+	if (node->state > HNSW_POSTINGS)
 		corrupted(check, block, psprintf("Node %u is in state %u.", nid, node->state));
 	if (hot->generation != node->generation)
 		corrupted(check, block, psprintf("Node %u is of generation %u, its hot slot of generation %u.",
@@ -579,10 +590,12 @@ check_slot(HnswCheck *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNo
 										 node->generation, node->state));
 	if (is_free)
 	{
-		if (node->count != 0)
+		if (node->count != 0 || node->duplicates != HNSW_NO_POSTINGS)
 			corrupted(check, block, psprintf("The free slot of node %u has neighbours.", nid));
 		check->counts.free++;
 	}
+	else if (node->state == HNSW_POSTINGS)
+		vdb_hnsw_check_postings(check, nid, block, hot, (HnswPostings *) node);
 	else
 		check_node(check, nid, block, hot, node);
 }
@@ -659,10 +672,10 @@ check_record_node(HnswCheck *check, uint32 ref, BlockNumber block, const HnswUpp
 	HnswUpper	down;
 	bool		fits;
 
-	if (!is_node_number(check, upper->nid))
+	if (!vdb_hnsw_check_number(check, upper->nid))
 		corrupted(check, block, psprintf("Record %u is of node %u, which cannot exist.", ref, upper->nid));
 	node = vdb_hnsw_check_read(check, upper->nid);
-	fits = node.state != HNSW_FREE && node.generation == upper->generation && upper->layer <= node.layer;
+	fits = vdb_hnsw_is_node(&node) && node.generation == upper->generation && upper->layer <= node.layer;
 	if (!fits && is_still_record(check, ref, upper))
 		corrupted(check, block, psprintf("Record %u on layer %u is of node %u, generation %u, which is of generation %u and layer %u.",
 										 ref, upper->layer, upper->nid, upper->generation,
@@ -691,7 +704,7 @@ check_record_edges(HnswCheck *check, uint32 ref, BlockNumber block, HnswUpper *u
 		corrupted(check, block, psprintf("Record %u has %u neighbours, more than %d.", ref, upper->count, g->m));
 	for (uint32 i = 0; i < upper->count; i++)
 	{
-		if (nbr[i].nid == upper->nid || !is_node_number(check, nbr[i].nid) ||
+		if (nbr[i].nid == upper->nid || !vdb_hnsw_check_number(check, nbr[i].nid) ||
 			(nbr[i].ref != HNSW_NO_REF && !is_upper_reference(check, nbr[i].ref)))
 			corrupted(check, block, psprintf("Record %u cannot have the neighbour %u at %u.", ref,
 											 nbr[i].nid, nbr[i].ref));
@@ -747,10 +760,13 @@ check_upper_extent(HnswCheck *check, uint32 extent)
 static bool
 entry_is_valid(HnswCheck *check, const HnswMeta *meta)
 {
+	HnswNode	node;
 	HnswUpper	upper;
 
-	if (!is_node_number(check, meta->entry_nid) ||
-		vdb_hnsw_check_read(check, meta->entry_nid).state == HNSW_FREE)
+	if (!vdb_hnsw_check_number(check, meta->entry_nid))
+		return false;
+	node = vdb_hnsw_check_read(check, meta->entry_nid);
+	if (!vdb_hnsw_is_node(&node))
 		return false;
 	if (meta->entry_layer == 0)
 		return meta->entry_ref == HNSW_NO_REF;
@@ -791,18 +807,27 @@ check_entry(HnswCheck *check)
 	}
 }
 
-/* Counts a node's edges to free slots, which may have been taken since. */
+/* Is a slot, as it is now, that of a node? */
+static bool
+is_node(HnswCheck *check, uint32 nid)
+{
+	HnswNode	node = vdb_hnsw_check_read(check, nid);
+
+	return vdb_hnsw_is_node(&node);
+}
+
+/* Counts a node's edges to slots without one, which may have been taken since. */
 static void
 count_dangling(HnswCheck *check, HnswNode *node)
 {
-	uint32		count = node->state == HNSW_FREE ? 0 : Min(node->count, 2 * check->index->geometry.m);
+	uint32		count = vdb_hnsw_is_node(node) ? Min(node->count, 2 * check->index->geometry.m) : 0;
 
 	for (uint32 i = 0; i < count; i++)
 	{
 		uint32		nbr = vdb_hnsw_node_nbr(node)[i];
 
 		if (nbr < check->nodes && !hnsw_bits_has(&check->occupied, nbr) &&
-			is_node_number(check, nbr) && vdb_hnsw_check_read(check, nbr).state == HNSW_FREE)
+			vdb_hnsw_check_number(check, nbr) && !is_node(check, nbr))
 			check->counts.dangling_edges++;
 	}
 }
@@ -811,7 +836,7 @@ count_dangling(HnswCheck *check, HnswNode *node)
 static void
 expand_node(HnswCheck *check, HnswNode *node)
 {
-	uint32		count = node->state == HNSW_FREE ? 0 : Min(node->count, 2 * check->index->geometry.m);
+	uint32		count = vdb_hnsw_is_node(node) ? Min(node->count, 2 * check->index->geometry.m) : 0;
 
 	for (uint32 i = 0; i < count; i++)
 	{

@@ -1,6 +1,6 @@
 /*
  * hnsw_check.h
- *	  What the two halves of vdb.check_index() share: of pages, and of rows.
+ *	  What the parts of vdb.check_index() share: of pages, of postings, of rows.
  */
 #ifndef VDB_HNSW_CHECK_H
 #define VDB_HNSW_CHECK_H
@@ -20,9 +20,10 @@ typedef struct HnswCheckCounts
 	int64		edges;
 	int64		dangling_edges;
 	int64		unreachable;
+	int64		attached;		/* rows in postings */
 } HnswCheckCounts;
 
-/* A live node and its row. */
+/* A row and the slot that has it, of a live node or of postings. */
 typedef struct HnswNodeTid
 {
 	int64		tid;			/* block << 16 | offset */
@@ -40,12 +41,14 @@ typedef struct HnswCheck
 	HnswBits	upper;			/* extents of upper records */
 	HnswBits	live;
 	HnswBits	occupied;		/* nodes live or dead */
+	HnswBits	postings;		/* slots of postings */
+	HnswBits	led;			/* slots that something leads to as postings */
 	HnswBits	reached;
 	HnswBits	expanded;		/* reached, and its list was read */
 	Page	   *copies;			/* extent_pages pages of one extent */
 	HnswCheckCounts counts;
 
-	/* live nodes in the order of their rows */
+	/* rows in their order */
 	Tuplesortstate *sort;
 	TupleTableSlot *put_slot;
 	TupleTableSlot *get_slot;
@@ -68,15 +71,31 @@ corrupted(HnswCheck *check, BlockNumber block, const char *what)
 extern void vdb_hnsw_check_copy(HnswCheck *check, BlockNumber block, VdbPageKind kind, uint32 extent,
 								Page copy);
 
+/* Can a node number be one?  Extents may have been added since we started. */
+extern bool vdb_hnsw_check_number(HnswCheck *check, uint32 nid);
+
 /* What is said of a node, without its vector and edges. */
 extern HnswNode vdb_hnsw_check_read(HnswCheck *check, uint32 nid);
+
+/* hnsw_check_postings.c */
+
+/* Checks postings, whose slots are of the same generation. */
+extern void vdb_hnsw_check_postings(HnswCheck *check, uint32 nid, BlockNumber block, HnswHot *hot,
+									HnswPostings *postings);
+
+/* Checks what a live node leads to. */
+extern void vdb_hnsw_check_first(HnswCheck *check, uint32 nid, const HnswNode *node);
+
+/* When all extents were checked: does something lead to all postings? */
+extern void vdb_hnsw_check_chains(HnswCheck *check);
 
 /* hnsw_check_heap.c */
 extern void vdb_hnsw_check_begin_rows(HnswCheck *check);
 extern void vdb_hnsw_check_end_rows(HnswCheck *check);
 
-/* Remembers a live node, to be sorted by its row. */
-extern void vdb_hnsw_check_put_row(HnswCheck *check, uint32 nid, const HnswNode *node);
+/* Checks the identifier of a row, and remembers in which slot it is. */
+extern void vdb_hnsw_check_put_row(HnswCheck *check, uint32 nid, BlockNumber block,
+								   const ItemPointerData *tid);
 
 /* I12, and with a snapshot I13: every row that it sees is indexed. */
 extern void vdb_hnsw_check_rows(HnswCheck *check, Snapshot snapshot);

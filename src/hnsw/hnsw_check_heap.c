@@ -2,8 +2,9 @@
  * hnsw_check_heap.c
  *	  vdb.check_index(): an index against its table.
  *
- * Rows of live nodes are sorted by identifier, then compared with each other,
- * and with what a snapshot sees of the table in the order of its blocks.
+ * Rows of live nodes, and those in postings, are sorted by identifier, then
+ * compared with each other, and with what a snapshot sees of the table in the
+ * order of its blocks.
  */
 #include "postgres.h"
 
@@ -30,13 +31,64 @@ tid_key(const ItemPointerData *tid)
 		ItemPointerGetOffsetNumberNoCheck(tid);
 }
 
+/* Is a row in a slot, be that of a live node or of postings? */
+static bool
+slot_has_row(HnswCheck *check, HnswNode *node, int64 tid)
+{
+	HnswPostings *postings = (HnswPostings *) node;
+
+	if (node->state == HNSW_POSTINGS)
+	{
+		uint32		rows = Min((uint32) postings->rows, vdb_hnsw_postings_room(&check->index->geometry));
+
+		for (uint32 i = 0; i < rows; i++)
+		{
+			if (tid_key(&vdb_hnsw_postings_tids(postings)[i]) == tid)
+				return true;
+		}
+		return false;
+	}
+	return node->state == HNSW_LIVE && tid_key(&node->tid) == tid;
+}
+
+/* Is a row in a slot now?  *generation: the slot's. */
+static bool
+has_row(HnswCheck *check, uint32 nid, int64 tid, uint32 *generation)
+{
+	HnswAddress a = vdb_hnsw_node_address(&check->index->geometry, nid);
+	Page		page = palloc(BLCKSZ);
+	HnswNode   *node = vdb_hnsw_page_node(page, a);
+	bool		has;
+
+	vdb_hnsw_check_copy(check, a.block, VDB_PAGE_HNSW_NODE, a.extent, page);
+	*generation = node->generation;
+	has = slot_has_row(check, node, tid);
+	pfree(page);
+	return has;
+}
+
+/* I5: a row is one of the table. */
+static void
+check_tid(HnswCheck *check, uint32 nid, BlockNumber block, const ItemPointerData *tid)
+{
+	uint32		generation;
+
+	if (!ItemPointerIsValid(tid) ||
+		(ItemPointerGetBlockNumberNoCheck(tid) >= RelationGetNumberOfBlocks(check->heap) &&
+		 has_row(check, nid, tid_key(tid), &generation)))
+		corrupted(check, block, psprintf("Slot %u is of row (%u,%u), which cannot exist.", nid,
+										 ItemPointerGetBlockNumberNoCheck(tid),
+										 ItemPointerGetOffsetNumberNoCheck(tid)));
+}
+
 void
-vdb_hnsw_check_put_row(HnswCheck *check, uint32 nid, const HnswNode *node)
+vdb_hnsw_check_put_row(HnswCheck *check, uint32 nid, BlockNumber block, const ItemPointerData *tid)
 {
 	TupleTableSlot *slot = check->put_slot;
 
+	check_tid(check, nid, block, tid);
 	ExecClearTuple(slot);
-	slot->tts_values[0] = Int64GetDatum(tid_key(&node->tid));
+	slot->tts_values[0] = Int64GetDatum(tid_key(tid));
 	slot->tts_values[1] = Int64GetDatum((int64) nid);
 	slot->tts_isnull[0] = slot->tts_isnull[1] = false;
 	ExecStoreVirtualTuple(slot);
@@ -69,19 +121,10 @@ vdb_hnsw_check_end_rows(HnswCheck *check)
 	tuplesort_end(check->sort);
 }
 
-/* Does a node live for this row, and if so, in which generation? */
-static bool
-is_live_with(HnswCheck *check, uint32 nid, int64 tid, uint32 *generation)
-{
-	HnswNode	node = vdb_hnsw_check_read(check, nid);
-
-	*generation = node.generation;
-	return node.state == HNSW_LIVE && tid_key(&node.tid) == tid;
-}
-
 /*
- * I12: two nodes never live for one row.  We saw them at two times; one that
- * lived before and after we look at the other did so at that moment.
+ * I12: a row is in one slot.  We saw it in two at two times; if it is in one
+ * before and after we look at the other, it was in both at that moment.  (Unless
+ * two VACUUMs removed it in between, and two inserts brought another one.)
  */
 static void
 check_twins(HnswCheck *check, const HnswNodeTid *a, const HnswNodeTid *b)
@@ -90,14 +133,16 @@ check_twins(HnswCheck *check, const HnswNodeTid *a, const HnswNodeTid *b)
 	uint32		after;
 	uint32		other;
 
-	if (is_live_with(check, a->nid, a->tid, &before) && is_live_with(check, b->nid, b->tid, &other) &&
-		is_live_with(check, a->nid, a->tid, &after) && before == after)
+	/* of one slot both were read at once */
+	if (a->nid == b->nid ||
+		(has_row(check, a->nid, a->tid, &before) && has_row(check, b->nid, b->tid, &other) &&
+		 has_row(check, a->nid, a->tid, &after) && before == after))
 		corrupted(check, vdb_hnsw_node_address(&check->index->geometry, b->nid).block,
-				  psprintf("Nodes %u and %u are both of row (%u,%u).", a->nid, b->nid,
+				  psprintf("Slots %u and %u are both of row (%u,%u).", a->nid, b->nid,
 						   (uint32) (a->tid >> 16), (uint32) (a->tid & 0xFFFF)));
 }
 
-/* Takes the next live node in the order of rows. */
+/* Takes the next row. */
 static HnswNodeTid
 take_tid(HnswCheck *check)
 {
@@ -117,7 +162,7 @@ take_tid(HnswCheck *check)
 	return taken;
 }
 
-/* Takes the live nodes up to a block of the heap, and keeps those of it. */
+/* Takes the rows up to a block of the heap, and keeps those of it. */
 static void
 load_heap_block(HnswCheck *check, BlockNumber block)
 {
@@ -172,30 +217,61 @@ node_error(HnswCheck *check, uint32 nid, const void *x, HnswNode *node)
 }
 
 /*
- * A visible row has a live node, whose code stands for its vector.  The node
- * cannot have gone since: the row is still visible to our snapshot.
+ * Copies the node of a visible row, and returns its number.  It cannot have gone
+ * since, nor can the row have left its slot: our snapshot still sees it.
  */
-static void
-check_row_node(HnswCheck *check, uint32 nid, int64 tid, const void *x, float norm)
+static uint32
+copy_row_node(HnswCheck *check, uint32 nid, int64 tid, HnswNode **node)
 {
-	HnswAddress a = vdb_hnsw_node_address(&check->index->geometry, nid);
+	const HnswGeometry *g = &check->index->geometry;
+	HnswAddress a = vdb_hnsw_node_address(g, nid);
 	Page		page = check->copies[0];
-	HnswNode   *node;
+	bool		there;
 
 	vdb_hnsw_check_copy(check, a.block, VDB_PAGE_HNSW_NODE, a.extent, page);
-	node = vdb_hnsw_page_node(page, a);
-	if (node->state != HNSW_LIVE || tid_key(&node->tid) != tid)
+	*node = vdb_hnsw_page_node(page, a);
+	there = slot_has_row(check, *node, tid);
+	if (there && (*node)->state == HNSW_POSTINGS)
+	{
+		HnswPostings postings = *vdb_hnsw_page_postings(page, a);
+
+		nid = postings.owner;
+		if (!vdb_hnsw_check_number(check, nid))
+			corrupted(check, a.block, psprintf("Postings are of node %u, which cannot exist.", nid));
+		a = vdb_hnsw_node_address(g, nid);
+		vdb_hnsw_check_copy(check, a.block, VDB_PAGE_HNSW_NODE, a.extent, page);
+		*node = vdb_hnsw_page_node(page, a);
+		there = (*node)->state == HNSW_LIVE && (*node)->generation == postings.owner_generation;
+	}
+	if (!there)
 		corrupted(check, a.block, psprintf("Node %u of visible row (%u,%u) has gone.", nid,
 										   (uint32) (tid >> 16), (uint32) (tid & 0xFFFF)));
+	return nid;
+}
+
+/*
+ * A visible row has a live node, whose code stands for its vector.  I17: and whose
+ * hash is that of its value, if the index has hashes.
+ */
+static void
+check_row_node(HnswCheck *check, uint32 nid, HnswNode *node, int64 tid, Datum value, const void *x,
+			   float norm)
+{
+	BlockNumber block = vdb_hnsw_node_address(&check->index->geometry, nid).block;
+	uint32		hash = vdb_hnsw_hash_value(PointerGetDatum(PG_DETOAST_DATUM_PACKED(value)));
+
+	if (node->hash != 0 && node->hash != hash)
+		corrupted(check, block, psprintf("Node %u is of another value than its row (%u,%u).", nid,
+										 (uint32) (tid >> 16), (uint32) (tid & 0xFFFF)));
 	if (check->index->geometry.node_bits != 0 || vdb_codec_hot_is_whole(&check->index->codec))
 	{
 		double		error = node_error(check, nid, x, node);
 		double		allowed = 1.001 * (double) node->residual + 1e-5 * (double) norm + FLT_MIN;
 
 		if (error > allowed && isfinite(error))
-			corrupted(check, a.block, psprintf("Node %u is %g away from its row (%u,%u), more than %g.",
-											   nid, error, (uint32) (tid >> 16),
-											   (uint32) (tid & 0xFFFF), allowed));
+			corrupted(check, block, psprintf("Node %u is %g away from its row (%u,%u), more than %g.",
+											 nid, error, (uint32) (tid >> 16),
+											 (uint32) (tid & 0xFFFF), allowed));
 	}
 }
 
@@ -232,6 +308,8 @@ check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool ali
 	{
 		int64		key = tid_key(tid);
 		uint32		i = 0;
+		uint32		nid;
+		HnswNode   *node;
 
 		load_heap_block(check, ItemPointerGetBlockNumber(tid));
 		while (i < check->block_count && check->block_nodes[i].tid != key)
@@ -243,8 +321,9 @@ check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool ali
 							RelationGetRelationName(index), ItemPointerGetBlockNumber(tid),
 							ItemPointerGetOffsetNumber(tid), RelationGetRelationName(check->heap)),
 					 errhint("Please REINDEX it.")));
-		check_row_node(check, check->block_nodes[i].nid, key, x, norm);
-		check_row_attributes(check, check->block_nodes[i].nid, key, values, isnull);
+		nid = copy_row_node(check, check->block_nodes[i].nid, key, &node);
+		check_row_node(check, nid, node, key, values[0], x, norm);
+		check_row_attributes(check, nid, key, values, isnull);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(check->context);
