@@ -7,7 +7,7 @@ SET client_min_messages = warning;
 CREATE TABLE few (id int, v vector(8));
 CREATE INDEX few_v ON few USING hnsw (v vector_l2_ops);
 INSERT INTO few SELECT i, ARRAY[i % 300, (i * 7) % 300, (i * 3) % 300, 1, 2, 3, 4, 5]::vector FROM generate_series(1, 3000) i;
-SELECT live, unreachable FROM vdb.check_index('few_v', true);
+SELECT live, attached, unreachable FROM vdb.check_index('few_v', true);
 -- a filter that only one of ten equal rows passes
 SET hnsw.max_scan_tuples = 1000000;
 SET work_mem = '64MB';
@@ -18,9 +18,9 @@ FROM generate_series(1, 300) q, LATERAL (
 -- the same after half of them went, and after building anew
 DELETE FROM few WHERE id % 2 = 0;
 VACUUM (INDEX_CLEANUP ON) few;
-SELECT live, dead, unreachable FROM vdb.check_index('few_v', true);
+SELECT live, dead, attached, unreachable FROM vdb.check_index('few_v', true);
 REINDEX INDEX few_v;
-SELECT live, unreachable FROM vdb.check_index('few_v', true);
+SELECT live, attached, unreachable FROM vdb.check_index('few_v', true);
 -- all rows equal
 CREATE TABLE equal AS SELECT i AS id, '[1,2,3]'::vector(3) AS v FROM generate_series(1, 2000) i;
 CREATE INDEX equal_v ON equal USING hnsw (v vector_l2_ops);
@@ -31,8 +31,8 @@ CREATE TABLE same (v vector(3));
 CREATE INDEX same_16 ON same USING hnsw (v vector_l2_ops);
 CREATE INDEX same_2 ON same USING hnsw (v vector_l2_ops) WITH (m = 2, ef_construction = 4);
 INSERT INTO same SELECT '[1,2,3]' FROM generate_series(1, 4000);
-SELECT live, unreachable FROM vdb.check_index('same_16', true);
-SELECT live, unreachable FROM vdb.check_index('same_2', true);
+SELECT live, attached, unreachable FROM vdb.check_index('same_16', true);
+SELECT live, attached, unreachable FROM vdb.check_index('same_2', true);
 
 -- with as few edges as can be, after half of the rows went
 

@@ -66,11 +66,13 @@ SELECT recall >= 0.95 AS recall FROM vdb.recall('t_v');
 SET vdb.stop_at = 'hnsw-insert-after-search=error';
 INSERT INTO t VALUES (1001, '', '[100,0,1]');
 SET vdb.stop_at = 'hnsw-insert-after-node=error';
-INSERT INTO t VALUES (1002, '', '[100,0,1]');
+INSERT INTO t VALUES (1002, '', '[100,1,1]');
 SET vdb.stop_at = 'hnsw-insert-after-edges=error';
-INSERT INTO t VALUES (1003, '', '[100,0,1]');
+INSERT INTO t VALUES (1003, '', '[100,2,1]');
 SET vdb.stop_at = 'hnsw-insert-before-entry=error';
-INSERT INTO t VALUES (1004, '', '[100,0,1]');
+INSERT INTO t VALUES (1004, '', '[100,3,1]');
+SET vdb.stop_at = 'hnsw-insert-before-attach=error';
+INSERT INTO t VALUES (1005, '', '[100,0,1]');
 SET vdb.stop_at = 'hnsw-extend-after-pages=error';
 INSERT INTO t SELECT i, '', ARRAY[i, i % 10, i % 3]::vector FROM generate_series(301, 5000) i;
 RESET vdb.stop_at;
@@ -82,7 +84,11 @@ TABLE nearest;
 
 -- stopped anywhere, a vacuum is completed by the next one
 
+INSERT INTO t SELECT i, '', '[100,0,1]' FROM generate_series(6000, 6200, 2) i;
 DELETE FROM t WHERE id % 2 = 0;
+SET vdb.stop_at = 'hnsw-vacuum-before-release=error';
+VACUUM (INDEX_CLEANUP ON) t;
+SELECT FROM vdb.check_index('t_v', true);
 SET vdb.stop_at = 'hnsw-vacuum-after-bulkdelete=error';
 VACUUM (INDEX_CLEANUP ON) t;
 SELECT FROM vdb.check_index('t_v', true);
