@@ -18,7 +18,7 @@ our @EXPORT = qw(
   new_server new_server_with_alias load_words check_index recall_at_least
   begin_psql begin_pgbench await_end hold let_go begin_held notices_of
   kill_and_start await_server psql_fails
-  index_size make_kinds expect_rows kinds_are_right
+  index_size make_kinds expect_rows kinds_are_right read_pages read_slots
 );
 
 # Word vectors shipped with the project: word, tab, 100 numbers.
@@ -142,6 +142,74 @@ sub index_size
 {
 	my ($node, $index) = @_;
 	return $node->safe_psql('postgres', "SELECT pg_relation_size('$index')");
+}
+
+# The bytes of an index, as they are in its file after a checkpoint.
+sub read_pages
+{
+	my ($node, $index) = @_;
+	my $path = $node->safe_psql('postgres', "CHECKPOINT; SELECT pg_relation_filepath('$index')");
+
+	return slurp_file($node->data_dir . "/$path");
+}
+
+# The slots of all nodes of an index.  Of each: number, row identifier, state, generation,
+# link to postings, hash, what follows the header of its hot slot and the lists of its
+# node slot, and all that a free slot has not; of postings their fields and identifiers.
+sub read_slots
+{
+	my ($pages) = @_;
+	my %meta;
+	my @slots;
+
+	(@meta{qw(m attributes hot_stride node_stride slots node_pages center extents)}) =
+	  unpack('x52 v x6 v3 x2 v2 V2', $pages);
+	my $bytes = $meta{attributes};
+	my $hot_first = 64 + 64 * int(($bytes * $meta{slots} + 63) / 64);
+	my $per_page = int(8144 / $meta{node_stride});
+	for my $extent (0 .. $meta{extents} - 1)
+	{
+		my $first = 1 + $meta{center} + $extent * (1 + $meta{node_pages});
+
+		# a hot page is of kind 3
+		next if unpack('v', substr($pages, $first * 8192 + 8180, 2)) != 3;
+		for my $number (0 .. $meta{slots} - 1)
+		{
+			my $hot = substr($pages, $first * 8192 + $hot_first + $number * $meta{hot_stride}, $meta{hot_stride});
+			my $attributes = substr($pages, $first * 8192 + 64 + $number * $bytes, $bytes);
+			my $node = substr($pages, ($first + 1 + int($number / $per_page)) * 8192
+				  + 32 + $number % $per_page * $meta{node_stride}, $meta{node_stride});
+			my ($state, $generation, $next, $hash) = unpack('x6 C x V3', $node);
+			my $slot = {
+				nid => $extent * $meta{slots} + $number,
+				state => $state,
+				generation => $generation,
+				next => $next,
+				hash => $hash,
+				codes => [ grep { length } substr($hot, 12), substr($node, 36 + 12 * $meta{m}) ],
+				rest => $attributes . substr($hot, 4) . substr($node, 0, 8) . substr($node, 12) };
+
+			($slot->{tid}) = tids(substr($node, 0, 6));
+			if ($state == 3)
+			{
+				(@$slot{qw(owner owner_generation rank rows)}) = unpack('x16 V3 v', $node);
+				$slot->{tids} = [ tids(substr($node, 36, 6 * $slot->{rows})) ];
+				$slot->{room} = int(($meta{node_stride} - 36) / 6);
+			}
+			push @slots, $slot;
+		}
+	}
+	return @slots;
+}
+
+# Row identifiers as the server writes them.
+sub tids
+{
+	my @numbers = unpack('v*', shift);
+	my @tids;
+
+	push @tids, sprintf('(%d,%d)', shift(@numbers) * 65536 + shift(@numbers), shift @numbers) while @numbers;
+	return @tids;
 }
 
 # A psql that runs a script on its own.

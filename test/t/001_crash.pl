@@ -50,12 +50,16 @@ sub crash_at
 
 my $many = 'INSERT INTO t (v) SELECT v FROM words WHERE id BETWEEN 1000 AND 1999';
 my $few = 'DELETE FROM t WHERE id % 10 = ';
+my $copies = 'INSERT INTO t (v) SELECT v FROM words, generate_series(1, 100) WHERE id = 3999';
+my $uncopy = 'DELETE FROM t WHERE v = (SELECT v FROM words WHERE id = 3999)';
 
 crash_at('hnsw-insert-after-search', $insert);
 crash_at('hnsw-insert-after-node', $insert);
 crash_at('hnsw-insert-after-edges', $insert);
 crash_at('hnsw-insert-before-entry', $insert);
+crash_at('hnsw-insert-before-attach', $copies);
 crash_at('hnsw-extend-after-pages', $many);
+crash_at('hnsw-vacuum-before-release', "$copies; $uncopy; $vacuum");
 crash_at('hnsw-vacuum-after-bulkdelete', "${few}1; $vacuum");
 crash_at('hnsw-vacuum-after-collect', "${few}2; $vacuum");
 crash_at('hnsw-vacuum-after-repair', "${few}3; $vacuum");
@@ -71,7 +75,8 @@ for my $point (qw(hnsw-build-before-write hnsw-build-after-write))
 }
 
 # Anywhere: four sessions insert and delete, a fifth vacuums, a sixth builds.
-my %load = ('insert@6' => "$insert;\n", 'delete@4' => "$delete;\n", 'vacuum@1' => "$vacuum;\n");
+my %load = ('insert@6' => "$insert;\n", 'delete@4' => "$delete;\n", 'vacuum@1' => "$vacuum;\n",
+	'copies@1' => "$copies;\n", 'uncopy@1' => "$uncopy;\n");
 
 for my $round (1 .. 12)
 {

@@ -17,72 +17,22 @@ my @kinds = split /\n/, $node->safe_psql('postgres', 'SELECT name FROM life.kind
 
 # --- what is removed is gone -----------------------------------------------------
 
-sub read_file
-{
-	my ($path) = @_;
-
-	open my $in, '<:raw', $path or die "$path: $!";
-	local $/ = undef;
-	return <$in>;
-}
-
-# The slots of all nodes of an index: row identifier, state, generation, and
-# what follows the header of its hot slot and the lists of its node slot.
-sub read_nodes
-{
-	my ($pages) = @_;
-	my %meta;
-	my @nodes;
-
-	(@meta{qw(m attributes hot_stride node_stride slots node_pages center extents)}) =
-	  unpack('x52 v x6 v3 x2 v2 V2', $pages);
-	my $bytes = $meta{attributes};
-	my $hot_first = 64 + 64 * int(($bytes * $meta{slots} + 63) / 64);
-	my $per_page = int(8144 / $meta{node_stride});
-	for my $extent (0 .. $meta{extents} - 1)
-	{
-		my $first = 1 + $meta{center} + $extent * (1 + $meta{node_pages});
-
-		# a hot page is of kind 3
-		next if unpack('v', substr($pages, $first * 8192 + 8180, 2)) != 3;
-		for my $slot (0 .. $meta{slots} - 1)
-		{
-			my $hot = substr($pages, $first * 8192 + $hot_first + $slot * $meta{hot_stride}, $meta{hot_stride});
-			my $attributes = substr($pages, $first * 8192 + 64 + $slot * $bytes, $bytes);
-			my $node = substr($pages, ($first + 1 + int($slot / $per_page)) * 8192
-				  + 32 + $slot % $per_page * $meta{node_stride}, $meta{node_stride});
-			my ($high, $low, $offset, $state, $generation) = unpack('v3 C x V', $node);
-
-			push @nodes, {
-				tid => sprintf('(%d,%d)', $high * 65536 + $low, $offset),
-				state => $state,
-				generation => $generation,
-				codes => [ grep { length } substr($hot, 12), substr($node, 36 + 12 * $meta{m}) ],
-				rest => $attributes . substr($hot, 4) . substr($node, 0, 8) . substr($node, 12) };
-		}
-	}
-	return @nodes;
-}
-
 $node->safe_psql('postgres', 'CALL life.fill(1, 120)');
 for my $kind (@kinds)
 {
 	my $tids = "SELECT ctid FROM life.$kind WHERE id IN (7, 50, 111)";
 	my %removed = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', $tids);
-	my $path = $node->data_dir . '/'
-	  . $node->safe_psql('postgres', "CHECKPOINT; SELECT pg_relation_filepath('life.${kind}_v')");
-	my $before = read_file($path);
+	my $before = read_pages($node, "life.${kind}_v");
 	my @codes = map { @{ $_->{codes} } }
-	  grep { $_->{state} == 1 && $removed{ $_->{tid} } } read_nodes($before);
+	  grep { $_->{state} == 1 && $removed{ $_->{tid} } } read_slots($before);
 
 	cmp_ok(scalar @codes, '>=', 3, "$kind: codes of three rows are on the pages");
 	is(scalar(grep { !/[^\0]/ || index($before, $_) < 0 } @codes), 0, "$kind: and are no zeros");
 	$node->safe_psql('postgres', "DELETE FROM life.$kind WHERE id IN (7, 50, 111)");
 	$node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON) life.$kind");
-	$node->safe_psql('postgres', 'CHECKPOINT');
 
-	my $after = read_file($path);
-	my @nodes = read_nodes($after);
+	my $after = read_pages($node, "life.${kind}_v");
+	my @nodes = read_slots($after);
 
 	is(scalar(grep { index($after, $_) >= 0 } @codes), 0, "$kind: after vacuum they are nowhere in the file");
 	is(scalar(grep { $_->{state} == 0 && $_->{generation} > 0 } @nodes), 3, "$kind: three slots were freed");
@@ -90,6 +40,39 @@ for my $kind (@kinds)
 		0, "$kind: a free slot has nothing but a generation");
 }
 kinds_are_right($node, 117, 'after three rows were removed');
+
+# the same of rows that share a node: in postings, and in the nodes themselves
+for my $kind (@kinds)
+{
+	my $index = "life.${kind}_v";
+	my @nodes = grep { $_->{state} == 1 } read_slots(read_pages($node, $index));
+
+	$node->safe_psql('postgres', "INSERT INTO life.$kind SELECT k.* FROM life.$kind k, generate_series(1, 3)");
+
+	my @slots = read_slots(read_pages($node, $index));
+	my @attached = map { @{ $_->{tids} } } grep { $_->{state} == 3 } @slots;
+	my %removed = map { $attached[$_] => 1 } grep { $_ % 2 } 0 .. $#attached;
+
+	$removed{ $_->{tid} } = 1 for @nodes[0 .. 9];
+	cmp_ok(scalar @attached, '>=', 100, "$kind: rows share a node");
+	$node->safe_psql('postgres', "DELETE FROM life.$kind WHERE ctid = ANY('{"
+		  . join(',', map { "\"$_\"" } keys %removed) . "}'::tid[])");
+	$node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON) life.$kind");
+
+	@slots = read_slots(read_pages($node, $index));
+	my @left = map { ($_->{tid}, @{ $_->{tids} // [] }) } grep { $_->{state} != 0 } @slots;
+	my %left = map { $_ => 1 } @left;
+	is(scalar(grep { $removed{$_} } @left), 0, "$kind: after vacuum those removed are in no slot");
+	is(scalar(grep { !$removed{$_} && !$left{$_} } @attached), 0, "$kind: those that are left are there");
+	is(scalar(grep { $_->{state} == 0 && $_->{rest} =~ /[^\0]/ } @slots),
+		0, "$kind: the slots of postings that went have nothing but a generation");
+	check_index($node, $index, 'after some of the rows that share a node went');
+	$node->safe_psql('postgres', "DELETE FROM life.$kind a USING life.$kind b WHERE a.id = b.id AND a.ctid > b.ctid");
+	$node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON) life.$kind");
+	is(scalar(grep { $_->{state} == 3 } read_slots(read_pages($node, $index))),
+		10, "$kind: postings are left where a node's own row went");
+}
+kinds_are_right($node, 117, 'after their copies went');
 
 # --- a lost free space map --------------------------------------------------------
 

@@ -1,5 +1,6 @@
 # Claims that sessions which read, insert, update, delete, vacuum and calibrate at
-# once leave a sound index, and that every answer meanwhile is complete and in order.
+# once leave a sound index, that it is sound at any moment, and that every answer
+# meanwhile is complete and in order.
 
 use strict;
 use warnings;
@@ -24,6 +25,9 @@ my %traffic = (
 	'update@2' => "\\set w random(1, 6000)\n"
 	  . "UPDATE t SET v = ($random_word) WHERE id = (SELECT id FROM t OFFSET :w % 500 LIMIT 1);\n",
 	'delete@4' => "DELETE FROM t WHERE id IN (SELECT id FROM t ORDER BY random() LIMIT 1);\n",
+	'copy@2' => "\\set w random(1, 5)\nINSERT INTO t (v) SELECT v FROM words, generate_series(1, 40) WHERE id = :w;\n",
+	'uncopy@1' => "\\set w random(1, 5)\nDELETE FROM t WHERE v = ($random_word);\n",
+	'check@1' => "SELECT FROM vdb.check_index('t_v_idx', true);\n",
 	'vacuum@1' => "VACUUM (INDEX_CLEANUP ON) t;\n",
 	'calibrate@1' => "SELECT count(*) FROM vdb.calibrate('t_v_idx');\n");
 

@@ -177,6 +177,107 @@ $node->safe_psql('postgres', 'REINDEX INDEX t_v_idx');
 check_index($node, 't_v_idx', 'after REINDEX');
 recall_at_least($node, 't_v_idx', 0.95, 'after REINDEX');
 
+# --- rows that share a node ---------------------------------------------------------
+
+$node->safe_psql(
+	'postgres', q(
+	CREATE TABLE c (v vector(100));
+	CREATE INDEX c_v_idx ON c USING hnsw (v vector_l2_ops) WITH (m = 8);
+	INSERT INTO c SELECT v FROM words WHERE id <= 100;
+	INSERT INTO c SELECT v FROM words, generate_series(1, 200) WHERE id = 1));
+my @slots = read_slots(read_pages($node, 'c_v_idx'));
+my @chain = sort { $b->{rank} <=> $a->{rank} } grep { $_->{state} == 3 } @slots;
+my ($owner) = grep { $_->{state} == 1 && $_->{next} == $chain[0]{nid} + 1 } @slots;
+my ($single) = grep { $_->{state} == 1 && $_->{next} == 0 } @slots;
+
+cmp_ok(scalar @chain, '>=', 4, 'a chain of several');
+
+# vacuum will find the newest postings empty, and go through the chain
+$node->safe_psql('postgres', "DELETE FROM c WHERE ctid = ANY('{"
+	  . join(',', map { "\"$_\"" } @{ $chain[0]{tids} }) . "}'::tid[]); CHECKPOINT");
+$file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('c_v_idx')");
+$sound = slurp_file($file);
+$pages = length($sound) / BLCKSZ;
+
+# The file with some bytes of a slot replaced.
+sub with_slot
+{
+	my ($slot, $offset, $bytes) = @_;
+	my ($stride, $slots, $node_pages, $center) = unpack 'x64 v x2 v2 V', $sound;
+	my $per_page = int(8144 / $stride);
+	my $number = $slot->{nid} % $slots;
+	my $block = 2 + $center + int($slot->{nid} / $slots) * (1 + $node_pages) + int($number / $per_page);
+
+	return with_bytes($block, 32 + $number % $per_page * $stride + $offset, $bytes);
+}
+
+# A row identifier as it is stored.
+sub bytes_of
+{
+	my ($block, $offset) = shift =~ /(\d+),(\d+)/;
+	return pack 'v3', $block >> 16, $block & 0xFFFF, $offset;
+}
+
+my $few = 'SET enable_seqscan = off; SET hnsw.ef_search = 400; SELECT count(*) FROM
+	(SELECT FROM c ORDER BY v <-> (SELECT v FROM words WHERE id = 1) LIMIT 250) s';
+my %bad_chains = (
+	'a circle' => [ with_slot($chain[-1], 12, pack 'V', $chain[0]{nid} + 1), 'does not have older postings', 'does not have older postings' ],
+	'a link to nowhere' => [ with_slot($chain[1], 12, pack 'V', 0x7fffffff), 'cannot lead to', 'cannot exist' ],
+	'a link past all extents' => [ with_slot($chain[1], 12, pack 'V', 0xffffffff), 'cannot lead to', 'cannot exist' ],
+	'a link to a node' => [ with_slot($chain[1], 12, pack 'V', $single->{nid} + 1), 'does not have older postings', 'does not have older postings' ],
+	'a node that leads to itself' => [ with_slot($owner, 12, pack 'V', $owner->{nid} + 1), 'does not have older postings', 'does not have older postings' ],
+	'an owner that cannot exist' => [ with_slot($chain[0], 16, pack 'V', 0x7fffffff), 'which cannot exist|does not have older', 'cannot exist' ],
+	'an owner without such postings' => [ with_slot($chain[0], 16, pack 'V', $single->{nid}), 'does not live|does not have older', undef ],
+	'an owner of another life' => [ with_slot($chain[0], 20, pack 'V', 77), 'does not live|does not have older', 'does not have older postings' ],
+	'no rank' => [ with_slot($chain[1], 24, pack 'V', 0), 'no rank|older postings', 'does not have older postings' ],
+	'too great a rank' => [ with_slot($chain[2], 24, pack 'V', 99), 'older postings', 'does not have older postings' ],
+	'too many rows' => [ with_slot($chain[1], 28, pack 'v', 9999), 'cannot have 9999 rows', 'cannot be postings of 9999 rows' ],
+	'fewer rows' => [ with_slot($chain[1], 28, pack 'v', 1), 'something beside their rows', undef ],
+	'edges' => [ with_slot($chain[1], 32, pack 'v', 3), 'something beside their rows', undef ],
+	'a row twice' => [ with_slot($chain[1], 36, bytes_of($chain[2]{tids}[0])), 'are both of row', undef ],
+	'a row twice in a slot' => [ with_slot($chain[1], 36, bytes_of($chain[1]{tids}[1])), 'are both of row', undef ],
+	'postings that nothing leads to' => [ with_slot($owner, 12, pack 'V', $chain[1]{nid} + 1), 'are not among', undef ],
+	'no row' => [ with_slot($single, 0, "\0" x 6), 'has no row', undef ],
+	'a row that cannot exist' => [ with_slot($chain[1], 36, pack 'v3', 0, 30000, 1), 'cannot exist', undef ],
+	'another hash' => [ with_slot($owner, 16, pack 'V', 12345), 'another value', undef ]);
+
+for my $what (sort keys %bad_chains)
+{
+	my ($bytes, $check, $vacuum) = @{ $bad_chains{$what} };
+
+	damage($bytes);
+	psql_fails($node, "SELECT vdb.check_index('c_v_idx', true)", 'XX002', $check, "$what: check");
+	psql_fails($node, 'VACUUM (INDEX_CLEANUP ON) c', 'XX002', $vacuum, "$what: vacuum") if $vacuum;
+	for my $step ([ 'scan', $few ], [ 'insert', 'INSERT INTO c SELECT v FROM words WHERE id = 1' ])
+	{
+		my ($name, $sql) = @$step;
+		my ($status, $out, $err) = $node->psql('postgres', "SET statement_timeout = '30s'; $sql", timeout => 60);
+		ok($status == 0 || $err =~ /ERROR:  index "c_v_idx"|could not read block 30000/, "$what: $name") or diag($err);
+	}
+}
+for my $round (1 .. 15)
+{
+	my $changed = $sound;
+
+	for my $slot (@chain, $owner)
+	{
+		my $with = with_slot($slot, 6 + int rand 32, chr int rand 256);
+
+		$changed ^= $sound ^ $with if int(rand 3) == 0;
+	}
+	damage($changed);
+	for my $sql ($few, 'INSERT INTO c SELECT v FROM words WHERE id = 1', 'DELETE FROM c WHERE ctid = (SELECT max(ctid) FROM c)',
+		'VACUUM (INDEX_CLEANUP ON) c', "SELECT vdb.check_index('c_v_idx')", $few)
+	{
+		my ($status, $out, $err) = $node->psql('postgres', "SET statement_timeout = '30s'; $sql", timeout => 60);
+		next if $status == 0 || $err =~ /ERROR/ && $err !~ /statement timeout|server closed|invalid memory alloc/;
+		fail("chains, round $round: $sql");
+		diag($err);
+	}
+}
+$node->safe_psql('postgres', 'REINDEX INDEX c_v_idx');
+check_index($node, 'c_v_idx', 'after REINDEX');
+
 $node->stop;
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal/, 'no process died');
 done_testing();
