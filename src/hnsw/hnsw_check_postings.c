@@ -30,13 +30,27 @@ typedef struct Leader
 static Leader
 node_leader(uint32 nid, const HnswNode *node)
 {
-	return (Leader) {nid, node->generation, nid, node->generation, (uint64) PG_UINT32_MAX + 1, node->duplicates};
+	return (Leader) {
+		.nid = nid,
+		.generation = node->generation,
+		.owner = nid,
+		.owner_generation = node->generation,
+		.rank = (uint64) PG_UINT32_MAX + 1,
+		.link = node->duplicates
+	};
 }
 
 static Leader
 postings_leader(uint32 nid, const HnswPostings *postings)
 {
-	return (Leader) {nid, postings->generation, postings->owner, postings->owner_generation, postings->rank, postings->next};
+	return (Leader) {
+		.nid = nid,
+		.generation = postings->generation,
+		.owner = postings->owner,
+		.owner_generation = postings->owner_generation,
+		.rank = postings->rank,
+		.link = postings->next
+	};
 }
 
 /* What is said of postings, without their rows. */
