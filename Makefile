@@ -37,6 +37,7 @@ OBJS = \
 	src/hnsw/hnsw_condition.o \
 	src/hnsw/hnsw_cost.o \
 	src/hnsw/hnsw_effort.o \
+	src/hnsw/hnsw_equal.o \
 	src/hnsw/hnsw_fill.o \
 	src/hnsw/hnsw_filter.o \
 	src/hnsw/hnsw_graph.o \

@@ -5,7 +5,8 @@
  *
  * hnsw_build.c decides and leads; hnsw_fill.c is what each participant does,
  * rows of the table into the graph; hnsw_parallel.c has other processes do it
- * too; hnsw_write.c turns the graph into pages.  Where the graph would be larger
+ * too; hnsw_equal.c has equal rows share a node; hnsw_link.c links nodes;
+ * hnsw_write.c turns the graph into pages.  Where the graph would be larger
  * than memory, rows go to temporary files (hnsw_spill.c), and the graph is built
  * in partitions (hnsw_partition.c, hnsw_merge.c).
  */
@@ -46,8 +47,11 @@ typedef struct HnswBuildState
 								 * have met, as some may yet have to begin */
 	pg_atomic_uint64 indexed;	/* rows */
 
+	/* of the rows in the graph, those that share the node of an equal one */
+	uint32		attached;
+
 	/* what participants are to do with nodes that have codes, see hnsw_link.c */
-	bool		batch;			/* constant: that is done when all have one */
+	bool		batch;			/* constant: they may be linked at once */
 	HnswLinkWork work;
 	HnswBatchStage stage;
 	pg_atomic_uint32 next;		/* node, where they are linked one by one */
@@ -74,6 +78,8 @@ typedef struct HnswBuilder
 	char	   *memory;			/* of the graph */
 	HnswGraph	graph;
 	ItemPointerData *tids;		/* by node number */
+	uint32	   *hashes;			/* of values, the same; of rows that share a node
+								 * then its number */
 	uint8	   *attributes;		/* the same */
 	HnswBatch	batch;
 	char	   *batch_scratch;	/* NULL until it is needed */
@@ -89,7 +95,7 @@ typedef struct HnswBuilder
 
 /* hnsw_fill.c */
 
-/* Bytes of a graph with its row identifiers. */
+/* Bytes of a graph with what there is of its rows. */
 extern Size vdb_hnsw_build_bytes(const HnswIndex *index, uint32 capacity);
 
 /*
@@ -132,6 +138,39 @@ extern void vdb_hnsw_name_rows(char name[MAXPGPATH], int worker);
  * the leader's index is on pages.
  */
 extern void vdb_hnsw_build_rows(HnswBuilder *builder, TableScanDesc scan);
+
+/* hnsw_equal.c */
+
+/*
+ * A hash of a row: of its value, whose hash this is, and its attributes, as a value may
+ * be that of many nodes of different attributes.
+ */
+extern uint32 vdb_hnsw_hash_row(const HnswIndex *index, uint32 hash, const uint8 *attributes);
+
+/*
+ * The number of a node that is equal to the one of this number, and was looked for
+ * before; else that itself.  Code, hash and attributes are there; what was looked for
+ * is forgotten before a batch begins, and when that is asked for.
+ */
+extern uint32 vdb_hnsw_find_equal(HnswBuilder *builder, uint32 row);
+extern void vdb_hnsw_forget_rows(HnswBuilder *builder);
+
+/*
+ * Has equal rows in the graph, none of which is linked, share a node: the graph then
+ * has as many nodes as rows differ.  By the leader, while no other does anything.
+ */
+extern void vdb_hnsw_share_nodes(HnswBuilder *builder);
+
+/*
+ * Decides where the rows that share nodes go.  By the leader, when all nodes are
+ * linked; then the links to postings, by number of the node, can be asked for.  These
+ * are NULL where no rows share a node.
+ */
+extern void vdb_hnsw_place_postings(HnswBuilder *builder);
+extern const uint32 *vdb_hnsw_postings_links(const HnswBuilder *builder);
+
+/* Writes them there, when all nodes are written.  By the leader. */
+extern void vdb_hnsw_write_all_attached(HnswWriter *writer, const HnswBuilder *builder);
 
 /* hnsw_link.c */
 

@@ -61,6 +61,9 @@
 #define BUILD_MOST_QUESTIONS 256
 #define DRAWN_QUESTIONS 1000
 
+/* Slots that are looked at for each question, at most: many may be no live node's. */
+#define MOST_DRAWS 16
+
 /*
  * Recall among many rows varies less from question to question, and takes large
  * searches: it is measured with one question in so many.
@@ -115,7 +118,7 @@ typedef struct Calibration
 	float	   *scores;
 	float	   *limits;			/* of each question: score of its farthest */
 	VdbNodeFactors *factors;	/* of a page's nodes */
-	bool	   *live;			/* of an extent's nodes */
+	bool	   *live;			/* of an extent's slots, or a page's */
 	char	   *page;
 
 	/* over all questions */
@@ -180,16 +183,24 @@ score_node_page(Calibration *c, uint32 extent, uint32 number)
 	uint32		used = copy_page(c, extent, number);
 	uint32		first = extent * g->extent_slots + (number - 1) * g->nodes_per_page;
 	HnswNode   *node = (HnswNode *) (c->page + HNSW_NODE_FIRST);
+	bool		any = false;
 
-	if (used == 0)
-		return;
 	for (uint32 i = 0; i < used; i++)
-		c->factors[i] = vdb_hnsw_node_factors((HnswNode *) ((char *) node + i * g->node_stride));
+	{
+		HnswNode   *slot = (HnswNode *) ((char *) node + i * g->node_stride);
+
+		/* postings have no factors there */
+		c->live[i] = slot->state == HNSW_LIVE;
+		c->factors[i] = c->live[i] ? vdb_hnsw_node_factors(slot) : (VdbNodeFactors) {0};
+		any |= c->live[i];
+	}
+	if (!any)
+		return;
 	vdb_panel_scores(&c->panel, used, c->factors, vdb_hnsw_node_hi(g, node), g->node_stride,
 					 c->scores);
 	for (uint32 i = 0; i < used; i++)
 	{
-		if (((HnswNode *) ((char *) node + i * g->node_stride))->state == HNSW_LIVE)
+		if (c->live[i])
 			offer_node(c, first + i, c->scores + (Size) i * c->count);
 	}
 }
@@ -507,31 +518,58 @@ add_question(Calibration *c, void *vector, float norm, uint32 nid)
 }
 
 /*
- * Takes live nodes for questions, one from each part of the index.  The entry
- * point is none: every search begins there.
+ * Draws a slot of one of so many parts of the index.  The vector of its node, in the
+ * current context, or NULL if it is no live one's.  Nor is it the entry point's:
+ * every search begins there.
+ */
+static void *
+draw_vector(const Calibration *c, pg_prng_state *random, uint64 part, uint64 parts, uint32 *nid)
+{
+	const HnswGeometry *g = &c->index->geometry;
+	uint64		slots = (uint64) c->extents * g->extent_slots;
+	void	   *vector = palloc(c->index->codec.vector_bytes);
+
+	CHECK_FOR_INTERRUPTS();
+	*nid = (uint32) pg_prng_uint64_range(random, slots * part / parts, slots * (part + 1) / parts - 1);
+	if (!vdb_hnsw_is_upper(c->index, vdb_hnsw_extent_of(g, *nid)) && *nid != c->index->entry_nid &&
+		vdb_hnsw_load_vector(c->index, *nid, vector))
+		return vector;
+	pfree(vector);
+	return NULL;
+}
+
+/*
+ * Takes about so many live nodes for questions, at most one from each part of the
+ * index.  How many parts that takes is tried before.
  */
 static void
 ask_nodes(Calibration *c, uint32 wanted)
 {
-	const HnswGeometry *g = &c->index->geometry;
-	uint64		slots = (uint64) c->extents * g->extent_slots;
+	uint64		slots = (uint64) c->extents * c->index->geometry.extent_slots;
 	uint64		parts = Min(slots, wanted);
+	uint64		live = 0;
 	pg_prng_state random;
+	uint32		nid;
 
 	pg_prng_seed(&random, c->index->incarnation);
 	for (uint64 i = 0; i < parts; i++)
 	{
-		uint32		nid = (uint32) pg_prng_uint64_range(&random, slots * i / parts,
-														slots * (i + 1) / parts - 1);
-		MemoryContext old = MemoryContextSwitchTo(c->context);
-		void	   *vector = palloc(c->index->codec.vector_bytes);
-		bool		live;
+		void	   *vector = draw_vector(c, &random, i, parts, &nid);
 
-		CHECK_FOR_INTERRUPTS();
-		live = !vdb_hnsw_is_upper(c->index, vdb_hnsw_extent_of(g, nid)) &&
-			nid != c->index->entry_nid && vdb_hnsw_load_vector(c->index, nid, vector);
+		if (vector != NULL)
+		{
+			live++;
+			pfree(vector);
+		}
+	}
+	parts = Min(slots, parts * Min(MOST_DRAWS, wanted / Max(live, 1)));
+	for (uint64 i = 0; i < parts; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(c->context);
+		void	   *vector = draw_vector(c, &random, i, parts, &nid);
+
 		MemoryContextSwitchTo(old);
-		if (live)
+		if (vector != NULL)
 			add_question(c, vector, 0, nid);
 	}
 	answer_batch(c);

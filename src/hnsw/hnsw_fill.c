@@ -1,9 +1,10 @@
 /*
  * hnsw_fill.c
- *	  What each participant of a build does: rows of the table into the graph,
- *	  then the graph into pages.
+ *	  What each participant of a build does: codes of the table's rows into the
+ *	  graph, then nodes are linked, then the graph goes to pages.
  *
- * They go from one to the other together, when the table has no more rows.
+ * They go from one to the other together.  Before nodes are linked, when the table
+ * has no more rows, the leader has equal ones share a node.
  *
  * Where the graph has no room for all rows, they go to temporary files as codes,
  * of each participant one, and the graph is built from there in partitions.
@@ -35,6 +36,12 @@ tids_bytes(uint32 capacity)
 }
 
 static inline Size
+hashes_bytes(uint32 capacity)
+{
+	return TYPEALIGN(64, mul_size(capacity, sizeof(uint32)));
+}
+
+static inline Size
 attributes_bytes(const HnswIndex *index, uint32 capacity)
 {
 	return TYPEALIGN(64, mul_size(capacity, index->geometry.attr_bytes));
@@ -43,9 +50,12 @@ attributes_bytes(const HnswIndex *index, uint32 capacity)
 Size
 vdb_hnsw_build_bytes(const HnswIndex *index, uint32 capacity)
 {
-	return add_size(graph_bytes(index, capacity),
-					add_size(add_size(tids_bytes(capacity), attributes_bytes(index, capacity)),
-							 vdb_hnsw_batch_bytes(capacity)));
+	Size		bytes = graph_bytes(index, capacity);
+
+	bytes = add_size(bytes, tids_bytes(capacity));
+	bytes = add_size(bytes, hashes_bytes(capacity));
+	bytes = add_size(bytes, attributes_bytes(index, capacity));
+	return add_size(bytes, vdb_hnsw_batch_bytes(capacity));
 }
 
 Size
@@ -59,7 +69,7 @@ static double
 node_bytes(const HnswIndex *index, int participants)
 {
 	return vdb_hnsw_graph_node_bytes(&index->codec, index->geometry.m, participants) +
-		sizeof(ItemPointerData) + index->geometry.attr_bytes + 2 * sizeof(uint32);
+		sizeof(ItemPointerData) + sizeof(uint32) + index->geometry.attr_bytes + 2 * sizeof(uint32);
 }
 
 /*
@@ -106,8 +116,7 @@ vdb_hnsw_build_state_init(HnswBuildState *state, const HnswBuilder *builder, Hns
 	for (int i = 0; i < participants; i++)
 		BarrierAttach(&state->barrier);
 	state->spills = rows.expected > capacity;
-	state->batch = batch_bytes(builder->index, participants) > 0 &&
-		rows.expected >= HNSW_BATCH_MIN_NODES;
+	state->batch = batch_bytes(builder->index, participants) > 0;
 	pg_atomic_init_u64(&state->indexed, 0);
 	pg_atomic_init_u32(&state->next, 0);
 	SpinLockInit(&state->mutex);
@@ -128,6 +137,8 @@ vdb_hnsw_builder_init(HnswBuilder *builder, uint32 capacity, char *memory)
 	memory += graph_bytes(index, capacity);
 	builder->tids = (ItemPointerData *) memory;
 	memory += tids_bytes(capacity);
+	builder->hashes = (uint32 *) memory;
+	memory += hashes_bytes(capacity);
 	builder->attributes = (uint8 *) memory;
 	memory += attributes_bytes(index, capacity);
 	vdb_hnsw_batch_attach(&builder->batch, &builder->graph, memory);
@@ -157,14 +168,6 @@ vdb_hnsw_builder_enlarge(HnswBuilder *builder, uint64 rows)
 	memory = MemoryContextAllocHuge(builder->context, vdb_hnsw_build_bytes(index, capacity) + 64);
 	vdb_hnsw_builder_init(builder, capacity, (char *) TYPEALIGN(64, memory));
 	return true;
-}
-
-static void
-report_progress(HnswBuilder *builder)
-{
-	if (builder->leads)
-		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
-									 (int64) pg_atomic_read_u64(&builder->state->indexed));
 }
 
 void
@@ -199,17 +202,27 @@ begin_spilling(HnswBuilder *builder)
 	MemoryContextSwitchTo(old);
 }
 
+/* A row of the table on its way into the graph or a file. */
+typedef struct TableRow
+{
+	ItemPointer tid;
+	uint32		hash;			/* of the value */
+	const void *vector;			/* in code space */
+	float		norm;			/* as the transformation returned it */
+	const uint8 *attributes;
+} TableRow;
+
 static void
-spill_vector(HnswBuilder *builder, const void *vector, float norm, ItemPointer tid,
-			 const uint8 *attributes)
+spill_row(HnswBuilder *builder, const TableRow *from)
 {
 	const VdbCodec *codec = &builder->index->codec;
 	HnswRow    *row = builder->rows.row;
 
-	row->tid = *tid;
-	row->factors = vdb_encode_node(codec, vector, norm, vdb_hnsw_row_hi(row),
+	row->tid = *from->tid;
+	row->hash = from->hash;
+	row->factors = vdb_encode_node(codec, from->vector, from->norm, vdb_hnsw_row_hi(row),
 								   vdb_hnsw_row_lo(codec, row));
-	memcpy(vdb_hnsw_row_attributes(codec, row), attributes, builder->index->geometry.attr_bytes);
+	memcpy(vdb_hnsw_row_attributes(codec, row), from->attributes, builder->index->geometry.attr_bytes);
 	vdb_hnsw_rows_write(&builder->rows);
 }
 
@@ -226,6 +239,7 @@ spill_graph(HnswBuilder *builder)
 	{
 		CHECK_FOR_INTERRUPTS();
 		row->tid = builder->tids[nid];
+		row->hash = builder->hashes[nid];
 		row->factors = graph->factors[nid];
 		memcpy(vdb_hnsw_row_hi(row), vdb_hnsw_graph_hi(graph, nid), codec->hi_bytes);
 		memcpy(vdb_hnsw_row_lo(codec, row), vdb_hnsw_graph_lo(graph, nid), codec->lo_bytes);
@@ -238,23 +252,34 @@ spill_graph(HnswBuilder *builder)
 static void
 write_graph(HnswBuilder *builder)
 {
+	HnswNodeRows rows = {
+		.tids = builder->tids,
+		.hashes = builder->hashes,
+		.postings = vdb_hnsw_postings_links(builder),
+		.attributes = builder->attributes
+	};
+	int64		all = (int64) builder->graph.header->count + builder->state->attached;
 	HnswWriter	writer;
 
 	if (builder->leads)
 	{
-		report_progress(builder);
 		VDB_TESTPOINT("hnsw-build-before-write");
 		pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_WRITE);
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, 0);
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, all);
 	}
 	vdb_hnsw_writer_init(&writer, builder->index);
-	vdb_hnsw_write_nodes(&writer, &builder->graph, builder->tids, builder->attributes,
-						 builder->leads);
+	vdb_hnsw_write_nodes(&writer, &builder->graph, &rows, builder->leads);
 	vdb_hnsw_build_meet(builder);
 	if (builder->leads)
+	{
+		vdb_hnsw_write_all_attached(&writer, builder);
 		vdb_hnsw_write_uppers(&writer, &builder->graph, NULL);
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, all);
+	}
 }
 
-/* Links the nodes of the graph, whose codes are there, together with all others. */
+/* Makes a graph of the rows, whose codes are there, together with all others. */
 static void
 link_graph(HnswBuilder *builder)
 {
@@ -263,11 +288,12 @@ link_graph(HnswBuilder *builder)
 		vdb_hnsw_link_help(builder);
 		return;
 	}
-	report_progress(builder);
+	vdb_hnsw_share_nodes(builder);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_LINK);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, 0);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, builder->graph.header->count);
 	vdb_hnsw_link_all(builder, builder->graph.header->count);
+	vdb_hnsw_place_postings(builder);
 	vdb_hnsw_link_end(builder);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, builder->graph.header->count);
 }
@@ -289,36 +315,34 @@ leave_graph(HnswBuilder *builder, bool full)
 			spill_graph(builder);
 		return;
 	}
-	if (builder->state->batch)
-		link_graph(builder);
+	link_graph(builder);
 	write_graph(builder);
 }
 
-/* Adds a vector in code space. */
 static void
-add_vector(HnswBuilder *builder, const void *vector, float norm, ItemPointer tid,
-		   const uint8 *attributes)
+add_row(HnswBuilder *builder, const TableRow *row)
 {
 	Size		attr_bytes = builder->index->geometry.attr_bytes;
+	uint64		before;
 
 	if (!builder->spills)
 	{
-		uint32		nid = builder->state->batch ?
-			vdb_hnsw_graph_encode(&builder->graph, vector, norm) :
-			vdb_hnsw_graph_add(&builder->participant, vector, norm);
+		uint32		nid = vdb_hnsw_graph_encode(&builder->graph, row->vector, row->norm);
 
 		if (nid != HNSW_NO_NODE)
 		{
-			builder->tids[nid] = *tid;
-			memcpy(builder->attributes + nid * attr_bytes, attributes, attr_bytes);
+			builder->tids[nid] = *row->tid;
+			builder->hashes[nid] = row->hash;
+			memcpy(builder->attributes + nid * attr_bytes, row->attributes, attr_bytes);
 		}
 		else
 			leave_graph(builder, true);
 	}
 	if (builder->spills)
-		spill_vector(builder, vector, norm, tid, attributes);
-	pg_atomic_fetch_add_u64(&builder->state->indexed, 1);
-	report_progress(builder);
+		spill_row(builder, row);
+	before = pg_atomic_fetch_add_u64(&builder->state->indexed, 1);
+	if (builder->leads)
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) before + 1);
 }
 
 static void
@@ -327,19 +351,22 @@ build_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 	HnswBuilder *builder = arg;
 	HnswIndex  *index = builder->index;
 	MemoryContext old;
-	void	   *x;
-	float		norm;
+	Datum		value;
+	TableRow	row = {.tid = tid};
 
 	if (isnull[0])
 		return;
 	old = MemoryContextSwitchTo(builder->row_context);
-	x = vdb_hnsw_transform(index->support, &index->codec, values[0], &norm);
-	if (x != NULL)
+	value = PointerGetDatum(PG_DETOAST_DATUM(values[0]));
+	row.vector = vdb_hnsw_transform(index->support, &index->codec, value, &row.norm);
+	if (row.vector != NULL)
 	{
 		uint8	   *attributes = palloc(index->attributes->bytes);
 
 		vdb_hnsw_form_attributes(index->attributes, values, isnull, attributes);
-		add_vector(builder, x, norm, tid, attributes);
+		row.hash = vdb_hnsw_hash_value(value);
+		row.attributes = attributes;
+		add_row(builder, &row);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(builder->row_context);

@@ -532,6 +532,7 @@ write_nodes(HnswMerge *merge, HnswWriter *writer)
 		if (upper < merge->upper_count && merge->upper_nids[by_nid[upper]] == nid)
 			node.layer = uppers->levels[by_nid[upper++]] + 1;
 		node.tid = row->tid;
+		node.hash = row->hash;
 		node.factors = row->factors;
 		node.hi = vdb_hnsw_row_hi(row);
 		node.lo = vdb_hnsw_row_lo(merge->codec, row);

@@ -484,6 +484,8 @@ extern void vdb_hnsw_buildempty(Relation index);
 typedef struct HnswNewNode
 {
 	ItemPointerData tid;
+	uint32		hash;			/* of the value */
+	uint32		duplicates;		/* link to postings */
 	uint8		layer;			/* topmost */
 	uint16		count;			/* edges on layer 0 */
 	uint16		kept;			/* of these, the first so many */
@@ -494,6 +496,24 @@ typedef struct HnswNewNode
 	const HnswOutEdge *edges;
 } HnswNewNode;
 
+/* Postings on their way to a page: those of a rank come right after the older ones. */
+typedef struct HnswNewPostings
+{
+	uint32		owner;
+	uint32		rank;			/* 1: the oldest */
+	uint32		rows;
+	ItemPointerData *tids;
+} HnswNewPostings;
+
+/* What there is of nodes beside a graph, by number of the node. */
+typedef struct HnswNodeRows
+{
+	const ItemPointerData *tids;
+	const uint32 *hashes;
+	const uint32 *postings;		/* links to them; NULL: there are none */
+	const uint8 *attributes;
+} HnswNodeRows;
+
 /*
  * Fills an index that has no extent yet, and that nobody else uses until the
  * build is over.  Nothing is logged.
@@ -501,7 +521,8 @@ typedef struct HnswNewNode
 typedef struct HnswWriter
 {
 	HnswIndex  *index;
-	uint32		nodes;			/* written */
+	uint32		slots;			/* written */
+	HnswNewPostings postings;	/* to be written; no rows: there are none */
 	void	   *scratch;		/* a vector */
 } HnswWriter;
 
@@ -509,6 +530,23 @@ extern void vdb_hnsw_writer_init(HnswWriter *writer, HnswIndex *index);
 
 /* Writes the node that is next: their numbers are 0, 1, 2 and so on. */
 extern void vdb_hnsw_write_node(HnswWriter *writer, const HnswNewNode *node);
+
+/*
+ * When all nodes are written: writes rows that share a node, those of one after the
+ * other, to postings in the slots that follow.  What begins the chain of a node is the
+ * last of its slots.  The end writes what is left.
+ */
+extern void vdb_hnsw_write_attached(HnswWriter *writer, uint32 owner, const ItemPointerData *tid);
+extern void vdb_hnsw_write_attached_end(HnswWriter *writer);
+
+/* Slots that a node's rows need which share it. */
+static inline uint32
+vdb_hnsw_postings_slots(const HnswGeometry *g, uint32 rows)
+{
+	uint32		room = vdb_hnsw_postings_room(g);
+
+	return rows / room + (rows % room != 0);
+}
 
 /*
  * When all nodes are written: writes a graph's layers above the index's layer
@@ -525,12 +563,12 @@ extern uint32 vdb_hnsw_copy_list(const HnswGraph *graph, uint32 nid, HnswOutEdge
 								 uint32 *kept);
 
 /*
- * In place of writing them one by one: writes all nodes of a graph; tids, attributes:
- * by node number.  Several processes may do so at once, each with a writer, and
- * each writes some of them; one reports progress.
+ * In place of writing them one by one: writes all nodes of a graph.  Several
+ * processes may do so at once, each with a writer, and each writes some of them; one
+ * reports progress.  When all have, what is written next comes after them.
  */
 extern void vdb_hnsw_write_nodes(HnswWriter *writer, const HnswGraph *graph,
-								 const ItemPointerData *tids, const uint8 *attributes, bool report);
+								 const HnswNodeRows *rows, bool report);
 
 /* hnsw_slot.c */
 

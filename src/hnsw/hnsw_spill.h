@@ -23,6 +23,7 @@ typedef struct HnswRow
 	VdbNodeFactors factors;
 	ItemPointerData tid;
 	uint16		reserved;		/* 0 */
+	uint32		hash;			/* of the value */
 } HnswRow;
 
 /* Rows one after the other in a temporary file, all of the same length. */

@@ -17,7 +17,9 @@ void
 vdb_hnsw_writer_init(HnswWriter *writer, HnswIndex *index)
 {
 	writer->index = index;
-	writer->nodes = 0;
+	writer->slots = 0;
+	writer->postings.rows = 0;
+	writer->postings.tids = palloc(vdb_hnsw_postings_room(&index->geometry) * sizeof(ItemPointerData));
 	writer->scratch = palloc(index->codec.vector_bytes);
 }
 
@@ -48,6 +50,8 @@ fill_node(HnswWriter *writer, const HnswNewNode *from, Page page, HnswAddress a)
 	node->state = HNSW_LIVE;
 	node->layer = from->layer;
 	node->generation = 2;
+	node->duplicates = from->duplicates;
+	node->hash = from->hash;
 	node->scale = from->factors.scale;
 	node->add = from->factors.add;
 	node->residual = from->factors.residual;
@@ -67,9 +71,42 @@ fill_node(HnswWriter *writer, const HnswNewNode *from, Page page, HnswAddress a)
 	vdb_page_cover(page, a.offset + g->node_stride);
 }
 
-/* Fills the two slots of a node in an extent that exists. */
+/* Fills the hot slot of postings, whose code and attributes are zeros. */
 static void
-put_node(HnswWriter *writer, uint32 nid, const HnswNewNode *node)
+fill_postings_hot(HnswWriter *writer, Page page, HnswAddress a)
+{
+	HnswHot    *hot = vdb_hnsw_page_hot(page, a);
+	uint32		mark = HNSW_HOT_POSTINGS;
+
+	hot->generation = 2;
+	memcpy(&hot->add, &mark, sizeof(mark));
+	memcpy(&hot->rescale, &mark, sizeof(mark));
+	vdb_page_special(page)->used = a.slot + 1;
+	vdb_page_cover(page, a.offset + writer->index->geometry.hot_stride);
+}
+
+static void
+fill_postings(HnswWriter *writer, uint32 nid, const HnswNewPostings *from, Page page, HnswAddress a)
+{
+	const HnswGeometry *g = &writer->index->geometry;
+	HnswPostings *postings = vdb_hnsw_page_postings(page, a);
+
+	memset(postings, 0, g->node_stride);
+	postings->state = HNSW_POSTINGS;
+	postings->generation = 2;
+	postings->next = from->rank > 1 ? nid : HNSW_NO_POSTINGS;	/* + 1: the slot before */
+	postings->owner = from->owner;
+	postings->owner_generation = 2;
+	postings->rank = from->rank;
+	postings->rows = from->rows;
+	memcpy(vdb_hnsw_postings_tids(postings), from->tids, from->rows * sizeof(ItemPointerData));
+	vdb_page_special(page)->used = a.slot + 1;
+	vdb_page_cover(page, a.offset + g->node_stride);
+}
+
+/* Fills the two slots of a number, with a node or else postings, in an extent that exists. */
+static void
+put_slots(HnswWriter *writer, uint32 nid, const HnswNewNode *node, const HnswNewPostings *postings)
 {
 	HnswIndex  *index = writer->index;
 	HnswAddress hot_address = vdb_hnsw_hot_address(&index->geometry, nid);
@@ -79,20 +116,29 @@ put_node(HnswWriter *writer, uint32 nid, const HnswNewNode *node)
 
 	LockBuffer(hot_buffer, BUFFER_LOCK_EXCLUSIVE);
 	node_buffer = vdb_hnsw_read_node(index, node_address, BUFFER_LOCK_EXCLUSIVE);
-	fill_hot(writer, node, BufferGetPage(hot_buffer), hot_address);
-	fill_node(writer, node, BufferGetPage(node_buffer), node_address);
+	if (node != NULL)
+	{
+		fill_hot(writer, node, BufferGetPage(hot_buffer), hot_address);
+		fill_node(writer, node, BufferGetPage(node_buffer), node_address);
+	}
+	else
+	{
+		fill_postings_hot(writer, BufferGetPage(hot_buffer), hot_address);
+		fill_postings(writer, nid, postings, BufferGetPage(node_buffer), node_address);
+	}
 	MarkBufferDirty(node_buffer);
 	UnlockReleaseBuffer(node_buffer);
 	MarkBufferDirty(hot_buffer);
 	UnlockReleaseBuffer(hot_buffer);
 }
 
-void
-vdb_hnsw_write_node(HnswWriter *writer, const HnswNewNode *node)
+/* The number that is next, in an extent that exists. */
+static uint32
+next_number(HnswWriter *writer)
 {
 	HnswIndex  *index = writer->index;
 	uint32		slots = index->geometry.extent_slots;
-	uint32		nid = writer->nodes++;
+	uint32		nid = writer->slots++;
 
 	if (nid % slots == 0)
 	{
@@ -103,7 +149,36 @@ vdb_hnsw_write_node(HnswWriter *writer, const HnswNewNode *node)
 				 RelationGetRelationName(index->rel), nid / slots);
 		CHECK_FOR_INTERRUPTS();
 	}
-	put_node(writer, nid, node);
+	return nid;
+}
+
+void
+vdb_hnsw_write_node(HnswWriter *writer, const HnswNewNode *node)
+{
+	put_slots(writer, next_number(writer), node, NULL);
+}
+
+void
+vdb_hnsw_write_attached_end(HnswWriter *writer)
+{
+	if (writer->postings.rows > 0)
+		put_slots(writer, next_number(writer), NULL, &writer->postings);
+	writer->postings.rows = 0;
+}
+
+void
+vdb_hnsw_write_attached(HnswWriter *writer, uint32 owner, const ItemPointerData *tid)
+{
+	HnswNewPostings *postings = &writer->postings;
+	bool		same = postings->rows > 0 && postings->owner == owner;
+
+	if (!same || postings->rows == vdb_hnsw_postings_room(&writer->index->geometry))
+	{
+		vdb_hnsw_write_attached_end(writer);
+		postings->owner = owner;
+		postings->rank = same ? postings->rank + 1 : 1;
+	}
+	postings->tids[postings->rows++] = *tid;
 }
 
 uint32
@@ -128,8 +203,8 @@ vdb_hnsw_copy_list(const HnswGraph *graph, uint32 nid, HnswOutEdge *edges, uint3
 }
 
 void
-vdb_hnsw_write_nodes(HnswWriter *writer, const HnswGraph *graph, const ItemPointerData *tids,
-					 const uint8 *attributes, bool report)
+vdb_hnsw_write_nodes(HnswWriter *writer, const HnswGraph *graph, const HnswNodeRows *rows,
+					 bool report)
 {
 	HnswIndex  *index = writer->index;
 	uint32		slots = index->geometry.extent_slots;
@@ -138,8 +213,6 @@ vdb_hnsw_write_nodes(HnswWriter *writer, const HnswGraph *graph, const ItemPoint
 	uint32		extent;
 	HnswOutEdge *edges = palloc(2 * graph->m * sizeof(HnswOutEdge));
 
-	if (report)
-		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, count);
 	while ((extent = vdb_hnsw_append_extent(index, false, extents)) != HNSW_NO_EXTENT)
 	{
 		uint32		end = Min(count, (extent + 1) * slots);
@@ -148,24 +221,27 @@ vdb_hnsw_write_nodes(HnswWriter *writer, const HnswGraph *graph, const ItemPoint
 		for (uint32 nid = extent * slots; nid < end; nid++)
 		{
 			HnswNewNode node = {
-				.tid = tids[nid],
+				.tid = rows->tids[nid],
+				.hash = rows->hashes[nid],
+				.duplicates = rows->postings != NULL ? rows->postings[nid] : HNSW_NO_POSTINGS,
 				.layer = graph->levels[nid],
 				.factors = graph->factors[nid],
 				.hi = vdb_hnsw_graph_hi(graph, nid),
 				.lo = vdb_hnsw_graph_lo(graph, nid),
-				.attributes = attributes + (Size) nid * index->geometry.attr_bytes,
+				.attributes = rows->attributes + (Size) nid * index->geometry.attr_bytes,
 				.edges = edges
 			};
 			uint32		kept;
 
 			node.count = vdb_hnsw_copy_list(graph, nid, edges, &kept);
 			node.kept = kept;
-			put_node(writer, nid, &node);
+			put_slots(writer, nid, &node, NULL);
 		}
 		if (report)
 			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
 										 Min(count, (int64) index->extents * slots));
 	}
+	writer->slots = count;
 	pfree(edges);
 }
 
