@@ -123,12 +123,16 @@ vdb_hnsw_link_help(HnswBuilder *builder)
 		do_part(builder);
 		vdb_hnsw_build_meet(builder);
 	}
+	vdb_hnsw_build_meet(builder);
 }
 
 void
 vdb_hnsw_link_end(HnswBuilder *builder)
 {
 	builder->state->work = HNSW_LINK_DONE;
+	vdb_hnsw_build_meet(builder);
+
+	/* the leader may go on to link alone: all have read that before */
 	vdb_hnsw_build_meet(builder);
 }
 

@@ -22,6 +22,13 @@
  * next.  It leads from a leaf to a leaf, so no node has more edges of the tree
  * than it may.
  *
+ * Hosts of a partition that are equal share the node of the first (hnsw_equal.c); the
+ * others are not linked, and their identifiers go among the lists of that node.  Of equal
+ * guests from the same partition, the first alone is linked: as all went the same way,
+ * that is the node.  A full partition may have broken that; then an edge to a row that is
+ * no node is left out.  When lists are joined, it is known which rows are nodes, and these
+ * are numbered anew, without gaps; postings come after them.
+ *
  * Layers above 0 are a graph of their own, of rows drawn at random.  It is built
  * in one piece, in the same memory when the partitions are done; if it would not
  * fit, fewer rows are drawn.
@@ -29,8 +36,10 @@
 #include "postgres.h"
 
 #include "commands/progress.h"
+#include "common/hashfn.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
 
@@ -45,7 +54,10 @@
 #define SAMPLE_PER_PIVOT 32
 #define BALANCE_ROUNDS 24
 
-/* A row as a member of a partition, of a guest without what follows its hi_bytes. */
+/*
+ * A row as a member of a partition; of a guest without what follows its hi_bytes, and
+ * with the hash of the row in place of that of the value.
+ */
 typedef struct Member
 {
 	uint32		partition;		/* whose host it is, */
@@ -66,6 +78,12 @@ typedef struct ListHeader
 	uint16		kept;			/* edges of the tree: the first so many */
 	/* followed by HnswOutEdge edges[count] */
 } ListHeader;
+
+/*
+ * Instead of a list, the identifier of a row that shares the node: no list has this
+ * length.
+ */
+#define IS_ATTACHED(size) ((size) == sizeof(ItemPointerData))
 
 /* An edge on the way into a joined list. */
 typedef struct JoinedEdge
@@ -93,6 +111,9 @@ typedef struct HnswMerge
 	uint32		partitions;
 	HnswPivots	pivots;
 	uint32	   *base;			/* number of each partition's first host */
+	HnswBits	attached;		/* rows that share a node, by that number */
+	uint32		attached_count;
+	uint32	   *attached_before;	/* each word of these bits, NULL: there are none */
 	HnswSorter *members;
 
 	HnswRowFile uppers;			/* rows that are on layers above 0 */
@@ -101,7 +122,9 @@ typedef struct HnswMerge
 								 * node */
 	uint32		upper_count;
 
-	HnswRowFile ordered;		/* all rows, by number of the node */
+	HnswRowFile ordered;		/* rows that are nodes, in order */
+	HnswRowFile followers;		/* those that share a node, in the same order: in
+								 * place of a hash, the number of that */
 	HnswSorter *lists;
 	uint32	   *nids;			/* of the partition's members, hosts first */
 	Leaf		last;			/* leaf of the partitions so far */
@@ -203,6 +226,9 @@ put_member(HnswMerge *merge, HnswRow *row, uint64 key, uint32 host, uint32 posit
 	member->partition = host;
 	member->position = position;
 	memcpy(&member->row, row, row_bytes);
+	if (guest)
+		member->row.hash = vdb_hnsw_hash_row(merge->index, row->hash,
+											 vdb_hnsw_row_attributes(merge->codec, row));
 	SET_VARSIZE(merge->buffer, VARHDRSZ + offsetof(Member, row) + row_bytes);
 	vdb_hnsw_sorter_put(merge->members, key, merge->buffer);
 }
@@ -290,21 +316,63 @@ assign_all_rows(HnswMerge *merge, HnswRowFile *files)
 /* ---- a partition in memory ---- */
 
 /*
- * Puts the hosts or the guests of a partition into the graph; hosts also to the
- * file of all rows in order.
+ * What a member's equality is judged by, beside its code's hi part.  Guests have no more
+ * than a hash, and can only be equal if they come from the same partition.
+ */
+static void
+describe_member(HnswMerge *merge, uint32 nid, const Member *member, const char *row, bool guest)
+{
+	HnswBuilder *builder = merge->builder;
+	Size		lo_bytes = merge->codec->lo_bytes;
+	Size		attr_bytes = merge->index->geometry.attr_bytes;
+	uint8	   *lo = builder->graph.lo + nid * lo_bytes;
+	uint8	   *attributes = builder->attributes + nid * attr_bytes;
+	const char *more = row + sizeof(HnswRow) + merge->codec->hi_bytes;
+
+	if (guest)
+	{
+		builder->hashes[nid] = hash_combine(member->row.hash, member->partition);
+		memset(lo, 0, lo_bytes);
+		memset(attributes, 0, attr_bytes);
+	}
+	else
+	{
+		builder->hashes[nid] = member->row.hash;
+		memcpy(lo, more, lo_bytes);
+		memcpy(attributes, more + lo_bytes, attr_bytes);
+	}
+}
+
+/* Has a row share the node of a number. */
+static void
+attach_row(HnswMerge *merge, const Member *member, uint32 owner)
+{
+	memcpy(VARDATA(merge->buffer), &member->row.tid, sizeof(ItemPointerData));
+	SET_VARSIZE(merge->buffer, VARHDRSZ + sizeof(ItemPointerData));
+	vdb_hnsw_sorter_put(merge->lists, owner, merge->buffer);
+	hnsw_bits_add(&merge->attached, merge->base[member->partition] + member->position);
+	merge->attached_count++;
+}
+
+/*
+ * Puts the hosts or the guests of a partition into the graph, of equal ones the first;
+ * hosts also to the file of rows in order.
  */
 static void
 load_members(HnswMerge *merge, uint32 partition, bool guests)
 {
 	HnswSorter *members = merge->members;
-	HnswGraph  *graph = &merge->builder->graph;
+	HnswBuilder *builder = merge->builder;
+	HnswGraph  *graph = &builder->graph;
 
+	vdb_hnsw_forget_rows(builder);
 	while (!members->ended && MEMBER_PARTITION(members->key) == partition &&
 		   MEMBER_IS_GUEST(members->key) == guests)
 	{
 		const char *row = members->bytes + offsetof(Member, row);
 		Member		member;
 		uint32		nid;
+		uint32		node;
 
 		CHECK_FOR_INTERRUPTS();
 		memcpy(&member, members->bytes, sizeof(Member));
@@ -313,7 +381,17 @@ load_members(HnswMerge *merge, uint32 partition, bool guests)
 			elog(ERROR, "partition %u of index \"%s\" is too large", partition,
 				 RelationGetRelationName(merge->index->rel));
 		merge->nids[nid] = merge->base[member.partition] + member.position;
-		if (!guests)
+		describe_member(merge, nid, &member, row, guests);
+		node = vdb_hnsw_find_equal(builder, nid);
+		if (node != nid)
+		{
+			/* the number goes to the next */
+			graph->header->count--;
+			builder->linked++;
+		}
+		if (node != nid && !guests)
+			attach_row(merge, &member, merge->nids[node]);
+		else if (!guests)
 		{
 			memcpy(merge->ordered.row, row, merge->ordered.row_bytes);
 			vdb_hnsw_rows_write(&merge->ordered);
@@ -416,6 +494,34 @@ build_partition(HnswMerge *merge, uint32 partition)
 
 /* ---- the layers above, and the pages ---- */
 
+/* Prepares for number_of(), when it is known which rows share a node. */
+static void
+count_attached(HnswMerge *merge)
+{
+	Size		words = hnsw_bits_bytes(merge->attached.count) / sizeof(uint64);
+	uint32		count = 0;
+
+	if (merge->attached_count == 0)
+		return;
+	merge->attached_before = MemoryContextAllocHuge(CurrentMemoryContext, words * sizeof(uint32));
+	for (Size i = 0; i < words; i++)
+	{
+		merge->attached_before[i] = count;
+		count += pg_popcount64(merge->attached.words[i]);
+	}
+}
+
+/* The number of a row's node, if it is one, among those that are. */
+static uint32
+number_of(const HnswMerge *merge, uint32 nid)
+{
+	uint64		before = (UINT64CONST(1) << nid % 64) - 1;
+
+	if (merge->attached_before == NULL)
+		return nid;
+	return nid - merge->attached_before[nid / 64] - pg_popcount64(merge->attached.words[nid / 64] & before);
+}
+
 /* Builds the graph of the layers above 0. */
 static void
 build_uppers(HnswMerge *merge)
@@ -428,14 +534,21 @@ build_uppers(HnswMerge *merge)
 							  builder->memory);
 	for (uint32 i = 0; i < merge->upper_count; i++)
 	{
+		uint32		at;
+
 		CHECK_FOR_INTERRUPTS();
 		if (i == 0)
 			vdb_hnsw_rows_read(&merge->uppers, 0);
 		else
 			vdb_hnsw_rows_next(&merge->uppers);
-		vdb_hnsw_graph_put(graph, merge->uppers.row->factors, vdb_hnsw_row_hi(merge->uppers.row));
+		if (hnsw_bits_has(&merge->attached, merge->upper_nids[i]))
+			continue;
+		at = vdb_hnsw_graph_put(graph, merge->uppers.row->factors, vdb_hnsw_row_hi(merge->uppers.row));
+		merge->upper_nids[at] = number_of(merge, merge->upper_nids[i]);
 	}
 	vdb_hnsw_rows_close(&merge->uppers);
+	builder->linked += merge->upper_count - graph->header->count;
+	merge->upper_count = graph->header->count;
 	vdb_hnsw_link_all(builder, merge->upper_count);
 }
 
@@ -463,14 +576,28 @@ compare_joined(const void *a, const void *b)
 	return x->edge.nid < y->edge.nid ? -1 : x->edge.nid > y->edge.nid;
 }
 
-/*
- * Joins the lists of a node, at which the sorter stands: all edges of the tree,
- * and of the others the shortest.  Each list has been pruned for itself; an edge
- * may be in several.  edges: room for 2 m.
- */
+/* Keeps the identifier at which the sorter stands for the postings of a node. */
 static void
-join_lists(HnswMerge *merge, uint32 nid, JoinedEdge *all, HnswNewNode *node, HnswOutEdge *edges)
+put_follower(HnswMerge *merge, uint32 number)
 {
+	HnswRow    *row = merge->followers.row;
+
+	memcpy(&row->tid, merge->lists->bytes, sizeof(ItemPointerData));
+	row->hash = number;
+	vdb_hnsw_rows_write(&merge->followers);
+}
+
+/*
+ * Joins the lists of a row, at which the sorter stands: all edges of the tree,
+ * and of the others the shortest.  Each list has been pruned for itself; an edge
+ * may be in several.  number: of its node.  edges: room for 2 m.  Returns how many
+ * rows share the node.
+ */
+static uint32
+join_lists(HnswMerge *merge, uint32 nid, uint32 number, JoinedEdge *all, HnswNewNode *node,
+		   HnswOutEdge *edges)
+{
+	uint32		attached = 0;
 	HnswSorter *lists = merge->lists;
 	uint32		max = 2 * merge->index->geometry.m;
 	uint32		count = 0;
@@ -479,12 +606,25 @@ join_lists(HnswMerge *merge, uint32 nid, JoinedEdge *all, HnswNewNode *node, Hns
 	{
 		ListHeader	header;
 
+		if (IS_ATTACHED(lists->size))
+		{
+			CHECK_FOR_INTERRUPTS();
+			put_follower(merge, number);
+			attached++;
+			continue;
+		}
 		memcpy(&header, lists->bytes, sizeof(header));
 		for (uint32 i = 0; i < header.count; i++)
 		{
-			memcpy(&all[count].edge, lists->bytes + sizeof(header) + i * sizeof(HnswOutEdge),
+			JoinedEdge *joined = &all[count];
+
+			memcpy(&joined->edge, lists->bytes + sizeof(header) + i * sizeof(HnswOutEdge),
 				   sizeof(HnswOutEdge));
-			all[count++].kept = i < header.kept;
+			if (hnsw_bits_has(&merge->attached, joined->edge.nid))
+				continue;
+			joined->edge.nid = number_of(merge, joined->edge.nid);
+			joined->kept = i < header.kept;
+			count++;
 		}
 	}
 	qsort(all, count, sizeof(JoinedEdge), compare_joined);
@@ -501,9 +641,10 @@ join_lists(HnswMerge *merge, uint32 nid, JoinedEdge *all, HnswNewNode *node, Hns
 		edges[node->count++] = all[i].edge;
 		node->kept += all[i].kept;
 	}
+	return attached;
 }
 
-/* Writes the nodes of all partitions. */
+/* Writes the nodes of all partitions, and notes which rows share them. */
 static void
 write_nodes(HnswMerge *merge, HnswWriter *writer)
 {
@@ -514,6 +655,7 @@ write_nodes(HnswMerge *merge, HnswWriter *writer)
 	uint32	   *by_nid = MemoryContextAllocHuge(CurrentMemoryContext,
 												merge->upper_count * sizeof(uint32));
 	uint32		upper = 0;
+	uint32		slots = (uint32) merge->rows - merge->attached_count;
 
 	/* two partitions, and edges to the trees before and after */
 	JoinedEdge *all = palloc((4 * m + 2) * sizeof(JoinedEdge));
@@ -524,12 +666,21 @@ write_nodes(HnswMerge *merge, HnswWriter *writer)
 	for (uint32 nid = 0; nid < merge->rows; nid++)
 	{
 		HnswNewNode node = {.layer = 0};
+		uint32		number = writer->slots;
+		uint32		attached;
 
-		if (nid == 0)
+		if (hnsw_bits_has(&merge->attached, nid))
+		{
+			/* a guest's, if any, where partitions do not agree who the node is */
+			while (!merge->lists->ended && merge->lists->key == nid)
+				vdb_hnsw_sorter_next(merge->lists);
+			continue;
+		}
+		if (number == 0)
 			vdb_hnsw_rows_read(&merge->ordered, 0);
 		else
 			vdb_hnsw_rows_next(&merge->ordered);
-		if (upper < merge->upper_count && merge->upper_nids[by_nid[upper]] == nid)
+		if (upper < merge->upper_count && merge->upper_nids[by_nid[upper]] == number)
 			node.layer = uppers->levels[by_nid[upper++]] + 1;
 		node.tid = row->tid;
 		node.hash = row->hash;
@@ -537,15 +688,36 @@ write_nodes(HnswMerge *merge, HnswWriter *writer)
 		node.hi = vdb_hnsw_row_hi(row);
 		node.lo = vdb_hnsw_row_lo(merge->codec, row);
 		node.attributes = vdb_hnsw_row_attributes(merge->codec, row);
-		join_lists(merge, nid, all, &node, edges);
+		attached = join_lists(merge, nid, number, all, &node, edges);
+		slots += vdb_hnsw_postings_slots(&merge->index->geometry, attached);
+		if (attached > 0)
+			node.duplicates = slots;	/* + 1: the last of its slots */
 		vdb_hnsw_write_node(writer, &node);
-		if (nid % 1024 == 0)
-			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, nid);
+		if (number % 1024 == 0)
+			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, number);
 	}
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) merge->rows);
 	pfree(all);
 	pfree(by_nid);
 	pfree(edges);
+}
+
+/* Writes the rows that share nodes. */
+static void
+write_followers(HnswMerge *merge, HnswWriter *writer)
+{
+	HnswRowFile *followers = &merge->followers;
+
+	for (uint64 i = 0; i < followers->count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (i == 0)
+			vdb_hnsw_rows_read(followers, 0);
+		else
+			vdb_hnsw_rows_next(followers);
+		vdb_hnsw_write_attached(writer, followers->row->hash, &followers->row->tid);
+	}
+	vdb_hnsw_write_attached_end(writer);
+	vdb_hnsw_rows_close(followers);
 }
 
 static void
@@ -558,7 +730,10 @@ write_pages(HnswMerge *merge)
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, (int64) merge->rows);
 	vdb_hnsw_writer_init(&writer, merge->index);
 	vdb_hnsw_sorter_start(merge->lists);
+	vdb_hnsw_rows_create(&merge->followers, sizeof(HnswRow));
 	write_nodes(merge, &writer);
+	write_followers(merge, &writer);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) merge->rows);
 	vdb_hnsw_write_uppers(&writer, &merge->builder->graph, merge->upper_nids);
 	vdb_hnsw_sorter_free(merge->lists);
 	vdb_hnsw_rows_close(&merge->ordered);
@@ -613,9 +788,14 @@ vdb_hnsw_build_merged(HnswBuilder *builder)
 								 (int64) merge.rows * (merge.partitions > 1 ? 2 : 1) + merge.upper_count);
 	vdb_hnsw_rows_create(&merge.ordered, vdb_hnsw_build_row_bytes(merge.index));
 	merge.lists = vdb_hnsw_sorter_create(merge.sort_memory);
+	merge.attached.count = (uint32) merge.rows;
+	merge.attached.words = MemoryContextAllocExtended(CurrentMemoryContext,
+													  hnsw_bits_bytes(merge.attached.count),
+													  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (uint32 i = 0; i < merge.partitions; i++)
 		build_partition(&merge, i);
 	vdb_hnsw_sorter_free(merge.members);
+	count_attached(&merge);
 	build_uppers(&merge);
 	if (!alone)
 		vdb_hnsw_link_end(builder);
