@@ -343,7 +343,7 @@ main(int argc, char **argv)
 	{
 		float		norm = vdb_codec_transform(&codec, (float *) train.data + i * train.columns, x);
 
-		vdb_hnsw_graph_add(&participant, x, norm);
+		vdb_hnsw_graph_link(&participant, vdb_hnsw_graph_encode(&graph, x, norm), false);
 	}
 	for (size_t i = 0; i < rows; i++)
 		links += vdb_hnsw_graph_list(&graph, i)->count;

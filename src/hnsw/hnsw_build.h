@@ -148,9 +148,10 @@ extern void vdb_hnsw_build_rows(HnswBuilder *builder, TableScanDesc scan);
 extern uint32 vdb_hnsw_hash_row(const HnswIndex *index, uint32 hash, const uint8 *attributes);
 
 /*
- * The number of a node that is equal to the one of this number, and was looked for
- * before; else that itself.  Code, hash and attributes are there; what was looked for
- * is forgotten before a batch begins, and when that is asked for.
+ * The number of a row that is equal to the one of this number and was looked for
+ * before, else that itself; codes, hashes and attributes are there.  Rows that were
+ * looked for are forgotten when that is asked for, as it must be at first, and when a
+ * batch begins.
  */
 extern uint32 vdb_hnsw_find_equal(HnswBuilder *builder, uint32 row);
 extern void vdb_hnsw_forget_rows(HnswBuilder *builder);

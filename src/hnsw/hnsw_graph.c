@@ -739,32 +739,6 @@ link_layers(HnswParticipant *participant, uint32_t nid, int level, HnswPool *poo
 		link_node(participant, layer, nid);
 }
 
-/*
- * Links a node whose code is there; level: what was drawn for it.  A guest
- * stays out of the tree.
- */
-static void
-add_node(HnswParticipant *participant, uint32_t nid, int level, bool guest)
-{
-	const HnswGraph *graph = participant->graph;
-	uint32_t	entry = HNSW_NO_NODE;
-	HnswPool	pool;
-
-	level = allocate_lists(graph, nid, level);
-	graph->levels[nid] = (uint8_t) level;
-	graph->parents[nid] = HNSW_NO_NODE;
-	graph->children[nid] = guest ? NO_CHILDREN : 0;
-	if (__atomic_compare_exchange_n(&graph->header->entry, &entry, nid, false, __ATOMIC_RELEASE,
-									__ATOMIC_ACQUIRE))
-		return;
-
-	hnsw_pool_init(&pool, participant->pool, 1);
-	pool.items[0] = (HnswCandidate) {.score = vdb_hnsw_graph_score(graph, nid, entry),.nid = entry};
-	pool.size = 1;
-	link_layers(participant, nid, level, &pool, graph->levels[entry], 0, guest);
-	raise_entry(graph, nid);
-}
-
 uint32_t
 vdb_hnsw_graph_encode(const HnswGraph *graph, const void *x, float norm)
 {
@@ -774,16 +748,6 @@ vdb_hnsw_graph_encode(const HnswGraph *graph, const void *x, float norm)
 		graph->factors[nid] = vdb_encode_node(graph->codec, x, norm,
 											  graph->hi + graph->hi_stride * nid,
 											  graph->lo + (size_t) graph->codec->lo_bytes * nid);
-	return nid;
-}
-
-uint32_t
-vdb_hnsw_graph_add(HnswParticipant *participant, const void *x, float norm)
-{
-	uint32_t	nid = vdb_hnsw_graph_encode(participant->graph, x, norm);
-
-	if (nid != HNSW_NO_NODE)
-		add_node(participant, nid, draw_level(participant), false);
 	return nid;
 }
 
@@ -802,7 +766,23 @@ vdb_hnsw_graph_put(const HnswGraph *graph, VdbNodeFactors factors, const uint8_t
 void
 vdb_hnsw_graph_link(HnswParticipant *participant, uint32_t nid, bool guest)
 {
-	add_node(participant, nid, draw_level(participant), guest);
+	const HnswGraph *graph = participant->graph;
+	int			level = allocate_lists(graph, nid, draw_level(participant));
+	uint32_t	entry = HNSW_NO_NODE;
+	HnswPool	pool;
+
+	graph->levels[nid] = (uint8_t) level;
+	graph->parents[nid] = HNSW_NO_NODE;
+	graph->children[nid] = guest ? NO_CHILDREN : 0;
+	if (__atomic_compare_exchange_n(&graph->header->entry, &entry, nid, false, __ATOMIC_RELEASE,
+									__ATOMIC_ACQUIRE))
+		return;
+
+	hnsw_pool_init(&pool, participant->pool, 1);
+	pool.items[0] = (HnswCandidate) {.score = vdb_hnsw_graph_score(graph, nid, entry),.nid = entry};
+	pool.size = 1;
+	link_layers(participant, nid, level, &pool, graph->levels[entry], 0, guest);
+	raise_entry(graph, nid);
 }
 
 /* ---- parts of a batch, see hnsw_batch.c ---- */

@@ -168,32 +168,22 @@ extern void vdb_hnsw_participant_init(HnswParticipant *participant, const HnswGr
 									  uint64_t seed, char *memory);
 
 /*
- * Adds a vector (in code space; norm as the transformation returned it) and
- * links it.  Returns its node number, or HNSW_NO_NODE when the graph is
- * full.  Numbers are given in order from 0.  Others may add at the same time,
- * so a node of a smaller number need not be complete when this returns; who
- * reads the graph must know that all have returned.
- */
-extern uint32_t vdb_hnsw_graph_add(HnswParticipant *participant, const void *x, float norm);
-
-/*
- * The same in two steps, for vectors that are encoded already.  The first gives
- * a code the next number, or returns HNSW_NO_NODE when the graph is full; its lo
- * part is not kept.  The second links a node of such a number, and may be done
- * by several participants at a time, each node by one.
+ * Nodes are added in two steps, each of which several participants may take at the
+ * same time.
  *
- * guest: the node is in the tree of another graph, and stays out of this one's.
+ * encode: gives a vector (in code space; norm as the transformation returned it) the
+ * next number, from 0, and keeps its code; HNSW_NO_NODE when the graph is full.  put:
+ * the same for one that is encoded already; the lo part of its code is not kept.
+ *
+ * link: links a node of such a number, each node by one participant.  When it returns,
+ * those of smaller numbers need not be linked; who reads the graph must know that all
+ * are.  guest: the node is in the tree of another graph, and stays out of this one's.
  * All that are none must be linked before the first that is.
  */
+extern uint32_t vdb_hnsw_graph_encode(const HnswGraph *graph, const void *x, float norm);
 extern uint32_t vdb_hnsw_graph_put(const HnswGraph *graph, VdbNodeFactors factors,
 								   const uint8_t *hi);
 extern void vdb_hnsw_graph_link(HnswParticipant *participant, uint32_t nid, bool guest);
-
-/*
- * The first step for a vector that is not encoded yet; norm as the
- * transformation returned it.
- */
-extern uint32_t vdb_hnsw_graph_encode(const HnswGraph *graph, const void *x, float norm);
 
 /*
  * Best-first search of one layer from the pool's items for the nodes nearest

@@ -175,12 +175,13 @@ static inline bool
 add_row(Worker *worker, uint32_t row)
 {
 	Built	   *built = worker->built;
-	uint32_t	nid = vdb_hnsw_graph_add(&worker->participant,
-										 built->coded + (size_t) row * built->codec.P,
-										 built->norms[row]);
+	uint32_t	nid = vdb_hnsw_graph_encode(&built->graph,
+											built->coded + (size_t) row * built->codec.P,
+											built->norms[row]);
 
 	if (nid == HNSW_NO_NODE)
 		return false;
+	vdb_hnsw_graph_link(&worker->participant, nid, false);
 	built->row_of[nid] = row;
 	return true;
 }
