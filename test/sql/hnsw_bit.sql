@@ -79,5 +79,5 @@ SELECT id FROM (
 SELECT count(*) FROM (
 	SELECT id FROM words ORDER BY binary_quantize(v)::bit(16) <~> binary_quantize('[1,2,3,4,5,6,7,8,-1,-2,-3,-4,-5,-6,-7,-8]'::vector) LIMIT 200
 ) r;
-SELECT live FROM vdb.check_index('words_binary_quantize_idx', true);
+SELECT live, attached FROM vdb.check_index('words_binary_quantize_idx', true);
 DROP TABLE words;

@@ -104,7 +104,7 @@ SELECT * FROM vdb.recall('doc_v');
 SELECT * FROM vdb.check_index('doc_v');
 SET ROLE vdb_bob;
 SELECT recall > 0.9 AS good FROM vdb.recall('doc_v');
-SELECT live FROM vdb.check_index('doc_v', true);
+SELECT live, attached FROM vdb.check_index('doc_v', true);
 RESET ROLE;
 ALTER TABLE doc DISABLE ROW LEVEL SECURITY;
 
