@@ -48,15 +48,17 @@ sub crash_at
 	still_sound("after a crash at $point");
 }
 
+# no row has this value, so it becomes a node
+my $different = 'INSERT INTO t (v) SELECT array_agg(random())::vector FROM generate_series(1, 100)';
 my $many = 'INSERT INTO t (v) SELECT v FROM words WHERE id BETWEEN 1000 AND 1999';
 my $few = 'DELETE FROM t WHERE id % 10 = ';
 my $copies = 'INSERT INTO t (v) SELECT v FROM words, generate_series(1, 100) WHERE id = 3999';
 my $uncopy = 'DELETE FROM t WHERE v = (SELECT v FROM words WHERE id = 3999)';
 
-crash_at('hnsw-insert-after-search', $insert);
-crash_at('hnsw-insert-after-node', $insert);
-crash_at('hnsw-insert-after-edges', $insert);
-crash_at('hnsw-insert-before-entry', $insert);
+crash_at('hnsw-insert-after-search', $different);
+crash_at('hnsw-insert-after-node', $different);
+crash_at('hnsw-insert-after-edges', $different);
+crash_at('hnsw-insert-before-entry', $different);
 crash_at('hnsw-insert-before-attach', $copies);
 crash_at('hnsw-extend-after-pages', $many);
 crash_at('hnsw-vacuum-before-release', "$copies; $uncopy; $vacuum");
