@@ -41,6 +41,7 @@ OBJS = \
 	src/hnsw/hnsw_fill.o \
 	src/hnsw/hnsw_filter.o \
 	src/hnsw/hnsw_graph.o \
+	src/hnsw/hnsw_inbound.o \
 	src/hnsw/hnsw_index.o \
 	src/hnsw/hnsw_insert.o \
 	src/hnsw/hnsw_link.o \

@@ -700,6 +700,33 @@ vdb_hnsw_code_at(const HnswCodes *codes, uint32 nid)
 	return at < codes->count ? (HnswCode *) (codes->codes + at * codes->stride) : NULL;
 }
 
+/* Of the nodes that lead to a node, so many nearest are remembered. */
+#define HNSW_INBOUND 8
+
+typedef struct HnswInboundNode
+{
+	uint32		nid;			/* HNSW_NO_NODE: there is none */
+	float		score;
+} HnswInboundNode;
+
+/* The same of nodes first..first + count - 1, the nearest first. */
+typedef struct HnswInbound
+{
+	void	   *memory;
+	HnswInboundNode *nodes;
+	uint32		first;
+	uint32		count;
+} HnswInbound;
+
+/* Those of a node; NULL for one that is not in there. */
+static inline HnswInboundNode *
+vdb_hnsw_inbound_of(const HnswInbound *inbound, uint32 nid)
+{
+	uint32		at = nid - inbound->first;
+
+	return at < inbound->count ? inbound->nodes + (Size) at * HNSW_INBOUND : NULL;
+}
+
 /* What vacuum knows of an index while it works on it. */
 typedef struct HnswVacuum
 {
@@ -714,6 +741,7 @@ typedef struct HnswVacuum
 	HnswBits	live;			/* of the same range */
 	bool		knows_all;		/* the range is all there were at the start */
 	HnswTree	tree;			/* of the same range, what mends it */
+	HnswInbound inbound;		/* of the live, or of none */
 	HnswCodes	codes;			/* of some of the live */
 	double		live_count;		/* nodes, over all ranges */
 	double		row_count;		/* that nodes and postings have */
@@ -764,6 +792,12 @@ extern void vdb_hnsw_mend_tree(HnswVacuum *vacuum, Size memory);
 /* Copies codes of nodes in vacuum->live, in at most so many bytes. */
 extern void vdb_hnsw_copy_codes(HnswVacuum *vacuum, Size memory);
 extern void vdb_hnsw_free_codes(HnswVacuum *vacuum);
+
+/* hnsw_inbound.c */
+
+/* Remembers what leads to nodes in vacuum->live, if so many bytes suffice. */
+extern void vdb_hnsw_remember_inbound(HnswVacuum *vacuum, Size memory);
+extern void vdb_hnsw_forget_inbound(HnswVacuum *vacuum);
 
 /* hnsw_repair.c */
 

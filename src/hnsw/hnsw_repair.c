@@ -5,7 +5,8 @@
  * A live node u with an edge to a dead node w is given, in its place, live
  * neighbours of w near to u: the local rule of FreshDiskANN (Singh et al.,
  * 2021), with a limit of candidates for each dead neighbour as in IP-DiskANN (Xu
- * et al., 2025).  That keeps neighbourhoods together but promises no path to
+ * et al., 2025); and the nearest of those nodes that lead to u without u leading to
+ * them (hnsw_inbound.c).  That keeps neighbourhoods together but promises no path to
  * everybody; the tree does, which gets edges in place of those it loses
  * (hnsw_tree.c).  Afterwards we look what the entry point leads to, all the
  * same, and tie the rest to it.
@@ -32,9 +33,10 @@
 
 /*
  * Nodes that come into consideration in place of one dead neighbour.  Three, as
- * in the paper, leave a graph that finds half a point less.
+ * in the paper, leave a graph that finds half a point less at once, and eight one
+ * that finds half a point less after ten rounds.
  */
-#define BRIDGES 8
+#define BRIDGES 16
 
 /* Edges that tie a node to what the entry point leads to. */
 #define TIES 2
@@ -419,9 +421,9 @@ put_chosen(Candidate **chosen, uint32 count, Candidate *candidate)
 
 /*
  * Chooses from the candidates, of which the first `had` are in the list: these
- * stay; added are diverse ones, as an insert does, the nearest first, until the
- * list is as long as it was; then the nearest of the others, but a quarter of the
- * list is left free of those: what is inserted later would find no room.
+ * stay; added are diverse ones, as an insert does, the nearest first; then the
+ * nearest of the others, until the list is as long as it was.  A quarter of the
+ * list is left free of either: what is inserted later would find no room.
  */
 static EdgeList
 end_choice(Choice *choice, EdgeList before, uint32 had, MemoryContext context)
@@ -429,8 +431,9 @@ end_choice(Choice *choice, EdgeList before, uint32 had, MemoryContext context)
 	uint32		count = choice->count;
 	Candidate **chosen = palloc(choice->max * sizeof(Candidate *));
 	bool	   *taken = palloc0(choice->size * sizeof(bool));
-	uint32		most = Max(choice->max / 2, before.count);	/* no less than had */
-	uint32		fill = Min(most, choice->max * 3 / 4);
+	uint32		three_quarters = choice->max * 3 / 4;
+	uint32		most = Max(three_quarters, before.count);	/* no less than had */
+	uint32		fill = Min(three_quarters, Max(choice->max / 2, before.count));
 	EdgeList	list = {0, MemoryContextAlloc(context, choice->max * sizeof(HnswEdge))};
 
 	qsort(choice->candidates + had, count - had, sizeof(Candidate), compare_candidates);
@@ -556,6 +559,16 @@ add_bridges(Choice *choice, const Repair *repair)
 		add_candidate(choice, (HnswEdge) {bridges.items[i].nid, bridges.items[i].ref, 0});
 }
 
+/* Makes those nodes candidates that lead to the node and are nearest to it. */
+static void
+add_inbound(Choice *choice)
+{
+	const HnswInboundNode *nodes = vdb_hnsw_inbound_of(&choice->vacuum->inbound, choice->nid);
+
+	for (int i = 0; nodes != NULL && i < HNSW_INBOUND && nodes[i].nid != HNSW_NO_NODE; i++)
+		add_candidate(choice, (HnswEdge) {nodes[i].nid, HNSW_NO_REF, 0});
+}
+
 /* What a list has of nodes that are not dead. */
 static EdgeList
 without_dead(HnswVacuum *vacuum, EdgeList list, MemoryContext context)
@@ -593,6 +606,8 @@ choose_list(HnswVacuum *vacuum, Repair *repair)
 				add_neighbor(&choice, before.edges[i]);
 		}
 		had = choice.count;
+		if (repair->layer == 0)
+			add_inbound(&choice);
 		add_bridges(&choice, repair);
 		if (repair->layer == 0 && choice.count < Min(before.count, choice.max / 2))
 			search_candidates(&choice, NULL);

@@ -396,9 +396,14 @@ repair_graph(HnswVacuum *vacuum, uint32 dead)
 	vdb_hnsw_mend_tree(vacuum, for_tree);
 	used += vacuum->tree.size * sizeof(HnswTreeEdge);
 	if (dead >= vacuum->live.count / FEW_DEAD && used < maintenance_memory())
+	{
+		vdb_hnsw_remember_inbound(vacuum, (maintenance_memory() - used) / 2);
+		used += vacuum->inbound.count * sizeof(HnswInboundNode) * HNSW_INBOUND;
 		vdb_hnsw_copy_codes(vacuum, maintenance_memory() - used);
+	}
 	vdb_hnsw_repair(vacuum);
 	vdb_hnsw_free_codes(vacuum);
+	vdb_hnsw_forget_inbound(vacuum);
 	if (vacuum->tree.edges != NULL)
 		pfree(vacuum->tree.edges);
 }
