@@ -162,13 +162,23 @@ $node->safe_psql('postgres', q(CREATE FUNCTION is_loading(id int) RETURNS bool I
 		END $$;
 	CREATE TABLE late (id int, v vector(100)) WITH (parallel_workers = 2);
 	INSERT INTO late SELECT id, v FROM copies WHERE id <= 300));
-for my $workers (0, 2)
+my $late = 'CREATE INDEX late_v ON late USING hnsw (v vector_l2_ops) WHERE is_loading(id)';
+
+like(notices_of($node, "SET max_parallel_maintenance_workers = 0; $late"),
+	qr/of 1500 rows in 1 partitions/, 'more rows than a sample suggested');
+shares('late_v', 'late', 'v', 300, 'more rows than a sample suggested');
+$node->safe_psql('postgres', 'DROP INDEX late_v');
 {
-	like(notices_of($node, "SET max_parallel_maintenance_workers = $workers;
-			CREATE INDEX late_v ON late USING hnsw (v vector_l2_ops) WHERE is_loading(id)"),
-		qr/of 1500 rows in 1 partitions/, "more rows than a sample suggested, $workers workers");
-	shares('late_v', 'late', 'v', 300, "more rows than a sample suggested, $workers workers");
-	$node->safe_psql('postgres', 'DROP INDEX late_v');
+	# workers may not look at rows before the leader says that it is loading
+	my $holder = hold($node, 'hnsw-build-worker');
+	my $builder = begin_held($node, 'hnsw-build-worker', 2,
+		"SET client_min_messages = error; SET max_parallel_maintenance_workers = 2; $late");
+
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity
+		WHERE application_name = 'builder' AND wait_event = 'ParallelCreateIndexScan'");
+	let_go($node, $holder);
+	ok(await_end($builder), 'built by three') or diag(${ $builder->{output} });
+	shares('late_v', 'late', 'v', 300, 'more rows than a sample suggested, built by three');
 }
 
 $node->safe_psql('postgres', 'CREATE UNLOGGED TABLE kept AS SELECT id, v FROM copies;
