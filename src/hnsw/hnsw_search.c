@@ -820,6 +820,7 @@ static bool
 expand_filtered(HnswSearch *search, HnswCandidate item)
 {
 	bool		found = false;
+	bool		requested = false;
 	uint32		fresh;
 
 	search->work += HNSW_EXPANSION_WORK;
@@ -838,7 +839,16 @@ expand_filtered(HnswSearch *search, HnswCandidate item)
 			claim_place(search, item);
 	}
 	for (uint32 i = 0; i < fresh; i++)
+	{
+		HnswAddress a = vdb_hnsw_hot_address(&search->index->geometry, search->fresh[i]);
+
+		if (unlikely(!requested && !vdb_hints_is_resident(&search->index->hints, a.block)))
+		{
+			request_fresh(search, i, fresh);
+			requested = true;
+		}
 		weigh_filtered(search, search->fresh[i]);
+	}
 	return found;
 }
 

@@ -37,6 +37,9 @@
 /* Hot pages that are on their way into the CPU's cache at a time. */
 #define AHEAD 8
 
+/* And from disc, where they are in no buffer. */
+#define COLD_AHEAD 32
+
 /* What is on a hot page, copied. */
 typedef struct PageNodes
 {
@@ -253,9 +256,13 @@ vdb_hnsw_sweep(HnswSearch *search)
 	if (search->overflow != NULL)
 		pfree(search->overflow);
 	kept = MemoryContextAlloc(search->context, size * sizeof(HnswCandidate));
+	for (uint32 extent = 0; extent < Min(index->extents, COLD_AHEAD); extent++)
+		vdb_hints_request(&index->hints, index->rel, vdb_hnsw_extent_block(g, extent));
 	for (uint32 extent = 0; extent < index->extents; extent++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (extent + COLD_AHEAD < index->extents)
+			vdb_hints_request(&index->hints, index->rel, vdb_hnsw_extent_block(g, extent + COLD_AHEAD));
 		if (extent + AHEAD < index->extents)
 		{
 			BlockNumber block = vdb_hnsw_extent_block(g, extent + AHEAD);

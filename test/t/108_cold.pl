@@ -15,6 +15,8 @@ load_words($node, 6000);
 $node->safe_psql(
 	'postgres', q(
 	CREATE INDEX words_v ON words USING hnsw (v vector_cosine_ops);
+	CREATE TABLE tenants AS SELECT id, v FROM words;
+	CREATE INDEX tenants_v ON tenants USING hnsw (v vector_cosine_ops, id);
 	CREATE TABLE bits AS SELECT id, binary_quantize(v)::bit(100) AS v FROM words;
 	CREATE INDEX bits_v ON bits USING hnsw (v bit_hamming_ops);
 	CHECKPOINT));
@@ -24,6 +26,10 @@ my $answers = q(
 	SET enable_seqscan = off;
 	SELECT q.id, array_agg(s.id) FROM (SELECT id, v FROM words WHERE id % 60 = 0) q,
 		LATERAL (SELECT w.id FROM words w ORDER BY w.v <=> q.v LIMIT 10) s GROUP BY 1 ORDER BY 1;
+	SELECT q.id, array_agg(s.id) FROM (SELECT id, v FROM words WHERE id % 60 = 0) q,
+		LATERAL (SELECT w.id FROM tenants w WHERE w.id > 2000 ORDER BY w.v <=> q.v LIMIT 10) s GROUP BY 1 ORDER BY 1;
+	SELECT q.id, array_agg(s.id) FROM (SELECT id, v FROM words WHERE id % 600 = 0) q,
+		LATERAL (SELECT w.id FROM tenants w WHERE w.id BETWEEN 1000 AND 1200 ORDER BY w.v <=> q.v LIMIT 10) s GROUP BY 1 ORDER BY 1;
 	SELECT q.id, array_agg(s.d) FROM (SELECT id, v FROM bits WHERE id % 60 = 0) q,
 		LATERAL (SELECT b.v <~> q.v AS d FROM bits b ORDER BY d LIMIT 10) s GROUP BY 1 ORDER BY 1;);
 my $warm = $node->safe_psql('postgres', $answers);
