@@ -36,6 +36,7 @@ OBJS = \
 	src/hnsw/hnsw_codes.o \
 	src/hnsw/hnsw_condition.o \
 	src/hnsw/hnsw_cost.o \
+	src/hnsw/hnsw_edge.o \
 	src/hnsw/hnsw_effort.o \
 	src/hnsw/hnsw_equal.o \
 	src/hnsw/hnsw_fill.o \

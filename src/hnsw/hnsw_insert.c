@@ -24,7 +24,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
-#include "hnsw/hnsw_private.h"
+#include "hnsw/hnsw_edge.h"
 #include "testpoint.h"
 
 /*
@@ -37,13 +37,6 @@
 /* Vacuum may take away once or twice what a new node is to be linked to. */
 #define LINK_TRIES 100
 
-
-/*
- * Longer than this, a list takes a new edge only if no shorter one leads there.
- * That is a third fewer pages to change for an insert, and most of those edges
- * would soon be given up for others.
- */
-#define EAGER_LIST(m) ((m) + (m) / 4)
 
 /* Edges of one layer, chosen before anything is written. */
 typedef struct LayerEdges
@@ -251,280 +244,6 @@ write_node(HnswIndex *index, const HnswNewRow *row, int layer, const LayerEdges 
 	return nid;
 }
 
-/* A neighbour list away from its page. */
-typedef struct EdgeCopy
-{
-	uint32		generation;
-	uint16		count;
-	uint16		kept;
-	uint32	   *nbr;
-	uint16	   *lengths;
-} EdgeCopy;
-
-static void
-init_copy(EdgeCopy *copy, const HnswGeometry *g)
-{
-	copy->nbr = palloc(2 * g->m * sizeof(uint32));
-	copy->lengths = palloc(2 * g->m * sizeof(uint16));
-}
-
-/* Is the estimated score of a neighbour less than a bound? */
-static inline bool
-is_nearer(HnswIndex *index, const VdbQuery *query, uint32 nid, float bound)
-{
-	return vdb_hnsw_nid_exists(index, nid) && vdb_hnsw_score_hot(index, query, nid) < bound;
-}
-
-/*
- * Does a list's shorter edge lead to a place that is nearer to the new node than
- * the list's owner, at this score, is?
- */
-static bool
-is_superfluous(HnswIndex *index, const VdbQuery *query, float score, const EdgeCopy *copy)
-{
-	const HnswGeometry *g = &index->geometry;
-
-	/* all on their way before the first is weighed */
-	for (uint32 i = 0; i < copy->count; i++)
-	{
-		HnswAddress a = vdb_hnsw_hot_address(g, copy->nbr[i]);
-
-		vdb_hints_prefetch(&index->hints, a.block, a.offset, g->hot_stride);
-	}
-	for (uint32 i = 0; i < copy->count; i++)
-	{
-		if (vdb_hnsw_length_load(copy->lengths[i]) < score &&
-			is_nearer(index, query, copy->nbr[i], score))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Where a full list takes a new edge of this score: the index of the edge to
- * give up, or -1.  That is the longest of those that the new edge makes
- * superfluous, or else the longest; never one to be kept, nor one that is
- * shorter than an edge that is only good.
- */
-static int
-choose_replaced(HnswIndex *index, const VdbQuery *query, float score, const EdgeCopy *copy,
-				HnswClaim claim)
-{
-	float		longest_length = 0;
-	float		occluded_length = score;
-	int			longest = -1;
-	int			occluded = -1;
-
-	for (uint32 i = copy->kept; i < copy->count; i++)
-	{
-		float		length = vdb_hnsw_length_load(copy->lengths[i]);
-
-		if (!vdb_hnsw_nid_exists(index, copy->nbr[i]))
-			return (int) i;
-		if (longest < 0 || length > longest_length)
-		{
-			longest = (int) i;
-			longest_length = length;
-		}
-		if (length > occluded_length && is_nearer(index, query, copy->nbr[i], length))
-		{
-			occluded = (int) i;
-			occluded_length = length;
-		}
-	}
-	if (occluded >= 0)
-		return occluded;
-	return claim != HNSW_CLAIM_GOOD || longest_length > score ? longest : -1;
-}
-
-/* Copies a node's list; false when the node is not live. */
-static bool
-copy_edges(HnswIndex *index, uint32 nid, EdgeCopy *copy)
-{
-	const HnswGeometry *g = &index->geometry;
-	HnswAddress a = vdb_hnsw_node_address(g, nid);
-	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
-	HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
-	bool		live = node->state == HNSW_LIVE;
-
-	if (node->count > 2u * g->m || node->kept > node->count)
-		vdb_page_corrupted(index->rel, a.block, "A node has too many neighbours.");
-	copy->generation = node->generation;
-	copy->count = node->count;
-	copy->kept = node->kept;
-	memcpy(copy->nbr, vdb_hnsw_node_nbr(node), copy->count * sizeof(uint32));
-	memcpy(copy->lengths, vdb_hnsw_node_length(g, node), copy->count * sizeof(uint16));
-	UnlockReleaseBuffer(buffer);
-	return live;
-}
-
-/* Is a node's list still what was copied? */
-static bool
-list_is_same(const HnswGeometry *g, HnswNode *node, const EdgeCopy *copy)
-{
-	return node->state == HNSW_LIVE && node->generation == copy->generation &&
-		node->count == copy->count && node->kept == copy->kept &&
-		memcmp(copy->nbr, vdb_hnsw_node_nbr(node), copy->count * sizeof(uint32)) == 0 &&
-		memcmp(copy->lengths, vdb_hnsw_node_length(g, node), copy->count * sizeof(uint16)) == 0;
-}
-
-/* An edge to a new node that another node is to have. */
-typedef struct EdgeChange
-{
-	uint32		from;
-	uint32		generation;		/* of `from`, 0: any */
-	float		score;
-	HnswClaim	claim;
-	EdgeCopy	list;			/* of `from`, when it was decided upon */
-	uint32		at;				/* index in it that takes the edge */
-	bool		made;
-} EdgeChange;
-
-typedef enum Decision
-{
-	EDGE_IS_THERE,
-	EDGE_IS_REFUSED,
-	EDGE_IS_WANTED				/* as the change says now */
-} Decision;
-
-/* Decides whether and where a node takes an edge to node `to`, from a copy of its list. */
-static Decision
-decide_edge(HnswIndex *index, const VdbQuery *query, uint32 to, EdgeChange *change)
-{
-	const HnswGeometry *g = &index->geometry;
-	EdgeCopy   *list = &change->list;
-	uint32		max = 2 * g->m;
-	uint32		most = change->claim == HNSW_CLAIM_MUST ? max - 1 : HNSW_MAX_KEPT(g->m);
-	bool		keep = change->claim != HNSW_CLAIM_GOOD;
-	int			at = 0;
-
-	/* not the one that was chosen where the slot was used again */
-	change->made = false;
-	if (!copy_edges(index, change->from, list) ||
-		(change->generation != 0 && list->generation != change->generation))
-		return EDGE_IS_REFUSED;
-	while (at < list->count && list->nbr[at] != to)
-		at++;
-	if (at < (keep ? list->kept : list->count))
-		return EDGE_IS_THERE;
-	if (keep && list->kept >= most)
-		return EDGE_IS_REFUSED;
-	if (!keep && at >= EAGER_LIST(g->m) && is_superfluous(index, query, change->score, list))
-		return EDGE_IS_REFUSED;
-	if (at == (int) max)
-		at = choose_replaced(index, query, change->score, list, change->claim);
-	if (at < 0)
-		return EDGE_IS_REFUSED;
-	change->at = (uint32) at;
-	return EDGE_IS_WANTED;
-}
-
-/*
- * Puts an edge at index `at` of a list, or with `keep` at the end of those to
- * be kept, moving the one there to `at`.
- */
-static void
-put_edge(EdgeCopy *list, uint32 at, uint32 to, float score, bool keep)
-{
-	list->count = Max(list->count, (uint16) (at + 1));
-	if (keep)
-	{
-		list->nbr[at] = list->nbr[list->kept];
-		list->lengths[at] = list->lengths[list->kept];
-		at = list->kept++;
-	}
-	list->nbr[at] = to;
-	list->lengths[at] = vdb_hnsw_length_store(score);
-}
-
-/*
- * Adds a change to a patch, if the node's list is what it was.  Its page is
- * locked.
- */
-static void
-patch_edge(HnswIndex *index, VdbPatch *patch, Buffer buffer, uint32 to, EdgeChange *change)
-{
-	HnswAddress a = vdb_hnsw_node_address(&index->geometry, change->from);
-	HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
-	EdgeCopy   *list = &change->list;
-	int			lengths = (char *) vdb_hnsw_node_length(&index->geometry, node) - (char *) node;
-	uint16		counts[2];
-
-	StaticAssertStmt(offsetof(HnswNode, kept) == offsetof(HnswNode, count) + sizeof(uint16),
-					 "a list's counts are written at once");
-	if (!list_is_same(&index->geometry, node, list))
-		return;
-	put_edge(list, change->at, to, change->score, change->claim != HNSW_CLAIM_GOOD);
-	counts[0] = list->count;
-	counts[1] = list->kept;
-	vdb_patch_write(patch, buffer, a.offset + offsetof(HnswNode, count), counts, sizeof(counts));
-	vdb_patch_write(patch, buffer, a.offset + sizeof(HnswNode), list->nbr,
-					list->count * sizeof(uint32));
-	vdb_patch_write(patch, buffer, a.offset + lengths, list->lengths, list->count * sizeof(uint16));
-	change->made = true;
-}
-
-/*
- * Makes those changes whose lists are still what they were, in one record for as
- * many pages as one takes.  All pages of a record are pinned before the first is
- * locked, and locked in the order of their blocks.  Changes come in the order
- * of the nodes' numbers.
- */
-static void
-write_edges(HnswIndex *index, uint32 to, EdgeChange *changes, uint32 count)
-{
-	for (uint32 first = 0, next; first < count; first = next)
-	{
-		Buffer		buffers[VDB_PATCH_PAGES];
-		BlockNumber blocks[VDB_PATCH_PAGES];
-		int			pages = 0;
-		int			page = 0;
-		VdbPatch	patch;
-
-		for (next = first; next < count; next++)
-		{
-			HnswAddress a = vdb_hnsw_node_address(&index->geometry, changes[next].from);
-
-			if (pages > 0 && blocks[pages - 1] == a.block)
-				continue;
-			if (pages == VDB_PATCH_PAGES)
-				break;
-			buffers[pages] = vdb_hnsw_pin_node(index, a);
-			blocks[pages++] = a.block;
-		}
-		for (int i = 0; i < pages; i++)
-			LockBuffer(buffers[i], BUFFER_LOCK_EXCLUSIVE);
-		vdb_patch_begin(&patch, index->rel);
-		for (uint32 i = first; i < next; i++)
-		{
-			while (blocks[page] != vdb_hnsw_node_address(&index->geometry, changes[i].from).block)
-				page++;
-			patch_edge(index, &patch, buffers[page], to, &changes[i]);
-		}
-		vdb_patch_finish(&patch);
-		for (int i = 0; i < pages; i++)
-			UnlockReleaseBuffer(buffers[i]);
-		CHECK_FOR_INTERRUPTS();
-	}
-}
-
-bool
-vdb_hnsw_add_edge(HnswIndex *index, uint32 from, uint32 generation, const VdbQuery *query,
-				  uint32 to, float score, HnswClaim claim)
-{
-	EdgeChange	change = {.from = from, .generation = generation, .score = score, .claim = claim};
-	Decision	decision;
-
-	init_copy(&change.list, &index->geometry);
-	while ((decision = decide_edge(index, query, to, &change)) == EDGE_IS_WANTED)
-	{
-		write_edges(index, to, &change, 1);
-		if (change.made)
-			return true;
-	}
-	return decision == EDGE_IS_THERE;
-}
-
 /* Finds a free upper record and locks its page exclusively. */
 static uint32
 lock_free_record(HnswIndex *index, Buffer *buffer)
@@ -690,12 +409,12 @@ walk_tree(HnswIndex *index, uint32 at, uint32 nid, uint32 *generation)
 {
 	const HnswGeometry *g = &index->geometry;
 	uint32		before = HNSW_NO_NODE;
-	EdgeCopy	copy;
+	HnswEdgeCopy	copy;
 
-	init_copy(&copy, g);
+	vdb_hnsw_init_edge_copy(&copy, g);
 	for (int step = 0; step < WALK_STEPS; step++)
 	{
-		bool		live = copy_edges(index, at, &copy);
+		bool		live = vdb_hnsw_copy_edges(index, at, &copy);
 		uint32		ways = 0;
 
 		CHECK_FOR_INTERRUPTS();
@@ -742,16 +461,6 @@ find_far_parent(HnswSearch *search, uint32 nid)
 	return (HnswEdge) {HNSW_NO_NODE, HNSW_NO_REF, 0};
 }
 
-/* In the order in which their pages are locked. */
-static int
-compare_changes(const void *a, const void *b)
-{
-	uint32		x = ((const EdgeChange *) a)->from;
-	uint32		y = ((const EdgeChange *) b)->from;
-
-	return x < y ? -1 : x > y;
-}
-
 /*
  * Gives a new node's neighbours edges to it.  The first that has an edge left
  * for the tree becomes the parent, which is returned; if none has, an edge to
@@ -762,41 +471,40 @@ add_chosen_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid)
 {
 	HnswIndex  *index = search->index;
 	HnswEdge	parent = {HNSW_NO_NODE, HNSW_NO_REF, 0};
-	EdgeChange *changes = palloc(edges->count * sizeof(EdgeChange));
+	HnswEdgeChange *changes = palloc(edges->count * sizeof(HnswEdgeChange));
 	uint32		count = 0;
 
 	for (uint32 i = 0; i < edges->count; i++)
 	{
 		const HnswEdge *edge = &edges->edges[i];
-		EdgeChange *change = &changes[count];
-		Decision	decision = EDGE_IS_REFUSED;
+		HnswEdgeChange *change = &changes[count];
+		HnswEdgeDecision	decision = HNSW_EDGE_IS_REFUSED;
 
 		if (edge->nid == nid)
 			continue;
-		*change = (EdgeChange) {.from = edge->nid, .generation = edges->generations[i], .score = edge->score};
-		init_copy(&change->list, &index->geometry);
+		*change = (HnswEdgeChange) {.from = edge->nid, .generation = edges->generations[i], .score = edge->score};
+		vdb_hnsw_init_edge_copy(&change->list, &index->geometry);
 		if (parent.nid == HNSW_NO_NODE)
 		{
 			change->claim = HNSW_CLAIM_TREE;
-			decision = decide_edge(index, &search->query, nid, change);
-			if (decision != EDGE_IS_REFUSED)
+			decision = vdb_hnsw_decide_edge(index, &search->query, nid, change);
+			if (decision != HNSW_EDGE_IS_REFUSED)
 				parent = *edge;
 		}
-		if (decision == EDGE_IS_REFUSED)
+		if (decision == HNSW_EDGE_IS_REFUSED)
 		{
 			change->claim = HNSW_CLAIM_GOOD;
-			decision = decide_edge(index, &search->query, nid, change);
+			decision = vdb_hnsw_decide_edge(index, &search->query, nid, change);
 		}
-		if (decision == EDGE_IS_WANTED)
+		if (decision == HNSW_EDGE_IS_WANTED)
 			count++;
 	}
-	qsort(changes, count, sizeof(EdgeChange), compare_changes);
-	write_edges(index, nid, changes, count);
+	vdb_hnsw_write_edges(index, nid, changes, count);
 
 	/* again for lists that others changed meanwhile */
 	for (uint32 i = 0; i < count; i++)
 	{
-		EdgeChange *change = &changes[i];
+		HnswEdgeChange *change = &changes[i];
 
 		if (!change->made &&
 			!vdb_hnsw_add_edge(index, change->from, change->generation, &search->query, nid,

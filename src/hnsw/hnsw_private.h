@@ -231,14 +231,6 @@ typedef struct HnswEdge
 	float		score;
 } HnswEdge;
 
-/* How much an edge is wanted by the node it leads to. */
-typedef enum HnswClaim
-{
-	HNSW_CLAIM_GOOD,			/* only if it is worth more than another */
-	HNSW_CLAIM_TREE,			/* as an edge to keep, if the node has any left */
-	HNSW_CLAIM_MUST				/* the same, beyond HNSW_MAX_KEPT */
-} HnswClaim;
-
 /* hnsw.c */
 extern Datum vdb_hnsw_handler(PG_FUNCTION_ARGS);
 extern const HnswOptions *vdb_hnsw_options(Relation index);
@@ -613,13 +605,6 @@ extern bool vdb_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPoi
 							IndexInfo *info);
 extern int	vdb_hnsw_draw_layer(int m);
 
-/*
- * Gives the live node `from`, if it is of this generation still (0: of any), an
- * edge to node `to` of this score.  query: the vector of `to`.  True when the
- * edge is there afterwards, and kept if that was claimed.
- */
-extern bool vdb_hnsw_add_edge(HnswIndex *index, uint32 from, uint32 generation,
-							  const VdbQuery *query, uint32 to, float score, HnswClaim claim);
 
 /* hnsw_effort.c */
 

@@ -29,7 +29,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
-#include "hnsw/hnsw_private.h"
+#include "hnsw/hnsw_edge.h"
 
 /*
  * Nodes that come into consideration in place of one dead neighbour.  Three, as
