@@ -4,48 +4,56 @@
  */
 #include "postgres.h"
 
+#include "port/pg_bitutils.h"
 #include "storage/storage_hints.h"
 #include "utils/memutils.h"
 #include "utils/spccache.h"
+
+#define LEAST_HINTS 64
 
 void
 vdb_hints_init(VdbHints *hints, Relation index, MemoryContext context)
 {
 	VdbLocator	locator = vdb_relation_locator(index);
 
-	hints->buffers = NULL;
-	hints->size = 0;
+	hints->mask = LEAST_HINTS - 1;
 	hints->context = context;
+	hints->buffers = MemoryContextAllocZero(context, LEAST_HINTS * sizeof(Buffer));
 	vdb_buffer_tag_init(&hints->tag, &locator, MAIN_FORKNUM, 0);
 }
 
+/*
+ * Remembers the buffer of a block.  Until there are as many hints as buffers, each
+ * block has one of its own.
+ */
 static void
-grow(VdbHints *hints, BlockNumber block)
+remember(VdbHints *hints, BlockNumber block, Buffer buffer)
 {
-	Size		size = Max((Size) block + 1, Min((Size) hints->size * 2, (Size) MaxBlockNumber + 1));
+	uint64		most = pg_nextpower2_32(Max(NBuffers, LEAST_HINTS));
+	uint64		size = (uint64) hints->mask + 1;
+	uint64		wanted = size;
 
-	size = Max(size, 64);
-	if (hints->buffers == NULL)
-		hints->buffers = MemoryContextAllocHuge(hints->context, size * sizeof(Buffer));
-	else
-		hints->buffers = repalloc_huge(hints->buffers, size * sizeof(Buffer));
-	memset(hints->buffers + hints->size, 0, (size - hints->size) * sizeof(Buffer));
-	hints->size = (BlockNumber) Min(size, (Size) MaxBlockNumber);
+	while (block >= wanted && wanted < most)
+		wanted *= 2;
+	if (wanted > size)
+	{
+		hints->buffers = repalloc_huge(hints->buffers, wanted * sizeof(Buffer));
+		memset(hints->buffers + size, 0, (wanted - size) * sizeof(Buffer));
+		hints->mask = (uint32) (wanted - 1);
+	}
+	*vdb_hints_at(hints, block) = buffer;
 }
 
 Buffer
 vdb_hints_read(VdbHints *hints, Relation index, BlockNumber block)
 {
-	Buffer		buffer;
+	Buffer		buffer = *vdb_hints_at(hints, block);
 
-	if (unlikely(block >= hints->size))
-		grow(hints, block);
-	buffer = hints->buffers[block];
 	if (buffer > 0 && vdb_hints_hold(hints, block, buffer) &&
 		ReadRecentBuffer(vdb_relation_locator(index), MAIN_FORKNUM, block, buffer))
 		return buffer;
 	buffer = ReadBuffer(index, block);
-	hints->buffers[block] = buffer;
+	remember(hints, block, buffer);
 	return buffer;
 }
 
@@ -59,9 +67,5 @@ vdb_hints_request(VdbHints *hints, Relation index, BlockNumber block)
 		return;
 	result = PrefetchBuffer(index, MAIN_FORKNUM, block);
 	if (result.recent_buffer > 0)
-	{
-		if (unlikely(block >= hints->size))
-			grow(hints, block);
-		hints->buffers[block] = result.recent_buffer;
-	}
+		remember(hints, block, result.recent_buffer);
 }

@@ -19,15 +19,26 @@
 
 #include "compat.h"
 
+/*
+ * There are no more hints than buffers: of a larger index blocks share them, and
+ * the tag tells whose it is.
+ */
 typedef struct VdbHints
 {
-	Buffer	   *buffers;		/* by block number; InvalidBuffer where unknown */
-	BlockNumber size;
+	Buffer	   *buffers;		/* by vdb_hints_at(); InvalidBuffer where unknown */
+	uint32		mask;			/* hints - 1, a power of two less 1 */
 	MemoryContext context;
 	BufferTag	tag;			/* of the relation; the block is filled in */
 } VdbHints;
 
 extern void vdb_hints_init(VdbHints *hints, Relation index, MemoryContext context);
+
+/* The place of a block's hint. */
+static inline Buffer *
+vdb_hints_at(const VdbHints *hints, BlockNumber block)
+{
+	return &hints->buffers[block & hints->mask];
+}
 
 /*
  * Pins a block's buffer and returns it, unlocked.  The fork is the main one.
@@ -63,7 +74,7 @@ vdb_hints_hold(const VdbHints *hints, BlockNumber block, Buffer buffer)
 static inline Page
 vdb_hints_peek(const VdbHints *hints, BlockNumber block, Buffer *buffer)
 {
-	*buffer = block < hints->size ? hints->buffers[block] : InvalidBuffer;
+	*buffer = *vdb_hints_at(hints, block);
 	if (*buffer <= 0 || !vdb_hints_hold(hints, block, *buffer))
 		return NULL;
 	pg_read_barrier();
@@ -74,7 +85,7 @@ vdb_hints_peek(const VdbHints *hints, BlockNumber block, Buffer *buffer)
 static inline bool
 vdb_hints_is_resident(const VdbHints *hints, BlockNumber block)
 {
-	Buffer		buffer = block < hints->size ? hints->buffers[block] : InvalidBuffer;
+	Buffer		buffer = *vdb_hints_at(hints, block);
 	BufferTag	tag = hints->tag;
 
 	if (buffer <= 0)
@@ -98,7 +109,7 @@ extern void vdb_hints_request(VdbHints *hints, Relation index, BlockNumber block
 static inline void
 vdb_hints_prefetch(const VdbHints *hints, BlockNumber block, uint32 offset, uint32 bytes)
 {
-	Buffer		buffer = block < hints->size ? hints->buffers[block] : InvalidBuffer;
+	Buffer		buffer = *vdb_hints_at(hints, block);
 
 	if (buffer > 0)
 	{
