@@ -17,7 +17,7 @@
 #include "storage/storage_page.h"
 
 #define HNSW_MAGIC 0x57534E48		/* "HNSW", little-endian */
-#define HNSW_VERSION 1
+#define HNSW_VERSION 2
 
 #define HNSW_MIN_M 2
 #define HNSW_MAX_M 100
@@ -143,7 +143,7 @@ typedef struct HnswNode
 	uint8		layer;			/* topmost */
 	uint32		generation;
 	uint32		duplicates;		/* rows with the same value: a link to postings */
-	uint32		hash;			/* of the value; 0: not known */
+	uint32		hash;			/* of the value; 0: no row is equal to it */
 	float		scale;			/* VdbNodeFactors */
 	float		add;
 	float		residual;

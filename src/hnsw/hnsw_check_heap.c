@@ -258,7 +258,7 @@ check_row_node(HnswCheck *check, uint32 nid, HnswNode *node, int64 tid, Datum va
 			   float norm)
 {
 	BlockNumber block = vdb_hnsw_node_address(&check->index->geometry, nid).block;
-	uint32		hash = vdb_hnsw_hash_value(PointerGetDatum(PG_DETOAST_DATUM_PACKED(value)));
+	uint32		hash = vdb_hnsw_hash_value(check->index, x, PointerGetDatum(PG_DETOAST_DATUM_PACKED(value)));
 
 	if (node->hash != 0 && node->hash != hash)
 		corrupted(check, block, psprintf("Node %u is of another value than its row (%u,%u).", nid,

@@ -110,8 +110,11 @@ move_up(HnswBuilder *builder, uint32 row, uint32 nid)
 uint32
 vdb_hnsw_find_equal(HnswBuilder *builder, uint32 row)
 {
-	uint32	   *entry = find_entry(builder, row);
+	uint32	   *entry;
 
+	if (builder->hashes[row] == 0)
+		return row;
+	entry = find_entry(builder, row);
 	if (*entry == HNSW_NO_NODE)
 		*entry = row;
 	return *entry;
@@ -126,18 +129,20 @@ vdb_hnsw_share_nodes(HnswBuilder *builder)
 	vdb_hnsw_forget_rows(builder);
 	for (uint32 row = 0; row < header->count; row++)
 	{
-		uint32	   *entry = find_entry(builder, row);
+		uint32	   *entry = builder->hashes[row] != 0 ? find_entry(builder, row) : NULL;
 
 		if (row % ROWS_PER_LOOK == 0)
 			CHECK_FOR_INTERRUPTS();
-		if (*entry != HNSW_NO_NODE)
+		if (entry != NULL && *entry != HNSW_NO_NODE)
 		{
 			builder->hashes[row] = *entry;
 			continue;
 		}
 		if (nodes < row)
 			move_up(builder, row, nodes);
-		*entry = nodes++;
+		if (entry != NULL)
+			*entry = nodes;
+		nodes++;
 	}
 	builder->state->attached = header->count - nodes;
 	header->count = nodes;

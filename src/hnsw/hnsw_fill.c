@@ -364,7 +364,7 @@ build_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 		uint8	   *attributes = palloc(index->attributes->bytes);
 
 		vdb_hnsw_form_attributes(index->attributes, values, isnull, attributes);
-		row.hash = vdb_hnsw_hash_value(value);
+		row.hash = vdb_hnsw_hash_value(index, row.vector, value);
 		row.attributes = attributes;
 		add_row(builder, &row);
 	}

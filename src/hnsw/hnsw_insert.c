@@ -745,7 +745,7 @@ vdb_hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Rela
 		uint8	   *attributes = palloc(index->attributes->bytes);
 		HnswNewRow	row = {
 			.tid = *tid,
-			.hash = vdb_hnsw_hash_value(value),
+			.hash = vdb_hnsw_hash_value(index, vector, value),
 			.attributes = attributes
 		};
 

@@ -24,7 +24,7 @@ vdb_hnsw_node_is_equal(const HnswGeometry *g, HnswNode *node, const HnswNewRow *
 {
 	VdbNodeFactors f = vdb_hnsw_node_factors(node);
 
-	return node->hash == row->hash && memcmp(&f, &row->factors, sizeof(f)) == 0 &&
+	return row->hash != 0 && node->hash == row->hash && memcmp(&f, &row->factors, sizeof(f)) == 0 &&
 		(g->node_bits == 0 || (memcmp(vdb_hnsw_node_hi(g, node), row->hi, g->hi_bytes) == 0 &&
 							   memcmp(vdb_hnsw_node_lo(g, node), row->lo, g->lo_bytes) == 0));
 }
@@ -47,36 +47,36 @@ vdb_hnsw_hot_is_equal(HnswIndex *index, uint32 nid, uint32 generation, const Hns
 	return equal;
 }
 
-/* Where postings are, of which node, and what they say of themselves. */
-typedef struct Chain
+/* A node that rows share, and what was read of it. */
+typedef struct Owner
 {
-	uint32		owner;
+	uint32		nid;
 	uint32		generation;
-	uint32		first;			/* link */
-	bool		vacant;			/* the owner has room for an identifier */
-} Chain;
+	uint32		first;			/* link to postings */
+	bool		vacant;			/* there is room for an identifier */
+} Owner;
 
 /* Reads what a node leads to; false when it does not live any more. */
 static bool
-read_chain(HnswIndex *index, Chain *chain)
+read_owner(HnswIndex *index, Owner *owner)
 {
-	HnswAddress a = vdb_hnsw_node_address(&index->geometry, chain->owner);
+	HnswAddress a = vdb_hnsw_node_address(&index->geometry, owner->nid);
 	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
 	HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
-	bool		lives = node->state == HNSW_LIVE && node->generation == chain->generation;
+	bool		lives = node->state == HNSW_LIVE && node->generation == owner->generation;
 
-	chain->first = node->duplicates;
-	chain->vacant = !ItemPointerIsValid(&node->tid);
+	owner->first = node->duplicates;
+	owner->vacant = !ItemPointerIsValid(&node->tid);
 	UnlockReleaseBuffer(buffer);
 	return lives;
 }
 
 /* Is a node what was read of it?  Its page is locked. */
 static bool
-chain_is_same(HnswNode *node, const Chain *chain)
+owner_is_same(HnswNode *node, const Owner *owner)
 {
-	return node->state == HNSW_LIVE && node->generation == chain->generation &&
-		node->duplicates == chain->first && ItemPointerIsValid(&node->tid) == !chain->vacant;
+	return node->state == HNSW_LIVE && node->generation == owner->generation &&
+		node->duplicates == owner->first && ItemPointerIsValid(&node->tid) == !owner->vacant;
 }
 
 /* Are postings of a node, and sound?  Their page is locked. */
@@ -104,11 +104,11 @@ postings_address(HnswIndex *index, uint32 link)
 
 /* Puts an identifier where that of the node's own row was. */
 static bool
-fill_vacancy(HnswIndex *index, const Chain *chain, ItemPointer tid)
+fill_vacancy(HnswIndex *index, const Owner *owner, ItemPointer tid)
 {
-	HnswAddress a = vdb_hnsw_node_address(&index->geometry, chain->owner);
+	HnswAddress a = vdb_hnsw_node_address(&index->geometry, owner->nid);
 	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_EXCLUSIVE);
-	bool		same = chain_is_same(vdb_hnsw_page_node(BufferGetPage(buffer), a), chain);
+	bool		same = owner_is_same(vdb_hnsw_page_node(BufferGetPage(buffer), a), owner);
 
 	if (same)
 	{
@@ -124,12 +124,12 @@ fill_vacancy(HnswIndex *index, const Chain *chain, ItemPointer tid)
 
 /* Puts an identifier into the first postings, if they have room. */
 static bool
-append_row(HnswIndex *index, const Chain *chain, ItemPointer tid)
+append_row(HnswIndex *index, const Owner *owner, ItemPointer tid)
 {
-	HnswAddress a = postings_address(index, chain->first);
+	HnswAddress a = postings_address(index, owner->first);
 	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_EXCLUSIVE);
 	HnswPostings *postings = vdb_hnsw_page_postings(BufferGetPage(buffer), a);
-	bool		room = are_postings_of(index, a.block, postings, chain->owner, chain->generation) &&
+	bool		room = are_postings_of(index, a.block, postings, owner->nid, owner->generation) &&
 		postings->rows < vdb_hnsw_postings_room(&index->geometry);
 
 	if (room)
@@ -176,16 +176,16 @@ add_page(LockedPages *pages, Buffer buffer)
 }
 
 /*
- * Makes new postings the first of a chain.  The pages of all nodes are pinned
+ * Makes new postings the first of a owner.  The pages of all nodes are pinned
  * before the hot page is locked, but for that of the slot, which is of the same
  * extent; and locked after it.
  */
 static bool
-push_postings(HnswIndex *index, const Chain *chain, ItemPointer tid)
+push_postings(HnswIndex *index, const Owner *owner, ItemPointer tid)
 {
 	const HnswGeometry *g = &index->geometry;
-	HnswAddress owner_address = vdb_hnsw_node_address(g, chain->owner);
-	Buffer		owner = vdb_hnsw_pin_node(index, owner_address);
+	HnswAddress owner_address = vdb_hnsw_node_address(g, owner->nid);
+	Buffer		owner_buffer = vdb_hnsw_pin_node(index, owner_address);
 	HnswAddress first_address = {0};
 	Buffer		first = InvalidBuffer;
 	LockedPages pages = {0};
@@ -197,10 +197,10 @@ push_postings(HnswIndex *index, const Chain *chain, ItemPointer tid)
 	uint32		nid;
 	bool		same;
 
-	add_page(&pages, owner);
-	if (chain->first != HNSW_NO_POSTINGS)
+	add_page(&pages, owner_buffer);
+	if (owner->first != HNSW_NO_POSTINGS)
 	{
-		first_address = postings_address(index, chain->first);
+		first_address = postings_address(index, owner->first);
 		first = vdb_hnsw_pin_node(index, first_address);
 		add_page(&pages, first);
 	}
@@ -211,12 +211,12 @@ push_postings(HnswIndex *index, const Chain *chain, ItemPointer tid)
 		LockBuffer(pages.buffers[i], BUFFER_LOCK_EXCLUSIVE);
 
 	/* the slot may be the node's own by now: then that is free */
-	same = chain_is_same(vdb_hnsw_page_node(BufferGetPage(owner), owner_address), chain);
+	same = owner_is_same(vdb_hnsw_page_node(BufferGetPage(owner_buffer), owner_address), owner);
 	if (same && first != InvalidBuffer)
 	{
 		HnswPostings *next = vdb_hnsw_page_postings(BufferGetPage(first), first_address);
 
-		same = are_postings_of(index, first_address.block, next, chain->owner, chain->generation);
+		same = are_postings_of(index, first_address.block, next, owner->nid, owner->generation);
 		rank = next->rank;
 	}
 	if (same && rank < PG_UINT32_MAX - 1)
@@ -228,16 +228,16 @@ push_postings(HnswIndex *index, const Chain *chain, ItemPointer tid)
 		memset(&hot->rescale, 0xFF, sizeof(hot->rescale));
 		postings->state = HNSW_POSTINGS;
 		postings->generation = hot->generation;
-		postings->next = chain->first;
-		postings->owner = chain->owner;
-		postings->owner_generation = chain->generation;
+		postings->next = owner->first;
+		postings->owner = owner->nid;
+		postings->owner_generation = owner->generation;
 		postings->rank = rank + 1;
 		postings->rows = 1;
 		*vdb_hnsw_postings_tids(postings) = *tid;
 
 		vdb_patch_begin(&patch, index->rel);
 		vdb_hnsw_take_slot(index, &patch, nid, hot_buffer, hot, node_buffer, postings);
-		vdb_patch_write(&patch, owner, owner_address.offset + offsetof(HnswNode, duplicates), &link,
+		vdb_patch_write(&patch, owner_buffer, owner_address.offset + offsetof(HnswNode, duplicates), &link,
 						sizeof(link));
 		vdb_patch_finish(&patch);
 	}
@@ -250,104 +250,124 @@ push_postings(HnswIndex *index, const Chain *chain, ItemPointer tid)
 bool
 vdb_hnsw_attach(HnswIndex *index, uint32 nid, uint32 generation, ItemPointer tid)
 {
-	Chain		chain = {.owner = nid, .generation = generation};
+	Owner		owner = {.nid = nid, .generation = generation};
 
-	for (int tries = 0; tries < HNSW_ATTACH_TRIES && read_chain(index, &chain); tries++)
+	for (int tries = 0; tries < HNSW_ATTACH_TRIES && read_owner(index, &owner); tries++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		VDB_TESTPOINT("hnsw-insert-before-attach");
-		if (chain.vacant)
+		if (owner.vacant)
 		{
-			if (fill_vacancy(index, &chain, tid))
+			if (fill_vacancy(index, &owner, tid))
 				return true;
 		}
-		else if ((chain.first != HNSW_NO_POSTINGS && append_row(index, &chain, tid)) ||
-				 push_postings(index, &chain, tid))
+		else if ((owner.first != HNSW_NO_POSTINGS && append_row(index, &owner, tid)) ||
+				 push_postings(index, &owner, tid))
 			return true;
 	}
 	return false;
 }
 
+/* How far the rows that share a node were read. */
+typedef struct HnswChain
+{
+	uint32		link;			/* where the next ones are */
+	uint32		rank;			/* of those read last: the next have a lower one */
+	uint32		at;				/* row that is next in tids */
+	uint32		count;
+	ItemPointerData tids[FLEXIBLE_ARRAY_MEMBER];	/* of one slot */
+} HnswChain;
+
 /*
- * Reads postings into tids, which has room for a slot's.  Returns whether they are
- * of this node, and sets the rest then.
+ * Reads a slot of postings that a link leads to, if they are of this node.  Their
+ * rows go to the chain if they are older than what was read before.
  */
 static bool
-read_postings(HnswIndex *index, uint32 link, const HnswFound *from, uint32 *rank, uint32 *next,
-			  ItemPointerData *tids, uint32 *count)
+read_postings(HnswIndex *index, const HnswFound *found, uint32 link, uint32 *rank, uint32 *next)
 {
+	HnswChain  *chain = found->chain;
 	HnswAddress a = postings_address(index, link);
 	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
 	HnswPostings *postings = vdb_hnsw_page_postings(BufferGetPage(buffer), a);
-	bool		are = are_postings_of(index, a.block, postings, from->nid, from->generation);
+	bool		are = are_postings_of(index, a.block, postings, found->nid, found->generation);
 
 	if (are)
 	{
 		*rank = postings->rank;
 		*next = postings->next;
-		*count = postings->rows;
-		memcpy(tids, vdb_hnsw_postings_tids(postings), *count * sizeof(ItemPointerData));
+		if (*rank < chain->rank)
+		{
+			chain->rank = *rank;
+			chain->at = 0;
+			chain->count = postings->rows;
+			memcpy(chain->tids, vdb_hnsw_postings_tids(postings), chain->count * sizeof(ItemPointerData));
+		}
 	}
 	UnlockReleaseBuffer(buffer);
 	return are;
 }
 
-void
-vdb_hnsw_follow_postings(HnswSearch *search, uint32 at)
+/* Goes on to the next postings of a chain that have rows. */
+static void
+read_chain_on(HnswIndex *index, const HnswFound *found)
 {
-	HnswIndex  *index = search->index;
-	HnswFound	from = search->found[at];
-	uint32		link = from.postings;
+	HnswChain  *chain = found->chain;
 	uint32		above = 0;		/* rank of those passed by last, 0: none */
-	uint32		count = 0;
 	int			restarts = 0;
-	ItemPointerData *tids = MemoryContextAlloc(search->context,
-											   vdb_hnsw_postings_room(&index->geometry) * sizeof(ItemPointerData));
 
-	from.shared = true;
-	from.postings = HNSW_NO_POSTINGS;
-	while (link != HNSW_NO_POSTINGS && count == 0)
+	chain->at = chain->count = 0;
+	while (chain->link != HNSW_NO_POSTINGS && chain->count == 0)
 	{
 		uint32		rank;
 		uint32		next;
 
 		CHECK_FOR_INTERRUPTS();
-		if (read_postings(index, link, &from, &rank, &next, tids, &count) &&
-			(above == 0 || rank < above))
+		if (read_postings(index, found, chain->link, &rank, &next) && (above == 0 || rank < above))
 		{
-			link = next;
-			if (rank >= from.rank)
-			{
-				/* read before, or newer */
-				above = rank;
-				count = 0;
-			}
-			else
-				from.rank = rank;
+			/* those of a greater rank were read before, or are newer */
+			above = rank;
+			chain->link = next;
 		}
 		else
 		{
 			/* others took their place: what is left is where the node leads to */
-			Chain		chain = {.owner = from.nid, .generation = from.generation};
+			Owner		owner = {.nid = found->nid, .generation = found->generation};
 
 			if (++restarts > MAX_RESTARTS)
-				vdb_page_corrupted(index->rel, vdb_hnsw_node_address(&index->geometry, from.nid).block,
-								   psprintf("The postings of node %u do not end.", from.nid));
-			link = read_chain(index, &chain) ? chain.first : HNSW_NO_POSTINGS;
+				vdb_page_corrupted(index->rel, vdb_hnsw_node_address(&index->geometry, found->nid).block,
+								   psprintf("The postings of node %u do not end.", found->nid));
+			chain->link = read_owner(index, &owner) ? owner.first : HNSW_NO_POSTINGS;
+			chain->at = chain->count = 0;
 			above = 0;
-			count = 0;
 		}
 	}
-	for (uint32 i = 0; i < count; i++)
+}
+
+bool
+vdb_hnsw_next_equal(HnswSearch *search, HnswFound *found, ItemPointerData *tid)
+{
+	HnswChain  *chain = found->chain;
+
+	if (found->postings == HNSW_NO_POSTINGS)
+		return false;
+	if (chain == NULL)
 	{
-		HnswFound  *found = vdb_hnsw_append_found(search);
+		Size		room = vdb_hnsw_postings_room(&search->index->geometry) * sizeof(ItemPointerData);
 
-		*found = from;
-		found->tid = tids[i];
-
-		/* the last one leads on */
-		if (i == count - 1)
-			found->postings = link;
+		chain = found->chain = MemoryContextAlloc(search->context, sizeof(HnswChain) + room);
+		chain->link = found->postings;
+		chain->rank = PG_UINT32_MAX;
+		chain->at = chain->count = 0;
 	}
-	pfree(tids);
+	if (chain->at == chain->count)
+		read_chain_on(search->index, found);
+	if (chain->count == 0)
+	{
+		pfree(chain);
+		found->chain = NULL;
+		found->postings = HNSW_NO_POSTINGS;
+		return false;
+	}
+	*tid = chain->tids[chain->at++];
+	return true;
 }

@@ -149,12 +149,8 @@ typedef struct HnswFound
 	float		residual;		/* of its code */
 	uint16		kept;			/* of the node's edges */
 	bool		exact;
-	bool		shared;			/* the node is that of several rows */
-
-	/* rows of the same node that are not found yet: where they begin, and of
-	 * which ranks they are not */
-	uint32		postings;		/* link */
-	uint32		rank;			/* below this */
+	uint32		postings;		/* link to rows with the same value */
+	struct HnswChain *chain;	/* how far they were read; NULL: not at all */
 } HnswFound;
 
 /* Nearest rows by which a search tells that it may stop. */
@@ -257,8 +253,13 @@ extern HnswValue vdb_hnsw_read_value(const HnswSupport *support, uint32 dims, Da
 extern void *vdb_hnsw_transform(const HnswSupport *support, const VdbCodec *codec, Datum value,
 								float *norm);
 
-/* A hash of a value that is not toasted; never 0. */
-extern uint32 vdb_hnsw_hash_value(Datum value);
+
+/*
+ * A hash of an indexed value that is not toasted; vector: what it is in code space.
+ * Nobody can foresee it, as it depends on a number drawn for the index.  0 where
+ * the code leaves so much out that a hash must not decide what is equal.
+ */
+extern uint32 vdb_hnsw_hash_value(const HnswIndex *index, const void *vector, Datum value);
 
 /* hnsw_named.c */
 
@@ -422,9 +423,6 @@ extern void vdb_hnsw_search_drain(HnswSearch *search);
  */
 extern void vdb_hnsw_search_filtered(HnswSearch *search, uint32 ef);
 extern uint32 vdb_hnsw_search_resume_filtered(HnswSearch *search, uint32 count);
-
-/* Appends an entry to what was found; its fields are not set. */
-extern HnswFound *vdb_hnsw_append_found(HnswSearch *search);
 
 /* hnsw_sweep.c */
 
@@ -594,10 +592,10 @@ extern bool vdb_hnsw_hot_is_equal(HnswIndex *index, uint32 nid, uint32 generatio
 extern bool vdb_hnsw_attach(HnswIndex *index, uint32 nid, uint32 generation, ItemPointer tid);
 
 /*
- * Finds more rows of the node of found[at]: those of one slot of postings.  They
- * have its distance if that is exact, else its bounds, and the last leads on.
+ * Sets *tid to the next row that shares the node of a row found; false when there
+ * is none left.  Of a slot of postings all rows are read at once.
  */
-extern void vdb_hnsw_follow_postings(HnswSearch *search, uint32 at);
+extern bool vdb_hnsw_next_equal(HnswSearch *search, HnswFound *found, ItemPointerData *tid);
 
 /* hnsw_insert.c */
 extern bool vdb_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,

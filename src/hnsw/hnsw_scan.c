@@ -40,6 +40,8 @@
  */
 #define MAX_ROUND 256
 
+#define NO_ROW PG_UINT32_MAX
+
 /* Fetches rows to measure them exactly. */
 typedef struct ExactFetch
 {
@@ -74,7 +76,9 @@ typedef struct HnswScan
 	HnswCalibration calibration;	/* and what was known of the index then */
 	uint32		ef;				/* of the search so far */
 	uint32		allowed;		/* rows that search may yield */
-	uint32		yielded;
+	uint32		yielded;		/* of those, and what shares a node with one is none */
+	uint32		same;			/* of the row returned last: index into search.found,
+								 * or NO_ROW */
 
 	bool		has_last;
 	double		last;			/* upper bound of the last row's distance */
@@ -118,6 +122,7 @@ vdb_hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, i
 	MemoryContextReset(context);
 	memset(so, 0, sizeof(*so));
 	so->context = context;
+	so->same = NO_ROW;
 	if (keys != NULL && scan->numberOfKeys > 0)
 		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
 	if (orderbys != NULL && scan->numberOfOrderBys > 0)
@@ -272,19 +277,15 @@ take_found(HnswScan *so)
 	}
 }
 
-/* Takes the first row out of the heap, and puts in more of those that share its node. */
+/* Puts the next row that shares the node of the first in its place, if there is one. */
 static void
 replace_first(HnswScan *so)
 {
-	uint32		first = so->heap[0];
+	HnswFound  *first = &so->search.found[so->heap[0]];
 
-	heap_pop(so);
-	if (so->search.found[first].postings != HNSW_NO_POSTINGS)
-	{
-		VDB_TESTPOINT("hnsw-scan-before-postings");
-		vdb_hnsw_follow_postings(&so->search, first);
-		take_found(so);
-	}
+	VDB_TESTPOINT("hnsw-scan-before-postings");
+	if (!vdb_hnsw_next_equal(&so->search, first, &first->tid))
+		heap_pop(so);
 }
 
 /* Says of a question of other dimensions what the operator would say. */
@@ -568,7 +569,7 @@ first_is_certain(const HnswScan *so, const HnswFound *first)
 {
 	if (first->exact || so->null_query)
 		return true;
-	if (first->shared || is_late(so, first->lower))
+	if (first->postings != HNSW_NO_POSTINGS || is_late(so, first->lower))
 		return false;
 	for (uint32 child = 1; child <= 2 && child < so->heap_count; child++)
 	{
@@ -576,6 +577,24 @@ first_is_certain(const HnswScan *so, const HnswFound *first)
 			return false;
 	}
 	return true;
+}
+
+/*
+ * The next row that shares the node of the row returned last: it is as far away,
+ * and no search was needed to find it.
+ */
+static bool
+next_same(IndexScanDesc scan)
+{
+	HnswScan   *so = scan->opaque;
+
+	if (so->same == NO_ROW)
+		return false;
+	VDB_TESTPOINT("hnsw-scan-before-postings");
+	if (vdb_hnsw_next_equal(&so->search, &so->search.found[so->same], &scan->xs_heaptid))
+		return true;
+	so->same = NO_ROW;
+	return false;
 }
 
 bool
@@ -592,6 +611,11 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 		HnswFound  *first;
 
 		CHECK_FOR_INTERRUPTS();
+		if (next_same(scan))
+		{
+			result = true;
+			break;
+		}
 		if (so->yielded >= so->allowed || so->heap_count == 0)
 		{
 			if (!so->complete)
@@ -644,15 +668,16 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 		so->last_exact = first->exact;
 		so->last_tid = first->tid;
 		so->yielded++;
+		so->same = so->heap[0];
+		heap_pop(so);
 		scan->xs_heaptid = first->tid;
-		replace_first(so);
-
-		/* a filter may let too much pass */
-		scan->xs_recheck = so->search.filter != NULL || so->recheck;
-		scan->xs_recheckorderby = false;
 		result = true;
 		break;
 	}
+
+	/* a filter may let too much pass */
+	scan->xs_recheck = so->search.filter != NULL || so->recheck;
+	scan->xs_recheckorderby = false;
 	MemoryContextSwitchTo(old);
 	return result;
 }

@@ -391,8 +391,9 @@ vdb_hnsw_search_down(HnswSearch *search, int layer)
 	pool->next = 0;
 }
 
-HnswFound *
-vdb_hnsw_append_found(HnswSearch *search)
+/* Appends a node to what was found. */
+static HnswFound *
+append_found(HnswSearch *search)
 {
 	if (search->found_count == search->found_size)
 	{
@@ -483,7 +484,7 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 	HnswIndex  *index = search->index;
 	const HnswGeometry *g = &index->geometry;
 	HnswAddress a = vdb_hnsw_node_address(g, nid);
-	HnswFound  *found = vdb_hnsw_append_found(search);
+	HnswFound  *found = append_found(search);
 	Buffer		buffer;
 	HnswNode   *node;
 	HnswState	state;
@@ -521,9 +522,8 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 			found->kept = node->kept;
 			found->exact = false;
 			found->residual = f.residual;
-			found->shared = node->duplicates != HNSW_NO_POSTINGS;
 			found->postings = node->duplicates;
-			found->rank = PG_UINT32_MAX;
+			found->chain = NULL;
 			equal = search->sought != NULL && vdb_hnsw_node_is_equal(g, node, search->sought);
 		}
 	}

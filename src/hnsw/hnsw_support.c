@@ -111,11 +111,26 @@ vdb_hnsw_transform(const HnswSupport *support, const VdbCodec *codec, Datum valu
 	return out;
 }
 
+/* Does an index's code tell all of a vector, but for rounding? */
+static bool
+is_told(const HnswIndex *index, const void *vector)
+{
+	const VdbCodec *codec = &index->codec;
+
+	if (codec->kind == VDB_CODEC_SPARSE)
+		return ((const VdbSparse *) vector)->count <= codec->P;
+	return vdb_codec_hot_is_whole(codec) || index->geometry.node_bits != 0;
+}
+
 uint32
-vdb_hnsw_hash_value(Datum value)
+vdb_hnsw_hash_value(const HnswIndex *index, const void *vector, Datum value)
 {
 	struct varlena *bytes = (struct varlena *) DatumGetPointer(value);
-	uint32		hash = hash_bytes((const unsigned char *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+	uint64		hash;
 
-	return Max(hash, 1);
+	if (!is_told(index, vector))
+		return 0;
+	hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(bytes),
+							   VARSIZE_ANY_EXHDR(bytes), index->incarnation);
+	return Max((uint32) (hash ^ hash >> 32), 1);
 }
