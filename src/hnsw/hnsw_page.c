@@ -7,6 +7,9 @@
  */
 #include "postgres.h"
 
+#include <float.h>
+#include <math.h>
+
 #include "hnsw/hnsw_private.h"
 
 /* Bits a dimension of the code in a node slot. */
@@ -227,11 +230,14 @@ vdb_hnsw_node_factors(const HnswNode *node)
 	return f;
 }
 
+/* The score of a hot slot; HNSW_NO_SCORE if no node is there. */
 static inline float
 score_slot(const VdbQuery *query, HnswHot *hot)
 {
 	VdbHotFactors f = {hot->add, hot->rescale};
 
+	if (unlikely(hot->generation % 2 == 1) || vdb_hnsw_hot_is_postings(hot))
+		return HNSW_NO_SCORE;
 	return vdb_hot_score(query, f, vdb_hnsw_hot_code(hot));
 }
 
@@ -253,9 +259,8 @@ vdb_hnsw_peek_hot(HnswIndex *index, const VdbQuery *query, uint32 nid, float *sc
 	return vdb_hints_hold(&index->hints, a.block, buffer);
 }
 
-/* The estimated score of a node. */
 float
-vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid)
+vdb_hnsw_estimate(HnswIndex *index, const VdbQuery *query, uint32 nid)
 {
 	HnswAddress a;
 	Buffer		buffer;
@@ -268,6 +273,14 @@ vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid)
 	score = score_slot(query, vdb_hnsw_page_hot(BufferGetPage(buffer), a));
 	ReleaseBuffer(buffer);
 	return score;
+}
+
+float
+vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid)
+{
+	float		score = vdb_hnsw_estimate(index, query, nid);
+
+	return isnan(score) ? FLT_MAX : score;
 }
 
 float

@@ -9,6 +9,7 @@
 #include "access/genam.h"
 #include "nodes/execnodes.h"
 #include "nodes/pathnodes.h"
+#include "utils/float.h"
 
 #include "hnsw/hnsw.h"
 #include "hnsw/hnsw_bits.h"
@@ -187,6 +188,11 @@ typedef struct HnswSearch
 	 */
 	float		stretch;
 
+	/* it came to a slot whose node has gone since, and with it ways to others */
+	bool		gap;
+	uint32		from;			/* the node whose list was read last, on layer 0 */
+	const HnswVisited *known;	/* nodes found before that; NULL: nobody asks */
+
 	/* entry point of the last descent */
 	uint32		entry_nid;
 	uint32		entry_ref;
@@ -330,6 +336,13 @@ extern bool vdb_hnsw_ref_exists(HnswIndex *index, uint32 ref);
 /* Does an extent that exists hold records of layers above 0? */
 extern bool vdb_hnsw_is_upper(HnswIndex *index, uint32 extent);
 extern VdbNodeFactors vdb_hnsw_node_factors(const HnswNode *node);
+
+/*
+ * The estimated score of a node: HNSW_NO_SCORE, which is no number, of a slot that
+ * is free or has postings.  score_hot() says then that it is as far as can be.
+ */
+#define HNSW_NO_SCORE get_float4_nan()
+extern float vdb_hnsw_estimate(HnswIndex *index, const VdbQuery *query, uint32 nid);
 extern float vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid);
 
 /* The same if a hint leads to the slot; else false. */
@@ -410,9 +423,12 @@ extern void vdb_hnsw_search_base(HnswSearch *search, uint32 ef);
 
 /*
  * Goes on with a fresh pool for `count` more, from the nearest of those that
- * were refused before.
+ * were refused before.  Returns how many there were.
  */
-extern void vdb_hnsw_search_resume(HnswSearch *search, uint32 count);
+extern uint32 vdb_hnsw_search_resume(HnswSearch *search, uint32 count);
+
+/* Which nodes were found, in the search's context. */
+extern HnswVisited vdb_hnsw_search_remember(HnswSearch *search);
 
 /* Reads every node that was weighed but not expanded, and ends the search. */
 extern void vdb_hnsw_search_drain(HnswSearch *search);

@@ -516,10 +516,7 @@ go_on(IndexScanDesc scan)
 			if (so->search.filter != NULL)
 				done += vdb_hnsw_search_resume_filtered(&so->search, count);
 			else
-			{
-				vdb_hnsw_search_resume(&so->search, count);
-				done += so->search.pool.size;
-			}
+				done += vdb_hnsw_search_resume(&so->search, count);
 		}
 		so->ef += done;
 		so->allowed = so->calibrated ? rows : so->allowed + (done + 1) / 2;

@@ -18,9 +18,13 @@
 #include "utils/memutils.h"
 
 #include "hnsw/hnsw_private.h"
+#include "testpoint.h"
 
 /* Candidates whose node pages are asked for when one has to be read. */
 #define COLD_BEAM 4
+
+/* VACUUM hardly ever frees nodes that a search is about to read, twice in a row. */
+#define GAP_TRIES 10
 
 /* Slots of a fresh visited set: neighbours weighed for each pool entry. */
 #define VISITED_FACTOR 32
@@ -238,6 +242,30 @@ request_fresh(HnswSearch *search, uint32 first, uint32 count)
 }
 
 /*
+ * A slot has no node that was led to: is that an edge that was left over, or has
+ * VACUUM repaired the list and freed the node since we read it?
+ */
+static void
+note_missing(HnswSearch *search, uint32 nid)
+{
+	HnswIndex  *index = search->index;
+	HnswAddress a;
+	Buffer		buffer;
+	HnswNode   *node;
+	bool		leads = false;
+
+	if (search->from == HNSW_NO_NODE)
+		return;
+	a = vdb_hnsw_node_address(&index->geometry, search->from);
+	buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
+	node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
+	for (uint32 i = 0; vdb_hnsw_is_node(node) && i < Min(node->count, 2u * index->geometry.m); i++)
+		leads |= vdb_hnsw_node_nbr(node)[i] == nid;
+	UnlockReleaseBuffer(buffer);
+	search->gap |= !leads;
+}
+
+/*
  * Weighs the fresh nodes found by an expansion, which were prefetched, and
  * offers them to the pool.
  */
@@ -256,7 +284,12 @@ weigh_fresh(HnswSearch *search, uint32 count)
 			if (!requested)
 				request_fresh(search, i, count);
 			requested = true;
-			item.score = vdb_hnsw_score_hot(index, &search->query, search->fresh[i]);
+			item.score = vdb_hnsw_estimate(index, &search->query, search->fresh[i]);
+		}
+		if (unlikely(isnan(item.score)))
+		{
+			note_missing(search, search->fresh[i]);
+			continue;
 		}
 		item.nid = search->fresh[i];
 		item.ref = search->fresh_ref[i];
@@ -282,6 +315,7 @@ read_upper(HnswSearch *search, const HnswCandidate *from, int layer)
 	uint32		count = 0;
 	uint32		fresh = 0;
 
+	search->from = HNSW_NO_NODE;
 	if (from->ref == HNSW_NO_REF || !vdb_hnsw_ref_exists(index, from->ref))
 		return 0;
 	a = vdb_hnsw_upper_address(g, from->ref);
@@ -533,11 +567,15 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 		search->equal = nid;
 		search->equal_generation = found->generation;
 	}
-	if (state != HNSW_LIVE)
+	search->gap |= state != HNSW_LIVE && state != HNSW_DEAD;
+	if (state != HNSW_LIVE || (search->known != NULL && hnsw_visited_has(search->known, nid)))
 		search->found_count--;
 	else if (vdb_codec_hot_is_whole(&index->codec))
 		read_whole(search, found, score);
 
+	if (state == HNSW_DEAD)
+		VDB_TESTPOINT("hnsw-scan-at-dead-node");
+	search->from = nid;
 	*fresh = search->swept ? 0 : keep_fresh(search, count);
 	return state;
 }
@@ -685,29 +723,88 @@ vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 	if (search->entry_nid != HNSW_NO_NODE && visit(search, search->entry_nid))
 	{
 		search->fresh[0] = search->entry_nid;
+		search->from = HNSW_NO_NODE;
 		weigh_fresh(search, 1);
 		expand_pool(search);
 	}
 	leave_pool(search);
 }
 
+/*
+ * VACUUM frees nodes when all lists do without them, but a search may have read the
+ * lists before.  Then it begins again, while nothing of it was used.
+ */
+static bool
+is_cut_off(HnswSearch *search, int tries)
+{
+	bool		gap = search->gap && tries < GAP_TRIES;
+
+	search->gap = false;
+	if (gap)
+		search->found_count = 0;
+	return gap;
+}
+
 void
 vdb_hnsw_search_nearest(HnswSearch *search, uint32 ef)
 {
 	HnswIndex  *index = search->index;
+	float		stretch = search->stretch;
 
-	do
+	for (int tries = 0;; tries++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		search->stretch = stretch;
 		vdb_hnsw_search_descend(search, 0);
 		vdb_hnsw_search_base(search, ef);
+		if (is_cut_off(search, tries))
+			continue;
 		if (search->found_count > 0)
 			break;
 		vdb_hnsw_refresh(index);
-	} while (index->entry_nid != search->entry_nid);
+		if (index->entry_nid == search->entry_nid)
+			break;
+	}
 }
 
-void
+HnswVisited
+vdb_hnsw_search_remember(HnswSearch *search)
+{
+	HnswVisited found = {.mask = 1023};
+
+	while (search->found_count > found.mask / 2)
+		found.mask = 2 * found.mask + 1;
+	found.slots = MemoryContextAllocExtended(search->context, ((Size) found.mask + 1) * sizeof(uint32),
+											 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (uint32 i = 0; i < search->found_count; i++)
+		hnsw_visited_add(&found, search->found[i].nid);
+	return found;
+}
+
+/*
+ * The same when rows have been used: searches anew for `count` more than were
+ * found, and leaves those out.
+ */
+static void
+search_across(HnswSearch *search, uint32 count)
+{
+	for (int tries = 0; search->gap && tries < GAP_TRIES; tries++)
+	{
+		HnswVisited known = vdb_hnsw_search_remember(search);
+
+		CHECK_FOR_INTERRUPTS();
+		search->gap = false;
+		search->known = &known;
+		vdb_hnsw_refresh(search->index);
+		vdb_hnsw_search_descend(search, 0);
+		vdb_hnsw_search_base(search, search->found_count + count);
+		search->known = NULL;
+		pfree(known.slots);
+	}
+	search->gap = false;
+}
+
+uint32
 vdb_hnsw_search_resume(HnswSearch *search, uint32 count)
 {
 	HnswPool   *pool = &search->pool;
@@ -717,7 +814,10 @@ vdb_hnsw_search_resume(HnswSearch *search, uint32 count)
 	pool->next = 0;
 	while (pool->size < count && search->overflow_count > 0)
 		pool->items[pool->size++] = pop_overflow(search);
+	count = pool->size;
 	expand_pool(search);
+	search_across(search, count);
+	return count;
 }
 
 void
@@ -757,8 +857,10 @@ read_list(HnswSearch *search, uint32 nid)
 
 	if (count > 2u * index->geometry.m)
 		vdb_page_corrupted(index->rel, a.block, "A node has too many neighbours.");
+	search->gap |= !vdb_hnsw_is_node(node);
 	memcpy(search->fresh, vdb_hnsw_node_nbr(node), count * sizeof(uint32));
 	UnlockReleaseBuffer(buffer);
+	search->from = nid;
 	return keep_fresh(search, count);
 }
 
@@ -807,6 +909,11 @@ weigh_filtered(HnswSearch *search, uint32 nid)
 	bool		passes;
 
 	item.score = vdb_hnsw_weigh(search->index, &search->query, search->filter, nid, &passes);
+	if (unlikely(isnan(item.score)))
+	{
+		note_missing(search, nid);
+		return;
+	}
 	item.ref = passes;
 	if (passes)
 		claim_place(search, item);
@@ -894,7 +1001,7 @@ vdb_hnsw_search_filtered(HnswSearch *search, uint32 ef)
 	HnswPool   *pool = &search->pool;
 	HnswIndex  *index = search->index;
 
-	do
+	for (int tries = 0;; tries++)
 	{
 		uint32		start = HNSW_NO_NODE;
 
@@ -910,6 +1017,7 @@ vdb_hnsw_search_filtered(HnswSearch *search, uint32 ef)
 		init_visited(&search->visited, search->context, (uint64) pool->capacity * VISITED_FACTOR);
 		search->overflow_count = 0;
 		search->overflow_heap = 0;
+		search->from = HNSW_NO_NODE;
 		if (start != HNSW_NO_NODE && visit(search, start))
 			weigh_filtered(search, start);
 
@@ -917,10 +1025,16 @@ vdb_hnsw_search_filtered(HnswSearch *search, uint32 ef)
 		if (search->entry_nid != HNSW_NO_NODE && visit(search, search->entry_nid))
 			weigh_filtered(search, search->entry_nid);
 		settle_pool(search);
-		if (search->found_count > 0 || search->swept)
+		if (search->swept)
+			break;
+		if (is_cut_off(search, tries))
+			continue;
+		if (search->found_count > 0)
 			break;
 		vdb_hnsw_refresh(index);
-	} while (index->entry_nid != search->entry_nid);
+		if (index->entry_nid == search->entry_nid)
+			break;
+	}
 }
 
 uint32
@@ -940,7 +1054,15 @@ vdb_hnsw_search_resume_filtered(HnswSearch *search, uint32 count)
 	}
 	size_pool(search, count);
 	claim_places(search);
-	return settle_pool(search);
+	found = settle_pool(search);
+	if (search->gap && !search->swept)
+	{
+		/* a sweep needs no way to what is left */
+		vdb_hnsw_sweep(search);
+		claim_places(search);
+		found += settle_pool(search);
+	}
+	return found;
 }
 
 static int

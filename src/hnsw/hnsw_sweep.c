@@ -225,27 +225,12 @@ vdb_hnsw_sweep_plan(HnswSearch *search, uint32 ef)
 	search->sweep_rows = (uint32) Max(ef, Min(hnsw_max_scan_tuples, memory / 2 / sizeof(HnswCandidate)));
 }
 
-/* Which nodes have been found before. */
-static HnswVisited
-remember_found(HnswSearch *search)
-{
-	HnswVisited found = {.mask = 1023};
-
-	while (search->found_count > found.mask / 2)
-		found.mask = 2 * found.mask + 1;
-	found.slots = MemoryContextAllocExtended(search->context, ((Size) found.mask + 1) * sizeof(uint32),
-											 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	for (uint32 i = 0; i < search->found_count; i++)
-		hnsw_visited_add(&found, search->found[i].nid);
-	return found;
-}
-
 void
 vdb_hnsw_sweep(HnswSearch *search)
 {
 	HnswIndex  *index = search->index;
 	const HnswGeometry *g = &index->geometry;
-	HnswVisited found = remember_found(search);
+	HnswVisited found = vdb_hnsw_search_remember(search);
 	PageNodes	nodes = make_nodes(search);
 	uint32		size = 256;
 	uint32		count = 0;
