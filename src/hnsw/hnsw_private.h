@@ -191,7 +191,8 @@ typedef struct HnswSearch
 	/* it came to a slot whose node has gone since, and with it ways to others */
 	bool		gap;
 	uint32		from;			/* the node whose list was read last, on layer 0 */
-	const HnswVisited *known;	/* nodes found before that; NULL: nobody asks */
+	HnswVisited known;			/* nodes found before it searched anew; no slots: it
+								 * did not */
 
 	/* entry point of the last descent */
 	uint32		entry_nid;

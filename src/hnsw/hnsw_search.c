@@ -568,7 +568,7 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 		search->equal_generation = found->generation;
 	}
 	search->gap |= state != HNSW_LIVE && state != HNSW_DEAD;
-	if (state != HNSW_LIVE || (search->known != NULL && hnsw_visited_has(search->known, nid)))
+	if (state != HNSW_LIVE || (search->known.slots != NULL && hnsw_visited_has(&search->known, nid)))
 		search->found_count--;
 	else if (vdb_codec_hot_is_whole(&index->codec))
 		read_whole(search, found, score);
@@ -790,16 +790,14 @@ search_across(HnswSearch *search, uint32 count)
 {
 	for (int tries = 0; search->gap && tries < GAP_TRIES; tries++)
 	{
-		HnswVisited known = vdb_hnsw_search_remember(search);
-
 		CHECK_FOR_INTERRUPTS();
+		if (search->known.slots != NULL)
+			pfree(search->known.slots);
+		search->known = vdb_hnsw_search_remember(search);
 		search->gap = false;
-		search->known = &known;
 		vdb_hnsw_refresh(search->index);
 		vdb_hnsw_search_descend(search, 0);
 		vdb_hnsw_search_base(search, search->found_count + count);
-		search->known = NULL;
-		pfree(known.slots);
 	}
 	search->gap = false;
 }
