@@ -145,7 +145,8 @@ for my $workers (0, 3)
 	$node->safe_psql('postgres', "ALTER TABLE copies SET (parallel_workers = $workers)");
 	like(notices_of($node, "SET maintenance_work_mem = '2MB'; REINDEX INDEX copies_v"),
 		qr/rows in \d\d? partitions/, "built in partitions with $workers workers");
-	shares('copies_v', 'copies', 'v', 2000, "five of each, in partitions, $workers workers");
+	# where a partition is full, equal rows may be parted
+	shares('copies_v', 'copies', 'v', undef, "five of each, in partitions, $workers workers", apart => 200);
 	check_index($node, 'copies_v', "of five of each, in partitions, $workers workers");
 	recall_at_least($node, 'copies_v', 0.9, "of five of each, in partitions, $workers workers");
 }
