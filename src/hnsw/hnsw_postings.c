@@ -16,6 +16,9 @@
 #include "hnsw/hnsw_private.h"
 #include "testpoint.h"
 
+/* Postings in which there may be room for a row, before new ones are made. */
+#define POSTINGS_TRIES 8
+
 /* A chain is never changed so often while one looks at it, unless it is damaged. */
 #define MAX_RESTARTS 1000
 
@@ -122,16 +125,17 @@ fill_vacancy(HnswIndex *index, const Owner *owner, ItemPointer tid)
 	return same;
 }
 
-/* Puts an identifier into the first postings, if they have room. */
+/* Puts an identifier into postings, if they have room; else *next is the link to older ones. */
 static bool
-append_row(HnswIndex *index, const Owner *owner, ItemPointer tid)
+append_row(HnswIndex *index, const Owner *owner, uint32 link, ItemPointer tid, uint32 *next)
 {
-	HnswAddress a = postings_address(index, owner->first);
+	HnswAddress a = postings_address(index, link);
 	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_EXCLUSIVE);
 	HnswPostings *postings = vdb_hnsw_page_postings(BufferGetPage(buffer), a);
-	bool		room = are_postings_of(index, a.block, postings, owner->nid, owner->generation) &&
-		postings->rows < vdb_hnsw_postings_room(&index->geometry);
+	bool		are = are_postings_of(index, a.block, postings, owner->nid, owner->generation);
+	bool		room = are && postings->rows < vdb_hnsw_postings_room(&index->geometry);
 
+	*next = are ? postings->next : HNSW_NO_POSTINGS;
 	if (room)
 	{
 		uint16		rows = postings->rows + 1;
@@ -146,6 +150,21 @@ append_row(HnswIndex *index, const Owner *owner, ItemPointer tid)
 	}
 	UnlockReleaseBuffer(buffer);
 	return room;
+}
+
+/*
+ * Puts an identifier into one of the first postings of a chain, if they have room:
+ * VACUUM may have made some in older ones.
+ */
+static bool
+fill_postings(HnswIndex *index, const Owner *owner, ItemPointer tid)
+{
+	uint32		link = owner->first;
+	bool		done = false;
+
+	for (int i = 0; i < POSTINGS_TRIES && link != HNSW_NO_POSTINGS && !done; i++)
+		done = append_row(index, owner, link, tid, &link);
+	return done;
 }
 
 /* Pages that are locked together, in the order of their blocks. */
@@ -261,8 +280,7 @@ vdb_hnsw_attach(HnswIndex *index, uint32 nid, uint32 generation, ItemPointer tid
 			if (fill_vacancy(index, &owner, tid))
 				return true;
 		}
-		else if ((owner.first != HNSW_NO_POSTINGS && append_row(index, &owner, tid)) ||
-				 push_postings(index, &owner, tid))
+		else if (fill_postings(index, &owner, tid) || push_postings(index, &owner, tid))
 			return true;
 	}
 	return false;
