@@ -426,14 +426,24 @@ vdb_hnsw_postings_tids(HnswPostings *postings)
 	return (ItemPointerData *) (postings + 1);
 }
 
-/* Is a hot slot one of postings? */
+/* Makes a hot slot one of postings. */
+static inline void
+vdb_hnsw_mark_postings(HnswHot *hot)
+{
+	uint32		mark = HNSW_HOT_POSTINGS;
+
+	memcpy(&hot->add, &mark, sizeof(mark));
+	memcpy(&hot->rescale, &mark, sizeof(mark));
+}
+
+/* Is a hot slot one of a node: neither free nor of postings? */
 static inline bool
-vdb_hnsw_hot_is_postings(const HnswHot *hot)
+vdb_hnsw_hot_is_node(const HnswHot *hot)
 {
 	uint32		add;
 
 	memcpy(&add, &hot->add, sizeof(add));
-	return unlikely(add == HNSW_HOT_POSTINGS);
+	return hot->generation % 2 == 0 && add != HNSW_HOT_POSTINGS;
 }
 
 static inline HnswUpperEdge *

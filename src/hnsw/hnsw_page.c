@@ -222,6 +222,16 @@ vdb_hnsw_read_upper(HnswIndex *index, HnswAddress a, int lock)
 	return buffer;
 }
 
+void
+vdb_hnsw_read_slot(HnswIndex *index, uint32 nid, HnswNode *node)
+{
+	HnswAddress a = vdb_hnsw_node_address(&index->geometry, nid);
+	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
+
+	memcpy(node, vdb_hnsw_page_node(BufferGetPage(buffer), a), sizeof(HnswNode));
+	UnlockReleaseBuffer(buffer);
+}
+
 VdbNodeFactors
 vdb_hnsw_node_factors(const HnswNode *node)
 {
@@ -236,7 +246,7 @@ score_slot(const VdbQuery *query, HnswHot *hot)
 {
 	VdbHotFactors f = {hot->add, hot->rescale};
 
-	if (unlikely(hot->generation % 2 == 1) || vdb_hnsw_hot_is_postings(hot))
+	if (unlikely(!vdb_hnsw_hot_is_node(hot)))
 		return HNSW_NO_SCORE;
 	return vdb_hot_score(query, f, vdb_hnsw_hot_code(hot));
 }

@@ -63,23 +63,20 @@ typedef struct Owner
 static bool
 read_owner(HnswIndex *index, Owner *owner)
 {
-	HnswAddress a = vdb_hnsw_node_address(&index->geometry, owner->nid);
-	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
-	HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
-	bool		lives = node->state == HNSW_LIVE && node->generation == owner->generation;
+	HnswNode	node;
 
-	owner->first = node->duplicates;
-	owner->vacant = !ItemPointerIsValid(&node->tid);
-	UnlockReleaseBuffer(buffer);
-	return lives;
+	vdb_hnsw_read_slot(index, owner->nid, &node);
+	owner->first = node.duplicates;
+	owner->vacant = vdb_hnsw_is_vacated(&node);
+	return node.state == HNSW_LIVE && node.generation == owner->generation;
 }
 
 /* Is a node what was read of it?  Its page is locked. */
 static bool
-owner_is_same(HnswNode *node, const Owner *owner)
+owner_is_same(const HnswNode *node, const Owner *owner)
 {
 	return node->state == HNSW_LIVE && node->generation == owner->generation &&
-		node->duplicates == owner->first && ItemPointerIsValid(&node->tid) == !owner->vacant;
+		node->duplicates == owner->first && vdb_hnsw_is_vacated(node) == owner->vacant;
 }
 
 /* Are postings of a node, and sound?  Their page is locked. */
@@ -195,7 +192,7 @@ add_page(LockedPages *pages, Buffer buffer)
 }
 
 /*
- * Makes new postings the first of a owner.  The pages of all nodes are pinned
+ * Makes new postings the first of a chain.  The pages of all nodes are pinned
  * before the hot page is locked, but for that of the slot, which is of the same
  * extent; and locked after it.
  */
@@ -243,8 +240,7 @@ push_postings(HnswIndex *index, const Owner *owner, ItemPointer tid)
 		uint32		link = nid + 1;
 		VdbPatch	patch;
 
-		memset(&hot->add, 0xFF, sizeof(hot->add));
-		memset(&hot->rescale, 0xFF, sizeof(hot->rescale));
+		vdb_hnsw_mark_postings(hot);
 		postings->state = HNSW_POSTINGS;
 		postings->generation = hot->generation;
 		postings->next = owner->first;

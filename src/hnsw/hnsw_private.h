@@ -331,6 +331,9 @@ extern Buffer vdb_hnsw_read_hot(HnswIndex *index, HnswAddress a);
 extern Buffer vdb_hnsw_pin_node(HnswIndex *index, HnswAddress a);
 extern Buffer vdb_hnsw_read_node(HnswIndex *index, HnswAddress a, int lock);
 extern Buffer vdb_hnsw_read_upper(HnswIndex *index, HnswAddress a, int lock);
+
+/* Copies what is said at the start of a slot, of a node or of postings, that exists. */
+extern void vdb_hnsw_read_slot(HnswIndex *index, uint32 nid, HnswNode *node);
 extern bool vdb_hnsw_nid_exists(HnswIndex *index, uint32 nid);
 extern bool vdb_hnsw_ref_exists(HnswIndex *index, uint32 ref);
 

@@ -38,17 +38,6 @@ vdb_hnsw_note_empty(HnswVacuum *vacuum, uint32 owner)
 		vacuum->noted[vacuum->noted_count++] = owner;
 }
 
-/* Copies what is said at the start of a slot, of a node or of postings. */
-static void
-read_slot(HnswIndex *index, uint32 nid, HnswNode *node)
-{
-	HnswAddress a = vdb_hnsw_node_address(&index->geometry, nid);
-	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
-
-	memcpy(node, vdb_hnsw_page_node(BufferGetPage(buffer), a), sizeof(HnswNode));
-	UnlockReleaseBuffer(buffer);
-}
-
 /*
  * Frees postings without rows, that a node or newer postings lead to; seen: what
  * was read of them.  False when that is not so any more.
@@ -119,7 +108,7 @@ release_chain(HnswVacuum *vacuum, uint32 owner)
 	uint32		link;
 	HnswNode	node;
 
-	read_slot(index, owner, &node);
+	vdb_hnsw_read_slot(index, owner, &node);
 	link = node.duplicates;
 	if (node.state != HNSW_LIVE)
 		vdb_page_corrupted(index->rel, vdb_hnsw_node_address(g, owner).block,
@@ -134,7 +123,7 @@ release_chain(HnswVacuum *vacuum, uint32 owner)
 		if (!vdb_hnsw_nid_exists(index, nid))
 			vdb_page_corrupted(index->rel, vdb_hnsw_node_address(g, leader).block,
 							   psprintf("Slot %u leads to postings %u, which cannot exist.", leader, nid));
-		read_slot(index, nid, &slot);
+		vdb_hnsw_read_slot(index, nid, &slot);
 		memcpy(&postings, &slot, sizeof(postings));
 		if (postings.state != HNSW_POSTINGS || postings.owner != owner ||
 			postings.owner_generation != node.generation || postings.rank == 0 || postings.rank >= rank)

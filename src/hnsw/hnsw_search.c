@@ -534,7 +534,8 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 	if (count > 2u * g->m)
 		vdb_page_corrupted(index->rel, a.block, "A node has too many neighbours.");
 	memcpy(search->fresh, vdb_hnsw_node_nbr(node), count * sizeof(uint32));
-	if (state == HNSW_LIVE || state == HNSW_DEAD)
+	search->gap |= !vdb_hnsw_is_node(node);
+	if (vdb_hnsw_is_node(node))
 	{
 		VdbNodeFactors f = vdb_hnsw_node_factors(node);
 
@@ -567,7 +568,6 @@ read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 		search->equal = nid;
 		search->equal_generation = found->generation;
 	}
-	search->gap |= state != HNSW_LIVE && state != HNSW_DEAD;
 	if (state != HNSW_LIVE || (search->known.slots != NULL && hnsw_visited_has(&search->known, nid)))
 		search->found_count--;
 	else if (vdb_codec_hot_is_whole(&index->codec))

@@ -140,7 +140,7 @@ weigh_nodes(HnswSearch *search, Page page, PageNodes *nodes)
 		HnswHot    *hot = vdb_hnsw_page_hot(page, vdb_hnsw_hot_address(g, nid));
 		VdbHotFactors f = {hot->add, hot->rescale};
 
-		if (hot->generation % 2 == 0 && !vdb_hnsw_hot_is_postings(hot))
+		if (vdb_hnsw_hot_is_node(hot))
 			nodes->nodes[count++] = (HnswCandidate) {
 				.nid = nid,
 				.ref = true,

@@ -121,19 +121,14 @@ static bool
 is_beside(Mender *mender, uint32 nid)
 {
 	HnswVacuum *vacuum = mender->vacuum;
-	HnswAddress a;
-	Buffer		buffer;
-	bool		there;
+	HnswNode	node;
 
 	if (vacuum->knows_all || hnsw_bits_has(&vacuum->live, nid))
 		return hnsw_bits_has(&vacuum->live, nid);
 	if (!vdb_hnsw_nid_exists(vacuum->index, nid))
 		return false;
-	a = vdb_hnsw_node_address(&vacuum->index->geometry, nid);
-	buffer = vdb_hnsw_read_node(vacuum->index, a, BUFFER_LOCK_SHARE);
-	there = vdb_hnsw_is_node(vdb_hnsw_page_node(BufferGetPage(buffer), a));
-	UnlockReleaseBuffer(buffer);
-	return there;
+	vdb_hnsw_read_slot(vacuum->index, nid, &node);
+	return vdb_hnsw_is_node(&node);
 }
 
 /*

@@ -553,17 +553,12 @@ static bool
 node_is_live(HnswVacuum *vacuum, uint32 nid)
 {
 	HnswIndex  *index = vacuum->index;
-	HnswAddress a;
-	Buffer		buffer;
-	bool		live;
+	HnswNode	node;
 
 	if (nid == HNSW_NO_NODE || !vdb_hnsw_nid_exists(index, nid))
 		return false;
-	a = vdb_hnsw_node_address(&index->geometry, nid);
-	buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
-	live = vdb_hnsw_page_node(BufferGetPage(buffer), a)->state == HNSW_LIVE;
-	UnlockReleaseBuffer(buffer);
-	return live;
+	vdb_hnsw_read_slot(index, nid, &node);
+	return node.state == HNSW_LIVE;
 }
 
 /*

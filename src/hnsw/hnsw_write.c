@@ -76,11 +76,9 @@ static void
 fill_postings_hot(HnswWriter *writer, Page page, HnswAddress a)
 {
 	HnswHot    *hot = vdb_hnsw_page_hot(page, a);
-	uint32		mark = HNSW_HOT_POSTINGS;
 
 	hot->generation = 2;
-	memcpy(&hot->add, &mark, sizeof(mark));
-	memcpy(&hot->rescale, &mark, sizeof(mark));
+	vdb_hnsw_mark_postings(hot);
 	vdb_page_special(page)->used = a.slot + 1;
 	vdb_page_cover(page, a.offset + writer->index->geometry.hot_stride);
 }
