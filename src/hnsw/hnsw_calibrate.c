@@ -28,6 +28,7 @@
 
 #include "access/genam.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_class.h"
 #include "common/pg_prng.h"
@@ -751,6 +752,8 @@ end_calibration(FunctionCallInfo fcinfo, const Calibration *c)
 						   c->few_count, MIN_QUESTIONS),
 				 errhint("Calibrate it when its table has more rows.")));
 	vdb_hnsw_set_calibration(c->index, &result, false);
+	/* without a transaction number of its own, the end would not wait for the record */
+	ForceSyncCommit();
 	form_result(fcinfo, &result);
 }
 

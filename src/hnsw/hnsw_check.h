@@ -30,6 +30,13 @@ typedef struct HnswNodeTid
 	uint32		nid;
 } HnswNodeTid;
 
+/* A row that is looked for once more. */
+typedef struct HnswMissing
+{
+	int64		tid;
+	bool		found;
+} HnswMissing;
+
 typedef struct HnswCheck
 {
 	HnswIndex  *index;
@@ -59,6 +66,10 @@ typedef struct HnswCheck
 	HnswNodeTid    *block_nodes;
 	uint32		block_count;
 	uint32		block_size;
+
+	/* rows of the heap that were not where the index had them, or nowhere */
+	HnswMissing *missing;
+	uint32		missing_count;
 } HnswCheck;
 
 static inline void __attribute__((noreturn))

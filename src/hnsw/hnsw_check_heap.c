@@ -5,6 +5,10 @@
  * Rows of live nodes, and those in postings, are sorted by identifier, then
  * compared with each other, and with what a snapshot sees of the table in the
  * order of its blocks.
+ *
+ * VACUUM may move a row from postings to its node meanwhile, so that we have come
+ * to neither while it was there.  It does so once in a row's life: what we lack is
+ * looked for once more, in all slots, and cannot be missed again.
  */
 #include "postgres.h"
 
@@ -23,6 +27,10 @@
 
 #include "compat.h"
 #include "hnsw/hnsw_check.h"
+#include "testpoint.h"
+
+/* Rows that are looked for at a time. */
+#define MOST_MISSING 65536
 
 static int64
 tid_key(const ItemPointerData *tid)
@@ -216,9 +224,96 @@ node_error(HnswCheck *check, uint32 nid, const void *x, HnswNode *node)
 	return vdb_vector_error(codec, x, decoded);
 }
 
+static int
+compare_missing(const void *a, const void *b)
+{
+	int64		x = ((const HnswMissing *) a)->tid;
+	int64		y = ((const HnswMissing *) b)->tid;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Finds a row, if it is one of the missing. */
+static void
+find_missing(HnswCheck *check, const ItemPointerData *tid)
+{
+	HnswMissing key = {.tid = tid_key(tid)};
+	HnswMissing *missing = bsearch(&key, check->missing, check->missing_count, sizeof(key), compare_missing);
+
+	if (missing != NULL)
+		missing->found = true;
+}
+
+/* Looks at all slots of an extent for the missing rows. */
+static void
+search_extent(HnswCheck *check, uint32 extent)
+{
+	const HnswGeometry *g = &check->index->geometry;
+	Page		page = check->copies[0];
+	BlockNumber copied = InvalidBlockNumber;
+
+	for (uint32 nid = extent * g->extent_slots; nid < (extent + 1) * g->extent_slots; nid++)
+	{
+		HnswAddress a = vdb_hnsw_node_address(g, nid);
+		HnswNode   *node = vdb_hnsw_page_node(page, a);
+
+		if (a.block != copied)
+			vdb_hnsw_check_copy(check, a.block, VDB_PAGE_HNSW_NODE, extent, page);
+		copied = a.block;
+		if (node->state == HNSW_LIVE)
+			find_missing(check, &node->tid);
+		else if (node->state == HNSW_POSTINGS)
+		{
+			HnswPostings *postings = vdb_hnsw_page_postings(page, a);
+			uint32		rows = Min((uint32) postings->rows, vdb_hnsw_postings_room(g));
+
+			for (uint32 i = 0; i < rows; i++)
+				find_missing(check, &vdb_hnsw_postings_tids(postings)[i]);
+		}
+	}
+}
+
+/* I13: the missing rows are somewhere. */
+static void
+search_missing(HnswCheck *check)
+{
+	if (check->missing_count == 0)
+		return;
+	qsort(check->missing, check->missing_count, sizeof(HnswMissing), compare_missing);
+	for (uint32 extent = 0; extent < check->extents; extent++)
+	{
+		if (!hnsw_bits_has(&check->upper, extent))
+			search_extent(check, extent);
+	}
+	for (uint32 i = 0; i < check->missing_count; i++)
+	{
+		int64		tid = check->missing[i].tid;
+
+		if (!check->missing[i].found)
+			ereport(ERROR,
+					(errcode(ERRCODE_INDEX_CORRUPTED),
+					 errmsg("index \"%s\" lacks row (%u,%u) of table \"%s\"",
+							RelationGetRelationName(check->index->rel), (uint32) (tid >> 16),
+							(uint32) (tid & 0xFFFF), RelationGetRelationName(check->heap)),
+					 errhint("Please REINDEX it.")));
+	}
+	check->missing_count = 0;
+}
+
+static void
+note_missing(HnswCheck *check, int64 tid)
+{
+	if (check->missing == NULL)
+		check->missing = MemoryContextAlloc(MemoryContextGetParent(check->context),
+											MOST_MISSING * sizeof(HnswMissing));
+	check->missing[check->missing_count++] = (HnswMissing) {.tid = tid};
+	if (check->missing_count == MOST_MISSING)
+		search_missing(check);
+}
+
 /*
  * Copies the node of a visible row, and returns its number.  It cannot have gone
- * since, nor can the row have left its slot: our snapshot still sees it.
+ * since: our snapshot still sees the row.  HNSW_NO_NODE if that has left its slot.
  */
 static uint32
 copy_row_node(HnswCheck *check, uint32 nid, int64 tid, HnswNode **node)
@@ -226,12 +321,12 @@ copy_row_node(HnswCheck *check, uint32 nid, int64 tid, HnswNode **node)
 	const HnswGeometry *g = &check->index->geometry;
 	HnswAddress a = vdb_hnsw_node_address(g, nid);
 	Page		page = check->copies[0];
-	bool		there;
 
 	vdb_hnsw_check_copy(check, a.block, VDB_PAGE_HNSW_NODE, a.extent, page);
 	*node = vdb_hnsw_page_node(page, a);
-	there = slot_has_row(check, *node, tid);
-	if (there && (*node)->state == HNSW_POSTINGS)
+	if (!slot_has_row(check, *node, tid))
+		return HNSW_NO_NODE;
+	if ((*node)->state == HNSW_POSTINGS)
 	{
 		HnswPostings postings = *vdb_hnsw_page_postings(page, a);
 
@@ -241,11 +336,10 @@ copy_row_node(HnswCheck *check, uint32 nid, int64 tid, HnswNode **node)
 		a = vdb_hnsw_node_address(g, nid);
 		vdb_hnsw_check_copy(check, a.block, VDB_PAGE_HNSW_NODE, a.extent, page);
 		*node = vdb_hnsw_page_node(page, a);
-		there = (*node)->state == HNSW_LIVE && (*node)->generation == postings.owner_generation;
+		if ((*node)->state != HNSW_LIVE || (*node)->generation != postings.owner_generation)
+			corrupted(check, a.block, psprintf("Node %u of visible row (%u,%u) has gone.", nid,
+											   (uint32) (tid >> 16), (uint32) (tid & 0xFFFF)));
 	}
-	if (!there)
-		corrupted(check, a.block, psprintf("Node %u of visible row (%u,%u) has gone.", nid,
-										   (uint32) (tid >> 16), (uint32) (tid & 0xFFFF)));
 	return nid;
 }
 
@@ -308,22 +402,21 @@ check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool ali
 	{
 		int64		key = tid_key(tid);
 		uint32		i = 0;
-		uint32		nid;
-		HnswNode   *node;
+		uint32		nid = HNSW_NO_NODE;
+		HnswNode   *node = NULL;
 
 		load_heap_block(check, ItemPointerGetBlockNumber(tid));
 		while (i < check->block_count && check->block_nodes[i].tid != key)
 			i++;
-		if (i == check->block_count)
-			ereport(ERROR,
-					(errcode(ERRCODE_INDEX_CORRUPTED),
-					 errmsg("index \"%s\" lacks row (%u,%u) of table \"%s\"",
-							RelationGetRelationName(index), ItemPointerGetBlockNumber(tid),
-							ItemPointerGetOffsetNumber(tid), RelationGetRelationName(check->heap)),
-					 errhint("Please REINDEX it.")));
-		nid = copy_row_node(check, check->block_nodes[i].nid, key, &node);
-		check_row_node(check, nid, node, key, values[0], x, norm);
-		check_row_attributes(check, nid, key, values, isnull);
+		if (i < check->block_count)
+			nid = copy_row_node(check, check->block_nodes[i].nid, key, &node);
+		if (nid != HNSW_NO_NODE)
+		{
+			check_row_node(check, nid, node, key, values[0], x, norm);
+			check_row_attributes(check, nid, key, values, isnull);
+		}
+		else
+			note_missing(check, key);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(check->context);
@@ -339,6 +432,7 @@ check_heap(HnswCheck *check, Snapshot snapshot)
 	info->ii_Unique = false;
 	/* ends the scan; "sync" is what the interface demands of a scan given */
 	table_index_build_scan(check->heap, check->index->rel, info, true, false, check_row, check, scan);
+	search_missing(check);
 }
 
 void
@@ -347,6 +441,7 @@ vdb_hnsw_check_rows(HnswCheck *check, Snapshot snapshot)
 	tuplesort_performsort(check->sort);
 	check->next.tid = -1;
 	(void) take_tid(check);
+	VDB_TESTPOINT("hnsw-check-before-rows");
 	if (snapshot != NULL)
 		check_heap(check, snapshot);
 	while (check->next.tid >= 0)

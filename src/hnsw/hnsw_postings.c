@@ -55,6 +55,7 @@ typedef struct Owner
 {
 	uint32		nid;
 	uint32		generation;
+	ItemPointerData tid;		/* of its own row */
 	uint32		first;			/* link to postings */
 	bool		vacant;			/* there is room for an identifier */
 } Owner;
@@ -66,6 +67,7 @@ read_owner(HnswIndex *index, Owner *owner)
 	HnswNode	node;
 
 	vdb_hnsw_read_slot(index, owner->nid, &node);
+	owner->tid = node.tid;
 	owner->first = node.duplicates;
 	owner->vacant = vdb_hnsw_is_vacated(&node);
 	return node.state == HNSW_LIVE && node.generation == owner->generation;
@@ -285,6 +287,8 @@ vdb_hnsw_attach(HnswIndex *index, uint32 nid, uint32 generation, ItemPointer tid
 /* How far the rows that share a node were read. */
 typedef struct HnswChain
 {
+	ItemPointerData own;		/* what the node had, before them */
+	bool		ended;			/* all were read, and the node again */
 	uint32		link;			/* where the next ones are */
 	uint32		rank;			/* of those read last: the next have a lower one */
 	uint32		at;				/* row that is next in tids */
@@ -321,6 +325,41 @@ read_postings(HnswIndex *index, const HnswFound *found, uint32 link, uint32 *ran
 	return are;
 }
 
+/* Is a row among those read last? */
+static bool
+was_read(const HnswChain *chain, ItemPointerData *tid)
+{
+	for (uint32 i = 0; i < chain->count; i++)
+	{
+		if (ItemPointerEquals((ItemPointer) &chain->tids[i], tid))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * VACUUM may have moved a row into the node, whose own had gone, out of postings
+ * that were there when we read the node.  If we have not come to them, this is
+ * where it is.  They were of rank 1, the last there is: so if we have, it is among
+ * the rows read last.  Any other row that the node has by now was put there since,
+ * and is not one that our snapshot sees.
+ */
+static void
+read_node_again(HnswIndex *index, const HnswFound *found)
+{
+	HnswChain  *chain = found->chain;
+	Owner		owner = {.nid = found->nid, .generation = found->generation};
+
+	chain->ended = true;
+	if (read_owner(index, &owner) && !owner.vacant && !ItemPointerEquals(&owner.tid, &chain->own) &&
+		!was_read(chain, &owner.tid))
+	{
+		chain->tids[0] = owner.tid;
+		chain->at = 0;
+		chain->count = 1;
+	}
+}
+
 /* Goes on to the next postings of a chain that have rows. */
 static void
 read_chain_on(HnswIndex *index, const HnswFound *found)
@@ -329,8 +368,7 @@ read_chain_on(HnswIndex *index, const HnswFound *found)
 	uint32		above = 0;		/* rank of those passed by last, 0: none */
 	int			restarts = 0;
 
-	chain->at = chain->count = 0;
-	while (chain->link != HNSW_NO_POSTINGS && chain->count == 0)
+	while (chain->link != HNSW_NO_POSTINGS && chain->at == chain->count)
 	{
 		uint32		rank;
 		uint32		next;
@@ -351,10 +389,11 @@ read_chain_on(HnswIndex *index, const HnswFound *found)
 				vdb_page_corrupted(index->rel, vdb_hnsw_node_address(&index->geometry, found->nid).block,
 								   psprintf("The postings of node %u do not end.", found->nid));
 			chain->link = read_owner(index, &owner) ? owner.first : HNSW_NO_POSTINGS;
-			chain->at = chain->count = 0;
 			above = 0;
 		}
 	}
+	if (chain->at == chain->count && !chain->ended)
+		read_node_again(index, found);
 }
 
 bool
@@ -369,13 +408,15 @@ vdb_hnsw_next_equal(HnswSearch *search, HnswFound *found, ItemPointerData *tid)
 		Size		room = vdb_hnsw_postings_room(&search->index->geometry) * sizeof(ItemPointerData);
 
 		chain = found->chain = MemoryContextAlloc(search->context, sizeof(HnswChain) + room);
+		chain->own = found->tid;
+		chain->ended = false;
 		chain->link = found->postings;
 		chain->rank = PG_UINT32_MAX;
 		chain->at = chain->count = 0;
 	}
 	if (chain->at == chain->count)
 		read_chain_on(search->index, found);
-	if (chain->count == 0)
+	if (chain->at == chain->count)
 	{
 		pfree(chain);
 		found->chain = NULL;

@@ -749,8 +749,9 @@ typedef struct HnswVacuum
 	double		live_count;		/* nodes, over all ranges */
 	double		row_count;		/* that nodes and postings have */
 	BlockNumber empty_pages;	/* in extents without a node or postings */
-	uint32	   *noted;			/* nodes that have postings without rows */
+	uint32	   *noted;			/* nodes that may have postings to give back */
 	uint32		noted_count;
+	uint32		noted_size;
 } HnswVacuum;
 
 /* hnsw_vacuum.c */
@@ -772,15 +773,17 @@ extern IndexBulkDeleteResult *vdb_hnsw_vacuumcleanup(IndexVacuumInfo *info,
 
 /* hnsw_release.c */
 
-/* Notes that a node has postings without rows, as such postings say. */
-extern void vdb_hnsw_note_empty(HnswVacuum *vacuum, uint32 owner);
+/* Notes a node that has postings without rows, as such postings say, or no row of its own. */
+extern void vdb_hnsw_note_chain(HnswVacuum *vacuum, uint32 owner);
 
 /*
- * Frees the postings without rows of the nodes that were noted.  release_many()
- * does so when there are many, and leaves room to note those of one more page.
+ * Frees the postings without rows of the nodes that were noted, and moves the last
+ * row of a node's postings into it, if its own has gone.  release_many(), while rows
+ * are still asked about, does the former when more nodes were noted than fit in so
+ * many bytes; what cannot move then waits for the next VACUUM.
  */
-extern void vdb_hnsw_release_noted(HnswVacuum *vacuum);
-extern void vdb_hnsw_release_many(HnswVacuum *vacuum);
+extern void vdb_hnsw_release_all(HnswVacuum *vacuum);
+extern void vdb_hnsw_release_many(HnswVacuum *vacuum, Size memory);
 
 /* hnsw_tree.c */
 

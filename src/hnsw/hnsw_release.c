@@ -6,6 +6,9 @@
  * what led to them leads to what they led to, in one record.  A node whose own
  * row has gone as well is dead when its chain ends so.
  *
+ * Such a node and postings of one row would be two slots for that row: it moves
+ * into the node, and its postings are given back like those without rows.
+ *
  * Only VACUUM takes anything out of a chain, and there is no other: what is
  * read of it holds, except that an insert may put postings before the first or
  * rows into any.  So we look again under the locks, and begin again at the node
@@ -20,27 +23,47 @@
 #include "hnsw/hnsw_private.h"
 #include "testpoint.h"
 
-/* Nodes that are noted before their chains are gone through. */
+/* Nodes that are noted before their chains are gone through, at least. */
 #define MANY_NOTED 16384
 
 /* Node slots that a page can hold at most. */
 #define MAX_PAGE_NODES (BLCKSZ / sizeof(HnswNode))
 
-/* Room is left by vdb_hnsw_release_many(). */
 void
-vdb_hnsw_note_empty(HnswVacuum *vacuum, uint32 owner)
+vdb_hnsw_note_chain(HnswVacuum *vacuum, uint32 owner)
 {
-	if (vacuum->noted == NULL)
-		vacuum->noted = MemoryContextAlloc(vacuum->context,
-										   (MANY_NOTED + MAX_PAGE_NODES) * sizeof(uint32));
 	/* those of one chain often lie side by side */
-	if (vacuum->noted_count == 0 || vacuum->noted[vacuum->noted_count - 1] != owner)
-		vacuum->noted[vacuum->noted_count++] = owner;
+	if (vacuum->noted_count > 0 && vacuum->noted[vacuum->noted_count - 1] == owner)
+		return;
+	if (vacuum->noted == NULL)
+	{
+		vacuum->noted_size = MANY_NOTED + MAX_PAGE_NODES;
+		vacuum->noted = MemoryContextAlloc(vacuum->context, vacuum->noted_size * sizeof(uint32));
+	}
+	else if (vacuum->noted_count == vacuum->noted_size)
+	{
+		vacuum->noted_size *= 2;
+		vacuum->noted = repalloc_huge(vacuum->noted, (Size) vacuum->noted_size * sizeof(uint32));
+	}
+	vacuum->noted[vacuum->noted_count++] = owner;
 }
 
 /*
- * Frees postings without rows, that a node or newer postings lead to; seen: what
- * was read of them.  False when that is not so any more.
+ * Can the row of postings move into their node?  They are all that a node has whose
+ * own row has gone.  Only the oldest postings give a row away, so that a scan knows
+ * of which slot a row is that it meets in a node (see vdb_hnsw_next_equal()).
+ */
+static bool
+is_last_row(const HnswNode *node, uint32 leader, const HnswPostings *postings)
+{
+	return leader == postings->owner && vdb_hnsw_is_vacated(node) && postings->rows == 1 &&
+		postings->rank == 1 && postings->next == HNSW_NO_POSTINGS;
+}
+
+/*
+ * Frees postings that a node or newer postings lead to, without rows or of the last
+ * row of a node, which moves into that; seen: what was read of them.  False when
+ * that is not so any more.
  */
 static bool
 release_postings(HnswVacuum *vacuum, uint32 nid, const HnswPostings *seen, uint32 leader)
@@ -55,6 +78,7 @@ release_postings(HnswVacuum *vacuum, uint32 nid, const HnswPostings *seen, uint3
 	Buffer		first = own.block <= leading.block ? own_buffer : leading_buffer;
 	Buffer		second = own.block <= leading.block ? leading_buffer : own_buffer;
 	HnswPostings *postings = vdb_hnsw_page_postings(BufferGetPage(own_buffer), own);
+	HnswNode   *led_by;
 	bool		released;
 
 	VDB_TESTPOINT("hnsw-vacuum-before-release");
@@ -63,8 +87,9 @@ release_postings(HnswVacuum *vacuum, uint32 nid, const HnswPostings *seen, uint3
 	if (second != first)
 		LockBuffer(second, BUFFER_LOCK_EXCLUSIVE);
 
-	released = postings->generation == seen->generation && postings->rows == 0 &&
-		vdb_hnsw_page_node(BufferGetPage(leading_buffer), leading)->duplicates == nid + 1;
+	led_by = vdb_hnsw_page_node(BufferGetPage(leading_buffer), leading);
+	released = postings->generation == seen->generation && led_by->duplicates == nid + 1 &&
+		(postings->rows == 0 || is_last_row(led_by, leader, postings));
 	if (released)
 	{
 		VdbChange	change;
@@ -79,6 +104,8 @@ release_postings(HnswVacuum *vacuum, uint32 nid, const HnswPostings *seen, uint3
 		second_page = second != first ? vdb_change_page(&change, second, false) : first_page;
 		node = vdb_hnsw_page_node(leading_buffer == first ? first_page : second_page, leading);
 		node->duplicates = seen->next;
+		if (postings->rows > 0)
+			node->tid = vdb_hnsw_postings_tids(postings)[0];
 		if (leader == seen->owner && vdb_hnsw_is_vacated(node) && seen->next == HNSW_NO_POSTINGS)
 			node->state = HNSW_DEAD;
 		vdb_hnsw_free_slot(g, hot_page, own_buffer == first ? first_page : second_page, nid);
@@ -95,11 +122,12 @@ release_postings(HnswVacuum *vacuum, uint32 nid, const HnswPostings *seen, uint3
 }
 
 /*
- * Goes along the chain of a node and frees postings without rows.  False when
- * something was put in between, so that not all may have been found.
+ * Goes along the chain of a node and frees postings without rows; those of its last
+ * row too if rows may move.  False when something was put in between, so that not
+ * all may have been found.
  */
 static bool
-release_chain(HnswVacuum *vacuum, uint32 owner)
+release_chain(HnswVacuum *vacuum, uint32 owner, bool may_move)
 {
 	HnswIndex  *index = vacuum->index;
 	const HnswGeometry *g = &index->geometry;
@@ -130,7 +158,7 @@ release_chain(HnswVacuum *vacuum, uint32 owner)
 			vdb_page_corrupted(index->rel, vdb_hnsw_node_address(g, nid).block,
 							   psprintf("Slot %u leads to slot %u, which does not have older postings of node %u.",
 										leader, nid, owner));
-		if (postings.rows > 0)
+		if (postings.rows > 0 && !(may_move && is_last_row(&node, leader, &postings)))
 			leader = nid;
 		else if (!release_postings(vacuum, nid, &postings, leader))
 			return false;
@@ -164,8 +192,8 @@ sort_noted(HnswVacuum *vacuum)
 	vacuum->noted_count = count;
 }
 
-void
-vdb_hnsw_release_noted(HnswVacuum *vacuum)
+static void
+release_noted(HnswVacuum *vacuum, bool may_move)
 {
 	HnswIndex  *index = vacuum->index;
 
@@ -178,10 +206,20 @@ vdb_hnsw_release_noted(HnswVacuum *vacuum)
 		if (!vdb_hnsw_nid_exists(index, owner))
 			vdb_page_corrupted(index->rel, HNSW_META_BLOCK,
 							   psprintf("Postings are of node %u, which cannot exist.", owner));
-		while (!release_chain(vacuum, owner))
+		while (!release_chain(vacuum, owner, may_move))
 			CHECK_FOR_INTERRUPTS();
 	}
 	vacuum->noted_count = 0;
+}
+
+/*
+ * A row that moves into its node before it was asked about, while the node was
+ * already, would not be asked about: so rows move when all were.
+ */
+void
+vdb_hnsw_release_all(HnswVacuum *vacuum)
+{
+	release_noted(vacuum, true);
 }
 
 /*
@@ -189,13 +227,15 @@ vdb_hnsw_release_noted(HnswVacuum *vacuum)
  * waits until many different ones are.
  */
 void
-vdb_hnsw_release_many(HnswVacuum *vacuum)
+vdb_hnsw_release_many(HnswVacuum *vacuum, Size memory)
 {
-	uint32		many = VDB_TESTPOINT_IS("hnsw-vacuum-by-ranges") ? 1 : MANY_NOTED;
+	uint32		many = Max(MANY_NOTED, Min(memory / sizeof(uint32), PG_INT32_MAX / 2));
 
+	if (VDB_TESTPOINT_IS("hnsw-vacuum-by-ranges"))
+		many = 1;
 	if (vacuum->noted_count < many)
 		return;
 	sort_noted(vacuum);
 	if (vacuum->noted_count > many / 2)
-		vdb_hnsw_release_noted(vacuum);
+		release_noted(vacuum, false);
 }

@@ -101,7 +101,7 @@ vdb_hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		for (int i = 0; i < vacuum.index->geometry.node_pages; i++)
 			mark_page(&marking, extent, i);
 	}
-	vdb_hnsw_release_noted(&vacuum);
+	vdb_hnsw_release_all(&vacuum);
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	end_vacuum(&vacuum);
 	VDB_TESTPOINT("hnsw-vacuum-after-bulkdelete");
@@ -223,7 +223,8 @@ ask_about(Marking *marking, ItemPointer tid, uint32 nid, uint32 at)
 
 /*
  * Asks about all rows of a page that is share-locked.  Postings without rows may
- * be there since a VACUUM before was interrupted.
+ * be there since a VACUUM before was interrupted, and nodes without a row of their
+ * own since they had more than one.
  */
 static void
 ask_page(Marking *marking, BlockNumber block, Page page, uint32 first, uint32 end)
@@ -236,8 +237,13 @@ ask_page(Marking *marking, BlockNumber block, Page page, uint32 first, uint32 en
 		HnswAddress a = vdb_hnsw_node_address(g, nid);
 		HnswNode   *node = vdb_hnsw_page_node(page, a);
 
-		if (node->state == HNSW_LIVE && !vdb_hnsw_is_vacated(node))
-			ask_about(marking, &node->tid, nid, 0);
+		if (node->state == HNSW_LIVE)
+		{
+			if (vdb_hnsw_is_vacated(node))
+				vdb_hnsw_note_chain(marking->vacuum, nid);
+			else
+				ask_about(marking, &node->tid, nid, 0);
+		}
 		else if (node->state == HNSW_POSTINGS)
 		{
 			HnswPostings *postings = vdb_hnsw_page_postings(page, a);
@@ -246,7 +252,7 @@ ask_page(Marking *marking, BlockNumber block, Page page, uint32 first, uint32 en
 			for (uint32 i = 0; i < rows; i++)
 				ask_about(marking, &vdb_hnsw_postings_tids(postings)[i], nid, i);
 			if (rows == 0)
-				vdb_hnsw_note_empty(marking->vacuum, postings->owner);
+				vdb_hnsw_note_chain(marking->vacuum, postings->owner);
 		}
 	}
 }
@@ -271,7 +277,7 @@ remove_rows(HnswVacuum *vacuum, BlockNumber block, HnswPostings *postings, const
 	memset(tids + left, 0, (rows - left) * sizeof(ItemPointerData));
 	postings->rows = left;
 	if (left == 0)
-		vdb_hnsw_note_empty(vacuum, postings->owner);
+		vdb_hnsw_note_chain(vacuum, postings->owner);
 }
 
 /*
@@ -303,11 +309,25 @@ mark_rows(Marking *marking, Buffer buffer)
 		else if (node->duplicates == HNSW_NO_POSTINGS)
 			node->state = HNSW_DEAD;
 		else
+		{
 			memset(&node->tid, 0, sizeof(node->tid));
+			vdb_hnsw_note_chain(vacuum, dead->nid);
+		}
 		dead += count;
 	}
 	vdb_change_finish(&change);
 	marking->stats->tuples_removed += marking->count;
+}
+
+/* Bytes that maintenance may take. */
+static Size
+maintenance_memory(void)
+{
+	int			kilobytes = maintenance_work_mem;
+
+	if (MyBackendType == B_AUTOVAC_WORKER && autovacuum_work_mem != -1)
+		kilobytes = autovacuum_work_mem;
+	return (Size) kilobytes * 1024;
 }
 
 /* Asks about all rows of a page, and removes those that are dead. */
@@ -330,18 +350,7 @@ mark_page(Marking *marking, uint32 extent, int number)
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 	}
 	ReleaseBuffer(buffer);
-	vdb_hnsw_release_many(vacuum);
-}
-
-/* Bytes that maintenance may take. */
-static Size
-maintenance_memory(void)
-{
-	int			kilobytes = maintenance_work_mem;
-
-	if (MyBackendType == B_AUTOVAC_WORKER && autovacuum_work_mem != -1)
-		kilobytes = autovacuum_work_mem;
-	return (Size) kilobytes * 1024;
+	vdb_hnsw_release_many(vacuum, maintenance_memory() / 8);
 }
 
 /*
