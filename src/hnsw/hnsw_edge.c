@@ -13,9 +13,9 @@
 #include "hnsw/hnsw_edge.h"
 
 /*
- * Longer than this, a list takes a new edge only if no shorter one leads there.
- * That is a third fewer pages to change for an insert, and most of those edges
- * would soon be given up for others.
+ * Longer than this, a list takes a new edge that is good only if no shorter one
+ * leads there.  That is a third fewer pages to change for an insert, and most of
+ * those edges would soon be given up for others.
  */
 #define EAGER_LIST(m) ((m) + (m) / 4)
 
@@ -62,7 +62,8 @@ is_superfluous(HnswIndex *index, const VdbQuery *query, float score, const HnswE
  * Where a full list takes a new edge of this score: the index of the edge to
  * give up, or -1.  That is the longest of those that the new edge makes
  * superfluous, or else the longest; never one to be kept, nor one that is
- * shorter than an edge that is only good.
+ * shorter than an edge that is only good.  For one that is superfluous itself, though
+ * needed, only the former goes: among near copies all others would.
  */
 static int
 choose_replaced(HnswIndex *index, const VdbQuery *query, float score, const HnswEdgeCopy *copy,
@@ -90,9 +91,9 @@ choose_replaced(HnswIndex *index, const VdbQuery *query, float score, const Hnsw
 			occluded_length = length;
 		}
 	}
-	if (occluded >= 0)
+	if (occluded >= 0 || claim == HNSW_CLAIM_NEEDED)
 		return occluded;
-	return claim != HNSW_CLAIM_GOOD || longest_length > score ? longest : -1;
+	return claim >= HNSW_CLAIM_TREE || longest_length > score ? longest : -1;
 }
 
 bool
@@ -115,6 +116,14 @@ vdb_hnsw_copy_edges(HnswIndex *index, uint32 nid, HnswEdgeCopy *copy)
 	return live;
 }
 
+/* May a list refuse an edge that a shorter one makes superfluous? */
+static bool
+may_refuse(const HnswGeometry *g, const HnswEdgeChange *change)
+{
+	return change->claim == HNSW_CLAIM_SPARE ||
+		(change->claim == HNSW_CLAIM_GOOD && change->list.count >= EAGER_LIST(g->m));
+}
+
 /* Is a node's list still what was copied? */
 static bool
 list_is_same(const HnswGeometry *g, HnswNode *node, const HnswEdgeCopy *copy)
@@ -132,7 +141,7 @@ vdb_hnsw_decide_edge(HnswIndex *index, const VdbQuery *query, uint32 to, HnswEdg
 	HnswEdgeCopy   *list = &change->list;
 	uint32		max = 2 * g->m;
 	uint32		most = change->claim == HNSW_CLAIM_MUST ? max - 1 : HNSW_MAX_KEPT(g->m);
-	bool		keep = change->claim != HNSW_CLAIM_GOOD;
+	bool		keep = change->claim >= HNSW_CLAIM_TREE;
 	int			at = 0;
 
 	/* not the one that was chosen where the slot was used again */
@@ -146,7 +155,7 @@ vdb_hnsw_decide_edge(HnswIndex *index, const VdbQuery *query, uint32 to, HnswEdg
 		return HNSW_EDGE_IS_THERE;
 	if (keep && list->kept >= most)
 		return HNSW_EDGE_IS_REFUSED;
-	if (!keep && at >= EAGER_LIST(g->m) && is_superfluous(index, query, change->score, list))
+	if (may_refuse(g, change) && is_superfluous(index, query, change->score, list))
 		return HNSW_EDGE_IS_REFUSED;
 	if (at == (int) max)
 		at = choose_replaced(index, query, change->score, list, change->claim);
@@ -191,7 +200,7 @@ patch_edge(HnswIndex *index, VdbPatch *patch, Buffer buffer, uint32 to, HnswEdge
 					 "a list's counts are written at once");
 	if (!list_is_same(&index->geometry, node, list))
 		return;
-	put_edge(list, change->at, to, change->score, change->claim != HNSW_CLAIM_GOOD);
+	put_edge(list, change->at, to, change->score, change->claim >= HNSW_CLAIM_TREE);
 	counts[0] = list->count;
 	counts[1] = list->kept;
 	vdb_patch_write(patch, buffer, a.offset + offsetof(HnswNode, count), counts, sizeof(counts));

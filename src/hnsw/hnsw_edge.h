@@ -10,7 +10,9 @@
 /* How much an edge is wanted by the node it leads to. */
 typedef enum HnswClaim
 {
-	HNSW_CLAIM_GOOD,			/* only if it is worth more than another */
+	HNSW_CLAIM_SPARE,			/* only if no shorter one leads there */
+	HNSW_CLAIM_GOOD,			/* of a list that is long only the same */
+	HNSW_CLAIM_NEEDED,			/* if there is room, or another becomes superfluous */
 	HNSW_CLAIM_TREE,			/* as an edge to keep, if the node has any left */
 	HNSW_CLAIM_MUST				/* the same, beyond HNSW_MAX_KEPT */
 } HnswClaim;

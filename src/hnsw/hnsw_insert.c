@@ -34,6 +34,12 @@
 #define WALKS 16
 #define WALK_STEPS 1000
 
+/*
+ * Edges that a new node should get.  With fewer it is missed by searches that pass
+ * near by, until VACUUM gives it more; more are left to lists that can do with them.
+ */
+#define WANTED_INBOUND(m) ((m) / 2)
+
 /* Vacuum may take away once or twice what a new node is to be linked to. */
 #define LINK_TRIES 100
 
@@ -462,41 +468,61 @@ find_far_parent(HnswSearch *search, uint32 nid)
 }
 
 /*
+ * Decides about the edge that the i-th of a new node's neighbours is to have to it.
+ */
+static HnswEdgeDecision
+decide_chosen(HnswSearch *search, const LayerEdges *edges, uint32 i, uint32 nid, HnswClaim claim,
+			  HnswEdgeChange *change)
+{
+	*change = (HnswEdgeChange) {
+		.from = edges->edges[i].nid,
+		.generation = edges->generations[i],
+		.score = edges->edges[i].score,
+		.claim = claim
+	};
+	vdb_hnsw_init_edge_copy(&change->list, &search->index->geometry);
+	return vdb_hnsw_decide_edge(search->index, &search->query, nid, change);
+}
+
+/*
  * Gives a new node's neighbours edges to it.  The first that has an edge left
  * for the tree becomes the parent, which is returned; if none has, an edge to
- * HNSW_NO_NODE.
+ * HNSW_NO_NODE.  If many refuse, the nearest of them are asked again.
  */
 static HnswEdge
 add_chosen_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid)
 {
 	HnswIndex  *index = search->index;
+	uint32		wanted = WANTED_INBOUND(index->geometry.m);
 	HnswEdge	parent = {HNSW_NO_NODE, HNSW_NO_REF, 0};
 	HnswEdgeChange *changes = palloc(edges->count * sizeof(HnswEdgeChange));
+	uint32	   *refused = palloc(edges->count * sizeof(uint32));
+	uint32		refused_count = 0;
 	uint32		count = 0;
 
 	for (uint32 i = 0; i < edges->count; i++)
 	{
-		const HnswEdge *edge = &edges->edges[i];
-		HnswEdgeChange *change = &changes[count];
-		HnswEdgeDecision	decision = HNSW_EDGE_IS_REFUSED;
+		HnswEdgeDecision decision = HNSW_EDGE_IS_REFUSED;
 
-		if (edge->nid == nid)
+		if (edges->edges[i].nid == nid)
 			continue;
-		*change = (HnswEdgeChange) {.from = edge->nid, .generation = edges->generations[i], .score = edge->score};
-		vdb_hnsw_init_edge_copy(&change->list, &index->geometry);
 		if (parent.nid == HNSW_NO_NODE)
 		{
-			change->claim = HNSW_CLAIM_TREE;
-			decision = vdb_hnsw_decide_edge(index, &search->query, nid, change);
+			decision = decide_chosen(search, edges, i, nid, HNSW_CLAIM_TREE, &changes[count]);
 			if (decision != HNSW_EDGE_IS_REFUSED)
-				parent = *edge;
+				parent = edges->edges[i];
 		}
 		if (decision == HNSW_EDGE_IS_REFUSED)
-		{
-			change->claim = HNSW_CLAIM_GOOD;
-			decision = vdb_hnsw_decide_edge(index, &search->query, nid, change);
-		}
+			decision = decide_chosen(search, edges, i, nid, count < wanted ? HNSW_CLAIM_GOOD : HNSW_CLAIM_SPARE,
+									 &changes[count]);
 		if (decision == HNSW_EDGE_IS_WANTED)
+			count++;
+		else if (decision == HNSW_EDGE_IS_REFUSED)
+			refused[refused_count++] = i;
+	}
+	for (uint32 i = 0; i < refused_count && count < wanted; i++)
+	{
+		if (decide_chosen(search, edges, refused[i], nid, HNSW_CLAIM_NEEDED, &changes[count]) == HNSW_EDGE_IS_WANTED)
 			count++;
 	}
 	vdb_hnsw_write_edges(index, nid, changes, count);
