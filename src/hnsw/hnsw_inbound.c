@@ -5,7 +5,8 @@
  * An insert leaves out edges to the new node that a list could do without, since
  * each is a page to be changed and logged.  VACUUM writes most lists anyway; a
  * node that leads to another one and is near to it is what the other one's list
- * may have been spared.  So each live node remembers the nearest of those.
+ * may have been spared.  So each live node remembers the nearest of those, and
+ * how many there are: to a node that was inserted lead few.
  */
 #include "postgres.h"
 
@@ -47,7 +48,10 @@ remember_list(HnswVacuum *vacuum, BlockNumber block, uint32 nid, HnswNode *node)
 		HnswInboundNode *nodes = vdb_hnsw_inbound_of(&vacuum->inbound, nbr[i]);
 
 		if (nodes != NULL && nbr[i] != nid)
+		{
 			remember(nodes, nid, vdb_hnsw_length_load(lengths[i]));
+			vdb_hnsw_count_inbound(&vacuum->inbound, nbr[i]);
+		}
 	}
 }
 
@@ -85,10 +89,12 @@ vdb_hnsw_remember_inbound(HnswVacuum *vacuum, Size memory)
 	Size		bytes = (Size) vacuum->live.count * LINE;
 
 	memset(inbound, 0, sizeof(*inbound));
-	if (memory < bytes + LINE)
+	if (memory < (Size) vacuum->live.count * HNSW_INBOUND_BYTES + LINE)
 		return;
 	inbound->memory = MemoryContextAllocHuge(vacuum->context, bytes + LINE);
 	inbound->nodes = (HnswInboundNode *) TYPEALIGN(LINE, (uintptr_t) inbound->memory);
+	inbound->degrees = MemoryContextAllocExtended(vacuum->context, vacuum->live.count,
+												  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	inbound->first = vacuum->live.first;
 	inbound->count = vacuum->live.count;
 	memset(inbound->nodes, 0xFF, bytes);
@@ -103,6 +109,9 @@ void
 vdb_hnsw_forget_inbound(HnswVacuum *vacuum)
 {
 	if (vacuum->inbound.memory != NULL)
+	{
 		pfree(vacuum->inbound.memory);
+		pfree(vacuum->inbound.degrees);
+	}
 	memset(&vacuum->inbound, 0, sizeof(vacuum->inbound));
 }

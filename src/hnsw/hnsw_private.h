@@ -717,9 +717,13 @@ typedef struct HnswInbound
 {
 	void	   *memory;
 	HnswInboundNode *nodes;
+	uint8	   *degrees;		/* how many lead to a node, or 255 */
 	uint32		first;
 	uint32		count;
 } HnswInbound;
+
+/* Bytes that this takes for each node. */
+#define HNSW_INBOUND_BYTES (HNSW_INBOUND * sizeof(HnswInboundNode) + sizeof(uint8))
 
 /* Those of a node; NULL for one that is not in there. */
 static inline HnswInboundNode *
@@ -728,6 +732,25 @@ vdb_hnsw_inbound_of(const HnswInbound *inbound, uint32 nid)
 	uint32		at = nid - inbound->first;
 
 	return at < inbound->count ? inbound->nodes + (Size) at * HNSW_INBOUND : NULL;
+}
+
+/* Has one more node come to lead to a node? */
+static inline void
+vdb_hnsw_count_inbound(HnswInbound *inbound, uint32 nid)
+{
+	uint32		at = nid - inbound->first;
+
+	if (at < inbound->count && inbound->degrees[at] < PG_UINT8_MAX)
+		inbound->degrees[at]++;
+}
+
+/* Do fewer lead to a node than are wanted?  Not to one that is not in there. */
+static inline bool
+vdb_hnsw_lacks_inbound(const HnswInbound *inbound, uint32 wanted, uint32 nid)
+{
+	uint32		at = nid - inbound->first;
+
+	return at < inbound->count && inbound->degrees[at] < wanted;
 }
 
 /* What vacuum knows of an index while it works on it. */

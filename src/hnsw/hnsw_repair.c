@@ -38,6 +38,15 @@
  */
 #define BRIDGES 16
 
+/*
+ * To a node that was inserted lead about m / 2 others, to one of a build m to 2 m.
+ * With fewer than the first number of them it gets other edges of its own; with
+ * fewer than the second, an edge from each list that it is a candidate for and that
+ * has room.
+ */
+#define FEW_INBOUND(m) (m)
+#define WANTED_INBOUND(m) ((m) + (m) / 4)
+
 /* Edges that tie a node to what the entry point leads to. */
 #define TIES 2
 
@@ -59,7 +68,7 @@ typedef struct Repair
 	uint32		generation;
 	int			layer;
 	EdgeList	before;			/* what was read */
-	uint32		bridge_lists;	/* of its dead neighbours, what they lead to */
+	uint32		bridge_lists;	/* of its dead neighbours, or all, what they lead to */
 	EdgeList   *bridges;
 	EdgeList	after;
 	EdgeList	tree;			/* edges that the tree gets, on layer 0 */
@@ -421,9 +430,10 @@ put_chosen(Candidate **chosen, uint32 count, Candidate *candidate)
 
 /*
  * Chooses from the candidates, of which the first `had` are in the list: these
- * stay; added are diverse ones, as an insert does, the nearest first; then the
- * nearest of the others, until the list is as long as it was.  A quarter of the
- * list is left free of either: what is inserted later would find no room.
+ * stay; added are diverse ones, as an insert does, the nearest first; then those
+ * to which too few lead; then the nearest of the others, until the list is as long
+ * as it was.  A quarter of the list is left free of any: what is inserted later
+ * would find no room.
  */
 static EdgeList
 end_choice(Choice *choice, EdgeList before, uint32 had, MemoryContext context)
@@ -431,6 +441,8 @@ end_choice(Choice *choice, EdgeList before, uint32 had, MemoryContext context)
 	uint32		count = choice->count;
 	Candidate **chosen = palloc(choice->max * sizeof(Candidate *));
 	bool	   *taken = palloc0(choice->size * sizeof(bool));
+	HnswInbound *inbound = &choice->vacuum->inbound;
+	uint32		wanted = WANTED_INBOUND(choice->vacuum->index->geometry.m);
 	uint32		three_quarters = choice->max * 3 / 4;
 	uint32		most = Max(three_quarters, before.count);	/* no less than had */
 	uint32		fill = Min(three_quarters, Max(choice->max / 2, before.count));
@@ -448,24 +460,37 @@ end_choice(Choice *choice, EdgeList before, uint32 had, MemoryContext context)
 			list.edges[list.count++] = candidate->edge;
 		}
 	}
+	for (uint32 i = had; i < count && list.count < most && choice->layer == 0; i++)
+	{
+		if (!taken[i] && vdb_hnsw_lacks_inbound(inbound, wanted, choice->candidates[i].edge.nid))
+		{
+			taken[i] = true;
+			list.edges[list.count++] = choice->candidates[i].edge;
+		}
+	}
 	for (uint32 i = had; i < count && list.count < fill; i++)
 	{
 		if (!taken[i])
 			list.edges[list.count++] = choice->candidates[i].edge;
 	}
+	for (uint32 i = Min(had, list.count); i < list.count && choice->layer == 0; i++)
+		vdb_hnsw_count_inbound(inbound, list.edges[i].nid);
 	return list;
 }
 
 /*
  * Reads what the dead neighbours of a list lead to: live nodes, none of them of
  * the list and none twice, whose hot slots are on their way into the CPU's cache
- * afterwards.
+ * afterwards.  If too few lead to the node, so what all of its neighbours lead to:
+ * it was inserted, and the search for it has not seen all that is near.
  */
 static void
 read_bridges(HnswVacuum *vacuum, Repair *repair)
 {
 	HnswIndex  *index = vacuum->index;
 	EdgeList	before = repair->before;
+	bool		all = repair->layer == 0 &&
+		vdb_hnsw_lacks_inbound(&vacuum->inbound, FEW_INBOUND(index->geometry.m), repair->nid);
 	HnswVisited seen = {.mask = 63};
 	uint32		most = before.count + 1;
 
@@ -475,7 +500,7 @@ read_bridges(HnswVacuum *vacuum, Repair *repair)
 	{
 		EdgeList   *list = &repair->bridges[repair->bridge_lists];
 
-		if (!hnsw_bits_has(&vacuum->dead, before.edges[i].nid))
+		if (!all && !hnsw_bits_has(&vacuum->dead, before.edges[i].nid))
 			continue;
 		*list = read_list(vacuum, before.edges[i], repair->layer);
 		most += list->count;

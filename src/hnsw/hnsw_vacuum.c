@@ -407,7 +407,7 @@ repair_graph(HnswVacuum *vacuum, uint32 dead)
 	if (dead >= vacuum->live.count / FEW_DEAD && used < maintenance_memory())
 	{
 		vdb_hnsw_remember_inbound(vacuum, (maintenance_memory() - used) / 2);
-		used += vacuum->inbound.count * sizeof(HnswInboundNode) * HNSW_INBOUND;
+		used += vacuum->inbound.count * HNSW_INBOUND_BYTES;
 		vdb_hnsw_copy_codes(vacuum, maintenance_memory() - used);
 	}
 	vdb_hnsw_repair(vacuum);
