@@ -752,7 +752,7 @@ end_calibration(FunctionCallInfo fcinfo, const Calibration *c)
 						   c->few_count, MIN_QUESTIONS),
 				 errhint("Calibrate it when its table has more rows.")));
 	vdb_hnsw_set_calibration(c->index, &result, false);
-	/* without a transaction number of its own, the end would not wait for the record */
+	/* a transaction without a number would end before the record is flushed */
 	ForceSyncCommit();
 	form_result(fcinfo, &result);
 }

@@ -8,7 +8,8 @@
  *
  * VACUUM may move a row from postings to its node meanwhile, so that we have come
  * to neither while it was there.  It does so once in a row's life: what we lack is
- * looked for once more, in all slots, and cannot be missed again.
+ * looked for once more, in all slots, and cannot be missed again.  That such a row
+ * is there is all that is checked of it.
  */
 #include "postgres.h"
 

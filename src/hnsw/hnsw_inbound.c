@@ -93,8 +93,10 @@ vdb_hnsw_remember_inbound(HnswVacuum *vacuum, Size memory)
 		return;
 	inbound->memory = MemoryContextAllocHuge(vacuum->context, bytes + LINE);
 	inbound->nodes = (HnswInboundNode *) TYPEALIGN(LINE, (uintptr_t) inbound->memory);
-	inbound->degrees = MemoryContextAllocExtended(vacuum->context, vacuum->live.count,
-												  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	/* of a part of the lists the numbers are no good */
+	if (vacuum->knows_all)
+		inbound->degrees = MemoryContextAllocExtended(vacuum->context, vacuum->live.count,
+													  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	inbound->first = vacuum->live.first;
 	inbound->count = vacuum->live.count;
 	memset(inbound->nodes, 0xFF, bytes);
@@ -111,7 +113,8 @@ vdb_hnsw_forget_inbound(HnswVacuum *vacuum)
 	if (vacuum->inbound.memory != NULL)
 	{
 		pfree(vacuum->inbound.memory);
-		pfree(vacuum->inbound.degrees);
+		if (vacuum->inbound.degrees != NULL)
+			pfree(vacuum->inbound.degrees);
 	}
 	memset(&vacuum->inbound, 0, sizeof(vacuum->inbound));
 }

@@ -498,6 +498,7 @@ add_chosen_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid)
 	HnswEdgeChange *changes = palloc(edges->count * sizeof(HnswEdgeChange));
 	uint32	   *refused = palloc(edges->count * sizeof(uint32));
 	uint32		refused_count = 0;
+	uint32		got = 0;		/* edges that are there, or will be */
 	uint32		count = 0;
 
 	for (uint32 i = 0; i < edges->count; i++)
@@ -513,17 +514,22 @@ add_chosen_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid)
 				parent = edges->edges[i];
 		}
 		if (decision == HNSW_EDGE_IS_REFUSED)
-			decision = decide_chosen(search, edges, i, nid, count < wanted ? HNSW_CLAIM_GOOD : HNSW_CLAIM_SPARE,
+			decision = decide_chosen(search, edges, i, nid, got < wanted ? HNSW_CLAIM_GOOD : HNSW_CLAIM_SPARE,
 									 &changes[count]);
+		if (decision == HNSW_EDGE_IS_REFUSED)
+			refused[refused_count++] = i;
+		else
+			got++;
 		if (decision == HNSW_EDGE_IS_WANTED)
 			count++;
-		else if (decision == HNSW_EDGE_IS_REFUSED)
-			refused[refused_count++] = i;
 	}
-	for (uint32 i = 0; i < refused_count && count < wanted; i++)
+	for (uint32 i = 0; i < refused_count && got < wanted; i++)
 	{
 		if (decide_chosen(search, edges, refused[i], nid, HNSW_CLAIM_NEEDED, &changes[count]) == HNSW_EDGE_IS_WANTED)
+		{
 			count++;
+			got++;
+		}
 	}
 	vdb_hnsw_write_edges(index, nid, changes, count);
 

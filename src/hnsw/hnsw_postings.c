@@ -331,7 +331,7 @@ was_read(const HnswChain *chain, ItemPointerData *tid)
 {
 	for (uint32 i = 0; i < chain->count; i++)
 	{
-		if (ItemPointerEquals((ItemPointer) &chain->tids[i], tid))
+		if (ItemPointerCompare((ItemPointer) &chain->tids[i], tid) == 0)
 			return true;
 	}
 	return false;
@@ -351,7 +351,7 @@ read_node_again(HnswIndex *index, const HnswFound *found)
 	Owner		owner = {.nid = found->nid, .generation = found->generation};
 
 	chain->ended = true;
-	if (read_owner(index, &owner) && !owner.vacant && !ItemPointerEquals(&owner.tid, &chain->own) &&
+	if (read_owner(index, &owner) && !owner.vacant && ItemPointerCompare(&owner.tid, &chain->own) != 0 &&
 		!was_read(chain, &owner.tid))
 	{
 		chain->tids[0] = owner.tid;

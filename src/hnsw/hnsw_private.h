@@ -717,7 +717,7 @@ typedef struct HnswInbound
 {
 	void	   *memory;
 	HnswInboundNode *nodes;
-	uint8	   *degrees;		/* how many lead to a node, or 255 */
+	uint8	   *degrees;		/* how many lead to a node, or 255; NULL: not known */
 	uint32		first;
 	uint32		count;
 } HnswInbound;
@@ -740,17 +740,17 @@ vdb_hnsw_count_inbound(HnswInbound *inbound, uint32 nid)
 {
 	uint32		at = nid - inbound->first;
 
-	if (at < inbound->count && inbound->degrees[at] < PG_UINT8_MAX)
+	if (inbound->degrees != NULL && at < inbound->count && inbound->degrees[at] < PG_UINT8_MAX)
 		inbound->degrees[at]++;
 }
 
-/* Do fewer lead to a node than are wanted?  Not to one that is not in there. */
+/* Do fewer lead to a node than are wanted?  No where that is not known. */
 static inline bool
 vdb_hnsw_lacks_inbound(const HnswInbound *inbound, uint32 wanted, uint32 nid)
 {
 	uint32		at = nid - inbound->first;
 
-	return at < inbound->count && inbound->degrees[at] < wanted;
+	return inbound->degrees != NULL && at < inbound->count && inbound->degrees[at] < wanted;
 }
 
 /* What vacuum knows of an index while it works on it. */
@@ -803,7 +803,8 @@ extern void vdb_hnsw_note_chain(HnswVacuum *vacuum, uint32 owner);
  * Frees the postings without rows of the nodes that were noted, and moves the last
  * row of a node's postings into it, if its own has gone.  release_many(), while rows
  * are still asked about, does the former when more nodes were noted than fit in so
- * many bytes; what cannot move then waits for the next VACUUM.
+ * many bytes; what cannot move then waits for the next VACUUM.  It comes before each
+ * page, for which it makes room, with no lock held.
  */
 extern void vdb_hnsw_release_all(HnswVacuum *vacuum);
 extern void vdb_hnsw_release_many(HnswVacuum *vacuum, Size memory);

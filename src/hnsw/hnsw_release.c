@@ -29,22 +29,13 @@
 /* Node slots that a page can hold at most. */
 #define MAX_PAGE_NODES (BLCKSZ / sizeof(HnswNode))
 
+/* Room is left by vdb_hnsw_release_many(). */
 void
 vdb_hnsw_note_chain(HnswVacuum *vacuum, uint32 owner)
 {
 	/* those of one chain often lie side by side */
 	if (vacuum->noted_count > 0 && vacuum->noted[vacuum->noted_count - 1] == owner)
 		return;
-	if (vacuum->noted == NULL)
-	{
-		vacuum->noted_size = MANY_NOTED + MAX_PAGE_NODES;
-		vacuum->noted = MemoryContextAlloc(vacuum->context, vacuum->noted_size * sizeof(uint32));
-	}
-	else if (vacuum->noted_count == vacuum->noted_size)
-	{
-		vacuum->noted_size *= 2;
-		vacuum->noted = repalloc_huge(vacuum->noted, (Size) vacuum->noted_size * sizeof(uint32));
-	}
 	vacuum->noted[vacuum->noted_count++] = owner;
 }
 
@@ -233,9 +224,20 @@ vdb_hnsw_release_many(HnswVacuum *vacuum, Size memory)
 
 	if (VDB_TESTPOINT_IS("hnsw-vacuum-by-ranges"))
 		many = 1;
-	if (vacuum->noted_count < many)
-		return;
-	sort_noted(vacuum);
-	if (vacuum->noted_count > many / 2)
-		release_noted(vacuum, false);
+	if (vacuum->noted_count >= many)
+	{
+		sort_noted(vacuum);
+		if (vacuum->noted_count > many / 2)
+			release_noted(vacuum, false);
+	}
+	if (vacuum->noted == NULL)
+	{
+		vacuum->noted_size = MANY_NOTED + MAX_PAGE_NODES;
+		vacuum->noted = MemoryContextAlloc(vacuum->context, vacuum->noted_size * sizeof(uint32));
+	}
+	else if (vacuum->noted_count + MAX_PAGE_NODES > vacuum->noted_size)
+	{
+		vacuum->noted_size = Min(2 * vacuum->noted_size, many + MAX_PAGE_NODES);
+		vacuum->noted = repalloc_huge(vacuum->noted, (Size) vacuum->noted_size * sizeof(uint32));
+	}
 }

@@ -67,8 +67,9 @@ typedef struct Repair
 	uint32		nid;
 	uint32		generation;
 	int			layer;
+	bool		wide;			/* few lead to it: all its neighbours are bridges */
 	EdgeList	before;			/* what was read */
-	uint32		bridge_lists;	/* of its dead neighbours, or all, what they lead to */
+	uint32		bridge_lists;	/* of its bridges, what they lead to */
 	EdgeList   *bridges;
 	EdgeList	after;
 	EdgeList	tree;			/* edges that the tree gets, on layer 0 */
@@ -156,7 +157,7 @@ load_record_list(HnswVacuum *vacuum, BlockNumber block, HnswUpper *upper)
 	return list;
 }
 
-/* The list of a dead neighbour on a layer, empty when it is not there. */
+/* The list of a bridge on a layer, empty when it is not there. */
 static EdgeList
 read_list(HnswVacuum *vacuum, HnswEdge edge, int layer)
 {
@@ -198,27 +199,39 @@ list_has(EdgeList list, uint32 nid)
 }
 
 /*
- * Does a list have dead nodes?  Their own lists are on their way into the CPU's
- * cache afterwards.
+ * Does the way to other neighbours lead over one of a list?  Over the dead, in whose
+ * place they come; and where it is wide over those that are known to live.
  */
 static bool
-fetch_dead(HnswVacuum *vacuum, EdgeList list)
+is_bridge(const HnswVacuum *vacuum, const Repair *repair, uint32 nid)
+{
+	return hnsw_bits_has(&vacuum->dead, nid) || (repair->wide && hnsw_bits_has(&vacuum->live, nid));
+}
+
+/*
+ * Does a list have dead nodes?  The lists of its bridges are on their way into the
+ * CPU's cache afterwards.
+ */
+static bool
+fetch_bridges(HnswVacuum *vacuum, const Repair *repair)
 {
 	HnswIndex  *index = vacuum->index;
-	bool		found = false;
+	bool		dead = false;
 
-	for (uint32 i = 0; i < list.count; i++)
+	for (uint32 i = 0; i < repair->before.count; i++)
 	{
-		if (hnsw_bits_has(&vacuum->dead, list.edges[i].nid))
+		uint32		nid = repair->before.edges[i].nid;
+
+		if (is_bridge(vacuum, repair, nid))
 		{
-			HnswAddress a = vdb_hnsw_node_address(&index->geometry, list.edges[i].nid);
+			HnswAddress a = vdb_hnsw_node_address(&index->geometry, nid);
 
 			vdb_hints_prefetch(&index->hints, a.block, a.offset,
 							   sizeof(HnswNode) + 2 * index->geometry.m * sizeof(uint32));
-			found = true;
+			dead = dead || hnsw_bits_has(&vacuum->dead, nid);
 		}
 	}
-	return found;
+	return dead;
 }
 
 /* The copy of a live node's code, NULL when there is none. */
@@ -479,18 +492,14 @@ end_choice(Choice *choice, EdgeList before, uint32 had, MemoryContext context)
 }
 
 /*
- * Reads what the dead neighbours of a list lead to: live nodes, none of them of
- * the list and none twice, whose hot slots are on their way into the CPU's cache
- * afterwards.  If too few lead to the node, so what all of its neighbours lead to:
- * it was inserted, and the search for it has not seen all that is near.
+ * Reads what the bridges of a list lead to: live nodes, none of them of the list
+ * and none twice, whose hot slots are on their way into the CPU's cache afterwards.
  */
 static void
 read_bridges(HnswVacuum *vacuum, Repair *repair)
 {
 	HnswIndex  *index = vacuum->index;
 	EdgeList	before = repair->before;
-	bool		all = repair->layer == 0 &&
-		vdb_hnsw_lacks_inbound(&vacuum->inbound, FEW_INBOUND(index->geometry.m), repair->nid);
 	HnswVisited seen = {.mask = 63};
 	uint32		most = before.count + 1;
 
@@ -500,7 +509,7 @@ read_bridges(HnswVacuum *vacuum, Repair *repair)
 	{
 		EdgeList   *list = &repair->bridges[repair->bridge_lists];
 
-		if (!all && !hnsw_bits_has(&vacuum->dead, before.edges[i].nid))
+		if (!is_bridge(vacuum, repair, before.edges[i].nid))
 			continue;
 		*list = read_list(vacuum, before.edges[i], repair->layer);
 		most += list->count;
@@ -550,7 +559,7 @@ weigh(Choice *choice, uint32 nid)
 	return vdb_hnsw_score_hot(index, &choice->query, nid);
 }
 
-/* Makes those bridges candidates that look nearest, some of each dead neighbour's. */
+/* Makes those bridges candidates that look nearest, some of each one's list. */
 static void
 add_bridges(Choice *choice, const Repair *repair)
 {
@@ -660,7 +669,10 @@ static void
 repair_lists(HnswVacuum *vacuum, Repair *repairs, int count)
 {
 	for (int i = 0; i < count; i++)
+	{
+		vdb_vacuum_delay_point();
 		read_bridges(vacuum, &repairs[i]);
+	}
 	for (int i = 0; i < count; i++)
 		choose_list(vacuum, &repairs[i]);
 }
@@ -840,7 +852,9 @@ repair_node_page(HnswVacuum *vacuum, uint32 extent, BlockNumber block, uint32 fi
 		repair->generation = node->generation;
 		repair->before = load_node_list(vacuum, block, node);
 		repair->tree = take_tree_edges(vacuum, nid);
-		if (fetch_dead(vacuum, repair->before) || repair->tree.count > 0)
+		/* the search of its insert has not seen all that is near */
+		repair->wide = vdb_hnsw_lacks_inbound(&vacuum->inbound, FEW_INBOUND(g->m), nid);
+		if (fetch_bridges(vacuum, repair) || repair->tree.count > 0)
 			count++;
 	}
 	repair_lists(vacuum, repairs, count);
@@ -890,7 +904,7 @@ repair_record_page(HnswVacuum *vacuum, uint32 extent, BlockNumber block, uint32 
 		repair->generation = upper->generation;
 		repair->before = load_record_list(vacuum, block, upper);
 		repair->layer = upper->layer;
-		if (fetch_dead(vacuum, repair->before))
+		if (fetch_bridges(vacuum, repair))
 			count++;
 	}
 	repair_lists(vacuum, repairs, count);

@@ -338,9 +338,10 @@ mark_page(Marking *marking, uint32 extent, int number)
 	const HnswGeometry *g = &vacuum->index->geometry;
 	uint32		first = extent * g->extent_slots + (uint32) number * g->nodes_per_page;
 	BlockNumber block = vdb_hnsw_extent_block(g, extent) + 1 + number;
-	Buffer		buffer = vdb_hnsw_vacuum_page(vacuum, block, VDB_PAGE_HNSW_NODE, extent,
-											  BUFFER_LOCK_SHARE);
+	Buffer		buffer;
 
+	vdb_hnsw_release_many(vacuum, maintenance_memory() / 8);
+	buffer = vdb_hnsw_vacuum_page(vacuum, block, VDB_PAGE_HNSW_NODE, extent, BUFFER_LOCK_SHARE);
 	ask_page(marking, block, BufferGetPage(buffer), first, first + page_nodes(g, number));
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 	if (marking->count > 0)
@@ -350,7 +351,6 @@ mark_page(Marking *marking, uint32 extent, int number)
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 	}
 	ReleaseBuffer(buffer);
-	vdb_hnsw_release_many(vacuum, maintenance_memory() / 8);
 }
 
 /*

@@ -199,16 +199,25 @@ $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation
 $sound = slurp_file($file);
 $pages = length($sound) / BLCKSZ;
 
+# Where the node slot of a number lies: its block, and the offset in it.
+sub slot_address
+{
+	my ($nid) = @_;
+	my ($stride, $slots, $node_pages, $center) = unpack 'x64 v x2 v2 V', $sound;
+	my $per_page = int(8144 / $stride);
+	my $number = $nid % $slots;
+
+	return (2 + $center + int($nid / $slots) * (1 + $node_pages) + int($number / $per_page),
+		32 + $number % $per_page * $stride);
+}
+
 # The file with some bytes of a slot replaced.
 sub with_slot
 {
 	my ($slot, $offset, $bytes) = @_;
-	my ($stride, $slots, $node_pages, $center) = unpack 'x64 v x2 v2 V', $sound;
-	my $per_page = int(8144 / $stride);
-	my $number = $slot->{nid} % $slots;
-	my $block = 2 + $center + int($slot->{nid} / $slots) * (1 + $node_pages) + int($number / $per_page);
+	my ($block, $at) = slot_address($slot->{nid});
 
-	return with_bytes($block, 32 + $number % $per_page * $stride + $offset, $bytes);
+	return with_bytes($block, $at + $offset, $bytes);
 }
 
 # A row identifier as it is stored.
@@ -277,6 +286,34 @@ for my $round (1 .. 15)
 }
 $node->safe_psql('postgres', 'REINDEX INDEX c_v_idx');
 check_index($node, 'c_v_idx', 'after REINDEX');
+
+# --- edges to nowhere: VACUUM follows none ------------------------------------------
+
+$node->safe_psql(
+	'postgres', q(
+	CREATE TABLE e AS SELECT id, v FROM words WHERE id <= 2000;
+	CREATE INDEX e_v_idx ON e USING hnsw (v vector_l2_ops) WITH (m = 8);
+	INSERT INTO e SELECT id, v FROM words WHERE id BETWEEN 2001 AND 3000;
+	DELETE FROM e WHERE id % 5 = 0;
+	CHECKPOINT));
+$file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('e_v_idx')");
+$sound = slurp_file($file);
+
+my $changed = $sound;
+my $bad_edges = 0;
+
+for my $slot (grep { $_->{state} == 1 } read_slots($sound))
+{
+	my ($block, $at) = slot_address($slot->{nid});
+	my ($count, $kept) = unpack 'x32 v2', substr($sound, $block * BLCKSZ + $at, 36);
+
+	next if $count == $kept;
+	substr($changed, $block * BLCKSZ + $at + 36 + 4 * ($count - 1), 4) = pack 'V', 0x7fffffff;
+	$bad_edges++;
+}
+cmp_ok($bad_edges, '>', 1000, 'edges lead to nowhere');
+damage($changed);
+is($node->psql('postgres', 'VACUUM (INDEX_CLEANUP ON) e'), 0, 'VACUUM comes to its end');
 
 $node->stop;
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal/, 'no process died');
