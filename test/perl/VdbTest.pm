@@ -154,7 +154,7 @@ sub read_pages
 }
 
 # The slots of all nodes of an index.  Of each: number, row identifier, state, generation,
-# link to postings, hash, what follows the header of its hot slot and the lists of its
+# link to postings, hash, neighbours, what follows the header of its hot slot and the lists of its
 # node slot, and all that a free slot has not; of postings their fields and identifiers.
 sub read_slots
 {
@@ -190,6 +190,7 @@ sub read_slots
 				rest => $attributes . substr($hot, 4) . substr($node, 0, 8) . substr($node, 12) };
 
 			($slot->{tid}) = tids(substr($node, 0, 6));
+			$slot->{neighbours} = [ unpack 'V' . unpack('x32 v', $node), substr($node, 36) ] if $state == 1;
 			if ($state == 3)
 			{
 				(@$slot{qw(owner owner_generation rank rows)}) = unpack('x16 V3 v', $node);
