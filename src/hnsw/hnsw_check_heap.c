@@ -40,24 +40,33 @@ tid_key(const ItemPointerData *tid)
 		ItemPointerGetOffsetNumberNoCheck(tid);
 }
 
-/* Is a row in a slot, be that of a live node or of postings? */
-static bool
-slot_has_row(HnswCheck *check, HnswNode *node, int64 tid)
+/* The rows in a slot, *count of them, be that of a live node or of postings. */
+static const ItemPointerData *
+slot_rows(HnswCheck *check, HnswNode *node, uint32 *count)
 {
 	HnswPostings *postings = (HnswPostings *) node;
 
 	if (node->state == HNSW_POSTINGS)
 	{
-		uint32		rows = Min((uint32) postings->rows, vdb_hnsw_postings_room(&check->index->geometry));
-
-		for (uint32 i = 0; i < rows; i++)
-		{
-			if (tid_key(&vdb_hnsw_postings_tids(postings)[i]) == tid)
-				return true;
-		}
-		return false;
+		*count = Min((uint32) postings->rows, vdb_hnsw_postings_room(&check->index->geometry));
+		return vdb_hnsw_postings_tids(postings);
 	}
-	return node->state == HNSW_LIVE && tid_key(&node->tid) == tid;
+	*count = node->state == HNSW_LIVE ? 1 : 0;
+	return &node->tid;
+}
+
+static bool
+slot_has_row(HnswCheck *check, HnswNode *node, int64 tid)
+{
+	uint32		count;
+	const ItemPointerData *rows = slot_rows(check, node, &count);
+
+	for (uint32 i = 0; i < count; i++)
+	{
+		if (tid_key(&rows[i]) == tid)
+			return true;
+	}
+	return false;
 }
 
 /* Is a row in a slot now?  *generation: the slot's. */
@@ -256,21 +265,15 @@ search_extent(HnswCheck *check, uint32 extent)
 	for (uint32 nid = extent * g->extent_slots; nid < (extent + 1) * g->extent_slots; nid++)
 	{
 		HnswAddress a = vdb_hnsw_node_address(g, nid);
-		HnswNode   *node = vdb_hnsw_page_node(page, a);
+		const ItemPointerData *rows;
+		uint32		count;
 
 		if (a.block != copied)
 			vdb_hnsw_check_copy(check, a.block, VDB_PAGE_HNSW_NODE, extent, page);
 		copied = a.block;
-		if (node->state == HNSW_LIVE)
-			find_missing(check, &node->tid);
-		else if (node->state == HNSW_POSTINGS)
-		{
-			HnswPostings *postings = vdb_hnsw_page_postings(page, a);
-			uint32		rows = Min((uint32) postings->rows, vdb_hnsw_postings_room(g));
-
-			for (uint32 i = 0; i < rows; i++)
-				find_missing(check, &vdb_hnsw_postings_tids(postings)[i]);
-		}
+		rows = slot_rows(check, vdb_hnsw_page_node(page, a), &count);
+		for (uint32 i = 0; i < count; i++)
+			find_missing(check, &rows[i]);
 	}
 }
 

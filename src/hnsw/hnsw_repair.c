@@ -442,6 +442,24 @@ put_chosen(Candidate **chosen, uint32 count, Candidate *candidate)
 }
 
 /*
+ * Makes a list so long with candidates from the first on that are not taken, the
+ * nearest first; with `wanted` only those to which fewer than so many lead.
+ */
+static void
+fill_list(Choice *choice, EdgeList *list, bool *taken, uint32 first, uint32 most, uint32 wanted)
+{
+	for (uint32 i = first; i < choice->count && list->count < most; i++)
+	{
+		HnswEdge	edge = choice->candidates[i].edge;
+
+		if (taken[i] || (wanted > 0 && !vdb_hnsw_lacks_inbound(&choice->vacuum->inbound, wanted, edge.nid)))
+			continue;
+		taken[i] = true;
+		list->edges[list->count++] = edge;
+	}
+}
+
+/*
  * Chooses from the candidates, of which the first `had` are in the list: these
  * stay; added are diverse ones, as an insert does, the nearest first; then those
  * to which too few lead; then the nearest of the others, until the list is as long
@@ -454,8 +472,6 @@ end_choice(Choice *choice, EdgeList before, uint32 had, MemoryContext context)
 	uint32		count = choice->count;
 	Candidate **chosen = palloc(choice->max * sizeof(Candidate *));
 	bool	   *taken = palloc0(choice->size * sizeof(bool));
-	HnswInbound *inbound = &choice->vacuum->inbound;
-	uint32		wanted = WANTED_INBOUND(choice->vacuum->index->geometry.m);
 	uint32		three_quarters = choice->max * 3 / 4;
 	uint32		most = Max(three_quarters, before.count);	/* no less than had */
 	uint32		fill = Min(three_quarters, Max(choice->max / 2, before.count));
@@ -473,21 +489,11 @@ end_choice(Choice *choice, EdgeList before, uint32 had, MemoryContext context)
 			list.edges[list.count++] = candidate->edge;
 		}
 	}
-	for (uint32 i = had; i < count && list.count < most && choice->layer == 0; i++)
-	{
-		if (!taken[i] && vdb_hnsw_lacks_inbound(inbound, wanted, choice->candidates[i].edge.nid))
-		{
-			taken[i] = true;
-			list.edges[list.count++] = choice->candidates[i].edge;
-		}
-	}
-	for (uint32 i = had; i < count && list.count < fill; i++)
-	{
-		if (!taken[i])
-			list.edges[list.count++] = choice->candidates[i].edge;
-	}
+	if (choice->layer == 0)
+		fill_list(choice, &list, taken, had, most, WANTED_INBOUND(choice->vacuum->index->geometry.m));
+	fill_list(choice, &list, taken, had, fill, 0);
 	for (uint32 i = Min(had, list.count); i < list.count && choice->layer == 0; i++)
-		vdb_hnsw_count_inbound(inbound, list.edges[i].nid);
+		vdb_hnsw_count_inbound(&choice->vacuum->inbound, list.edges[i].nid);
 	return list;
 }
 
