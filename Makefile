@@ -61,6 +61,7 @@ OBJS = \
 	src/hnsw/hnsw_sample.o \
 	src/hnsw/hnsw_scan.o \
 	src/hnsw/hnsw_search.o \
+	src/hnsw/hnsw_search_filter.o \
 	src/hnsw/hnsw_slot.o \
 	src/hnsw/hnsw_spill.o \
 	src/hnsw/hnsw_support.o \

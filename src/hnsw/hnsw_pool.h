@@ -1,7 +1,7 @@
 /*
  * hnsw_pool.h
- *	  The two small structures every graph search needs: a bounded pool of
- *	  candidates sorted by score, and a set of the node numbers seen.
+ *	  The small structures that graph searches need: a bounded pool of candidates
+ *	  sorted by score, what it refused, and a set of the node numbers seen.
  *
  * Pure C and inline: the builder's search over memory and the scan's search
  * over pages share it.  A sorted array beats heaps up to a few hundred
@@ -128,6 +128,63 @@ hnsw_pool_expand(HnswPool *pool, uint32_t at, float score)
 	pool->items[to] = item;
 	pool->size++;
 	pool->next = to < at ? pool->next : at;
+}
+
+/*
+ * What a pool refused or gave up.  That is most of what a search weighs, and few
+ * searches ever ask for it: no order is made before it is needed.
+ */
+typedef struct HnswOverflow
+{
+	HnswCandidate *items;
+	uint32_t	ordered;		/* the first so many are a heap, nearest on top */
+	uint32_t	count;			/* the others wait until one is asked for */
+	uint32_t	size;			/* there is room for */
+} HnswOverflow;
+
+/* Makes all of it a heap with the nearest candidate on top. */
+static inline void
+hnsw_overflow_order(HnswOverflow *overflow)
+{
+	HnswCandidate *heap = overflow->items;
+
+	for (; overflow->ordered < overflow->count; overflow->ordered++)
+	{
+		uint32_t	at = overflow->ordered;
+		HnswCandidate item = heap[at];
+
+		for (; at > 0 && item.score < heap[(at - 1) / 2].score; at = (at - 1) / 2)
+			heap[at] = heap[(at - 1) / 2];
+		heap[at] = item;
+	}
+}
+
+/* Takes the nearest candidate, of one at least. */
+static inline HnswCandidate
+hnsw_overflow_pop(HnswOverflow *overflow)
+{
+	HnswCandidate *heap = overflow->items;
+	HnswCandidate nearest;
+	HnswCandidate item;
+	uint32_t	at = 0;
+
+	hnsw_overflow_order(overflow);
+	nearest = heap[0];
+	item = heap[--overflow->count];
+	overflow->ordered = overflow->count;
+	for (;;)
+	{
+		uint32_t	child = 2 * at + 1;
+
+		if (child + 1 < overflow->count && heap[child + 1].score < heap[child].score)
+			child++;
+		if (child >= overflow->count || item.score <= heap[child].score)
+			break;
+		heap[at] = heap[child];
+		at = child;
+	}
+	heap[at] = item;
+	return nearest;
 }
 
 /*

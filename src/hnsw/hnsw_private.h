@@ -201,10 +201,7 @@ typedef struct HnswSearch
 
 	HnswPool	pool;
 	HnswVisited visited;
-	HnswCandidate *overflow;
-	uint32		overflow_heap;	/* the first so many are a heap, nearest on top */
-	uint32		overflow_count; /* the others wait until one is asked for */
-	uint32		overflow_size;
+	HnswOverflow overflow;
 	HnswFound  *found;			/* live nodes expanded, in that order */
 	uint32		found_count;
 	uint32		found_size;
@@ -406,7 +403,9 @@ extern void vdb_hnsw_search_end(HnswSearch *search);
 
 /*
  * Searches layer 0 with a pool of ef, from the entry point down.  Looks again
- * when it came upon nothing because the entry point was just replaced.
+ * when it came upon nothing because the entry point was just replaced.  With a
+ * filter the pool has room for nodes that pass and no others; that is planned before
+ * (hnsw_sweep.c).
  */
 extern void vdb_hnsw_search_nearest(HnswSearch *search, uint32 ef);
 
@@ -427,7 +426,8 @@ extern void vdb_hnsw_search_base(HnswSearch *search, uint32 ef);
 
 /*
  * Goes on with a fresh pool for `count` more, from the nearest of those that
- * were refused before.  Returns how many there were.
+ * were refused before.  Returns how many there were; with a filter, how many rows it
+ * has found.
  */
 extern uint32 vdb_hnsw_search_resume(HnswSearch *search, uint32 count);
 
@@ -437,12 +437,8 @@ extern HnswVisited vdb_hnsw_search_remember(HnswSearch *search);
 /* Reads every node that was weighed but not expanded, and ends the search. */
 extern void vdb_hnsw_search_drain(HnswSearch *search);
 
-/*
- * The same three for a search with a filter, whose pool has room for nodes that
- * pass and no others.  resume() returns how many it has found.
- */
-extern void vdb_hnsw_search_filtered(HnswSearch *search, uint32 ef);
-extern uint32 vdb_hnsw_search_resume_filtered(HnswSearch *search, uint32 count);
+/* Sorts what was found by score, nearest first. */
+extern void vdb_hnsw_search_sort(HnswSearch *search);
 
 /* hnsw_sweep.c */
 
@@ -460,9 +456,6 @@ extern void vdb_hnsw_sweep_plan(HnswSearch *search, uint32 ef);
  * replaced by the nearest of them that were not found before.
  */
 extern void vdb_hnsw_sweep(HnswSearch *search);
-
-/* Sorts what was found by score, nearest first. */
-extern void vdb_hnsw_search_sort(HnswSearch *search);
 
 /* hnsw_sample.c */
 

@@ -405,10 +405,8 @@ start(IndexScanDesc scan)
 		/* how near the nearest are that pass, no calibration knows */
 		so->search.stretch = get_float4_infinity();
 		vdb_hnsw_sweep_plan(&so->search, so->ef);
-		vdb_hnsw_search_filtered(&so->search, so->ef);
 	}
-	else
-		vdb_hnsw_search_nearest(&so->search, so->ef);
+	vdb_hnsw_search_nearest(&so->search, so->ef);
 	take_found(so);
 	so->complete = !so->search.keep_overflow;
 	if (so->complete)
@@ -497,9 +495,9 @@ go_on(IndexScanDesc scan)
 			so->last = distance;
 		so->last_exact = true;
 	}
-	if (!within_limits(so) || so->search.overflow_count == 0)
+	if (!within_limits(so) || so->search.overflow.count == 0)
 	{
-		so->cut_short = so->search.overflow_count > 0 || so->search.swept_short;
+		so->cut_short = so->search.overflow.count > 0 || so->search.swept_short;
 		vdb_hnsw_search_drain(&so->search);
 		so->complete = true;
 	}
@@ -509,15 +507,8 @@ go_on(IndexScanDesc scan)
 		uint32		more = so->calibrated ? missing_effort(so, rows) : so->ef;
 		uint32		done = 0;
 
-		while (done < more && within_limits(so) && so->search.overflow_count > 0)
-		{
-			uint32		count = Min(more - done, MAX_ROUND);
-
-			if (so->search.filter != NULL)
-				done += vdb_hnsw_search_resume_filtered(&so->search, count);
-			else
-				done += vdb_hnsw_search_resume(&so->search, count);
-		}
+		while (done < more && within_limits(so) && so->search.overflow.count > 0)
+			done += vdb_hnsw_search_resume(&so->search, Min(more - done, MAX_ROUND));
 		so->ef += done;
 		so->allowed = so->calibrated ? rows : so->allowed + (done + 1) / 2;
 	}

@@ -8,6 +8,8 @@
  *
  * No lock is held between steps; a node page is share-locked while one node is
  * copied out of it, hot pages are only pinned.
+ *
+ * With a filter layer 0 is walked in another way (hnsw_search_filter.c).
  */
 #include "postgres.h"
 
@@ -17,7 +19,7 @@
 #include "utils/float.h"
 #include "utils/memutils.h"
 
-#include "hnsw/hnsw_private.h"
+#include "hnsw/hnsw_search.h"
 #include "testpoint.h"
 
 /* Candidates whose node pages are asked for when one has to be read. */
@@ -122,73 +124,17 @@ size_pool(HnswSearch *search, uint32 capacity)
 	pool->capacity = capacity;
 }
 
-static void
-grow_overflow(HnswSearch *search)
+void
+vdb_hnsw_grow_overflow(HnswSearch *search)
 {
-	uint32		size = Max(256, search->overflow_size * 2);
+	HnswOverflow *overflow = &search->overflow;
+	uint32		size = Max(256, overflow->size * 2);
 
-	if (search->overflow == NULL)
-		search->overflow = MemoryContextAlloc(search->context, size * sizeof(HnswCandidate));
+	if (overflow->items == NULL)
+		overflow->items = MemoryContextAlloc(search->context, size * sizeof(HnswCandidate));
 	else
-		search->overflow = repalloc_huge(search->overflow, (Size) size * sizeof(HnswCandidate));
-	search->overflow_size = size;
-}
-
-/*
- * Adds to what the pool refused.  That is most of what a search weighs, and
- * few searches ever ask for it: no order is made before it is needed.
- */
-static inline void
-push_overflow(HnswSearch *search, HnswCandidate item)
-{
-	if (unlikely(search->overflow_count == search->overflow_size))
-		grow_overflow(search);
-	search->overflow[search->overflow_count++] = item;
-}
-
-/* Makes all that the pool refused a heap with the nearest candidate on top. */
-static void
-order_overflow(HnswSearch *search)
-{
-	HnswCandidate *heap = search->overflow;
-
-	for (; search->overflow_heap < search->overflow_count; search->overflow_heap++)
-	{
-		uint32		at = search->overflow_heap;
-		HnswCandidate item = heap[at];
-
-		for (; at > 0 && item.score < heap[(at - 1) / 2].score; at = (at - 1) / 2)
-			heap[at] = heap[(at - 1) / 2];
-		heap[at] = item;
-	}
-}
-
-/* Takes the nearest candidate of those that the pool refused. */
-static HnswCandidate
-pop_overflow(HnswSearch *search)
-{
-	HnswCandidate *heap = search->overflow;
-	HnswCandidate nearest;
-	HnswCandidate item;
-	uint32		at = 0;
-
-	order_overflow(search);
-	nearest = heap[0];
-	item = heap[--search->overflow_count];
-	search->overflow_heap = search->overflow_count;
-	for (;;)
-	{
-		uint32		child = 2 * at + 1;
-
-		if (child + 1 < search->overflow_count && heap[child + 1].score < heap[child].score)
-			child++;
-		if (child >= search->overflow_count || item.score <= heap[child].score)
-			break;
-		heap[at] = heap[child];
-		at = child;
-	}
-	heap[at] = item;
-	return nearest;
+		overflow->items = repalloc_huge(overflow->items, (Size) size * sizeof(HnswCandidate));
+	overflow->size = size;
 }
 
 /* Offers a weighed candidate to the pool. */
@@ -200,11 +146,11 @@ offer(HnswSearch *search, HnswCandidate item)
 	if (!hnsw_pool_admits(&search->pool, item.score))
 	{
 		if (search->keep_overflow)
-			push_overflow(search, item);
+			vdb_hnsw_push_overflow(search, item);
 	}
 	else if (hnsw_pool_insert(&search->pool, item, &evicted) && search->keep_overflow &&
 			 !evicted.expanded)
-		push_overflow(search, evicted);
+		vdb_hnsw_push_overflow(search, evicted);
 }
 
 /*
@@ -227,12 +173,8 @@ is_fresh(HnswSearch *search, uint32 nid)
 	return true;
 }
 
-/*
- * Has the operating system read the hot pages of fresh nodes that are in no
- * buffer, all of them before one is waited for.
- */
-static void
-request_fresh(HnswSearch *search, uint32 first, uint32 count)
+void
+vdb_hnsw_request_fresh(HnswSearch *search, uint32 first, uint32 count)
 {
 	HnswIndex  *index = search->index;
 
@@ -241,12 +183,8 @@ request_fresh(HnswSearch *search, uint32 first, uint32 count)
 						  vdb_hnsw_hot_address(&index->geometry, search->fresh[i]).block);
 }
 
-/*
- * A slot has no node that was led to: is that an edge that was left over, or has
- * VACUUM repaired the list and freed the node since we read it?
- */
-static void
-note_missing(HnswSearch *search, uint32 nid)
+void
+vdb_hnsw_note_missing(HnswSearch *search, uint32 nid)
 {
 	HnswIndex  *index = search->index;
 	HnswAddress a;
@@ -282,13 +220,13 @@ weigh_fresh(HnswSearch *search, uint32 count)
 		if (unlikely(!vdb_hnsw_peek_hot(index, &search->query, search->fresh[i], &item.score)))
 		{
 			if (!requested)
-				request_fresh(search, i, count);
+				vdb_hnsw_request_fresh(search, i, count);
 			requested = true;
 			item.score = vdb_hnsw_estimate(index, &search->query, search->fresh[i]);
 		}
 		if (unlikely(isnan(item.score)))
 		{
-			note_missing(search, search->fresh[i]);
+			vdb_hnsw_note_missing(search, search->fresh[i]);
 			continue;
 		}
 		item.nid = search->fresh[i];
@@ -491,7 +429,7 @@ request_nodes(HnswSearch *search)
 	}
 }
 
-/* Of so many nodes in search->fresh, keeps those to be weighed; returns their number. */
+/* In line, since here is where a walk spends its time. */
 static inline uint32
 keep_fresh(HnswSearch *search, uint32 count)
 {
@@ -507,13 +445,14 @@ keep_fresh(HnswSearch *search, uint32 count)
 	return fresh;
 }
 
-/*
- * Reads a node: its neighbours (not yet visited) into search->fresh, and
- * itself, when it is live, into what was found.  Returns its state and sets
- * *score; the estimate stays where there is no fuller code.
- */
-static HnswState
-read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
+uint32
+vdb_hnsw_keep_fresh(HnswSearch *search, uint32 count)
+{
+	return keep_fresh(search, count);
+}
+
+HnswState
+vdb_hnsw_search_read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 {
 	HnswIndex  *index = search->index;
 	const HnswGeometry *g = &index->geometry;
@@ -666,7 +605,7 @@ expand_pool(HnswSearch *search)
 			note_reach(search, at, best->score);
 
 		/* a node that is no row must not take a row's place */
-		if (read_node(search, best->nid, &score, &fresh) == HNSW_LIVE)
+		if (vdb_hnsw_search_read_node(search, best->nid, &score, &fresh) == HNSW_LIVE)
 			hnsw_pool_expand(pool, at, score);
 		else
 			hnsw_pool_remove(pool, at);
@@ -689,7 +628,7 @@ leave_pool(HnswSearch *search)
 	for (uint32 i = pool->next; i < pool->size && search->keep_overflow; i++)
 	{
 		if (!pool->items[i].expanded)
-			push_overflow(search, pool->items[i]);
+			vdb_hnsw_push_overflow(search, pool->items[i]);
 	}
 	pool->size = pool->next;
 	search->stretch = get_float4_infinity();
@@ -705,10 +644,15 @@ vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 	memset(search->fresh_ref, 0, 2 * search->index->geometry.m * sizeof(uint32));
 
 	/* what upper layers refused may be met here again */
-	search->overflow_count = 0;
-	search->overflow_heap = 0;
+	search->overflow.count = 0;
+	search->overflow.ordered = 0;
 	search->reach = (HnswReach) {0};
 	pool->next = 0;
+	if (search->filter != NULL)
+	{
+		vdb_hnsw_search_filtered(search);
+		return;
+	}
 	for (uint32 i = 0; i < pool->size; i++)
 	{
 		pool->items[i].expanded = 0;
@@ -757,6 +701,9 @@ vdb_hnsw_search_nearest(HnswSearch *search, uint32 ef)
 		search->stretch = stretch;
 		vdb_hnsw_search_descend(search, 0);
 		vdb_hnsw_search_base(search, ef);
+		/* a sweep needs no way to what it finds */
+		if (search->swept)
+			break;
 		if (is_cut_off(search, tries))
 			continue;
 		if (search->found_count > 0)
@@ -810,8 +757,10 @@ vdb_hnsw_search_resume(HnswSearch *search, uint32 count)
 	size_pool(search, count);
 	pool->size = 0;
 	pool->next = 0;
-	while (pool->size < count && search->overflow_count > 0)
-		pool->items[pool->size++] = pop_overflow(search);
+	if (search->filter != NULL)
+		return vdb_hnsw_search_resume_filtered(search, count);
+	while (pool->size < count && search->overflow.count > 0)
+		pool->items[pool->size++] = hnsw_overflow_pop(&search->overflow);
 	count = pool->size;
 	expand_pool(search);
 	search_across(search, count);
@@ -821,246 +770,17 @@ vdb_hnsw_search_resume(HnswSearch *search, uint32 count)
 void
 vdb_hnsw_search_drain(HnswSearch *search)
 {
-	for (uint32 i = 0; i < search->overflow_count; i++)
+	for (uint32 i = 0; i < search->overflow.count; i++)
 	{
-		float		score = search->overflow[i].score;
+		float		score = search->overflow.items[i].score;
 		uint32		fresh;
 
 		CHECK_FOR_INTERRUPTS();
-		if (search->filter == NULL || search->overflow[i].ref != 0)
-			read_node(search, search->overflow[i].nid, &score, &fresh);
+		if (search->filter == NULL || search->overflow.items[i].ref != 0)
+			vdb_hnsw_search_read_node(search, search->overflow.items[i].nid, &score, &fresh);
 	}
-	search->overflow_count = 0;
-	search->overflow_heap = 0;
-}
-
-/*
- * ---- with a filter ----
- *
- * Nodes that do not pass are stepping stones: they are expanded in their turn, but
- * have no place in the pool, which tells when to stop.  All that is weighed goes
- * into the overflow, whose heap says what to expand next; a candidate's `ref`
- * says there whether it passes.
- */
-
-/* Reads the neighbours of a node that does not pass (not yet visited) into search->fresh. */
-static uint32
-read_list(HnswSearch *search, uint32 nid)
-{
-	HnswIndex  *index = search->index;
-	HnswAddress a = vdb_hnsw_node_address(&index->geometry, nid);
-	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
-	HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
-	uint32		count = node->state == HNSW_FREE ? 0 : node->count;
-
-	if (count > 2u * index->geometry.m)
-		vdb_page_corrupted(index->rel, a.block, "A node has too many neighbours.");
-	search->gap |= !vdb_hnsw_is_node(node);
-	memcpy(search->fresh, vdb_hnsw_node_nbr(node), count * sizeof(uint32));
-	UnlockReleaseBuffer(buffer);
-	search->from = nid;
-	return keep_fresh(search, count);
-}
-
-/* Gives a candidate that passes its place in the pool, if it has one there. */
-static inline void
-claim_place(HnswSearch *search, HnswCandidate item)
-{
-	if (hnsw_pool_admits(&search->pool, item.score))
-		hnsw_pool_insert(&search->pool, item, &item);
-}
-
-/* Gives the pool's places to the nearest of those that wait. */
-static void
-claim_places(HnswSearch *search)
-{
-	search->pool.size = 0;
-	search->pool.next = 0;
-	for (uint32 i = 0; i < search->overflow_count; i++)
-	{
-		if (search->overflow[i].ref != 0)
-			claim_place(search, search->overflow[i]);
-	}
-}
-
-/* Takes a candidate's place in the pool away, if it has one there. */
-static void
-give_up_place(HnswSearch *search, const HnswCandidate *item)
-{
-	HnswPool   *pool = &search->pool;
-	uint32		at = hnsw_pool_position(pool, item->score);
-
-	while (at > 0 && pool->items[at - 1].score == item->score)
-	{
-		if (pool->items[--at].nid == item->nid)
-		{
-			hnsw_pool_remove(pool, at);
-			return;
-		}
-	}
-}
-
-static void
-weigh_filtered(HnswSearch *search, uint32 nid)
-{
-	HnswCandidate item = {.nid = nid};
-	bool		passes;
-
-	item.score = vdb_hnsw_weigh(search->index, &search->query, search->filter, nid, &passes);
-	if (unlikely(isnan(item.score)))
-	{
-		note_missing(search, nid);
-		return;
-	}
-	item.ref = passes;
-	if (passes)
-		claim_place(search, item);
-	push_overflow(search, item);
-	search->weighed++;
-	search->work++;
-}
-
-/* Expands a candidate; true when it is a row that passes. */
-static bool
-expand_filtered(HnswSearch *search, HnswCandidate item)
-{
-	bool		found = false;
-	bool		requested = false;
-	uint32		fresh;
-
-	search->work += HNSW_EXPANSION_WORK;
-	if (item.ref == 0)
-		fresh = read_list(search, item.nid);
-	else
-	{
-		float		score = item.score;
-
-		/* the fuller code corrects its place; what is no row has none */
-		give_up_place(search, &item);
-		found = read_node(search, item.nid, &score, &fresh) == HNSW_LIVE;
-		item.score = score;
-		item.expanded = 1;
-		if (found)
-			claim_place(search, item);
-	}
-	for (uint32 i = 0; i < fresh; i++)
-	{
-		HnswAddress a = vdb_hnsw_hot_address(&search->index->geometry, search->fresh[i]);
-
-		if (unlikely(!requested && !vdb_hints_is_resident(&search->index->hints, a.block)))
-		{
-			request_fresh(search, i, fresh);
-			requested = true;
-		}
-		weigh_filtered(search, search->fresh[i]);
-	}
-	return found;
-}
-
-/* Is nothing that waits as near as the farthest in a full pool? */
-static bool
-is_settled(HnswSearch *search)
-{
-	const HnswPool *pool = &search->pool;
-
-	order_overflow(search);
-	return search->overflow_count == 0 ||
-		(pool->size == pool->capacity &&
-		 search->overflow[0].score > pool->items[pool->size - 1].score);
-}
-
-/*
- * Expands what waits, the nearest first, until the pool is settled.  Where that
- * takes too long, all nodes that pass are made to wait, and only those.  Returns how
- * many rows were found.
- */
-static uint32
-settle_pool(HnswSearch *search)
-{
-	uint32		found = 0;
-
-	while (!is_settled(search))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (!search->swept && search->work > search->work_limit)
-		{
-			vdb_hnsw_sweep(search);
-			claim_places(search);
-		}
-		else
-			found += expand_filtered(search, pop_overflow(search));
-	}
-	return found;
-}
-
-void
-vdb_hnsw_search_filtered(HnswSearch *search, uint32 ef)
-{
-	HnswPool   *pool = &search->pool;
-	HnswIndex  *index = search->index;
-
-	for (int tries = 0;; tries++)
-	{
-		uint32		start = HNSW_NO_NODE;
-
-		CHECK_FOR_INTERRUPTS();
-		vdb_hnsw_search_descend(search, 0);
-		if (pool->size > 0)
-			start = pool->items[0].nid;
-		size_pool(search, ef + HNSW_POOL_SLACK);
-		pool->size = 0;
-		pool->next = 0;
-		if (search->visited.slots != NULL)
-			pfree(search->visited.slots);
-		init_visited(&search->visited, search->context, (uint64) pool->capacity * VISITED_FACTOR);
-		search->overflow_count = 0;
-		search->overflow_heap = 0;
-		search->from = HNSW_NO_NODE;
-		if (start != HNSW_NO_NODE && visit(search, start))
-			weigh_filtered(search, start);
-
-		/* the node that the descent came to need not lead everywhere */
-		if (search->entry_nid != HNSW_NO_NODE && visit(search, search->entry_nid))
-			weigh_filtered(search, search->entry_nid);
-		settle_pool(search);
-		if (search->swept)
-			break;
-		if (is_cut_off(search, tries))
-			continue;
-		if (search->found_count > 0)
-			break;
-		vdb_hnsw_refresh(index);
-		if (index->entry_nid == search->entry_nid)
-			break;
-	}
-}
-
-uint32
-vdb_hnsw_search_resume_filtered(HnswSearch *search, uint32 count)
-{
-	uint32		found = 0;
-
-	if (search->swept)
-	{
-		/* what waits leads nowhere, and its order is known */
-		for (uint32 i = 0; i < count && search->overflow_count > 0; i++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			found += expand_filtered(search, pop_overflow(search));
-		}
-		return found;
-	}
-	size_pool(search, count);
-	claim_places(search);
-	found = settle_pool(search);
-	if (search->gap && !search->swept)
-	{
-		/* a sweep needs no way to what is left */
-		vdb_hnsw_sweep(search);
-		claim_places(search);
-		found += settle_pool(search);
-	}
-	return found;
+	search->overflow.count = 0;
+	search->overflow.ordered = 0;
 }
 
 static int

@@ -238,8 +238,8 @@ vdb_hnsw_sweep(HnswSearch *search)
 
 	pfree(search->visited.slots);
 	search->visited = found;
-	if (search->overflow != NULL)
-		pfree(search->overflow);
+	if (search->overflow.items != NULL)
+		pfree(search->overflow.items);
 	kept = MemoryContextAlloc(search->context, size * sizeof(HnswCandidate));
 	for (uint32 extent = 0; extent < Min(index->extents, COLD_AHEAD); extent++)
 		vdb_hints_request(&index->hints, index->rel, vdb_hnsw_extent_block(g, extent));
@@ -272,9 +272,6 @@ vdb_hnsw_sweep(HnswSearch *search)
 		}
 	}
 	free_nodes(&nodes);
-	search->overflow = kept;
-	search->overflow_size = size;
-	search->overflow_count = count;
-	search->overflow_heap = 0;
+	search->overflow = (HnswOverflow) {.items = kept,.count = count,.size = size};
 	search->swept = true;
 }

@@ -1,0 +1,65 @@
+/*
+ * hnsw_search.h
+ *	  What the two walks of layer 0 share: that of all nodes, and the one with a
+ *	  filter.
+ *
+ * Both find their way over search->fresh: nodes that a list leads to, and of these
+ * those that are seen for the first time.
+ */
+#ifndef VDB_HNSW_SEARCH_H
+#define VDB_HNSW_SEARCH_H
+
+#include "hnsw/hnsw_private.h"
+
+/* hnsw_search.c */
+extern void vdb_hnsw_grow_overflow(HnswSearch *search);
+
+/*
+ * Adds to what the pool refused.  That is most of what a search weighs: here, since
+ * it is done for every one.
+ */
+static inline void
+vdb_hnsw_push_overflow(HnswSearch *search, HnswCandidate item)
+{
+	HnswOverflow *overflow = &search->overflow;
+
+	if (unlikely(overflow->count == overflow->size))
+		vdb_hnsw_grow_overflow(search);
+	overflow->items[overflow->count++] = item;
+}
+
+/*
+ * Reads a node: its neighbours (not yet visited) into search->fresh, and
+ * itself, when it is live, into what was found.  Returns its state and sets
+ * *score; the estimate stays where there is no fuller code.
+ */
+extern HnswState vdb_hnsw_search_read_node(HnswSearch *search, uint32 nid, float *score,
+										   uint32 *fresh);
+
+/* Of so many nodes in search->fresh, keeps those to be weighed; returns their number. */
+extern uint32 vdb_hnsw_keep_fresh(HnswSearch *search, uint32 count);
+
+/*
+ * Has the operating system read the hot pages of fresh nodes, first..count - 1, that
+ * are in no buffer, all of them before one is waited for.
+ */
+extern void vdb_hnsw_request_fresh(HnswSearch *search, uint32 first, uint32 count);
+
+/*
+ * A slot has no node that was led to: is that an edge that was left over, or has
+ * VACUUM repaired the list and freed the node since we read it?  Then there is a gap.
+ */
+extern void vdb_hnsw_note_missing(HnswSearch *search, uint32 nid);
+
+/* hnsw_search_filter.c */
+
+/*
+ * Searches layer 0 from the pool's start and the entry point.  The pool has its room,
+ * and nothing was visited.
+ */
+extern void vdb_hnsw_search_filtered(HnswSearch *search);
+
+/* Goes on with an empty pool of `count`.  Returns how many rows were found. */
+extern uint32 vdb_hnsw_search_resume_filtered(HnswSearch *search, uint32 count);
+
+#endif							/* VDB_HNSW_SEARCH_H */
