@@ -67,6 +67,7 @@ OBJS = \
 	src/hnsw/hnsw_support.o \
 	src/hnsw/hnsw_sweep.o \
 	src/hnsw/hnsw_target.o \
+	src/hnsw/hnsw_tie.o \
 	src/hnsw/hnsw_tree.o \
 	src/hnsw/hnsw_vacuum.o \
 	src/hnsw/hnsw_validate.o \

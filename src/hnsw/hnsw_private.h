@@ -827,6 +827,8 @@ extern void vdb_hnsw_forget_inbound(HnswVacuum *vacuum);
 /* Makes every list of a live node do without the nodes in vacuum->dead. */
 extern void vdb_hnsw_repair(HnswVacuum *vacuum);
 
+/* hnsw_tie.c */
+
 /* Makes every live node reachable from the entry point over live nodes. */
 extern void vdb_hnsw_tie_unreached(HnswVacuum *vacuum);
 

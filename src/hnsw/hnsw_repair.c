@@ -8,8 +8,8 @@
  * et al., 2025); and the nearest of those nodes that lead to u without u leading to
  * them (hnsw_inbound.c).  That keeps neighbourhoods together but promises no path to
  * everybody; the tree does, which gets edges in place of those it loses
- * (hnsw_tree.c).  Afterwards we look what the entry point leads to, all the
- * same, and tie the rest to it.
+ * (hnsw_tree.c).  Whether the entry point leads to everybody, all the same, is for
+ * hnsw_tie.c.
  *
  * Nodes are compared by their codes, as in a build.  The codes of live nodes do
  * not change before they are freed, which nobody but VACUUM does, so they are
@@ -25,11 +25,10 @@
 #include <float.h>
 
 #include "commands/vacuum.h"
-#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
-#include "hnsw/hnsw_edge.h"
+#include "hnsw/hnsw_repair.h"
 
 /*
  * Nodes that come into consideration in place of one dead neighbour.  Three, as
@@ -46,12 +45,6 @@
  */
 #define FEW_INBOUND(m) (m)
 #define WANTED_INBOUND(m) ((m) + (m) / 4)
-
-/* Edges that tie a node to what the entry point leads to. */
-#define TIES 2
-
-/* To tie a node may cost another its last edge: look again, but not for ever. */
-#define TIE_ROUNDS 4
 
 /* A neighbour list away from its page. */
 typedef struct EdgeList
@@ -74,38 +67,6 @@ typedef struct Repair
 	EdgeList	after;
 	EdgeList	tree;			/* edges that the tree gets, on layer 0 */
 } Repair;
-
-/* A node that is or may become a neighbour. */
-typedef struct Candidate
-{
-	HnswEdge	edge;
-	VdbNodeFactors factors;		/* and where its code is, */
-	const uint8 *hi;			/* NULL: not read yet */
-} Candidate;
-
-/* The choice of one list. */
-typedef struct Choice
-{
-	HnswVacuum *vacuum;
-	uint32		nid;			/* whose list it is */
-	int			layer;
-	uint32		max;			/* edges of a list on this layer */
-	Candidate	base;			/* the node itself */
-	VdbQuery	query;			/* its vector, once it is asked for */
-	Candidate  *candidates;
-	uint32		count;
-	uint32		size;
-} Choice;
-
-/* What the entry point leads to. */
-typedef struct Reach
-{
-	HnswVacuum *vacuum;
-	HnswBits	reached;
-	HnswBits	expanded;		/* reached, and its list was read */
-	HnswBits	posts;			/* nodes that others were tied to */
-	uint32		next_post;		/* nodes below were all asked in this round */
-} Reach;
 
 static void repair_nodes(HnswVacuum *vacuum, uint32 extent);
 static void repair_records(HnswVacuum *vacuum, uint32 extent);
@@ -246,7 +207,7 @@ copied_code(HnswVacuum *vacuum, uint32 nid)
  * is not live.  Those that lived when we started still do.
  */
 static bool
-load_code(HnswVacuum *vacuum, Candidate *candidate)
+load_code(HnswVacuum *vacuum, HnswChoiceNode *candidate)
 {
 	HnswIndex  *index = vacuum->index;
 	uint32		nid = candidate->edge.nid;
@@ -286,17 +247,13 @@ prefetch_code(HnswVacuum *vacuum, uint32 nid)
 
 /* The score between two nodes, whose codes were read. */
 static inline float
-score_pair(const Choice *choice, const Candidate *a, const Candidate *b)
+score_pair(const HnswChoice *choice, const HnswChoiceNode *a, const HnswChoiceNode *b)
 {
 	return vdb_pair_score(&choice->vacuum->index->codec, a->factors, a->hi, b->factors, b->hi);
 }
 
-/*
- * Prepares a query for a node's vector, in the list context; false when the node
- * is not live.
- */
-static bool
-prepare_query(HnswVacuum *vacuum, uint32 nid, VdbQuery *query)
+bool
+vdb_hnsw_prepare_query(HnswVacuum *vacuum, uint32 nid, VdbQuery *query)
 {
 	HnswIndex  *index = vacuum->index;
 
@@ -309,9 +266,8 @@ prepare_query(HnswVacuum *vacuum, uint32 nid, VdbQuery *query)
 	return true;
 }
 
-/* Prepares to choose neighbours for a node; false when it is not live. */
-static bool
-begin_choice(Choice *choice, HnswVacuum *vacuum, uint32 nid, int layer)
+bool
+vdb_hnsw_begin_choice(HnswChoice *choice, HnswVacuum *vacuum, uint32 nid, int layer)
 {
 	const HnswGeometry *g = &vacuum->index->geometry;
 
@@ -321,21 +277,22 @@ begin_choice(Choice *choice, HnswVacuum *vacuum, uint32 nid, int layer)
 	choice->layer = layer;
 	choice->max = layer == 0 ? 2 * g->m : g->m;
 	choice->size = 3 * choice->max;
-	choice->candidates = palloc(choice->size * sizeof(Candidate));
+	choice->candidates = palloc(choice->size * sizeof(HnswChoiceNode));
 	choice->base.edge.nid = nid;
 	return load_code(vacuum, &choice->base);
 }
 
 /* Has the choice a query, now?  Not when the node is not live. */
 static bool
-has_query(Choice *choice)
+has_query(HnswChoice *choice)
 {
-	return choice->query.hot != NULL || prepare_query(choice->vacuum, choice->nid, &choice->query);
+	return choice->query.hot != NULL ||
+		vdb_hnsw_prepare_query(choice->vacuum, choice->nid, &choice->query);
 }
 
 /* Is there room for a candidate, which is none yet? */
 static bool
-is_wanted(const Choice *choice, uint32 nid)
+is_wanted(const HnswChoice *choice, uint32 nid)
 {
 	if (choice->count == choice->size || nid == choice->nid ||
 		!vdb_hnsw_nid_exists(choice->vacuum->index, nid))
@@ -348,11 +305,10 @@ is_wanted(const Choice *choice, uint32 nid)
 	return true;
 }
 
-/* Adds a node to the candidates if it is live and there is room. */
-static void
-add_candidate(Choice *choice, HnswEdge edge)
+void
+vdb_hnsw_add_candidate(HnswChoice *choice, HnswEdge edge)
 {
-	Candidate	candidate = {.edge = edge};
+	HnswChoiceNode candidate = {.edge = edge};
 
 	if (!is_wanted(choice, edge.nid) || !load_code(choice->vacuum, &candidate))
 		return;
@@ -366,7 +322,7 @@ add_candidate(Choice *choice, HnswEdge edge)
  * turn comes stay, as may those of which nothing is known.
  */
 static void
-add_neighbor(Choice *choice, HnswEdge edge)
+add_neighbor(HnswChoice *choice, HnswEdge edge)
 {
 	HnswVacuum *vacuum = choice->vacuum;
 	bool		stays = hnsw_bits_has(&vacuum->live, edge.nid) ||
@@ -374,19 +330,15 @@ add_neighbor(Choice *choice, HnswEdge edge)
 
 	if (choice->layer != 0 || !stays)
 	{
-		add_candidate(choice, edge);
+		vdb_hnsw_add_candidate(choice, edge);
 		edge.score = FLT_MAX;
 	}
 	if (stays && is_wanted(choice, edge.nid))
-		choice->candidates[choice->count++] = (Candidate) {.edge = edge};
+		choice->candidates[choice->count++] = (HnswChoiceNode) {.edge = edge};
 }
 
-/*
- * Searches layer 0 for candidates: the nearest nodes, or with `of` those of
- * this set on the way to them.
- */
-static void
-search_candidates(Choice *choice, const HnswBits *of)
+void
+vdb_hnsw_search_candidates(HnswChoice *choice, const HnswBits *of)
 {
 	HnswSearch	search;
 
@@ -401,7 +353,7 @@ search_candidates(Choice *choice, const HnswBits *of)
 		uint32		nid = search.found[i].nid;
 
 		if (of == NULL || hnsw_bits_has(of, nid))
-			add_candidate(choice, (HnswEdge) {nid, HNSW_NO_REF, 0});
+			vdb_hnsw_add_candidate(choice, (HnswEdge) {nid, HNSW_NO_REF, 0});
 	}
 	vdb_hnsw_search_end(&search);
 }
@@ -409,10 +361,17 @@ search_candidates(Choice *choice, const HnswBits *of)
 static int
 compare_candidates(const void *a, const void *b)
 {
-	float		x = ((const Candidate *) a)->edge.score;
-	float		y = ((const Candidate *) b)->edge.score;
+	float		x = ((const HnswChoiceNode *) a)->edge.score;
+	float		y = ((const HnswChoiceNode *) b)->edge.score;
 
 	return x < y ? -1 : x > y;
+}
+
+void
+vdb_hnsw_sort_candidates(HnswChoice *choice, uint32 first)
+{
+	qsort(choice->candidates + first, choice->count - first, sizeof(HnswChoiceNode),
+		  compare_candidates);
 }
 
 /*
@@ -421,7 +380,7 @@ compare_candidates(const void *a, const void *b)
  * nearest are the likeliest to be in the way.
  */
 static bool
-is_diverse(Choice *choice, const Candidate *candidate, Candidate **chosen, uint32 count)
+is_diverse(HnswChoice *choice, const HnswChoiceNode *candidate, HnswChoiceNode **chosen, uint32 count)
 {
 	for (uint32 i = 0; i < count && chosen[i]->edge.score <= candidate->edge.score; i++)
 	{
@@ -434,7 +393,7 @@ is_diverse(Choice *choice, const Candidate *candidate, Candidate **chosen, uint3
 
 /* Puts a candidate among those chosen, by score. */
 static void
-put_chosen(Candidate **chosen, uint32 count, Candidate *candidate)
+put_chosen(HnswChoiceNode **chosen, uint32 count, HnswChoiceNode *candidate)
 {
 	for (; count > 0 && chosen[count - 1]->edge.score > candidate->edge.score; count--)
 		chosen[count] = chosen[count - 1];
@@ -446,7 +405,7 @@ put_chosen(Candidate **chosen, uint32 count, Candidate *candidate)
  * nearest first; with `wanted` only those to which fewer than so many lead.
  */
 static void
-fill_list(Choice *choice, EdgeList *list, bool *taken, uint32 first, uint32 most, uint32 wanted)
+fill_list(HnswChoice *choice, EdgeList *list, bool *taken, uint32 first, uint32 most, uint32 wanted)
 {
 	for (uint32 i = first; i < choice->count && list->count < most; i++)
 	{
@@ -467,20 +426,20 @@ fill_list(Choice *choice, EdgeList *list, bool *taken, uint32 first, uint32 most
  * would find no room.
  */
 static EdgeList
-end_choice(Choice *choice, EdgeList before, uint32 had, MemoryContext context)
+end_choice(HnswChoice *choice, EdgeList before, uint32 had, MemoryContext context)
 {
 	uint32		count = choice->count;
-	Candidate **chosen = palloc(choice->max * sizeof(Candidate *));
+	HnswChoiceNode **chosen = palloc(choice->max * sizeof(HnswChoiceNode *));
 	bool	   *taken = palloc0(choice->size * sizeof(bool));
 	uint32		three_quarters = choice->max * 3 / 4;
 	uint32		most = Max(three_quarters, before.count);	/* no less than had */
 	uint32		fill = Min(three_quarters, Max(choice->max / 2, before.count));
 	EdgeList	list = {0, MemoryContextAlloc(context, choice->max * sizeof(HnswEdge))};
 
-	qsort(choice->candidates + had, count - had, sizeof(Candidate), compare_candidates);
+	vdb_hnsw_sort_candidates(choice, had);
 	for (uint32 i = 0; i < count && list.count < most; i++)
 	{
-		Candidate  *candidate = &choice->candidates[i];
+		HnswChoiceNode *candidate = &choice->candidates[i];
 
 		taken[i] = i < had || is_diverse(choice, candidate, chosen, list.count);
 		if (taken[i])
@@ -552,7 +511,7 @@ read_bridges(HnswVacuum *vacuum, Repair *repair)
 
 /* How near does a node look?  By a copy of its code, or else by its hot slot. */
 static float
-weigh(Choice *choice, uint32 nid)
+weigh(HnswChoice *choice, uint32 nid)
 {
 	HnswVacuum *vacuum = choice->vacuum;
 	HnswIndex  *index = vacuum->index;
@@ -567,7 +526,7 @@ weigh(Choice *choice, uint32 nid)
 
 /* Makes those bridges candidates that look nearest, some of each one's list. */
 static void
-add_bridges(Choice *choice, const Repair *repair)
+add_bridges(HnswChoice *choice, const Repair *repair)
 {
 	HnswCandidate items[BRIDGES + 1];
 	HnswPool	bridges;
@@ -596,17 +555,17 @@ add_bridges(Choice *choice, const Repair *repair)
 		}
 	}
 	for (uint32 i = 0; i < bridges.size; i++)
-		add_candidate(choice, (HnswEdge) {bridges.items[i].nid, bridges.items[i].ref, 0});
+		vdb_hnsw_add_candidate(choice, (HnswEdge) {bridges.items[i].nid, bridges.items[i].ref, 0});
 }
 
 /* Makes those nodes candidates that lead to the node and are nearest to it. */
 static void
-add_inbound(Choice *choice)
+add_inbound(HnswChoice *choice)
 {
 	const HnswInboundNode *nodes = vdb_hnsw_inbound_of(&choice->vacuum->inbound, choice->nid);
 
 	for (int i = 0; nodes != NULL && i < HNSW_INBOUND && nodes[i].nid != HNSW_NO_NODE; i++)
-		add_candidate(choice, (HnswEdge) {nodes[i].nid, HNSW_NO_REF, 0});
+		vdb_hnsw_add_candidate(choice, (HnswEdge) {nodes[i].nid, HNSW_NO_REF, 0});
 }
 
 /* What a list has of nodes that are not dead. */
@@ -633,10 +592,10 @@ choose_list(HnswVacuum *vacuum, Repair *repair)
 {
 	MemoryContext old = MemoryContextSwitchTo(vacuum->list_context);
 	EdgeList	before = repair->before;
-	Choice		choice;
+	HnswChoice	choice;
 
 	vdb_vacuum_delay_point();
-	if (begin_choice(&choice, vacuum, repair->nid, repair->layer))
+	if (vdb_hnsw_begin_choice(&choice, vacuum, repair->nid, repair->layer))
 	{
 		uint32		had;
 
@@ -650,11 +609,11 @@ choose_list(HnswVacuum *vacuum, Repair *repair)
 			add_inbound(&choice);
 		add_bridges(&choice, repair);
 		if (repair->layer == 0 && choice.count < Min(before.count, choice.max / 2))
-			search_candidates(&choice, NULL);
+			vdb_hnsw_search_candidates(&choice, NULL);
 		repair->after = end_choice(&choice, before, had, vacuum->page_context);
 		for (uint32 i = 0; i < repair->tree.count; i++)
 		{
-			Candidate	other = {.edge = repair->tree.edges[i]};
+			HnswChoiceNode other = {.edge = repair->tree.edges[i]};
 
 			if (load_code(vacuum, &other))
 				repair->tree.edges[i].score = score_pair(&choice, &choice.base, &other);
@@ -932,205 +891,5 @@ repair_records(HnswVacuum *vacuum, uint32 extent)
 						   extent * g->upper_slots + (uint32) i * g->uppers_per_page);
 		MemoryContextReset(vacuum->page_context);
 	}
-	MemoryContextSwitchTo(old);
-}
-
-/*
- * Reads the lists of the reached nodes on one node page, and takes what their
- * edges of the tree lead to for reached: other edges may be given up later.
- * Nodes that are not live lead nowhere.
- */
-static void
-expand_page(Reach *reach, uint32 nid)
-{
-	HnswVacuum *vacuum = reach->vacuum;
-	const HnswGeometry *g = &vacuum->index->geometry;
-	HnswAddress a = vdb_hnsw_node_address(g, nid);
-	uint32		first = nid - a.slot;
-	uint32		end = Min(first + g->nodes_per_page, (a.extent + 1) * g->extent_slots);
-	Buffer		buffer = vdb_hnsw_vacuum_page(vacuum, a.block, VDB_PAGE_HNSW_NODE, a.extent,
-											  BUFFER_LOCK_SHARE);
-
-	while ((nid = hnsw_bits_next(&reach->reached, &reach->expanded, first)) < end)
-	{
-		HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), vdb_hnsw_node_address(g, nid));
-		uint32	   *nbr = vdb_hnsw_node_nbr(node);
-
-		hnsw_bits_add(&reach->expanded, nid);
-		if (node->state != HNSW_LIVE)
-			continue;
-		for (uint32 i = 0; i < Min(node->kept, 2u * g->m); i++)
-			hnsw_bits_add(&reach->reached, nbr[i]);
-	}
-	UnlockReleaseBuffer(buffer);
-}
-
-/*
- * Expands whatever is reached, in sweeps over the index: few are needed, as a
- * sweep goes on from what it finds ahead of it.
- */
-static void
-expand_reach(Reach *reach)
-{
-	uint32		nid = hnsw_bits_next(&reach->reached, &reach->expanded, 0);
-
-	while (nid != HNSW_BITS_NONE)
-	{
-		for (; nid != HNSW_BITS_NONE;
-			 nid = hnsw_bits_next(&reach->reached, &reach->expanded, nid + 1))
-			expand_page(reach, nid);
-		nid = hnsw_bits_next(&reach->reached, &reach->expanded, 0);
-	}
-}
-
-/* Gives candidates, the nearest first, an edge to this node; returns how many. */
-static uint32
-tie_to_candidates(Reach *reach, Choice *choice)
-{
-	HnswIndex  *index = reach->vacuum->index;
-	uint32		ties = 0;
-
-	if (!has_query(choice))
-		return 0;
-	qsort(choice->candidates, choice->count, sizeof(Candidate), compare_candidates);
-	for (uint32 i = 0; i < choice->count && ties < TIES; i++)
-	{
-		HnswEdge   *edge = &choice->candidates[i].edge;
-
-		/* the second edge that a node gives up could be the one it got here */
-		if (hnsw_bits_has(&reach->reached, edge->nid) && !hnsw_bits_has(&reach->posts, edge->nid) &&
-			vdb_hnsw_add_edge(index, edge->nid, 0, &choice->query, choice->nid, edge->score,
-							  HNSW_CLAIM_MUST))
-		{
-			VdbQuery	back;
-
-			/* an edge of the tree leads both ways */
-			if (prepare_query(reach->vacuum, edge->nid, &back))
-				vdb_hnsw_add_edge(index, choice->nid, 0, &back, edge->nid, edge->score,
-								  HNSW_CLAIM_MUST);
-			hnsw_bits_add(&reach->posts, edge->nid);
-			ties++;
-		}
-	}
-	return ties;
-}
-
-/* Ties a node to the first reached node that has an edge left for it. */
-static bool
-tie_to_anyone(Reach *reach, Choice *choice)
-{
-	HnswVacuum *vacuum = reach->vacuum;
-	MemoryContext old = MemoryContextSwitchTo(vacuum->page_context);
-	uint32		ties = 0;
-	uint32		nid;
-
-	while (ties == 0 &&
-		   (nid = hnsw_bits_next(&reach->reached, &reach->posts, reach->next_post)) != HNSW_BITS_NONE)
-	{
-		vdb_vacuum_delay_point();
-		reach->next_post = nid + 1;
-		choice->count = 0;
-		add_candidate(choice, (HnswEdge) {nid, HNSW_NO_REF, 0});
-		ties = tie_to_candidates(reach, choice);
-		MemoryContextReset(vacuum->page_context);
-	}
-	MemoryContextSwitchTo(old);
-	return ties > 0;
-}
-
-/*
- * Ties a node to nodes that were reached: its neighbours, or those a search
- * for it comes by, or anyone.
- */
-static bool
-tie_node(Reach *reach, Choice *choice, EdgeList own)
-{
-	for (uint32 i = 0; i < own.count; i++)
-		add_candidate(choice, own.edges[i]);
-	if (tie_to_candidates(reach, choice) > 0)
-		return true;
-	choice->count = 0;
-	search_candidates(choice, &reach->reached);
-	if (tie_to_candidates(reach, choice) > 0)
-		return true;
-	return tie_to_anyone(reach, choice);
-}
-
-/*
- * Finds what the entry point leads to, and ties the rest to it.  Returns how
- * many nodes that took.
- */
-static uint32
-tie_round(Reach *reach)
-{
-	HnswVacuum *vacuum = reach->vacuum;
-	Size		bytes = hnsw_bits_bytes(reach->reached.count);
-	uint32		nid = 0;
-	uint32		tied = 0;
-
-	memset(reach->reached.words, 0, bytes);
-	memset(reach->expanded.words, 0, bytes);
-	reach->next_post = 0;
-	vdb_hnsw_refresh(vacuum->index);
-	if (vacuum->index->entry_nid == HNSW_NO_NODE)
-		return 0;
-	hnsw_bits_add(&reach->reached, vacuum->index->entry_nid);
-	expand_reach(reach);
-	while ((nid = hnsw_bits_next(&vacuum->live, &reach->reached, nid)) != HNSW_BITS_NONE)
-	{
-		Choice		choice;
-		EdgeList	own;
-
-		vdb_vacuum_delay_point();
-		own = read_list(vacuum, (HnswEdge) {nid, HNSW_NO_REF, 0}, 0);
-		if (begin_choice(&choice, vacuum, nid, 0) && tie_node(reach, &choice, own))
-			tied++;
-		hnsw_bits_add(&reach->reached, nid);
-		expand_reach(reach);
-		MemoryContextReset(vacuum->list_context);
-	}
-	return tied;
-}
-
-/*
- * Makes every live node reachable over live nodes.  Needs to know all of them;
- * where the sets do not fit the memory that maintenance may use, we do without
- * and rely on the tree, which was mended.
- */
-void
-vdb_hnsw_tie_unreached(HnswVacuum *vacuum)
-{
-	Size		bytes = hnsw_bits_bytes(vacuum->live.count);
-	MemoryContext old;
-	Reach		reach;
-
-	if (!vacuum->knows_all)
-	{
-		ereport(vacuum->info->message_level,
-				(errmsg("index \"%s\": did not look for nodes that cannot be reached any more",
-						RelationGetRelationName(vacuum->index->rel)),
-				 errhint("Raise maintenance_work_mem.")));
-		return;
-	}
-	old = MemoryContextSwitchTo(vacuum->list_context);
-	reach.vacuum = vacuum;
-	reach.reached = reach.expanded = reach.posts = vacuum->live;
-	reach.reached.words = MemoryContextAllocHuge(vacuum->context, bytes);
-	reach.expanded.words = MemoryContextAllocHuge(vacuum->context, bytes);
-	reach.posts.words = MemoryContextAllocHuge(vacuum->context, bytes);
-	memset(reach.posts.words, 0, bytes);
-	for (int round = 0; round < TIE_ROUNDS; round++)
-	{
-		uint32		tied = tie_round(&reach);
-
-		if (tied == 0)
-			break;
-		ereport(DEBUG1,
-				(errmsg_internal("index \"%s\": tied %u nodes that could not be reached",
-								 RelationGetRelationName(vacuum->index->rel), tied)));
-	}
-	pfree(reach.posts.words);
-	pfree(reach.expanded.words);
-	pfree(reach.reached.words);
 	MemoryContextSwitchTo(old);
 }

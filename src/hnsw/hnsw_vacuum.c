@@ -6,7 +6,7 @@
  * frees those without rows (hnsw_release.c), and only marks nodes: a dead row's
  * node stays a stepping stone.  It may run several times in one VACUUM, in a
  * worker that keeps nothing but the statistics, so what it marked is collected
- * anew by amvacuumcleanup, which has the graph repaired (hnsw_repair.c) and only
+ * anew by amvacuumcleanup, which has the graph repaired (hnsw_repair.c, hnsw_tie.c) and only
  * then frees what nothing leads to any more.
  *
  * Every step leaves an index that is complete by itself; to be interrupted
