@@ -167,22 +167,30 @@ array_number(Datum value, Oid type, Oid collation)
 
 HNSW_ATTRIBUTE(array,.width = 8,.signature = true,.number = array_number);
 
-uint64 *
-vdb_hnsw_signatures(Datum value, Oid collation, uint32 *count)
+int
+vdb_hnsw_take_apart(Datum value, Oid *type, Datum **elements, bool **nulls)
 {
 	ArrayType  *array = DatumGetArrayTypeP(value);
-	Oid			type = ARR_ELEMTYPE(array);
 	int16		length;
 	bool		by_value;
 	char		align;
+	int			size;
+
+	*type = ARR_ELEMTYPE(array);
+	get_typlenbyvalalign(*type, &length, &by_value, &align);
+	deconstruct_array(array, *type, length, by_value, align, elements, nulls, &size);
+	return size;
+}
+
+uint64 *
+vdb_hnsw_signatures(Datum array, Oid collation, uint32 *count)
+{
+	Oid			type;
 	Datum	   *elements;
 	bool	   *nulls;
-	int			size;
-	uint64	   *signatures;
+	int			size = vdb_hnsw_take_apart(array, &type, &elements, &nulls);
+	uint64	   *signatures = palloc(Max(size, 1) * sizeof(uint64));
 
-	get_typlenbyvalalign(type, &length, &by_value, &align);
-	deconstruct_array(array, type, length, by_value, align, &elements, &nulls, &size);
-	signatures = palloc(Max(size, 1) * sizeof(uint64));
 	*count = 0;
 	for (int i = 0; i < size; i++)
 	{

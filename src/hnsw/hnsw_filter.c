@@ -8,9 +8,6 @@
  */
 #include "postgres.h"
 
-#include "utils/array.h"
-#include "utils/lsyscache.h"
-
 #include "hnsw/hnsw_filter.h"
 #include "hnsw/hnsw_private.h"
 
@@ -96,17 +93,11 @@ argument_type(const HnswAttribute *column, Oid type)
 static bool
 form_any(const HnswAttribute *column, const ScanKeyData *key, HnswCondition *condition)
 {
-	ArrayType  *array = DatumGetArrayTypeP(key->sk_argument);
-	Oid			type = ARR_ELEMTYPE(array);
-	int16		length;
-	bool		by_value;
-	char		align;
+	Oid			type;
 	Datum	   *elements;
 	bool	   *nulls;
-	int			size;
+	int			size = vdb_hnsw_take_apart(key->sk_argument, &type, &elements, &nulls);
 
-	get_typlenbyvalalign(type, &length, &by_value, &align);
-	deconstruct_array(array, type, length, by_value, align, &elements, &nulls, &size);
 	condition->numbers = palloc(Max(size, 1) * sizeof(uint64));
 	condition->low = PG_UINT64_MAX;
 	condition->high = 0;

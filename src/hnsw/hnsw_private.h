@@ -282,6 +282,12 @@ extern const void *vdb_hnsw_call_support(Relation index, int column, int number)
 
 /* hnsw_attribute.c */
 
+/*
+ * An array's elements and their type, in the current context; returns how many there
+ * are, nulls among them.
+ */
+extern int vdb_hnsw_take_apart(Datum array, Oid *type, Datum **elements, bool **nulls);
+
 /* Signatures of an array's elements, nulls left out, in the current context. */
 extern uint64 *vdb_hnsw_signatures(Datum array, Oid collation, uint32 *count);
 
