@@ -291,7 +291,7 @@ answer_exactly(Calibration *c)
 	prepare_questions(c);
 	for (uint32 extent = 0; extent < c->extents; extent++)
 	{
-		if (vdb_hnsw_is_upper(c->index, extent))
+		if (vdb_hnsw_is_upper(c->index, extent, NULL))
 			continue;
 		if (g->node_bits == 0)
 			score_hot_page(c, extent);
@@ -532,8 +532,8 @@ draw_vector(const Calibration *c, pg_prng_state *random, uint64 part, uint64 par
 
 	CHECK_FOR_INTERRUPTS();
 	*nid = (uint32) pg_prng_uint64_range(random, slots * part / parts, slots * (part + 1) / parts - 1);
-	if (!vdb_hnsw_is_upper(c->index, vdb_hnsw_extent_of(g, *nid)) && *nid != c->index->entry_nid &&
-		vdb_hnsw_load_vector(c->index, *nid, vector))
+	if (!vdb_hnsw_is_upper(c->index, vdb_hnsw_extent_of(g, *nid), NULL) &&
+		*nid != c->index->entry_nid && vdb_hnsw_load_vector(c->index, *nid, vector))
 		return vector;
 	pfree(vector);
 	return NULL;

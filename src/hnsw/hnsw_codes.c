@@ -90,7 +90,7 @@ vdb_hnsw_copy_codes(HnswVacuum *vacuum, Size memory)
 #endif
 	for (uint32 i = 0; i < extents && i * g->extent_slots < codes->count; i++)
 	{
-		if (!vdb_hnsw_vacuum_is_upper(vacuum, first + i))
+		if (!vdb_hnsw_is_upper(vacuum->index, first + i, vacuum->info->strategy))
 			copy_extent_codes(vacuum, first + i);
 	}
 }

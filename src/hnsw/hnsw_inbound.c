@@ -102,7 +102,7 @@ vdb_hnsw_remember_inbound(HnswVacuum *vacuum, Size memory)
 	memset(inbound->nodes, 0xFF, bytes);
 	for (uint32 i = 0; i < extents; i++)
 	{
-		if (!vdb_hnsw_vacuum_is_upper(vacuum, first + i))
+		if (!vdb_hnsw_is_upper(vacuum->index, first + i, vacuum->info->strategy))
 			remember_extent(vacuum, first + i);
 	}
 }

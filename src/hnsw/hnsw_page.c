@@ -146,12 +146,15 @@ check_page(HnswIndex *index, Buffer buffer, HnswAddress a, VdbPageKind kind)
 		vdb_page_check(index->rel, a.block, page, kind, a.extent);
 }
 
-/* Pages keep their kind as long as the index has the same incarnation. */
+/*
+ * Pages keep their kind as long as the index has the same incarnation.  The lock is
+ * for replay, which may be about to fill the page.
+ */
 bool
-vdb_hnsw_is_upper(HnswIndex *index, uint32 extent)
+vdb_hnsw_is_upper(HnswIndex *index, uint32 extent, BufferAccessStrategy strategy)
 {
 	BlockNumber block = vdb_hnsw_extent_block(&index->geometry, extent);
-	Buffer		buffer = ReadBuffer(index->rel, block);
+	Buffer		buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
 	Page		page = BufferGetPage(buffer);
 	bool		upper;
 

@@ -90,7 +90,7 @@ block_of(const Prewarm *prewarm, Place place)
 static void
 read_page(Prewarm *prewarm, PageGroup group, Place place)
 {
-	if (group == GROUP_HOT && vdb_hnsw_is_upper(prewarm->index, place.extent))
+	if (group == GROUP_HOT && vdb_hnsw_is_upper(prewarm->index, place.extent, NULL))
 	{
 		hnsw_bits_add(&prewarm->upper, place.extent);
 		prewarm->pages[GROUP_UPPER]++;

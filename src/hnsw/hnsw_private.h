@@ -340,8 +340,11 @@ extern void vdb_hnsw_read_slot(HnswIndex *index, uint32 nid, HnswNode *node);
 extern bool vdb_hnsw_nid_exists(HnswIndex *index, uint32 nid);
 extern bool vdb_hnsw_ref_exists(HnswIndex *index, uint32 ref);
 
-/* Does an extent that exists hold records of layers above 0? */
-extern bool vdb_hnsw_is_upper(HnswIndex *index, uint32 extent);
+/*
+ * Does an extent that exists hold records of layers above 0?  Its first page tells, read
+ * with a strategy or NULL.
+ */
+extern bool vdb_hnsw_is_upper(HnswIndex *index, uint32 extent, BufferAccessStrategy strategy);
 extern VdbNodeFactors vdb_hnsw_node_factors(const HnswNode *node);
 
 /*
@@ -777,7 +780,6 @@ typedef struct HnswVacuum
 } HnswVacuum;
 
 /* hnsw_vacuum.c */
-extern bool vdb_hnsw_vacuum_is_upper(HnswVacuum *vacuum, uint32 extent);
 extern Buffer vdb_hnsw_vacuum_page(HnswVacuum *vacuum, BlockNumber block, VdbPageKind kind,
 								   uint32 extent, int lock);
 

@@ -76,7 +76,7 @@ vdb_hnsw_repair(HnswVacuum *vacuum)
 {
 	for (uint32 extent = 0; extent < vacuum->extents; extent++)
 	{
-		if (vdb_hnsw_vacuum_is_upper(vacuum, extent))
+		if (vdb_hnsw_is_upper(vacuum->index, extent, vacuum->info->strategy))
 			repair_records(vacuum, extent);
 		else
 			repair_nodes(vacuum, extent);

@@ -96,7 +96,7 @@ vdb_hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	stats->num_index_tuples = 0;
 	for (uint32 extent = 0; extent < vacuum.extents; extent++)
 	{
-		if (vdb_hnsw_vacuum_is_upper(&vacuum, extent))
+		if (vdb_hnsw_is_upper(vacuum.index, extent, info->strategy))
 			continue;
 		for (int i = 0; i < vacuum.index->geometry.node_pages; i++)
 			mark_page(&marking, extent, i);
@@ -180,25 +180,6 @@ vdb_hnsw_vacuum_page(HnswVacuum *vacuum, BlockNumber block, VdbPageKind kind, ui
 	LockBuffer(buffer, lock);
 	vdb_page_check(rel, block, BufferGetPage(buffer), kind, extent);
 	return buffer;
-}
-
-/*
- * Does an extent hold upper records?  Its first page tells, and needs no lock
- * for that: a page never changes kind.
- */
-bool
-vdb_hnsw_vacuum_is_upper(HnswVacuum *vacuum, uint32 extent)
-{
-	Relation	rel = vacuum->index->rel;
-	BlockNumber block = vdb_hnsw_extent_block(&vacuum->index->geometry, extent);
-	Buffer		buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL,
-											vacuum->info->strategy);
-	Page		page = BufferGetPage(buffer);
-	bool		upper = vdb_page_special(page)->kind == VDB_PAGE_HNSW_UPPER;
-
-	vdb_page_check(rel, block, page, upper ? VDB_PAGE_HNSW_UPPER : VDB_PAGE_HNSW_HOT, extent);
-	ReleaseBuffer(buffer);
-	return upper;
 }
 
 /* Rows in postings, which are on a page of this number. */
@@ -506,7 +487,7 @@ static uint32
 collect_extent(HnswVacuum *vacuum, uint32 extent)
 {
 	const HnswGeometry *g = &vacuum->index->geometry;
-	bool		upper = vdb_hnsw_vacuum_is_upper(vacuum, extent);
+	bool		upper = vdb_hnsw_is_upper(vacuum->index, extent, vacuum->info->strategy);
 	uint32		nid = extent * g->extent_slots;
 	uint32		live = 0;
 	uint32		dead = 0;
@@ -636,12 +617,12 @@ find_entry(HnswVacuum *vacuum)
 
 	for (uint32 extent = 0; extent < extents; extent++)
 	{
-		if (vdb_hnsw_vacuum_is_upper(vacuum, extent))
+		if (vdb_hnsw_is_upper(vacuum->index, extent, vacuum->info->strategy))
 			find_entry_in_records(vacuum, extent, &entry);
 	}
 	for (uint32 extent = 0; extent < extents && entry.nid == HNSW_NO_NODE; extent++)
 	{
-		if (!vdb_hnsw_vacuum_is_upper(vacuum, extent))
+		if (!vdb_hnsw_is_upper(vacuum->index, extent, vacuum->info->strategy))
 			find_entry_in_nodes(vacuum, extent, &entry);
 	}
 	return entry;
@@ -714,7 +695,7 @@ free_records(HnswVacuum *vacuum)
 {
 	for (uint32 extent = 0; extent < vacuum->extents; extent++)
 	{
-		if (!vdb_hnsw_vacuum_is_upper(vacuum, extent))
+		if (!vdb_hnsw_is_upper(vacuum->index, extent, vacuum->info->strategy))
 			continue;
 		for (int i = 0; i < vacuum->index->geometry.extent_pages; i++)
 			free_page_records(vacuum, extent, i);
