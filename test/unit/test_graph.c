@@ -1,8 +1,8 @@
 /*
  * test_graph.c
- *	  Unit test of the pure C part of src/hnsw: the pool of candidates and the
- *	  visited set against naive models, and the graph that a build makes in
- *	  memory.  Prints TAP.
+ *	  Unit test of the pure C part of src/hnsw: the pool of candidates, what it
+ *	  refused and the visited set against naive models, and the graph that a build
+ *	  makes in memory.  Prints TAP.
  *
  * Pools and sets lie in heap blocks of exactly the size they ask for, like
  * graphs (graph_fixture.h).
@@ -153,6 +153,49 @@ check_pool(uint32_t capacity)
 			failure("capacity %u, step %u", capacity, i);
 	}
 	free(items);
+	return passed;
+}
+
+/* ---- what a pool refused ---- */
+
+/* Adds, orders and takes candidates at random, beside an array in any order. */
+static bool
+check_overflow(uint32_t size)
+{
+	HnswOverflow overflow = {.items = new_block(size * sizeof(HnswCandidate), 0xA5),.size = size};
+	Model		model = {.capacity = size};
+	bool		passed = true;
+
+	for (uint32_t i = 0; i < 20000 && passed; i++)
+	{
+		uint32_t	choice = random_u32() % 16;
+
+		if (choice == 0)
+			hnsw_overflow_order(&overflow);
+		else if (choice < (i / 1000 % 2 == 0 ? 5u : 11u) && model.size > 0)
+		{
+			HnswCandidate nearest = hnsw_overflow_pop(&overflow);
+			uint32_t	at = 0;
+
+			while (at < model.size && !same_candidate(model.items[at], nearest))
+				at++;
+			passed = at < model.size || failure("step %u: no such candidate", i);
+			for (uint32_t j = 0; j < model.size && passed; j++)
+				passed = model.items[j].score >= nearest.score || failure("step %u: one is nearer", i);
+			if (passed)
+				model_remove(&model, at);
+		}
+		else if (model.size < size)
+		{
+			HnswCandidate item = {(float) (random_u32() % 40) - 20, i, i * 7, 0};
+
+			overflow.items[overflow.count++] = item;
+			model.items[model.size++] = item;
+		}
+		if (overflow.count != model.size || overflow.ordered > overflow.count)
+			passed = failure("step %u: %u of %u", i, overflow.count, model.size);
+	}
+	free(overflow.items);
 	return passed;
 }
 
@@ -424,7 +467,10 @@ main(int argc, char **argv)
 	read_share(argc, argv);
 	vdb_distance_init();
 	for (size_t i = 0; i < sizeof(capacities) / sizeof(capacities[0]); i++)
+	{
 		report(check_pool(capacities[i]), "pool of %u", capacities[i]);
+		report(check_overflow(capacities[i]), "refused by a pool, %u", capacities[i]);
+	}
 	for (size_t i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
 		report(check_visited(slots[i]), "visited set of %u slots", slots[i]);
 	for (int metric = 0; metric < VDB_DENSE_METRICS; metric++)
