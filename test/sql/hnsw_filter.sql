@@ -114,8 +114,9 @@ SET enable_seqscan = off;
 SET hnsw.ef_search = 10;
 SELECT count(*), count(DISTINCT id), bool_and(b) FROM (SELECT id, b FROM t WHERE b ORDER BY v <-> life.numbers(7)::vector LIMIT 1200) s;
 SELECT count(*), bool_and(i2 = 7) FROM (SELECT i2 FROM t WHERE i2 = 7 ORDER BY v <-> life.numbers(7)::vector) s;
+-- a sweep keeps so many, and a walk before it may have found some
 SET hnsw.max_scan_tuples = 10;
-SELECT count(*) FROM (SELECT i2 FROM t WHERE i2 = 7 ORDER BY v <-> life.numbers(7)::vector) s;
+SELECT count(*) BETWEEN 10 AND 20 AS few FROM (SELECT i2 FROM t WHERE i2 = 7 ORDER BY v <-> life.numbers(7)::vector) s;
 RESET hnsw.max_scan_tuples;
 SET hnsw.iterative_scan = off;
 SELECT count(*) FROM (SELECT i2 FROM t WHERE i2 = 7 ORDER BY v <-> life.numbers(7)::vector) s;
