@@ -44,6 +44,14 @@ VACUUM (INDEX_CLEANUP ON) thin;
 SELECT live, unreachable FROM vdb.check_index('thin_v', true);
 INSERT INTO thin SELECT i, (SELECT array_agg(random()) FROM generate_series(1, 8) WHERE i = i)::real[]::vector FROM generate_series(2001, 3000) i;
 SELECT live, unreachable FROM vdb.check_index('thin_v', true);
+-- lists have no room for all that mends the tree, range by range; a VACUUM that knows all ties who was cut off
+SET vdb.stop_at = 'hnsw-vacuum-by-ranges';
+DELETE FROM thin WHERE id % 3 > 0;
+VACUUM (INDEX_CLEANUP ON) thin;
+RESET vdb.stop_at;
+SELECT live, unreachable > 0 AS cut_off FROM vdb.check_index('thin_v', true);
+VACUUM (INDEX_CLEANUP ON) thin;
+SELECT live, unreachable FROM vdb.check_index('thin_v', true);
 
 -- small tables with few edges: all rows, each once
 CREATE FUNCTION small(rows int) RETURNS bigint LANGUAGE plpgsql AS $$
