@@ -7,7 +7,7 @@
  * recall, expansions and evaluations a query, and how many candidates need an
  * exact distance before ten rows can be returned in order.
  *
- *	 gate_e1 DIR l2|ip|cosine|l1 [rows] [m] [ef_construction]
+ *	 gate_e1 DIR l2|ip|cosine|l1 [rows] [m] [ef_construction] [coarse]
  *
  * DIR holds train.npy, test.npy and gt.npy (float32, float32, int32).
  */
@@ -303,6 +303,7 @@ main(int argc, char **argv)
 	size_t		rows;
 	uint32_t	m = argc > 4 ? atoi(argv[4]) : 16;
 	uint32_t	efc = argc > 5 ? atoi(argv[5]) : 64;
+	uint32_t	coarse = argc > 6 ? atoi(argv[6]) : 0;
 	float	   *center;
 	double	   *sum;
 	float	   *x;
@@ -315,7 +316,7 @@ main(int argc, char **argv)
 			metric = i;
 	if (metric < 0)
 	{
-		fprintf(stderr, "usage: gate_e1 DIR l2|ip|cosine|l1 [rows] [m] [ef_construction]\n");
+		fprintf(stderr, "usage: gate_e1 DIR l2|ip|cosine|l1 [rows] [m] [ef_construction] [coarse]\n");
 		return 2;
 	}
 	vdb_distance_init();
@@ -333,6 +334,8 @@ main(int argc, char **argv)
 	for (size_t i = 0; i < codec.P; i++)
 		center[i] = sum[i] / 5000;
 	vdb_codec_init(&codec, metric, train.columns, 42, center);
+	vdb_codec_set_node_coarse(&codec, codec.P - (codec.P - (coarse < codec.P ? coarse : codec.P)) /
+							  VDB_NODE_STEP * VDB_NODE_STEP);
 
 	start = seconds();
 	vdb_hnsw_graph_init(&graph, &codec, m, efc, rows,

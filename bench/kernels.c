@@ -72,9 +72,12 @@ typedef enum KernelId
 	K_HOT8_IP,
 	K_HOT4_L1,
 	K_HOT8_L1,
-	K_NODE_IP,
-	K_NODE_L1,
-	K_NODE_DECODE,
+	K_NODE12_IP,
+	K_NODE10_IP,
+	K_NODE12_L1,
+	K_NODE10_L1,
+	K_NODE12_DECODE,
+	K_NODE10_DECODE,
 	K_I8_IP,
 	K_I8_L1,
 	K_FHT,
@@ -86,7 +89,8 @@ static const char *const kernel_names[NUM_KERNELS] = {
 	"half_inner_product", "half_l1", "half_cosine", "half_to_float",
 	"float_to_half", "bit_hamming", "bit_jaccard", "sparse_l2_squared",
 	"sparse_ip", "sparse_l1", "hot2_ip", "hot4_ip", "hot8_ip", "hot4_l1",
-	"hot8_l1", "node_ip", "node_l1", "node_decode", "i8_ip", "i8_l1", "fht"
+	"hot8_l1", "node12_ip", "node10_ip", "node12_l1", "node10_l1",
+	"node12_decode", "node10_decode", "i8_ip", "i8_l1", "fht"
 };
 
 static double
@@ -185,14 +189,23 @@ run(const VdbKernels *k, KernelId kernel, size_t n, size_t calls)
 		case K_HOT8_L1:
 			REPEAT(float_sink = k->hot8_l1(n, float_a, 0.1f, code));
 			break;
-		case K_NODE_IP:
-			REPEAT(float_sink = k->node_ip(n, float_a, int8_a, code));
+		case K_NODE12_IP:
+			REPEAT(float_sink = k->node12_ip(n, float_a, int8_a, code));
 			break;
-		case K_NODE_L1:
-			REPEAT(float_sink = k->node_l1(n, float_a, 0.1f, int8_a, code));
+		case K_NODE10_IP:
+			REPEAT(float_sink = k->node10_ip(n, float_a, int8_a, code));
 			break;
-		case K_NODE_DECODE:
-			REPEAT(k->node_decode(n, 0.1f, int8_a, code, float_b));
+		case K_NODE12_L1:
+			REPEAT(float_sink = k->node12_l1(n, float_a, 0.1f, int8_a, code));
+			break;
+		case K_NODE10_L1:
+			REPEAT(float_sink = k->node10_l1(n, float_a, 0.1f, int8_a, code));
+			break;
+		case K_NODE12_DECODE:
+			REPEAT(k->node12_decode(n, 0.1f, int8_a, code, float_b));
+			break;
+		case K_NODE10_DECODE:
+			REPEAT(k->node10_decode(n, 0.1f, int8_a, code, float_b));
 			break;
 		case K_I8_IP:
 			REPEAT(int_sink = k->i8_ip(n, int8_a, int8_b));

@@ -17,6 +17,9 @@
  *	 node code	12 bits a dimension, signed: v = 16 * hi + lo - 8 where hi is a
  *				plane of dims int8 and lo a plane of dims / 2 bytes, byte j
  *				holding dimension 2j in its low and 2j + 1 in its high nibble.
+ *				Or 10 bits: of multiples of 4, whose lo ends in two zeros that the
+ *				plane leaves out.  It has dims / 4 bytes, byte j holding dimensions
+ *				4j .. 4j + 3 from its lowest bits upward.
  *	 panel		hi planes in an order of which only the kernels of one level know,
  *				see VDB_PANEL_ROWS below.
  */
@@ -135,12 +138,18 @@ typedef struct VdbKernels
 	float		(*hot4_l1) (size_t dims, const float *q, float scale, const uint8_t *code);
 	float		(*hot8_l1) (size_t dims, const float *q, float scale, const uint8_t *code);
 
-	/* node code against a float query: sum q[d] * v[d] */
-	float		(*node_ip) (size_t dims, const float *q, const int8_t *hi, const uint8_t *lo);
+	/*
+	 * Node code of 12 bits, or of 10, against a float query: sum q[d] * v[d].
+	 * dims is a multiple of 2, or of 4.
+	 */
+	float		(*node12_ip) (size_t dims, const float *q, const int8_t *hi, const uint8_t *lo);
+	float		(*node10_ip) (size_t dims, const float *q, const int8_t *hi, const uint8_t *lo);
 	/* sum |q[d] - scale * v[d]| */
-	float		(*node_l1) (size_t dims, const float *q, float scale, const int8_t *hi, const uint8_t *lo);
+	float		(*node12_l1) (size_t dims, const float *q, float scale, const int8_t *hi, const uint8_t *lo);
+	float		(*node10_l1) (size_t dims, const float *q, float scale, const int8_t *hi, const uint8_t *lo);
 	/* node code to floats: out[d] = scale * v[d] */
-	void		(*node_decode) (size_t dims, float scale, const int8_t *hi, const uint8_t *lo, float *out);
+	void		(*node12_decode) (size_t dims, float scale, const int8_t *hi, const uint8_t *lo, float *out);
+	void		(*node10_decode) (size_t dims, float scale, const int8_t *hi, const uint8_t *lo, float *out);
 
 	/* hi planes of two node codes, for building: sum a[d] * b[d], exact */
 	int32_t		(*i8_ip) (size_t dims, const int8_t *a, const int8_t *b);

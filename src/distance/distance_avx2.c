@@ -896,6 +896,20 @@ avx2_hot8_l1(size_t dims, const float *q, float scale, const uint8_t *code)
 
 /* ---- node codes ---- */
 
+/* The lo plane of 32 dimensions as 12 bits have it, as vdb_distance_load_lo8. */
+TARGET static ALWAYS_INLINE __m128i
+load_lo32(int bits, const uint8_t *lo)
+{
+	__m128i		l;
+
+	if (bits == 12)
+		return _mm_loadu_si128((const __m128i *) lo);
+	l = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *) lo));
+	l = _mm_and_si128(_mm_or_si128(l, _mm_slli_epi16(l, 4)), _mm_set1_epi8(0x0f));
+	l = _mm_and_si128(_mm_or_si128(l, _mm_slli_epi16(l, 2)), _mm_set1_epi8(0x33));
+	return _mm_slli_epi16(l, 2);
+}
+
 /*
  * Decodes 32 dimensions into v, in order.
  *
@@ -907,8 +921,8 @@ avx2_hot8_l1(size_t dims, const float *q, float scale, const uint8_t *code)
  * lowest mantissa bit weighs 1/16, it is the float 2^19 + v + 2056, and one
  * exact subtraction leaves v.
  */
-TARGET static inline void
-node_decode32(const int8_t *hi, const uint8_t *lo, __m256 v[4])
+TARGET static ALWAYS_INLINE void
+node_decode32(int bits, const int8_t *hi, const uint8_t *lo, __m256 v[4])
 {
 	const __m256i spread_hi = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
 	const __m256i spread_lo = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13,
@@ -918,7 +932,7 @@ node_decode32(const int8_t *hi, const uint8_t *lo, __m256 v[4])
 	const __m256i magic = _mm256_set1_epi16(0x4900);
 	const __m256 bias = _mm256_set1_ps(524288.0f + 2056.0f);
 	__m256i		h = _mm256_loadu_si256((const __m256i *) hi);
-	__m256i		l = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *) lo));
+	__m256i		l = _mm256_broadcastsi128_si256(load_lo32(bits, lo));
 	__m256i		w0;
 	__m256i		w1;
 
@@ -943,12 +957,12 @@ node_decode32(const int8_t *hi, const uint8_t *lo, __m256 v[4])
 }
 
 /* Decodes 8 dimensions. */
-TARGET static inline __m256
-node_decode8(const int8_t *hi, const uint8_t *lo)
+TARGET static ALWAYS_INLINE __m256
+node_decode8(int bits, const int8_t *hi, const uint8_t *lo)
 {
 	const __m256i shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
 	__m256i		h = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *) hi));
-	__m256i		l = _mm256_set1_epi32((int32_t) vdb_distance_load_u32(lo));
+	__m256i		l = _mm256_set1_epi32((int32_t) vdb_distance_load_lo8(bits, lo));
 
 	h = _mm256_sub_epi32(_mm256_slli_epi32(h, 4), _mm256_set1_epi32(8));
 	l = _mm256_and_si256(_mm256_srlv_epi32(l, shifts), _mm256_set1_epi32(15));
@@ -956,8 +970,8 @@ node_decode8(const int8_t *hi, const uint8_t *lo)
 }
 
 /* Node code against a float query: sum q[d] * v[d]. */
-TARGET static float
-avx2_node_ip(size_t dims, const float *q, const int8_t *hi, const uint8_t *lo)
+TARGET static ALWAYS_INLINE float
+node_ip(int bits, size_t dims, const float *q, const int8_t *hi, const uint8_t *lo)
 {
 	__m256		s0 = _mm256_setzero_ps();
 	__m256		s1 = _mm256_setzero_ps();
@@ -970,7 +984,7 @@ avx2_node_ip(size_t dims, const float *q, const int8_t *hi, const uint8_t *lo)
 	{
 		__m256		v[4];
 
-		node_decode32(hi + d, lo + d / 2, v);
+		node_decode32(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d), v);
 		s0 = _mm256_fmadd_ps(_mm256_loadu_ps(q + d), v[0], s0);
 		s1 = _mm256_fmadd_ps(_mm256_loadu_ps(q + d + 8), v[1], s1);
 		s2 = _mm256_fmadd_ps(_mm256_loadu_ps(q + d + 16), v[2], s2);
@@ -978,17 +992,16 @@ avx2_node_ip(size_t dims, const float *q, const int8_t *hi, const uint8_t *lo)
 	}
 	for (; d + 8 <= dims; d += 8)
 		s0 = _mm256_fmadd_ps(_mm256_loadu_ps(q + d),
-							 node_decode8(hi + d, lo + d / 2), s0);
+							 node_decode8(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d)), s0);
 	for (; d < dims; d++)
 		tail += vdb_distance_load_f32(q + d) *
-			(float) vdb_distance_node_value(hi, lo, d);
+			(float) vdb_distance_node_value(bits, hi, lo, d);
 	return sum4_ps(s0, s1, s2, s3) + tail;
 }
 
 /* Node code against a float query: sum |q[d] - scale * v[d]|. */
-TARGET static float
-avx2_node_l1(size_t dims, const float *q, float scale, const int8_t *hi,
-			 const uint8_t *lo)
+TARGET static ALWAYS_INLINE float
+node_l1(int bits, size_t dims, const float *q, float scale, const int8_t *hi, const uint8_t *lo)
 {
 	__m256		vscale = _mm256_set1_ps(scale);
 	__m256		s0 = _mm256_setzero_ps();
@@ -1002,7 +1015,7 @@ avx2_node_l1(size_t dims, const float *q, float scale, const int8_t *hi,
 	{
 		__m256		v[4];
 
-		node_decode32(hi + d, lo + d / 2, v);
+		node_decode32(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d), v);
 		v[0] = _mm256_fnmadd_ps(vscale, v[0], _mm256_loadu_ps(q + d));
 		v[1] = _mm256_fnmadd_ps(vscale, v[1], _mm256_loadu_ps(q + d + 8));
 		v[2] = _mm256_fnmadd_ps(vscale, v[2], _mm256_loadu_ps(q + d + 16));
@@ -1014,21 +1027,20 @@ avx2_node_l1(size_t dims, const float *q, float scale, const int8_t *hi,
 	}
 	for (; d + 8 <= dims; d += 8)
 	{
-		__m256		v = node_decode8(hi + d, lo + d / 2);
+		__m256		v = node_decode8(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d));
 
 		v = _mm256_fnmadd_ps(vscale, v, _mm256_loadu_ps(q + d));
 		s0 = _mm256_add_ps(s0, abs_ps(v));
 	}
 	for (; d < dims; d++)
 		tail += fabsf(vdb_distance_load_f32(q + d) - scale *
-					  (float) vdb_distance_node_value(hi, lo, d));
+					  (float) vdb_distance_node_value(bits, hi, lo, d));
 	return sum4_ps(s0, s1, s2, s3) + tail;
 }
 
 /* Node code to floats. */
-TARGET static void
-avx2_node_decode(size_t dims, float scale, const int8_t *hi, const uint8_t *lo,
-				 float *out)
+TARGET static ALWAYS_INLINE void
+node_decode(int bits, size_t dims, float scale, const int8_t *hi, const uint8_t *lo, float *out)
 {
 	__m256		vscale = _mm256_set1_ps(scale);
 	size_t		d = 0;
@@ -1037,20 +1049,25 @@ avx2_node_decode(size_t dims, float scale, const int8_t *hi, const uint8_t *lo,
 	{
 		__m256		v[4];
 
-		node_decode32(hi + d, lo + d / 2, v);
+		node_decode32(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d), v);
 		_mm256_storeu_ps(out + d, _mm256_mul_ps(vscale, v[0]));
 		_mm256_storeu_ps(out + d + 8, _mm256_mul_ps(vscale, v[1]));
 		_mm256_storeu_ps(out + d + 16, _mm256_mul_ps(vscale, v[2]));
 		_mm256_storeu_ps(out + d + 24, _mm256_mul_ps(vscale, v[3]));
 	}
 	for (; d + 8 <= dims; d += 8)
-		_mm256_storeu_ps(out + d,
-						 _mm256_mul_ps(vscale,
-									   node_decode8(hi + d, lo + d / 2)));
+	{
+		__m256		v = node_decode8(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d));
+
+		_mm256_storeu_ps(out + d, _mm256_mul_ps(vscale, v));
+	}
 	for (; d < dims; d++)
 		vdb_distance_store_f32(out + d, scale *
-							   (float) vdb_distance_node_value(hi, lo, d));
+							   (float) vdb_distance_node_value(bits, hi, lo, d));
 }
+
+NODE_KERNELS(avx2, TARGET, 12);
+NODE_KERNELS(avx2, TARGET, 10);
 
 /* ---- int8 against int8 ---- */
 
@@ -1405,9 +1422,12 @@ const VdbKernels vdb_kernels_avx2 = {
 	.hot8_ip = avx2_hot8_ip,
 	.hot4_l1 = avx2_hot4_l1,
 	.hot8_l1 = avx2_hot8_l1,
-	.node_ip = avx2_node_ip,
-	.node_l1 = avx2_node_l1,
-	.node_decode = avx2_node_decode,
+	.node12_ip = avx2_node12_ip,
+	.node10_ip = avx2_node10_ip,
+	.node12_l1 = avx2_node12_l1,
+	.node10_l1 = avx2_node10_l1,
+	.node12_decode = avx2_node12_decode,
+	.node10_decode = avx2_node10_decode,
 	.i8_ip = avx2_i8_ip,
 	.i8_l1 = avx2_i8_l1,
 	.panel_put = avx2_panel_put,

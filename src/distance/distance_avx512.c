@@ -793,6 +793,34 @@ avx512_hot8_l1(size_t dims, const float *q, float scale, const uint8_t *code)
 
 /* ---- node codes ---- */
 
+/* The lo plane of 64 dimensions as 12 bits have it, as vdb_distance_load_lo8. */
+TARGET static ALWAYS_INLINE __m256i
+load_lo64(int bits, const uint8_t *lo)
+{
+	__m256i		l;
+
+	if (bits == 12)
+		return _mm256_loadu_si256((const __m256i *) lo);
+	l = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *) lo));
+	l = _mm256_and_si256(_mm256_or_si256(l, _mm256_slli_epi16(l, 4)), _mm256_set1_epi8(0x0f));
+	l = _mm256_and_si256(_mm256_or_si256(l, _mm256_slli_epi16(l, 2)), _mm256_set1_epi8(0x33));
+	return _mm256_slli_epi16(l, 2);
+}
+
+/* The same of r dimensions, 1 <= r <= 16; bits behind them are unspecified. */
+TARGET static ALWAYS_INLINE __m128i
+load_lo16(int bits, const uint8_t *lo, size_t r)
+{
+	__m128i		l;
+
+	if (bits == 12)
+		return _mm_maskz_loadu_epi8(mask16_first((r + 1) / 2), lo);
+	l = _mm_cvtepu8_epi16(_mm_maskz_loadu_epi8(mask16_first((r + 3) / 4), lo));
+	l = _mm_and_si128(_mm_or_si128(l, _mm_slli_epi16(l, 4)), _mm_set1_epi8(0x0f));
+	l = _mm_and_si128(_mm_or_si128(l, _mm_slli_epi16(l, 2)), _mm_set1_epi8(0x33));
+	return _mm_slli_epi16(l, 2);
+}
+
 /* the 16-bit words of lo bytes in the order node_decode64 wants */
 static const uint16_t spread_lo[32] = {
 	0, 4, 8, 12, 0, 4, 8, 12, 1, 5, 9, 13, 1, 5, 9, 13,
@@ -809,15 +837,15 @@ static const uint16_t spread_lo[32] = {
  * Under the exponent of 2^19, where the lowest mantissa bit weighs 1/16, it is
  * the float 2^19 + v + 2056, and one exact subtraction leaves v.
  */
-TARGET static inline void
-node_decode64(const int8_t *hi, const uint8_t *lo, __m512 v[4])
+TARGET static ALWAYS_INLINE void
+node_decode64(int bits, const int8_t *hi, const uint8_t *lo, __m512 v[4])
 {
 	const __m512i spread_hi = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13,
 												2, 6, 10, 14, 3, 7, 11, 15);
 	const __m512i magic = _mm512_set1_epi16(0x4900);
 	const __m512 bias = _mm512_set1_ps(524288.0f + 2056.0f);
 	__m512i		h = _mm512_loadu_si512(hi);
-	__m512i		l = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *) lo));
+	__m512i		l = _mm512_castsi256_si512(load_lo64(bits, lo));
 	__m512i		w0;
 	__m512i		w1;
 
@@ -846,15 +874,15 @@ node_decode64(const int8_t *hi, const uint8_t *lo, __m512 v[4])
  * in a register turns the nibble into lo - 8; the lookup reads only the lowest
  * four bits of its index.  Elements from r on are unspecified but finite.
  */
-TARGET static inline __m512
-node_decode16(const int8_t *hi, const uint8_t *lo, size_t r)
+TARGET static ALWAYS_INLINE __m512
+node_decode16(int bits, const int8_t *hi, const uint8_t *lo, size_t r)
 {
 	const __m512 nibble = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1,
 										 0, 1, 2, 3, 4, 5, 6, 7);
 	const __m512i shifts = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28,
 											 0, 4, 8, 12, 16, 20, 24, 28);
 	__m128i		h = _mm_maskz_loadu_epi8(mask16_first(r), hi);
-	__m128i		l = _mm_maskz_loadu_epi8(mask16_first((r + 1) / 2), lo);
+	__m128i		l = load_lo16(bits, lo, r);
 	__m512i		pairs;
 
 	/* the first four bytes of lo for dimensions 0 .. 7, the next for 8 .. 15 */
@@ -867,9 +895,8 @@ node_decode16(const int8_t *hi, const uint8_t *lo, size_t r)
 }
 
 /* Node code against a float query: sum q[d] * v[d]. */
-TARGET static float
-avx512_node_ip(size_t dims, const float *q, const int8_t *hi,
-			   const uint8_t *lo)
+TARGET static ALWAYS_INLINE float
+node_ip(int bits, size_t dims, const float *q, const int8_t *hi, const uint8_t *lo)
 {
 	__m512		s0 = _mm512_setzero_ps();
 	__m512		s1 = _mm512_setzero_ps();
@@ -881,7 +908,7 @@ avx512_node_ip(size_t dims, const float *q, const int8_t *hi,
 	{
 		__m512		v[4];
 
-		node_decode64(hi + d, lo + d / 2, v);
+		node_decode64(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d), v);
 		s0 = _mm512_fmadd_ps(_mm512_loadu_ps(q + d), v[0], s0);
 		s1 = _mm512_fmadd_ps(_mm512_loadu_ps(q + d + 16), v[1], s1);
 		s2 = _mm512_fmadd_ps(_mm512_loadu_ps(q + d + 32), v[2], s2);
@@ -890,7 +917,7 @@ avx512_node_ip(size_t dims, const float *q, const int8_t *hi,
 	for (; d < dims; d += 16)
 	{
 		size_t		r = step_length(dims, d, 16);
-		__m512		v = node_decode16(hi + d, lo + d / 2, r);
+		__m512		v = node_decode16(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d), r);
 
 		s0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask16_first(r), q + d), v,
 							 s0);
@@ -899,9 +926,8 @@ avx512_node_ip(size_t dims, const float *q, const int8_t *hi,
 }
 
 /* Node code against a float query: sum |q[d] - scale * v[d]|. */
-TARGET static float
-avx512_node_l1(size_t dims, const float *q, float scale, const int8_t *hi,
-			   const uint8_t *lo)
+TARGET static ALWAYS_INLINE float
+node_l1(int bits, size_t dims, const float *q, float scale, const int8_t *hi, const uint8_t *lo)
 {
 	__m512		vscale = _mm512_set1_ps(scale);
 	__m512		s0 = _mm512_setzero_ps();
@@ -914,7 +940,7 @@ avx512_node_l1(size_t dims, const float *q, float scale, const int8_t *hi,
 	{
 		__m512		v[4];
 
-		node_decode64(hi + d, lo + d / 2, v);
+		node_decode64(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d), v);
 		v[0] = _mm512_fnmadd_ps(vscale, v[0], _mm512_loadu_ps(q + d));
 		v[1] = _mm512_fnmadd_ps(vscale, v[1], _mm512_loadu_ps(q + d + 16));
 		v[2] = _mm512_fnmadd_ps(vscale, v[2], _mm512_loadu_ps(q + d + 32));
@@ -928,7 +954,7 @@ avx512_node_l1(size_t dims, const float *q, float scale, const int8_t *hi,
 	{
 		size_t		r = step_length(dims, d, 16);
 		uint16_t	mask = mask16_first(r);
-		__m512		v = node_decode16(hi + d, lo + d / 2, r);
+		__m512		v = node_decode16(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d), r);
 
 		v = _mm512_fnmadd_ps(vscale, v, _mm512_maskz_loadu_ps(mask, q + d));
 		s0 = _mm512_mask_add_ps(s0, mask, s0, _mm512_abs_ps(v));
@@ -937,9 +963,8 @@ avx512_node_l1(size_t dims, const float *q, float scale, const int8_t *hi,
 }
 
 /* Node code to floats. */
-TARGET static void
-avx512_node_decode(size_t dims, float scale, const int8_t *hi,
-				   const uint8_t *lo, float *out)
+TARGET static ALWAYS_INLINE void
+node_decode(int bits, size_t dims, float scale, const int8_t *hi, const uint8_t *lo, float *out)
 {
 	__m512		vscale = _mm512_set1_ps(scale);
 	size_t		d = 0;
@@ -948,7 +973,7 @@ avx512_node_decode(size_t dims, float scale, const int8_t *hi,
 	{
 		__m512		v[4];
 
-		node_decode64(hi + d, lo + d / 2, v);
+		node_decode64(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d), v);
 		_mm512_storeu_ps(out + d, _mm512_mul_ps(vscale, v[0]));
 		_mm512_storeu_ps(out + d + 16, _mm512_mul_ps(vscale, v[1]));
 		_mm512_storeu_ps(out + d + 32, _mm512_mul_ps(vscale, v[2]));
@@ -957,12 +982,15 @@ avx512_node_decode(size_t dims, float scale, const int8_t *hi,
 	for (; d < dims; d += 16)
 	{
 		size_t		r = step_length(dims, d, 16);
-		__m512		v = node_decode16(hi + d, lo + d / 2, r);
+		__m512		v = node_decode16(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d), r);
 
 		_mm512_mask_storeu_ps(out + d, mask16_first(r),
 							  _mm512_mul_ps(vscale, v));
 	}
 }
+
+NODE_KERNELS(avx512, TARGET, 12);
+NODE_KERNELS(avx512, TARGET, 10);
 
 /* ---- int8 against int8 ---- */
 
@@ -1343,9 +1371,12 @@ const VdbKernels vdb_kernels_avx512 = {
 	.hot8_ip = avx512_hot8_ip,
 	.hot4_l1 = avx512_hot4_l1,
 	.hot8_l1 = avx512_hot8_l1,
-	.node_ip = avx512_node_ip,
-	.node_l1 = avx512_node_l1,
-	.node_decode = avx512_node_decode,
+	.node12_ip = avx512_node12_ip,
+	.node10_ip = avx512_node10_ip,
+	.node12_l1 = avx512_node12_l1,
+	.node10_l1 = avx512_node10_l1,
+	.node12_decode = avx512_node12_decode,
+	.node10_decode = avx512_node10_decode,
 	.i8_ip = avx512_i8_ip,
 	.i8_l1 = avx512_i8_l1,
 	.panel_put = avx512_panel_put,

@@ -901,11 +901,25 @@ node_values16(const int8_t *hi, uint8x16_t nibbles)
 	return v;
 }
 
-/* Decodes 32 dimensions, in order. */
-static inline int16x8x4_t
-node_values32(const int8_t *hi, const uint8_t *lo)
+/* The lo plane of 32 dimensions as 12 bits have it, as vdb_distance_load_lo8. */
+static ALWAYS_INLINE uint8x16_t
+load_lo32(int bits, const uint8_t *lo)
 {
-	uint8x16_t	bytes = vld1q_u8(lo);
+	uint16x8_t	l;
+
+	if (bits == 12)
+		return vld1q_u8(lo);
+	l = vmovl_u8(vld1_u8(lo));
+	l = vandq_u16(vorrq_u16(l, vshlq_n_u16(l, 4)), vdupq_n_u16(0x0f0f));
+	l = vandq_u16(vorrq_u16(l, vshlq_n_u16(l, 2)), vdupq_n_u16(0x3333));
+	return vreinterpretq_u8_u16(vshlq_n_u16(l, 2));
+}
+
+/* Decodes 32 dimensions, in order. */
+static ALWAYS_INLINE int16x8x4_t
+node_values32(int bits, const int8_t *hi, const uint8_t *lo)
+{
+	uint8x16_t	bytes = load_lo32(bits, lo);
 	uint8x16_t	even = vandq_u8(bytes, vdupq_n_u8(15));
 	uint8x16_t	odd = vshrq_n_u8(bytes, 4);
 	int16x8x2_t v0 = node_values16(hi, vzip1q_u8(even, odd));
@@ -916,10 +930,10 @@ node_values32(const int8_t *hi, const uint8_t *lo)
 }
 
 /* Decodes 8 dimensions. */
-static inline int16x8_t
-node_values8(const int8_t *hi, const uint8_t *lo)
+static ALWAYS_INLINE int16x8_t
+node_values8(int bits, const int8_t *hi, const uint8_t *lo)
 {
-	uint8x8_t	bytes = vcreate_u8(vdb_distance_load_u32(lo));
+	uint8x8_t	bytes = vcreate_u8(vdb_distance_load_lo8(bits, lo));
 	uint8x8_t	even = vand_u8(bytes, vdup_n_u8(15));
 	uint8x8_t	odd = vshr_n_u8(bytes, 4);
 	int8x8_t	l = vreinterpret_s8_u8(vsub_u8(vzip1_u8(even, odd), vdup_n_u8(8)));
@@ -928,8 +942,8 @@ node_values8(const int8_t *hi, const uint8_t *lo)
 }
 
 /* Node code against a float query: sum q[d] * v[d]. */
-static float
-neon_node_ip(size_t dims, const float *q, const int8_t *hi, const uint8_t *lo)
+static ALWAYS_INLINE float
+node_ip(int bits, size_t dims, const float *q, const int8_t *hi, const uint8_t *lo)
 {
 	float32x4x2_t s0 = zero_f32x4x2();
 	float32x4x2_t s1 = s0;
@@ -940,7 +954,7 @@ neon_node_ip(size_t dims, const float *q, const int8_t *hi, const uint8_t *lo)
 
 	for (; d + 32 <= dims; d += 32)
 	{
-		int16x8x4_t v = node_values32(hi + d, lo + d / 2);
+		int16x8x4_t v = node_values32(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d));
 
 		s0 = add_ip(s0, q + d, v.val[0]);
 		s1 = add_ip(s1, q + d + 8, v.val[1]);
@@ -948,17 +962,17 @@ neon_node_ip(size_t dims, const float *q, const int8_t *hi, const uint8_t *lo)
 		s3 = add_ip(s3, q + d + 24, v.val[3]);
 	}
 	for (; d + 8 <= dims; d += 8)
-		s0 = add_ip(s0, q + d, node_values8(hi + d, lo + d / 2));
+		s0 = add_ip(s0, q + d,
+					node_values8(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d)));
 	for (; d < dims; d++)
 		tail += vdb_distance_load_f32(q + d) *
-			(float) vdb_distance_node_value(hi, lo, d);
+			(float) vdb_distance_node_value(bits, hi, lo, d);
 	return sum4_f32x2(s0, s1, s2, s3) + tail;
 }
 
 /* Node code against a float query: sum |q[d] - scale * v[d]|. */
-static float
-neon_node_l1(size_t dims, const float *q, float scale, const int8_t *hi,
-			 const uint8_t *lo)
+static ALWAYS_INLINE float
+node_l1(int bits, size_t dims, const float *q, float scale, const int8_t *hi, const uint8_t *lo)
 {
 	float32x4x2_t s0 = zero_f32x4x2();
 	float32x4x2_t s1 = s0;
@@ -969,7 +983,7 @@ neon_node_l1(size_t dims, const float *q, float scale, const int8_t *hi,
 
 	for (; d + 32 <= dims; d += 32)
 	{
-		int16x8x4_t v = node_values32(hi + d, lo + d / 2);
+		int16x8x4_t v = node_values32(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d));
 
 		s0 = add_l1(s0, q + d, scale, v.val[0]);
 		s1 = add_l1(s1, q + d + 8, scale, v.val[1]);
@@ -977,10 +991,11 @@ neon_node_l1(size_t dims, const float *q, float scale, const int8_t *hi,
 		s3 = add_l1(s3, q + d + 24, scale, v.val[3]);
 	}
 	for (; d + 8 <= dims; d += 8)
-		s0 = add_l1(s0, q + d, scale, node_values8(hi + d, lo + d / 2));
+		s0 = add_l1(s0, q + d, scale,
+					node_values8(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d)));
 	for (; d < dims; d++)
 		tail += fabsf(vdb_distance_load_f32(q + d) - scale *
-					  (float) vdb_distance_node_value(hi, lo, d));
+					  (float) vdb_distance_node_value(bits, hi, lo, d));
 	return sum4_f32x2(s0, s1, s2, s3) + tail;
 }
 
@@ -994,15 +1009,14 @@ store_scaled(float *out, float scale, int16x8_t v)
 }
 
 /* Node code to floats. */
-static void
-neon_node_decode(size_t dims, float scale, const int8_t *hi, const uint8_t *lo,
-				 float *out)
+static ALWAYS_INLINE void
+node_decode(int bits, size_t dims, float scale, const int8_t *hi, const uint8_t *lo, float *out)
 {
 	size_t		d = 0;
 
 	for (; d + 32 <= dims; d += 32)
 	{
-		int16x8x4_t v = node_values32(hi + d, lo + d / 2);
+		int16x8x4_t v = node_values32(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d));
 
 		store_scaled(out + d, scale, v.val[0]);
 		store_scaled(out + d + 8, scale, v.val[1]);
@@ -1010,11 +1024,15 @@ neon_node_decode(size_t dims, float scale, const int8_t *hi, const uint8_t *lo,
 		store_scaled(out + d + 24, scale, v.val[3]);
 	}
 	for (; d + 8 <= dims; d += 8)
-		store_scaled(out + d, scale, node_values8(hi + d, lo + d / 2));
+		store_scaled(out + d, scale,
+					 node_values8(bits, hi + d, lo + vdb_distance_lo_bytes(bits, d)));
 	for (; d < dims; d++)
 		vdb_distance_store_f32(out + d, scale *
-							   (float) vdb_distance_node_value(hi, lo, d));
+							   (float) vdb_distance_node_value(bits, hi, lo, d));
 }
+
+NODE_KERNELS(neon, , 12);
+NODE_KERNELS(neon, , 10);
 
 /* ---- int8 against int8 ---- */
 
@@ -1336,9 +1354,12 @@ const VdbKernels vdb_kernels_neon = {
 	.hot8_ip = neon_hot8_ip,
 	.hot4_l1 = neon_hot4_l1,
 	.hot8_l1 = neon_hot8_l1,
-	.node_ip = neon_node_ip,
-	.node_l1 = neon_node_l1,
-	.node_decode = neon_node_decode,
+	.node12_ip = neon_node12_ip,
+	.node10_ip = neon_node10_ip,
+	.node12_l1 = neon_node12_l1,
+	.node10_l1 = neon_node10_l1,
+	.node12_decode = neon_node12_decode,
+	.node10_decode = neon_node10_decode,
 	.i8_ip = neon_i8_ip,
 	.i8_l1 = neon_i8_l1,
 	.panel_put = vdb_distance_plain_panel_put,
@@ -1368,9 +1389,12 @@ const VdbKernels vdb_kernels_neon_dotprod = {
 	.hot8_ip = dotprod_hot8_ip,
 	.hot4_l1 = neon_hot4_l1,
 	.hot8_l1 = neon_hot8_l1,
-	.node_ip = neon_node_ip,
-	.node_l1 = neon_node_l1,
-	.node_decode = neon_node_decode,
+	.node12_ip = neon_node12_ip,
+	.node10_ip = neon_node10_ip,
+	.node12_l1 = neon_node12_l1,
+	.node10_l1 = neon_node10_l1,
+	.node12_decode = neon_node12_decode,
+	.node10_decode = neon_node10_decode,
 	.i8_ip = dotprod_i8_ip,
 	.i8_l1 = neon_i8_l1,
 	.panel_put = dotprod_panel_put,

@@ -163,12 +163,66 @@ typedef enum SparseMetric
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
-/* The value v of dimension d of a node code. */
-static inline int32_t
-vdb_distance_node_value(const int8_t *hi, const uint8_t *lo, size_t d)
+/*
+ * The kernels for node codes of 12 and of 10 bits are one body each, inlined with
+ * constant `bits`.  This is how far into a lo plane dimension d begins.
+ */
+static ALWAYS_INLINE size_t
+vdb_distance_lo_bytes(int bits, size_t d)
 {
-	return 16 * hi[d] + ((lo[d / 2] >> (d % 2 * 4)) & 15) - 8;
+	return d * (size_t) (bits - 8) / 8;
 }
+
+/* The value v of dimension d of a node code. */
+static ALWAYS_INLINE int32_t
+vdb_distance_node_value(int bits, const int8_t *hi, const uint8_t *lo, size_t d)
+{
+	int32_t		nibble = bits == 12 ? lo[d / 2] >> (d % 2 * 4) & 15 :
+		(lo[d / 4] >> (d % 4 * 2) & 3) << 2;
+
+	return 16 * hi[d] + nibble - 8;
+}
+
+/*
+ * The lo plane of 8 dimensions as 12 bits have it.  Of 10 bits, bytes, nibbles and
+ * pairs of bits are moved apart by turns.
+ */
+static ALWAYS_INLINE uint32_t
+vdb_distance_load_lo8(int bits, const uint8_t *lo)
+{
+	uint32_t	l;
+
+	if (bits == 12)
+		return vdb_distance_load_u32(lo);
+	l = lo[0] | (uint32_t) lo[1] << 16;
+	l = (l | l << 4) & 0x0f0f0f0f;
+	l = (l | l << 2) & 0x33333333;
+	return l << 2;
+}
+
+/*
+ * The kernels of a table for node codes of so many bits, from node_ip, node_l1 and
+ * node_decode of its file.  target: what its functions are marked with.
+ */
+#define NODE_KERNELS(level, target, bits) \
+	target static float \
+	level##_node##bits##_ip(size_t dims, const float *q, const int8_t *hi, const uint8_t *lo) \
+	{ \
+		return node_ip(bits, dims, q, hi, lo); \
+	} \
+	target static float \
+	level##_node##bits##_l1(size_t dims, const float *q, float scale, const int8_t *hi, \
+							const uint8_t *lo) \
+	{ \
+		return node_l1(bits, dims, q, scale, hi, lo); \
+	} \
+	target static void \
+	level##_node##bits##_decode(size_t dims, float scale, const int8_t *hi, const uint8_t *lo, \
+								float *out) \
+	{ \
+		node_decode(bits, dims, scale, hi, lo, out); \
+	} \
+	extern int	no_such_variable
 
 /*
  * panel_put of the levels that interleave the rows of a block of VDB_PANEL_ROWS:

@@ -626,9 +626,8 @@ scalar_hot8_l1(size_t dims, const float *q, float scale, const uint8_t *code)
 }
 
 /* Node code against a float query: sum q[d] * v[d]. */
-static float
-scalar_node_ip(size_t dims, const float *q, const int8_t *hi,
-			   const uint8_t *lo)
+static ALWAYS_INLINE float
+node_ip(int bits, size_t dims, const float *q, const int8_t *hi, const uint8_t *lo)
 {
 	float		s0 = 0.0f;
 	float		s1 = 0.0f;
@@ -638,23 +637,26 @@ scalar_node_ip(size_t dims, const float *q, const int8_t *hi,
 
 	for (; d + 4 <= dims; d += 4)
 	{
-		uint8_t		l0 = lo[d / 2];
-		uint8_t		l1 = lo[d / 2 + 1];
-
-		s0 += LOAD(q + d) * (float) (16 * hi[d] + (l0 & 15) - 8);
-		s1 += LOAD(q + d + 1) * (float) (16 * hi[d + 1] + (l0 >> 4) - 8);
-		s2 += LOAD(q + d + 2) * (float) (16 * hi[d + 2] + (l1 & 15) - 8);
-		s3 += LOAD(q + d + 3) * (float) (16 * hi[d + 3] + (l1 >> 4) - 8);
+		s0 += LOAD(q + d) * (float) vdb_distance_node_value(bits, hi, lo, d);
+		s1 += LOAD(q + d + 1) * (float) vdb_distance_node_value(bits, hi, lo, d + 1);
+		s2 += LOAD(q + d + 2) * (float) vdb_distance_node_value(bits, hi, lo, d + 2);
+		s3 += LOAD(q + d + 3) * (float) vdb_distance_node_value(bits, hi, lo, d + 3);
 	}
 	for (; d < dims; d++)
-		s0 += LOAD(q + d) * (float) vdb_distance_node_value(hi, lo, d);
+		s0 += LOAD(q + d) * (float) vdb_distance_node_value(bits, hi, lo, d);
 	return (s0 + s1) + (s2 + s3);
 }
 
+/* |q[d] - scale * v[d]| */
+static ALWAYS_INLINE float
+node_term_l1(int bits, const float *q, float scale, const int8_t *hi, const uint8_t *lo, size_t d)
+{
+	return fabsf(LOAD(q + d) - scale * (float) vdb_distance_node_value(bits, hi, lo, d));
+}
+
 /* Node code against a float query: sum |q[d] - scale * v[d]|. */
-static float
-scalar_node_l1(size_t dims, const float *q, float scale, const int8_t *hi,
-			   const uint8_t *lo)
+static ALWAYS_INLINE float
+node_l1(int bits, size_t dims, const float *q, float scale, const int8_t *hi, const uint8_t *lo)
 {
 	float		s0 = 0.0f;
 	float		s1 = 0.0f;
@@ -664,35 +666,27 @@ scalar_node_l1(size_t dims, const float *q, float scale, const int8_t *hi,
 
 	for (; d + 4 <= dims; d += 4)
 	{
-		uint8_t		l0 = lo[d / 2];
-		uint8_t		l1 = lo[d / 2 + 1];
-
-		s0 += fabsf(LOAD(q + d) -
-				  scale * (float) (16 * hi[d] + (l0 & 15) - 8));
-		s1 += fabsf(LOAD(q + d + 1) -
-				  scale * (float) (16 * hi[d + 1] + (l0 >> 4) - 8));
-		s2 += fabsf(LOAD(q + d + 2) -
-				  scale * (float) (16 * hi[d + 2] + (l1 & 15) - 8));
-		s3 += fabsf(LOAD(q + d + 3) -
-				  scale * (float) (16 * hi[d + 3] + (l1 >> 4) - 8));
+		s0 += node_term_l1(bits, q, scale, hi, lo, d);
+		s1 += node_term_l1(bits, q, scale, hi, lo, d + 1);
+		s2 += node_term_l1(bits, q, scale, hi, lo, d + 2);
+		s3 += node_term_l1(bits, q, scale, hi, lo, d + 3);
 	}
 	for (; d < dims; d++)
-		s0 += fabsf(LOAD(q + d) -
-				  scale * (float) vdb_distance_node_value(hi, lo, d));
+		s0 += node_term_l1(bits, q, scale, hi, lo, d);
 	return (s0 + s1) + (s2 + s3);
 }
 
 /* Node code to floats. */
-static void
-scalar_node_decode(size_t dims, float scale, const int8_t *hi,
-				   const uint8_t *lo, float *out)
+static ALWAYS_INLINE void
+node_decode(int bits, size_t dims, float scale, const int8_t *hi, const uint8_t *lo, float *out)
 {
-	size_t		d;
-
-	for (d = 0; d < dims; d++)
+	for (size_t d = 0; d < dims; d++)
 		vdb_distance_store_f32(out + d, scale *
-							   (float) vdb_distance_node_value(hi, lo, d));
+							   (float) vdb_distance_node_value(bits, hi, lo, d));
 }
+
+NODE_KERNELS(scalar, , 12);
+NODE_KERNELS(scalar, , 10);
 
 /* sum a[d] * b[d], exact */
 static int32_t
@@ -831,9 +825,12 @@ const VdbKernels vdb_kernels_scalar = {
 	.hot8_ip = scalar_hot8_ip,
 	.hot4_l1 = scalar_hot4_l1,
 	.hot8_l1 = scalar_hot8_l1,
-	.node_ip = scalar_node_ip,
-	.node_l1 = scalar_node_l1,
-	.node_decode = scalar_node_decode,
+	.node12_ip = scalar_node12_ip,
+	.node10_ip = scalar_node10_ip,
+	.node12_l1 = scalar_node12_l1,
+	.node10_l1 = scalar_node10_l1,
+	.node12_decode = scalar_node12_decode,
+	.node10_decode = scalar_node10_decode,
 	.i8_ip = scalar_i8_ip,
 	.i8_l1 = scalar_i8_l1,
 	.panel_put = vdb_distance_plain_panel_put,

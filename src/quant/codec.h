@@ -55,6 +55,8 @@ typedef struct VdbCodec
 								 * entries of a code */
 	uint32_t	hot_bits;		/* of a code dimension */
 	uint32_t	hot_bytes;		/* of a hot code: P * hot_bits / 8 */
+	uint32_t	node_coarse;	/* dense: the last so many dimensions of a node code
+								 * have 10 bits, the others 12 */
 	uint32_t	hi_bytes;		/* of a node code's two parts; pair scores */
 	uint32_t	lo_bytes;		/* read the first alone */
 	size_t		vector_bytes;	/* of a decoded vector */
@@ -270,6 +272,14 @@ vdb_node_bounds(const VdbQuery *query, VdbNodeFactors f, const uint8_t *hi, floa
  */
 extern void vdb_codec_init(VdbCodec *codec, VdbMetric metric, uint32_t dims, uint64_t seed,
 						   const float *center);
+
+/*
+ * Has a codec that has coded nothing yet make node codes with 10 bits in the last
+ * `coarse` of P dimensions, of which a multiple of VDB_NODE_STEP are left with 12.
+ * vdb_codec_init sets 0.
+ */
+#define VDB_NODE_STEP 64		/* what the widest kernels take at once */
+extern void vdb_codec_set_node_coarse(VdbCodec *codec, uint32_t coarse);
 
 /* dims rounded up to the code's granularity */
 extern uint32_t vdb_codec_padded(uint32_t dims);

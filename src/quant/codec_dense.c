@@ -11,6 +11,7 @@
 static const VdbCodecOps dense_ops;
 
 #define NODE_MAX 2039			/* largest |v| of a node code: 16 * 127 + 7 */
+#define NODE10_MAX 2036			/* and where some of it has 10 bits, a multiple of 4 */
 #define HOT_FIT_ROUNDS 4
 
 /*
@@ -78,12 +79,19 @@ vdb_codec_init(VdbCodec *codec, VdbMetric metric, uint32_t dims, uint64_t seed,
 	codec->hot_bits = vdb_codec_hot_bits(metric, P);
 	codec->hot_bytes = P * codec->hot_bits / 8;
 	codec->hi_bytes = P;
-	codec->lo_bytes = P / 2;
+	vdb_codec_set_node_coarse(codec, 0);
 	codec->vector_bytes = P * sizeof(float);
 	codec->seed = metric == VDB_METRIC_L1 ? 0 : seed;
 	codec->center = center;
 	if (metric == VDB_METRIC_IP && center != NULL)
 		codec->base = -vdb_kernels->inner_product(P, center, center);
+}
+
+void
+vdb_codec_set_node_coarse(VdbCodec *codec, uint32_t coarse)
+{
+	codec->node_coarse = coarse;
+	codec->lo_bytes = (codec->P - coarse) / 2 + coarse / 4;
 }
 
 /* Scales x to length 1 into out; returns what vdb_codec_transform does. */
@@ -212,15 +220,17 @@ typedef struct NodeSums
 } NodeSums;
 
 /* Codes LANES values. */
-static inline void
-encode_node_lanes(const float *restrict x, const float *restrict center, float scale, float inverse,
-				  uint8_t *restrict hi, uint8_t *restrict lo, NodeSums *restrict sums)
+static inline __attribute__((always_inline)) void
+encode_node_lanes(int bits, const float *restrict x, const float *restrict center, float scale,
+				  float inverse, uint8_t *restrict hi, uint8_t *restrict lo,
+				  NodeSums *restrict sums)
 {
 	int32_t		biased[LANES];
 
 	for (int l = 0; l < LANES; l++)
 	{
-		int32_t		v = round_within(x[l] * inverse, -NODE_MAX, NODE_MAX);
+		int32_t		v = bits == 12 ? round_within(x[l] * inverse, -NODE_MAX, NODE_MAX) :
+			4 * round_within(x[l] * (0.25f * inverse), -NODE10_MAX / 4, NODE10_MAX / 4);
 		double		decoded = (double) scale * v;
 		double		error = x[l] - decoded;
 
@@ -233,8 +243,17 @@ encode_node_lanes(const float *restrict x, const float *restrict center, float s
 	}
 	for (int l = 0; l < LANES; l++)
 		hi[l] = (uint8_t) (biased[l] >> 4);
-	for (int l = 0; l < LANES; l += 2)
-		lo[l / 2] = (uint8_t) ((biased[l] & 15) | (biased[l + 1] & 15) << 4);
+	if (bits == 12)
+	{
+		for (int l = 0; l < LANES; l += 2)
+			lo[l / 2] = (uint8_t) ((biased[l] & 15) | (biased[l + 1] & 15) << 4);
+	}
+	else
+	{
+		for (int l = 0; l < LANES; l += 4)
+			lo[l / 4] = (uint8_t) ((biased[l] & 15) >> 2 | (biased[l + 1] & 15) |
+								   (biased[l + 2] & 15) << 2 | (biased[l + 3] & 15) << 4);
+	}
 }
 
 static VdbNodeFactors
@@ -242,7 +261,8 @@ dense_encode_node(const VdbCodec *codec, const void *vector, float norm, uint8_t
 {
 	const float *x = vector;
 	uint32_t	P = codec->P;
-	float		scale = largest_abs(P, x) / NODE_MAX;
+	uint32_t	fine = P - codec->node_coarse;
+	float		scale = largest_abs(P, x) / (float) (fine == P ? NODE_MAX : NODE10_MAX);
 	float		inverse = scale > 0 ? 1.0f / scale : 0;
 	NodeSums	sums = {0};
 	double		error2;
@@ -256,8 +276,11 @@ dense_encode_node(const VdbCodec *codec, const void *vector, float norm, uint8_t
 		scale = 0;
 		inverse = 0;
 	}
-	for (uint32_t i = 0; i < P; i += LANES)
-		encode_node_lanes(x + i, codec->center + i, scale, inverse, hi + i, lo + i / 2, &sums);
+	for (uint32_t i = 0; i < fine; i += LANES)
+		encode_node_lanes(12, x + i, codec->center + i, scale, inverse, hi + i, lo + i / 2, &sums);
+	for (uint32_t i = fine; i < P; i += LANES)
+		encode_node_lanes(10, x + i, codec->center + i, scale, inverse, hi + i,
+						  lo + fine / 2 + (i - fine) / 4, &sums);
 	error2 = sum_lanes(sums.error2);
 	error1 = sum_lanes(sums.error1);
 	norm2 = sum_lanes(sums.norm2);
@@ -293,7 +316,14 @@ static void
 dense_decode_node(const VdbCodec *codec, VdbNodeFactors f, const uint8_t *hi, const uint8_t *lo,
 				  void *out)
 {
-	vdb_kernels->node_decode(codec->P, f.scale, (const int8_t *) hi, lo, out);
+	float	   *x = out;
+	uint32_t	coarse = codec->node_coarse;
+	uint32_t	fine = codec->P - coarse;
+
+	vdb_kernels->node12_decode(fine, f.scale, (const int8_t *) hi, lo, x);
+	if (coarse > 0)
+		vdb_kernels->node10_decode(coarse, f.scale, (const int8_t *) hi + fine,
+								   lo + fine / 2, x + fine);
 }
 
 /* The place of a value among the levels of a hot code, 0 .. top. */
@@ -559,13 +589,25 @@ dense_node_score(const VdbQuery *query, VdbNodeFactors f, const uint8_t *hi_part
 {
 	const int8_t *hi = (const int8_t *) hi_part;
 	const VdbCodec *codec = query->codec;
+	const float *q = query->vector;
+	uint32_t	coarse = codec->node_coarse;
+	uint32_t	fine = codec->P - coarse;
 	float		score;
 
 	if (codec->metric == VDB_METRIC_L1)
-		score = vdb_kernels->node_l1(codec->P, query->vector, f.scale, hi, lo);
+	{
+		score = vdb_kernels->node12_l1(fine, q, f.scale, hi, lo);
+		if (coarse > 0)
+			score += vdb_kernels->node10_l1(coarse, q + fine, f.scale, hi + fine, lo + fine / 2);
+	}
 	else
-		score = codec->base + query->add + f.add - vdb_codec_ip_weight(codec) * f.scale *
-			vdb_kernels->node_ip(codec->P, query->vector, hi, lo);
+	{
+		float		ip = vdb_kernels->node12_ip(fine, q, hi, lo);
+
+		if (coarse > 0)
+			ip += vdb_kernels->node10_ip(coarse, q + fine, hi + fine, lo + fine / 2);
+		score = codec->base + query->add + f.add - vdb_codec_ip_weight(codec) * f.scale * ip;
+	}
 	return isnan(score) ? FLT_MAX : score;
 }
 

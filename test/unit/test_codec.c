@@ -346,8 +346,18 @@ typedef struct Set
 	float	   *norms;
 	VdbNodeFactors *factors;
 	uint8_t    *hi;				/* P bytes each */
-	uint8_t    *lo;				/* P / 2 bytes each */
+	uint8_t    *lo;				/* the codec's lo_bytes each */
 } Set;
+
+/* As many coarse dimensions as there are. */
+#define ALL_COARSE UINT32_MAX
+
+static void
+init_codec(VdbCodec *codec, VdbMetric metric, uint32_t dims, uint32_t coarse, const float *center)
+{
+	vdb_codec_init(codec, metric, dims, SEED, center);
+	vdb_codec_set_node_coarse(codec, coarse < codec->P ? coarse : codec->P);
+}
 
 /* Like a build: the center is the mean, where that is finite. */
 static void
@@ -366,27 +376,27 @@ find_center(Set *set)
 
 		set->center[i] = isfinite(mean) ? mean : 0;
 	}
-	vdb_codec_init(&set->codec, set->codec.metric, set->codec.dims, SEED, set->center);
+	init_codec(&set->codec, set->codec.metric, set->codec.dims, set->codec.node_coarse, set->center);
 	free(scratch);
 	free(sum);
 }
 
 static Set
-new_set(VdbMetric metric, uint32_t dims, Kind kind, uint32_t count)
+new_set(VdbMetric metric, uint32_t dims, uint32_t coarse, Kind kind, uint32_t count)
 {
 	Set			set;
 	uint32_t	P = vdb_codec_padded(dims);
 
 	set.center = new_floats(P);
 	memset(set.center, 0, P * sizeof(float));
-	vdb_codec_init(&set.codec, metric, dims, SEED, set.center);
+	init_codec(&set.codec, metric, dims, coarse, set.center);
 	set.count = count;
 	set.raw = new_floats((size_t) count * dims);
 	set.coded = new_floats((size_t) count * P);
 	set.norms = new_floats(count);
 	set.factors = new_block(count * sizeof(VdbNodeFactors));
 	set.hi = new_block((size_t) count * P);
-	set.lo = new_block((size_t) count * P / 2);
+	set.lo = new_block((size_t) count * set.codec.lo_bytes);
 	for (uint32_t i = 0; i < count; i++)
 		fill_vector(kind, dims, set.raw + (size_t) i * dims);
 	find_center(&set);
@@ -396,7 +406,7 @@ new_set(VdbMetric metric, uint32_t dims, Kind kind, uint32_t count)
 
 		set.norms[i] = vdb_codec_transform(&set.codec, set.raw + (size_t) i * dims, x);
 		set.factors[i] = vdb_encode_node(&set.codec, x, set.norms[i], set.hi + (size_t) i * P,
-										 set.lo + (size_t) i * P / 2);
+										 set.lo + (size_t) i * set.codec.lo_bytes);
 	}
 	return set;
 }
@@ -420,6 +430,7 @@ static bool
 check_node_set(const Set *set)
 {
 	uint32_t	P = set->codec.P;
+	uint32_t	coarse = set->codec.node_coarse;
 	bool		l1 = set->codec.metric == VDB_METRIC_L1;
 	float	   *decoded = new_floats(P);
 	bool		passed = true;
@@ -434,7 +445,7 @@ check_node_set(const Set *set)
 		double		expected;
 
 		vdb_decode_node(&set->codec, f, set->hi + (size_t) i * P,
-								 set->lo + (size_t) i * P / 2, decoded);
+								 set->lo + (size_t) i * set->codec.lo_bytes, decoded);
 		for (uint32_t j = 0; j < P; j++)
 		{
 			double		e = fabs((double) x[j] - decoded[j]);
@@ -454,8 +465,9 @@ check_node_set(const Set *set)
 		if (isnan(f.scale) || isnan(f.add) || !(error <= f.residual))
 			passed = failure("vector %u: error %g, residual %g", i, error, f.residual);
 
-		/* half a step of 2039 to either side in each dimension, and rounding */
-		expected = largest / 2039 / 2 * (l1 ? P : sqrt(P)) + 1e-5 * (size + set->norms[i]);
+		/* half a step of 2036 to either side in each dimension, or of 509, and rounding */
+		expected = largest / 2036 / 2 * (l1 ? P + 3.0 * coarse : sqrt(P + 15.0 * coarse)) +
+			1e-5 * (size + set->norms[i]);
 		if (largest > 1e-35 && set->norms[i] < FLT_MAX && !(f.residual <= expected * 1.01 + 1e-19))
 			passed = failure("vector %u: residual %g where %g will do", i, f.residual, expected);
 	}
@@ -467,6 +479,7 @@ static void
 check_node_codes(void)
 {
 	static const uint32_t dims[] = {1, 8, 25, 100, 784, 1536};
+	const size_t num_dims = sizeof(dims) / sizeof(dims[0]);
 
 	for (int metric = 0; metric < VDB_DENSE_METRICS; metric++)
 	{
@@ -474,15 +487,17 @@ check_node_codes(void)
 		{
 			bool		passed = true;
 
-			for (size_t d = 0; d < sizeof(dims) / sizeof(dims[0]); d++)
+			for (size_t i = 0; i < 3 * num_dims; i++)
 			{
+				uint32_t	P = vdb_codec_padded(dims[i % num_dims]);
+				uint32_t	coarse = i < num_dims ? 0 : i < 2 * num_dims ? P : P - P / 2 / 64 * 64;
 				Set			set;
 
 				if (is_left_out())
 					continue;
-				set = new_set((VdbMetric) metric, dims[d], (Kind) kind, 20);
+				set = new_set((VdbMetric) metric, dims[i % num_dims], coarse, (Kind) kind, 20);
 				if (!check_node_set(&set))
-					passed = failure("%u dimensions", dims[d]);
+					passed = failure("%u dimensions, %u of them coarse", dims[i % num_dims], coarse);
 				free_set(&set);
 			}
 			report(passed, "node codes of %s vectors, %s", kind_names[kind], metric_names[metric]);
@@ -574,7 +589,7 @@ check_bounds_query(const Set *set, const float *raw, Kind kind, Tally *tally)
 		double		exact = operator_distance(codec->metric, codec->dims, raw,
 											  set->raw + (size_t) i * codec->dims);
 		float		score = vdb_node_score(&query, set->factors[i], set->hi + (size_t) i * P,
-										   set->lo + (size_t) i * P / 2);
+										   set->lo + (size_t) i * set->codec.lo_bytes);
 		VdbBounds	bounds = vdb_node_bounds(&query, set->factors[i], set->hi + (size_t) i * P, score);
 
 		/* the angle to a zero vector is not asked for */
@@ -584,12 +599,12 @@ check_bounds_query(const Set *set, const float *raw, Kind kind, Tally *tally)
 		if (!(bounds.lower <= exact && exact <= bounds.upper))
 		{
 			if (tally->violations++ < 3)
-				failure("%s, %s, %u dimensions, %s: %.9g is not in [%.9g, %.9g]",
-						metric_names[codec->metric], kind_names[kind], codec->dims,
+				failure("%s, %s, %u dimensions, %u coarse, %s: %.9g is not in [%.9g, %.9g]",
+						metric_names[codec->metric], kind_names[kind], codec->dims, codec->node_coarse,
 						vdb_distance_level_name(vdb_kernels->level), exact, bounds.lower,
 						bounds.upper);
 		}
-		if (kind == KIND_NORMAL && codec->dims >= 100 && exact > 0.5 && isfinite(bounds.upper))
+		if (kind == KIND_NORMAL && codec->dims >= 100 && codec->node_coarse == 0 && exact > 0.5 && isfinite(bounds.upper))
 		{
 			tally->relative_width += (bounds.upper - bounds.lower) / exact;
 			tally->widths++;
@@ -600,7 +615,7 @@ check_bounds_query(const Set *set, const float *raw, Kind kind, Tally *tally)
 }
 
 static void
-check_bounds_set(VdbMetric metric, uint32_t dims, Kind kind, Tally *tally)
+check_bounds_set(VdbMetric metric, uint32_t dims, uint32_t coarse, Kind kind, Tally *tally)
 {
 	VdbSimdLevel best = vdb_kernels->level;
 	uint32_t	count = 150000 / NUM_QUERIES / dims;
@@ -609,7 +624,7 @@ check_bounds_set(VdbMetric metric, uint32_t dims, Kind kind, Tally *tally)
 
 	count = (uint32_t) share_of(count > 450 ? 450 : count);
 	count = count < 10 ? 10 : count;
-	set = new_set(metric, dims, kind, count);
+	set = new_set(metric, dims, coarse, kind, count);
 	for (int number = 0; number < NUM_QUERIES; number++)
 	{
 		make_query(&set, kind, number, raw);
@@ -630,7 +645,7 @@ static bool
 check_bounds_cancelling(void)
 {
 	const float raw[2] = {1e17f, 1e17f};
-	Set			set = new_set(VDB_METRIC_IP, 2, KIND_ZERO, 2);
+	Set			set = new_set(VDB_METRIC_IP, 2, 0, KIND_ZERO, 2);
 	Tally		tally = {0};
 
 	for (uint32_t i = 0; i < 2; i++)
@@ -639,7 +654,7 @@ check_bounds_cancelling(void)
 		set.raw[2 * i + 1] = -set.raw[2 * i];
 		set.norms[i] = vdb_codec_transform(&set.codec, set.raw + 2 * i, set.coded + 8 * i);
 		set.factors[i] = vdb_encode_node(&set.codec, set.coded + 8 * i, set.norms[i], set.hi + 8 * i,
-										 set.lo + 4 * i);
+										 set.lo + set.codec.lo_bytes * i);
 	}
 	check_bounds_query(&set, raw, KIND_OVERFLOW, &tally);
 	free_set(&set);
@@ -649,7 +664,15 @@ check_bounds_cancelling(void)
 static void
 check_bounds(void)
 {
-	static const uint32_t dims[] = {1, 2, 3, 8, 25, 100, 784, 1536, 5000, 16000};
+	static const struct
+	{
+		uint32_t	dims;
+		uint32_t	coarse;
+	}			shapes[] =
+	{
+		{1, 0}, {2, 0}, {3, 0}, {8, 0}, {25, 0}, {100, 0}, {784, 0}, {1536, 0}, {5000, 0}, {16000, 0},
+		{3, ALL_COARSE}, {25, ALL_COARSE}, {100, 40}, {784, 208}, {3072, ALL_COARSE}
+	};
 	uint64_t	pairs = 0;
 	int			levels = 0;
 
@@ -659,11 +682,12 @@ check_bounds(void)
 		{
 			Tally		tally = {0};
 
-			for (size_t d = 0; d < sizeof(dims) / sizeof(dims[0]); d++)
+			for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
 			{
 				/* long vectors take most of the time */
-				if (dims[d] < 100 || !is_left_out())
-					check_bounds_set((VdbMetric) metric, dims[d], (Kind) kind, &tally);
+				if (shapes[i].dims < 100 || !is_left_out())
+					check_bounds_set((VdbMetric) metric, shapes[i].dims, shapes[i].coarse, (Kind) kind,
+									 &tally);
 			}
 			report(tally.violations == 0, "bounds of %s vectors, %s", kind_names[kind],
 				   metric_names[metric]);
@@ -1007,7 +1031,7 @@ check_scores_are_numbers(VdbMetric metric, uint32_t dims)
 static bool
 check_pair_scores(VdbMetric metric, uint32_t dims)
 {
-	Set			set = new_set(metric, dims, KIND_NORMAL, 40);
+	Set			set = new_set(metric, dims, 0, KIND_NORMAL, 40);
 	uint32_t	P = set.codec.P;
 	bool		passed = true;
 
@@ -1095,7 +1119,7 @@ add_to_hash(uint64_t hash, const void *bytes, size_t n)
  * The vectors are made without the C library's functions, which differ.
  */
 static uint64_t
-hash_codes(VdbMetric metric, uint32_t dims)
+hash_codes(VdbMetric metric, uint32_t dims, uint32_t coarse)
 {
 	uint32_t	P = vdb_codec_padded(dims);
 	uint64_t	hash = UINT64_C(0xcbf29ce484222325);
@@ -1105,14 +1129,15 @@ hash_codes(VdbMetric metric, uint32_t dims)
 	float	   *x = new_floats(P);
 	float	   *scratch = new_floats(P);
 	uint8_t    *hi = new_block(P);
-	uint8_t    *lo = new_block(P / 2);
 	VdbCodec	codec;
+	uint8_t    *lo;
 	uint8_t    *hot;
 
 	random_state = SEED;
 	for (uint32_t i = 0; i < P; i++)
 		center[i] = (float) (int) (random_u32() % 2001 - 1000) / 8192;
-	vdb_codec_init(&codec, metric, dims, SEED, center);
+	init_codec(&codec, metric, dims, coarse, center);
+	lo = new_block(codec.lo_bytes);
 	hot = new_block(codec.hot_bytes);
 	for (int vector = 0; vector < 20; vector++)
 	{
@@ -1126,7 +1151,7 @@ hash_codes(VdbMetric metric, uint32_t dims)
 		f = vdb_encode_node(&codec, x, 1, hi, lo);
 		h = vdb_hot_of_node(&codec, f, hi, lo, scratch, hot);
 		hash = add_to_hash(hash, hi, P);
-		hash = add_to_hash(hash, lo, P / 2);
+		hash = add_to_hash(hash, lo, codec.lo_bytes);
 		hash = add_to_hash(hash, &f, sizeof(f));
 		hash = add_to_hash(hash, hot, codec.hot_bytes);
 		hash = add_to_hash(hash, &h.rescale, sizeof(h.rescale));
@@ -1147,20 +1172,24 @@ static const struct
 {
 	VdbMetric	metric;
 	uint32_t	dims;
+	uint32_t	coarse;
 	uint64_t	hash;
 }			hashes[] =
 {
-	{VDB_METRIC_L2, 25, UINT64_C(0x87a755c2e5dc6b70)},
-	{VDB_METRIC_L2, 100, UINT64_C(0x6d3e5c0af357a646)},
-	{VDB_METRIC_L2, 1536, UINT64_C(0xfefba0c5438029b8)},
-	{VDB_METRIC_IP, 784, UINT64_C(0x97872ebc5e8c33df)},
-	{VDB_METRIC_COSINE, 384, UINT64_C(0xbbd5ae4df259409e)},
-	{VDB_METRIC_L1, 50, UINT64_C(0x3702cd8b5d08c670)},
-	{VDB_METRIC_L1, 100, UINT64_C(0x4632257bde7366d4)},
+	{VDB_METRIC_L2, 25, 0, UINT64_C(0x87a755c2e5dc6b70)},
+	{VDB_METRIC_L2, 100, 0, UINT64_C(0x6d3e5c0af357a646)},
+	{VDB_METRIC_L2, 1536, 0, UINT64_C(0xfefba0c5438029b8)},
+	{VDB_METRIC_IP, 784, 0, UINT64_C(0x97872ebc5e8c33df)},
+	{VDB_METRIC_COSINE, 384, 0, UINT64_C(0xbbd5ae4df259409e)},
+	{VDB_METRIC_L1, 50, 0, UINT64_C(0x3702cd8b5d08c670)},
+	{VDB_METRIC_L1, 100, 0, UINT64_C(0x4632257bde7366d4)},
+	{VDB_METRIC_L2, 784, 208, UINT64_C(0xfd3edd273e5cb645)},
+	{VDB_METRIC_COSINE, 3072, ALL_COARSE, UINT64_C(0xee50e17e7fddceec)},
+	{VDB_METRIC_L1, 50, ALL_COARSE, UINT64_C(0x4707ba0bf2abb194)},
 };
 
 static bool
-check_hash(VdbMetric metric, uint32_t dims, uint64_t expected)
+check_hash(VdbMetric metric, uint32_t dims, uint32_t coarse, uint64_t expected)
 {
 	VdbSimdLevel best = vdb_kernels->level;
 	bool		passed = true;
@@ -1171,7 +1200,7 @@ check_hash(VdbMetric metric, uint32_t dims, uint64_t expected)
 
 		if (!vdb_distance_force((VdbSimdLevel) level))
 			continue;
-		hash = hash_codes(metric, dims);
+		hash = hash_codes(metric, dims, coarse);
 		if (hash != expected)
 			passed = failure("%s: 0x%016llx", vdb_distance_level_name((VdbSimdLevel) level),
 							 (unsigned long long) hash);
@@ -1218,9 +1247,9 @@ static void
 check_same_everywhere(void)
 {
 	for (size_t i = 0; i < sizeof(hashes) / sizeof(hashes[0]); i++)
-		report(check_hash(hashes[i].metric, hashes[i].dims, hashes[i].hash),
-			   "codes of %u dimensions are those of every machine, %s", hashes[i].dims,
-			   metric_names[hashes[i].metric]);
+		report(check_hash(hashes[i].metric, hashes[i].dims, hashes[i].coarse, hashes[i].hash),
+			   "codes of %u dimensions%s are those of every machine, %s", hashes[i].dims,
+			   hashes[i].coarse > 0 ? ", coarse," : "", metric_names[hashes[i].metric]);
 	report(check_hot_middles(), "middles between codes are rounded to even on every machine");
 }
 

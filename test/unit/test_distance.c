@@ -1350,14 +1350,16 @@ check_hot8_l1(const VdbKernels *k)
 #define NODE_MIN (-2056)
 #define NODE_MAX 2039
 
-/* Random values v, extremes among them, and their packed code. */
+/* Random values v, extremes among them, and their packed code of so many bits. */
 static void
-node_random(size_t dims, size_t offset, int *v, Buffer *hi, Buffer *lo)
+node_random(int bits, size_t dims, size_t offset, int *v, Buffer *hi, Buffer *lo)
 {
+	int			step = bits == 12 ? 1 : 4;
+	size_t		together = (size_t) (8 / (bits - 8));	/* dimensions in a byte of lo */
 	size_t		d;
 
 	*hi = buffer_new(dims, offset);
-	*lo = buffer_new(dims / 2, offset + 1);
+	*lo = buffer_new(dims / together, offset + 1);
 	for (d = 0; d < dims; d++)
 	{
 		int			low;
@@ -1365,10 +1367,11 @@ node_random(size_t dims, size_t offset, int *v, Buffer *hi, Buffer *lo)
 		v[d] = random_int(NODE_MIN, NODE_MAX);
 		if (random_int(0, 7) == 0)
 			v[d] = random_int(0, 1) != 0 ? NODE_MIN : NODE_MAX;
-		low = (v[d] - NODE_MIN) % 16;
-		((int8_t *) hi->data)[d] = (int8_t) ((v[d] + 8 - low) / 16);
-		((uint8_t *) lo->data)[d / 2] |= (uint8_t) (d % 2 != 0 ? low << 4 :
-													low);
+		low = (v[d] - NODE_MIN) % 16 / step;
+		v[d] -= (v[d] - NODE_MIN) % step;
+		((int8_t *) hi->data)[d] = (int8_t) ((v[d] + 8 - low * step) / 16);
+		((uint8_t *) lo->data)[d / together] |=
+			(uint8_t) (low << (d % together * (size_t) (bits - 8)));
 	}
 }
 
@@ -1379,16 +1382,16 @@ typedef enum NodeKernel
 } NodeKernel;
 
 static float
-call_node(const VdbKernels *k, NodeKernel kernel, size_t dims,
+call_node(const VdbKernels *k, NodeKernel kernel, int bits, size_t dims,
 		  const Buffer *q, float scale, const Buffer *hi, const Buffer *lo)
 {
 	if (kernel == NODE_IP)
-		return k->node_ip(dims, q->data, hi->data, lo->data);
-	return k->node_l1(dims, q->data, scale, hi->data, lo->data);
+		return (bits == 12 ? k->node12_ip : k->node10_ip) (dims, q->data, hi->data, lo->data);
+	return (bits == 12 ? k->node12_l1 : k->node10_l1) (dims, q->data, scale, hi->data, lo->data);
 }
 
 static bool
-check_node_case(const VdbKernels *k, NodeKernel kernel, size_t dims,
+check_node_case(const VdbKernels *k, NodeKernel kernel, int bits, size_t dims,
 				size_t offset, int pattern, float scale)
 {
 	int		   *v = malloc((dims + 1) * sizeof(int));
@@ -1402,7 +1405,7 @@ check_node_case(const VdbKernels *k, NodeKernel kernel, size_t dims,
 	bool		passed = true;
 	size_t		d;
 
-	node_random(dims, offset, v, &hi, &lo);
+	node_random(bits, dims, offset, v, &hi, &lo);
 	fill_floats(&q, dims, pattern);
 	for (d = 0; d < dims; d++)
 	{
@@ -1419,8 +1422,8 @@ check_node_case(const VdbKernels *k, NodeKernel kernel, size_t dims,
 			absolute += fabs(qd) + fabs((double) scale * v[d]);
 		}
 	}
-	got = call_node(k, kernel, dims, &q, scale, &hi, &lo);
-	scalar = call_node(&vdb_kernels_scalar, kernel, dims, &q, scale, &hi, &lo);
+	got = call_node(k, kernel, bits, dims, &q, scale, &hi, &lo);
+	scalar = call_node(&vdb_kernels_scalar, kernel, bits, dims, &q, scale, &hi, &lo);
 	if (!near(got, exact, absolute, dims) ||
 		!near(got, scalar, 2 * absolute, dims))
 		passed = failure("dims %zu pattern %d scale %g: got %.9g, "
@@ -1432,7 +1435,7 @@ check_node_case(const VdbKernels *k, NodeKernel kernel, size_t dims,
 		float		saved = get_float(&q, d);
 
 		set_float(&q, d, NAN);
-		if (!isnan(call_node(k, kernel, dims, &q, scale, &hi, &lo)))
+		if (!isnan(call_node(k, kernel, bits, dims, &q, scale, &hi, &lo)))
 			passed = failure("dims %zu: NaN at %zu lost", dims, d);
 		set_float(&q, d, saved);
 	}
@@ -1444,7 +1447,7 @@ check_node_case(const VdbKernels *k, NodeKernel kernel, size_t dims,
 }
 
 static bool
-check_node(const VdbKernels *k, NodeKernel kernel)
+check_node(const VdbKernels *k, NodeKernel kernel, int bits)
 {
 	size_t		num_scales = kernel == NODE_IP ? 1 : NUM_SCALES;
 	int			pattern;
@@ -1455,12 +1458,12 @@ check_node(const VdbKernels *k, NodeKernel kernel)
 	{
 		for (l = 0; l < num_lengths; l++)
 		{
-			if (lengths[l] % 2 != 0)
+			if (lengths[l] * (size_t) (bits - 8) % 8 != 0)
 				continue;
 			for (s = 0; s < num_scales; s++)
 			{
 				if (!is_left_out() &&
-					!check_node_case(k, kernel, lengths[l],
+					!check_node_case(k, kernel, bits, lengths[l],
 									 offsets[(l / 2 + s) % NUM_OFFSETS],
 									 pattern, scales[s]))
 					return false;
@@ -1471,20 +1474,32 @@ check_node(const VdbKernels *k, NodeKernel kernel)
 }
 
 static bool
-check_node_ip(const VdbKernels *k)
+check_node12_ip(const VdbKernels *k)
 {
-	return check_node(k, NODE_IP);
+	return check_node(k, NODE_IP, 12);
 }
 
 static bool
-check_node_l1(const VdbKernels *k)
+check_node10_ip(const VdbKernels *k)
 {
-	return check_node(k, NODE_L1);
+	return check_node(k, NODE_IP, 10);
+}
+
+static bool
+check_node12_l1(const VdbKernels *k)
+{
+	return check_node(k, NODE_L1, 12);
+}
+
+static bool
+check_node10_l1(const VdbKernels *k)
+{
+	return check_node(k, NODE_L1, 10);
 }
 
 /* One rounding per element, so all levels must give the same floats. */
 static bool
-check_node_decode(const VdbKernels *k)
+check_node_decode(const VdbKernels *k, int bits)
 {
 	size_t		l;
 	size_t		s;
@@ -1493,7 +1508,7 @@ check_node_decode(const VdbKernels *k)
 	{
 		size_t		dims = lengths[l];
 
-		if (dims % 2 != 0)
+		if (dims * (size_t) (bits - 8) % 8 != 0)
 			continue;
 		for (s = 0; s < NUM_SCALES; s++)
 		{
@@ -1504,8 +1519,9 @@ check_node_decode(const VdbKernels *k)
 			Buffer		lo;
 			size_t		d;
 
-			node_random(dims, offset, v, &hi, &lo);
-			k->node_decode(dims, scales[s], hi.data, lo.data, out.data);
+			node_random(bits, dims, offset, v, &hi, &lo);
+			(bits == 12 ? k->node12_decode : k->node10_decode)
+				(dims, scales[s], hi.data, lo.data, out.data);
 			for (d = 0; d < dims; d++)
 			{
 				float		want = scales[s] * (float) v[d];
@@ -1521,6 +1537,18 @@ check_node_decode(const VdbKernels *k)
 		}
 	}
 	return true;
+}
+
+static bool
+check_node12_decode(const VdbKernels *k)
+{
+	return check_node_decode(k, 12);
+}
+
+static bool
+check_node10_decode(const VdbKernels *k)
+{
+	return check_node_decode(k, 10);
 }
 
 /* ---- int8 against int8 ---- */
@@ -1916,9 +1944,12 @@ static const struct
 	{"hot8_ip", check_hot8_ip},
 	{"hot4_l1", check_hot4_l1},
 	{"hot8_l1", check_hot8_l1},
-	{"node_ip", check_node_ip},
-	{"node_l1", check_node_l1},
-	{"node_decode", check_node_decode},
+	{"node12_ip", check_node12_ip},
+	{"node10_ip", check_node10_ip},
+	{"node12_l1", check_node12_l1},
+	{"node10_l1", check_node10_l1},
+	{"node12_decode", check_node12_decode},
+	{"node10_decode", check_node10_decode},
 	{"i8_ip", check_i8_ip},
 	{"i8_l1", check_i8_l1},
 	{"panel_put", check_panel_put},
