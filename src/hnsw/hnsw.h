@@ -96,7 +96,9 @@ typedef struct HnswMeta
 	uint32		entries;		/* of a code of sparse vectors, else 0 */
 
 	HnswCalibration calibration;
-	uint8		reserved[260];
+	uint16		node_coarse;	/* dimensions of a node code with fewer bits, see
+								 * VdbCodec */
+	uint8		reserved[258];
 } HnswMeta;
 
 StaticAssertDecl(sizeof(HnswMeta) == 480, "HnswMeta is 480 bytes on disk");
@@ -131,7 +133,7 @@ typedef enum HnswState
 /*
  * A node slot: what a search reads of every node it expands.  Followed by
  * uint32 nbr[2m], uint16 length[2m] (bfloat16 scores of the edges), the hi
- * plane (P bytes) and the lo plane (P / 2 bytes) of the node code; the planes
+ * plane (P bytes) and the lo plane (at most P / 2 bytes) of the node code; the planes
  * are missing where node_bits is 0: where the hot code is all there is to know
  * of a vector, or where they do not fit a page.
  */
@@ -231,6 +233,7 @@ typedef struct HnswGeometry
 	uint16		ef_construction;
 	uint16		hot_bits;
 	uint16		node_bits;		/* 12, or 0: no code in node slots */
+	uint16		node_coarse;	/* of the codec */
 	uint16		attr_bytes;
 	uint16		hot_first;		/* offset of the first hot slot */
 	uint16		hot_stride;
@@ -252,6 +255,13 @@ typedef struct HnswGeometry
  */
 extern bool vdb_hnsw_geometry(HnswGeometry *geometry, const VdbCodec *codec, int m,
 							  int ef_construction, uint32 attr_bytes);
+
+/*
+ * The geometry of a new index: the same, but for the codec's node_coarse, which it
+ * chooses (docs/design/014-coarse-dimensions.md) and sets.
+ */
+extern bool vdb_hnsw_choose_geometry(HnswGeometry *geometry, VdbCodec *codec, int m,
+									 int ef_construction, uint32 attr_bytes);
 
 /* Center values a center page holds. */
 #define HNSW_CENTER_FIRST 32

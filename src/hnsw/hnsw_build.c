@@ -50,8 +50,9 @@ column_dims(Relation rel, const HnswSupport *support)
 	return dims;
 }
 
+/* Chooses the geometry, and with it the codec's node_coarse. */
 static void
-init_geometry(Relation rel, const VdbCodec *codec, HnswGeometry *g)
+init_geometry(Relation rel, VdbCodec *codec, HnswGeometry *g)
 {
 	const HnswOptions *options = vdb_hnsw_options(rel);
 	uint32		attr_bytes = vdb_hnsw_attributes(rel, CurrentMemoryContext)->bytes;
@@ -60,7 +61,7 @@ init_geometry(Relation rel, const VdbCodec *codec, HnswGeometry *g)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("ef_construction must be greater than or equal to 2 * m")));
-	if (!vdb_hnsw_geometry(g, codec, options->m, options->ef_construction, attr_bytes))
+	if (!vdb_hnsw_choose_geometry(g, codec, options->m, options->ef_construction, attr_bytes))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a node of %u dimensions with m = %d does not fit a page", codec->dims,

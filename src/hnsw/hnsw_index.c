@@ -91,6 +91,18 @@ read_center(Relation rel, const HnswGeometry *g, float *out)
 	}
 }
 
+/*
+ * Can a build have made a codec as coarse as this?  The length of its slots tells how
+ * coarse, but for vectors of few dimensions.
+ */
+static bool
+is_coarse(const VdbCodec *codec)
+{
+	return codec->kind == VDB_CODEC_DENSE && codec->P >= VDB_NODE_STEP &&
+		codec->node_coarse <= codec->P &&
+		(codec->P - codec->node_coarse) % VDB_NODE_STEP == 0;
+}
+
 /* Recomputes the geometry and compares it with what the metapage says. */
 bool
 vdb_hnsw_load_geometry(const HnswMeta *meta, const HnswSupport *support, uint32 attr_bytes,
@@ -104,9 +116,13 @@ vdb_hnsw_load_geometry(const HnswMeta *meta, const HnswSupport *support, uint32 
 		meta->ef_construction < HNSW_MIN_EF_CONSTRUCTION ||
 		meta->ef_construction > HNSW_MAX_EF_CONSTRUCTION)
 		return false;
-	vdb_hnsw_init_codec(codec, support, meta->dims, meta->entries, meta->rotation_seed, NULL);
+	vdb_hnsw_init_codec(codec, support, meta->dims, meta->entries, meta->node_coarse,
+						meta->rotation_seed, NULL);
+	if (meta->node_coarse != 0 && !is_coarse(codec))
+		return false;
 	return vdb_hnsw_geometry(g, codec, meta->m, meta->ef_construction, attr_bytes) &&
 		meta->hot_bits == g->hot_bits && meta->node_bits == g->node_bits &&
+		meta->node_coarse == g->node_coarse &&
 		meta->attr_bytes == g->attr_bytes && meta->hot_stride == g->hot_stride &&
 		meta->node_stride == g->node_stride && meta->upper_stride == g->upper_stride &&
 		meta->extent_slots == g->extent_slots && meta->node_pages == g->node_pages &&
@@ -185,8 +201,8 @@ load_entry(KnownIndex *entry, Relation rel, const HnswMeta *meta)
 	index->attributes = attributes;
 	index->incarnation = meta->incarnation;
 	index->geometry = geometry;
-	vdb_hnsw_init_codec(&index->codec, support, meta->dims, meta->entries, meta->rotation_seed,
-						center);
+	vdb_hnsw_init_codec(&index->codec, support, meta->dims, meta->entries, meta->node_coarse,
+						meta->rotation_seed, center);
 	vdb_hints_init(&index->hints, rel, context);
 }
 
@@ -315,6 +331,7 @@ vdb_hnsw_create_meta(Relation rel, ForkNumber fork, const HnswGeometry *g, const
 	meta->ef_construction = g->ef_construction;
 	meta->hot_bits = g->hot_bits;
 	meta->node_bits = g->node_bits;
+	meta->node_coarse = g->node_coarse;
 	meta->attr_bytes = g->attr_bytes;
 	meta->hot_stride = g->hot_stride;
 	meta->node_stride = g->node_stride;

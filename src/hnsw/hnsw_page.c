@@ -12,7 +12,7 @@
 
 #include "hnsw/hnsw_private.h"
 
-/* Bits a dimension of the code in a node slot. */
+/* Bits a dimension of the code in a node slot, but for those that are coarse. */
 #define NODE_BITS 12
 
 /* More node pages than this would only make small indexes large. */
@@ -25,11 +25,18 @@ hot_first(uint32 attr_bytes, uint32 slots)
 	return TYPEALIGN(64, HNSW_HOT_FIRST + attr_bytes * slots);
 }
 
+/* Bytes of a node slot without its code. */
+static inline uint32
+node_bytes(uint32 m)
+{
+	return sizeof(HnswNode) + 2 * m * (sizeof(uint32) + sizeof(uint16));
+}
+
 bool
 vdb_hnsw_geometry(HnswGeometry *g, const VdbCodec *codec, int m, int ef_construction,
 				  uint32 attr_bytes)
 {
-	uint32		node_bytes = sizeof(HnswNode) + 2 * m * (sizeof(uint32) + sizeof(uint16));
+	uint32		slot = node_bytes(m);
 	uint32		hot_bytes = TYPEALIGN(4, sizeof(HnswHot) + codec->hot_bytes);
 	uint32		code_bytes = codec->hi_bytes + codec->lo_bytes;
 	uint32		hot_slots;
@@ -47,21 +54,22 @@ vdb_hnsw_geometry(HnswGeometry *g, const VdbCodec *codec, int m, int ef_construc
 	 * code does not fit, rows are ordered by the heap alone.
 	 */
 	if (!vdb_codec_hot_is_whole(codec) &&
-		HNSW_NODE_FIRST + node_bytes + code_bytes <= VDB_PAGE_END)
+		HNSW_NODE_FIRST + slot + code_bytes <= VDB_PAGE_END)
 	{
 		g->node_bits = NODE_BITS;
+		g->node_coarse = codec->node_coarse;
 		g->hi_bytes = codec->hi_bytes;
 		g->lo_bytes = codec->lo_bytes;
-		node_bytes += code_bytes;
+		slot += code_bytes;
 	}
-	node_bytes = TYPEALIGN(4, node_bytes);
+	slot = TYPEALIGN(4, slot);
 	if (hot_first(attr_bytes, 1) + hot_bytes > VDB_PAGE_END ||
-		HNSW_NODE_FIRST + node_bytes > VDB_PAGE_END)
+		HNSW_NODE_FIRST + slot > VDB_PAGE_END)
 		return false;
 	g->hot_stride = hot_bytes;
-	g->node_stride = node_bytes;
+	g->node_stride = slot;
 	g->upper_stride = sizeof(HnswUpper) + m * sizeof(HnswUpperEdge);
-	g->nodes_per_page = (VDB_PAGE_END - HNSW_NODE_FIRST) / node_bytes;
+	g->nodes_per_page = (VDB_PAGE_END - HNSW_NODE_FIRST) / slot;
 	g->uppers_per_page = (VDB_PAGE_END - HNSW_UPPER_FIRST) / g->upper_stride;
 	hot_slots = (VDB_PAGE_END - HNSW_HOT_FIRST) / (hot_bytes + attr_bytes);
 	while (hot_first(attr_bytes, hot_slots) + hot_slots * hot_bytes > VDB_PAGE_END)
@@ -88,6 +96,47 @@ vdb_hnsw_geometry(HnswGeometry *g, const VdbCodec *codec, int m, int ef_construc
 	g->center_pages = (g->center_values + HNSW_CENTER_PER_PAGE - 1) / HNSW_CENTER_PER_PAGE;
 	g->max_extents = Min((PG_UINT32_MAX - 1) / Max(g->extent_slots, g->upper_slots),
 						 (MaxBlockNumber - 1 - g->center_pages) / g->extent_pages);
+	return true;
+}
+
+/* By so much more nodes a page must a coarser code pay for the rows it has measured. */
+#define COARSE_GAIN (7.0 / 6.0)
+
+static inline double
+density(const HnswGeometry *g)
+{
+	return (double) g->extent_slots / g->extent_pages;
+}
+
+/* Has the code only as coarse as one node more on a page wants it; false if that does not do. */
+static bool
+make_room(const HnswGeometry *g, VdbCodec *codec)
+{
+	uint32		nodes = g->node_bits == 0 ? 1 : g->nodes_per_page + 1;
+	uint32		room = TYPEALIGN_DOWN(4, (VDB_PAGE_END - HNSW_NODE_FIRST) / nodes);
+	uint32		coarsest = node_bytes(g->m) + codec->hi_bytes + codec->P / 4;
+
+	if (coarsest > room)
+		return false;
+	vdb_codec_set_node_coarse(codec, codec->P - (room - coarsest) * 4 / VDB_NODE_STEP * VDB_NODE_STEP);
+	return true;
+}
+
+bool
+vdb_hnsw_choose_geometry(HnswGeometry *g, VdbCodec *codec, int m, int ef_construction,
+						 uint32 attr_bytes)
+{
+	HnswGeometry more;
+
+	if (!vdb_hnsw_geometry(g, codec, m, ef_construction, attr_bytes))
+		return false;
+	if (vdb_codec_hot_is_whole(codec) || !make_room(g, codec))
+		return true;
+	if (vdb_hnsw_geometry(&more, codec, m, ef_construction, attr_bytes) &&
+		(g->node_bits == 0 || density(&more) >= COARSE_GAIN * density(g)))
+		*g = more;
+	else
+		vdb_codec_set_node_coarse(codec, 0);
 	return true;
 }
 

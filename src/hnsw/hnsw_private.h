@@ -238,9 +238,13 @@ extern const HnswOptions *vdb_hnsw_options(Relation index);
 /* hnsw_support.c */
 extern const HnswSupport *vdb_hnsw_support(Relation index);
 
-/* Fills a codec for an operator class; entries: of a sparse code, else 0. */
+/*
+ * Fills a codec for an operator class.  entries: of a sparse code, else 0.  node_coarse:
+ * of a dense one, else 0.
+ */
 extern void vdb_hnsw_init_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims,
-								uint32 entries, uint64 seed, const float *center);
+								uint32 entries, uint32 node_coarse, uint64 seed,
+								const float *center);
 
 /*
  * A value taken apart, in the current context.  Raises when its dimensions

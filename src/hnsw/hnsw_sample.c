@@ -202,7 +202,7 @@ find_entries(HnswSample *sample, HnswRowEstimate *rows)
 void
 vdb_hnsw_default_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims)
 {
-	vdb_hnsw_init_codec(codec, support, dims, sparse_entries(DEFAULT_ENTRIES, dims),
+	vdb_hnsw_init_codec(codec, support, dims, sparse_entries(DEFAULT_ENTRIES, dims), 0,
 						random_seed(support), NULL);
 }
 
@@ -233,6 +233,6 @@ vdb_hnsw_choose_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims, 
 			break;
 	}
 	MemoryContextDelete(sample.row_context);
-	vdb_hnsw_init_codec(codec, support, dims, entries, seed, center);
+	vdb_hnsw_init_codec(codec, support, dims, entries, 0, seed, center);
 	return rows;
 }

@@ -429,7 +429,7 @@ request_nodes(HnswSearch *search)
 	}
 }
 
-/* In line, since here is where a walk spends its time. */
+/* What vdb_hnsw_keep_fresh does, in line: here is where a walk spends its time. */
 static inline uint32
 keep_fresh(HnswSearch *search, uint32 count)
 {

@@ -51,12 +51,13 @@ vdb_hnsw_support(Relation index)
 
 void
 vdb_hnsw_init_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims, uint32 entries,
-					uint64 seed, const float *center)
+					uint32 node_coarse, uint64 seed, const float *center)
 {
 	switch (support->kind)
 	{
 		case VDB_CODEC_DENSE:
 			vdb_codec_init(codec, support->metric, dims, seed, center);
+			vdb_codec_set_node_coarse(codec, node_coarse);
 			break;
 		case VDB_CODEC_BINARY:
 			vdb_codec_init_binary(codec, support->metric, dims);

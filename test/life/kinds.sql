@@ -9,8 +9,8 @@ CREATE SCHEMA life;
 
 CREATE TABLE life.kinds (name text PRIMARY KEY, type text, opclass text, value text, further text DEFAULT '');
 
-CREATE FUNCTION life.numbers(i int) RETURNS real[] IMMUTABLE LANGUAGE sql AS
-$$ SELECT array_agg(sin(i * j * 1.7 + j)::real ORDER BY j) FROM generate_series(1, 64) j $$;
+CREATE FUNCTION life.numbers(i int, dims int DEFAULT 64) RETURNS real[] IMMUTABLE LANGUAGE sql AS
+$$ SELECT array_agg(sin(i * j * 1.7 + j)::real ORDER BY j) FROM generate_series(1, dims) j $$;
 
 CREATE FUNCTION life.sparse(i int) RETURNS sparsevec IMMUTABLE LANGUAGE sql AS
 $$
@@ -42,6 +42,11 @@ INSERT INTO life.kinds VALUES
 INSERT INTO life.kinds VALUES
     ('vector_further', 'vector(64)', 'vector_l2_ops', 'life.numbers(i)::vector', ', id, (id % 3 = 0)'),
     ('bit_further', 'bit(128)', 'bit_hamming_ops', 'life.bits(i)', ', id');
+
+-- of so many dimensions that some are coarse in node codes
+INSERT INTO life.kinds VALUES
+    ('vector_wide', 'vector(768)', 'vector_cosine_ops', 'life.numbers(i, 768)::vector'),
+    ('halfvec_wide', 'halfvec(1024)', 'halfvec_l1_ops', 'life.numbers(i, 1024)::halfvec');
 
 CREATE FUNCTION life.value(kind text, i int) RETURNS text LANGUAGE plpgsql AS
 $$
@@ -112,13 +117,15 @@ BEGIN
         SELECT c.*, question
         FROM pg_index i
             JOIN pg_class ON pg_class.oid = indexrelid
+            JOIN pg_attribute ON attrelid = indexrelid AND attnum = 1
             JOIN pg_opclass ON pg_opclass.oid = indclass[0]
             JOIN pg_amop ON amopfamily = opcfamily AND amoplefttype = opcintype AND amopstrategy = 1
             JOIN pg_operator o ON o.oid = amopopr,
             LATERAL pg_get_indexdef(indexrelid, 1, false) AS expression,
             LATERAL (
                 SELECT life.value(name, 1000 + n) AS question
-                FROM life.kinds, generate_series(1, 3) n WHERE opclass = opcname) q,
+                FROM life.kinds, generate_series(1, 3) n
+                WHERE opclass = opcname AND starts_with(type, format_type(atttypid, atttypmod))) q,
             LATERAL life.compare(indrelid, relname, expression, coalesce(pg_get_expr(indpred, indrelid), 'true'),
                 format('OPERATOR(%s.%s)', oprnamespace::regnamespace, oprname), question) c
         WHERE indexrelid = index

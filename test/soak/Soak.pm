@@ -42,7 +42,10 @@ sub soak_tables
 		{ name => 'bits', type => 'bit(100)', class => 'bit_hamming_ops', operator => '<~>',
 			make => 'binary_quantize(v)' },
 		{ name => 'sparse', type => 'sparsevec(100)', class => 'sparsevec_ip_ops', operator => '<#>',
-			make => 'v::sparsevec' });
+			make => 'v::sparsevec' },
+		# of so many dimensions that some are coarse in node codes
+		{ name => 'wide', type => 'vector(1000)', class => 'vector_l2_ops', operator => '<->',
+			make => 'v || v || v || v || v || v || v || v || v || v' });
 
 	load_words($node);
 	for my $table (@tables)

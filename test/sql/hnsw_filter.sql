@@ -116,7 +116,7 @@ SELECT count(*), count(DISTINCT id), bool_and(b) FROM (SELECT id, b FROM t WHERE
 SELECT count(*), bool_and(i2 = 7) FROM (SELECT i2 FROM t WHERE i2 = 7 ORDER BY v <-> life.numbers(7)::vector) s;
 -- a sweep keeps so many, and a walk before it may have found some
 SET hnsw.max_scan_tuples = 10;
-SELECT count(*) BETWEEN 10 AND 20 AS few FROM (SELECT i2 FROM t WHERE i2 = 7 ORDER BY v <-> life.numbers(7)::vector) s;
+SELECT count(*) BETWEEN 10 AND 20 AS few, count(DISTINCT id) = count(*) AS once, bool_and(i2 = 7) FROM (SELECT id, i2 FROM t WHERE i2 = 7 ORDER BY v <-> life.numbers(7)::vector) s;
 RESET hnsw.max_scan_tuples;
 SET hnsw.iterative_scan = off;
 SELECT count(*) FROM (SELECT i2 FROM t WHERE i2 = 7 ORDER BY v <-> life.numbers(7)::vector) s;
