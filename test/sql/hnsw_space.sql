@@ -51,7 +51,8 @@ DELETE FROM t WHERE id % 50 > 0;
 SET vdb.stop_at = 'hnsw-vacuum-by-ranges';
 VACUUM (INDEX_CLEANUP ON) t;
 RESET vdb.stop_at;
-SELECT live, dead, live + attached - (SELECT count(*) FROM t) AS empty_nodes, unreachable FROM vdb.check_index('t_v', true);
+-- a search may miss the node of a copy, which becomes another
+SELECT live BETWEEN 50 AND 60 AS few, dead, attached - (SELECT count(*) FROM t) AS empty, unreachable FROM vdb.check_index('t_v', true);
 DELETE FROM t;
 VACUUM (INDEX_CLEANUP ON) t;
 SELECT pg_relation_size('t_v') AS size \gset
