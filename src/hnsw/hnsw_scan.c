@@ -86,6 +86,7 @@ typedef struct HnswScan
 	bool		last_exact;
 
 	ExactFetch	exact;
+	BlockNumber table_blocks;	/* the table has at least; kept over rescans */
 } HnswScan;
 
 IndexScanDesc
@@ -117,11 +118,13 @@ vdb_hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, i
 {
 	HnswScan   *so = scan->opaque;
 	MemoryContext context = so->context;
+	BlockNumber table_blocks = so->table_blocks;
 
 	end_exact(&so->exact);
 	MemoryContextReset(context);
 	memset(so, 0, sizeof(*so));
 	so->context = context;
+	so->table_blocks = table_blocks;
 	so->same = NO_ROW;
 	if (keys != NULL && scan->numberOfKeys > 0)
 		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
@@ -153,6 +156,27 @@ begin_exact(IndexScanDesc scan, ExactFetch *exact)
 		GetPerTupleExprContext(exact->estate)->ecxt_scantuple = exact->slot;
 	}
 	exact->fetch = table_index_fetch_begin(scan->heapRelation);
+}
+
+/*
+ * Raises when a row that was found is on a block which the table does not have: the
+ * server, asked for it, would not blame the index.  A table that is being scanned
+ * does not get shorter.
+ */
+static void
+check_row(IndexScanDesc scan, const HnswFound *found, const ItemPointerData *tid)
+{
+	HnswScan   *so = scan->opaque;
+	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
+
+	if (likely(block < so->table_blocks))
+		return;
+	so->table_blocks = RelationGetNumberOfBlocks(scan->heapRelation);
+	if (block >= so->table_blocks)
+		vdb_page_corrupted(scan->indexRelation,
+						   vdb_hnsw_node_address(&so->index->geometry, found->nid).block,
+						   psprintf("Node %u leads to row (%u,%u), which cannot exist.", found->nid,
+									block, ItemPointerGetOffsetNumberNoCheck(tid)));
 }
 
 /*
@@ -580,7 +604,10 @@ next_same(IndexScanDesc scan)
 		return false;
 	VDB_TESTPOINT("hnsw-scan-before-postings");
 	if (vdb_hnsw_next_equal(&so->search, &so->search.found[so->same], &scan->xs_heaptid))
+	{
+		check_row(scan, &so->search.found[so->same], &scan->xs_heaptid);
 		return true;
+	}
 	so->same = NO_ROW;
 	return false;
 }
@@ -632,6 +659,7 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 			replace_first(so);
 			continue;
 		}
+		check_row(scan, first, &first->tid);
 		if (!first_is_certain(so, first))
 		{
 			double		distance;

@@ -130,6 +130,23 @@ psql_fails($node, $insert, 'XX002', 'header is damaged', 'a page with a gap befo
 damage(with_bytes($open, 12, pack 'v', 32));
 psql_fails($node, $insert, 'XX002', 'less is written than there is', 'a page that ends before its slots: insert');
 
+# --- rows that the table does not have ----------------------------------------------
+
+my $stride = unpack 'v', substr $sound, 24 + 40, 2;
+my $elsewhere = $sound;
+for my $block (grep { kind($_) == 4 } 0 .. $pages - 1)
+{
+	for my $slot (map { $block * BLCKSZ + 32 + $stride * $_ } 0 .. int(8144 / $stride) - 1)
+	{
+		# of live nodes
+		substr($elsewhere, $slot, 2) = pack 'v', 0xABCD if substr($elsewhere, $slot + 6, 1) eq "\1";
+	}
+}
+damage($elsewhere);
+psql_fails($node, $_, 'XX002', 'row \(\d+,\d+\), which cannot exist', 'rows of blocks that are not there: scan')
+  for $scan, $walk, $sweep;
+psql_fails($node, "SELECT vdb.check_index('t_v_idx')", 'XX002', 'which cannot exist', 'rows of blocks that are not there: check');
+
 # --- attributes ---------------------------------------------------------------------
 
 damage(with_bytes($hot, 65, 'word'));
