@@ -15,7 +15,7 @@ my $by_ranges = "LOAD 'vdb'; SET vdb.stop_at = 'hnsw-vacuum-by-ranges'";
 load_words($node);
 $node->safe_psql(
 	'postgres', q(
-	CREATE TABLE questions AS SELECT v FROM words WHERE id % 60 = 0;
+	CREATE TABLE questions AS SELECT v FROM words WHERE id % 20 = 0;
 	CREATE TABLE many_questions AS SELECT l2_normalize(v) AS v FROM words WHERE id % 12 = 0;
 	CREATE FUNCTION found(name text, questions text) RETURNS float8 LANGUAGE plpgsql AS $$
 	DECLARE
@@ -56,7 +56,7 @@ for my $case (
 {
 	my ($table, $condition, $less, $setting) = @$case;
 
-	$node->safe_psql('postgres', "CREATE TABLE $table AS SELECT id, v FROM words WHERE id % 60 <> 0;
+	$node->safe_psql('postgres', "CREATE TABLE $table AS SELECT id, v FROM words WHERE id % 20 <> 0;
 		CREATE INDEX ${table}_v ON $table USING hnsw (v vector_l2_ops);
 		DELETE FROM $table WHERE $condition");
 
@@ -100,7 +100,7 @@ cmp_ok($churned, '>=', finds('churned', 'many_questions') - 0.025, 'ten rounds l
 my $size = index_size($node, 'fifth_v');
 
 $node->safe_psql('postgres', 'DELETE FROM fifth WHERE id % 5 = 1; VACUUM (INDEX_CLEANUP ON) fifth;
-	INSERT INTO fifth SELECT id, v FROM words WHERE id % 5 = 1 AND id % 60 <> 0');
+	INSERT INTO fifth SELECT id, v FROM words WHERE id % 5 = 1 AND id % 20 <> 0');
 cmp_ok(index_size($node, 'fifth_v'), '<=', 1.05 * $size, 'the index did not grow');
 is_connected('fifth_v', 'after inserts');
 
