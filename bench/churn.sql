@@ -10,8 +10,8 @@
 -- After ten rounds (-v rounds=10), and after a fifth was deleted at once, the index
 -- is built anew for comparison.
 --
--- ms: of the step; mb: size of the index afterwards; then the share of the ten
--- nearest rows that is found, at three values of hnsw.ef_search.
+-- ms: of the step; mb: size of the index afterwards; found: the share of the ten
+-- nearest rows that is found, at some values of hnsw.ef_search (-v efs=20,40,100).
 
 \set ON_ERROR_STOP on
 \pset footer off
@@ -23,6 +23,10 @@
 \if :{?questions}
 \else
 	\set questions 300
+\endif
+\if :{?efs}
+\else
+	\set efs 20,40,100
 \endif
 SET client_min_messages = warning;
 SET max_parallel_workers_per_gather = 0;
@@ -37,7 +41,7 @@ CREATE TABLE churn_gone AS SELECT * FROM churn LIMIT 0;
 CREATE TABLE churn_away AS SELECT * FROM churn WHERE id % 11 = 0;
 DELETE FROM churn WHERE id % 11 = 0;
 CREATE TABLE churn_steps (at int GENERATED ALWAYS AS IDENTITY, step text, begun timestamptz,
-	ms int, mb numeric(9,1), ef_20 numeric(6,4), ef_40 numeric(6,4), ef_100 numeric(6,4));
+	ms int, mb numeric(9,1), found numeric(6,4)[]);
 VACUUM ANALYZE churn;
 
 CREATE PROCEDURE pg_temp.begin(step text) LANGUAGE sql AS
@@ -78,16 +82,16 @@ BEGIN
 		 LATERAL (SELECT max(d) AS kth FROM (SELECT c.v %1$s q.v AS d FROM churn c ORDER BY 1 LIMIT 10) n) t;
 	PERFORM set_config('enable_indexscan', 'on', true);
 	PERFORM set_config('enable_seqscan', 'off', true);
-	FOREACH ef IN ARRAY ARRAY[20, 40, 100] LOOP
+	FOREACH ef IN ARRAY ARRAY[%2$s] LOOP
 		PERFORM set_config('hnsw.ef_search', ef::text, true);
 		SELECT count(*) / (10.0 * (SELECT count(*) FROM truth)) INTO share
 		FROM truth q, LATERAL (SELECT c.v %1$s q.v AS d FROM churn c ORDER BY c.v %1$s q.v LIMIT 10) s
 		WHERE s.d <= q.kth + abs(q.kth) * 1e-5;
 		shares := shares || share;
 	END LOOP;
-	UPDATE churn_steps SET ef_20 = shares[1], ef_40 = shares[2], ef_100 = shares[3]
+	UPDATE churn_steps SET found = shares
 	WHERE at = (SELECT max(at) FROM churn_steps);
-END $do$ $$, :'op') AS ask \gset
+END $do$ $$, :'op', :'efs') AS ask \gset
 :ask;
 
 CALL pg_temp.begin('CREATE INDEX');
@@ -124,4 +128,4 @@ CALL pg_temp.bring();
 CALL pg_temp.finish();
 CALL pg_temp.ask();
 
-SELECT step, ms, mb, ef_20, ef_40, ef_100 FROM churn_steps ORDER BY at;
+SELECT step, ms, mb, found FROM churn_steps ORDER BY at;
