@@ -9,11 +9,11 @@
 -- where the question would be in that order.  The index is vdb's on (embedding
 -- vector_cosine_ops, r, c), or pgvector's on the embedding.  -v ef='{40,80}' gives
 -- values of hnsw.ef_search, -v kinds='{relaxed_order}' of hnsw.iterative_scan, -v
--- tuples=200000 one of hnsw.max_scan_tuples.
+-- tuples=200000 one of hnsw.max_scan_tuples, -v op='<->' another operator, -v
+-- filters='{50 %,1 %}' some of the conditions.
 --
--- True answers are kept in ITEMS_exact for the next time.  Milliseconds are processor
--- time of the server for one question, in one statement for all of them; the better
--- of two runs.
+-- True answers are kept in ITEMS_exact for the next time.  Milliseconds are those of
+-- one question, in one statement for all of them; the best of five runs.
 
 \set ON_ERROR_STOP on
 \pset footer off
@@ -32,6 +32,14 @@ SET jit = off;
 \else
 \set tuples 20000
 \endif
+\if :{?op}
+\else
+\set op <=>
+\endif
+\if :{?filters}
+\else
+\set filters '{all,50 %,10 %,1 %,0.1 %,10 % here,10 % elsewhere,1 % elsewhere,50 % elsewhere}'
+\endif
 SET hnsw.max_scan_tuples = :tuples;
 
 CREATE TEMP TABLE filters (nr serial, name text, condition text);
@@ -42,46 +50,40 @@ INSERT INTO filters (name, condition) VALUES
 	('1 % elsewhere', 'c BETWEEN (q.c + 495) % 1000 AND (q.c + 495) % 1000 + 9'),
 	('50 % elsewhere', 'c BETWEEN CASE WHEN q.c < 500 THEN 500 ELSE 0 END AND CASE WHEN q.c < 500 THEN 999 ELSE 499 END');
 
--- user and system time of this process
-CREATE FUNCTION pg_temp.processor_ms() RETURNS float8 LANGUAGE sql AS
-$$
-	SELECT (f[12]::float8 + f[13]::float8) * 10
-	FROM (SELECT string_to_array(substr(line, strpos(line, ') ') + 2), ' ') AS f
-		FROM pg_read_file('/proc/self/stat') line) s
-$$;
+DELETE FROM filters WHERE name <> ALL (:'filters');
 
-CREATE FUNCTION pg_temp.query(filter filters, "table" text, questions text, plain bool) RETURNS text LANGUAGE sql AS
+CREATE FUNCTION pg_temp.query(filter filters, "table" text, questions text, op text, plain bool) RETURNS text LANGUAGE sql AS
 $$
-	SELECT format('SELECT %L, q.id, s.id, s.embedding <=> q.embedding FROM %I q, LATERAL (SELECT id, embedding FROM %I WHERE %s ORDER BY (embedding <=> q.embedding)%s LIMIT 10) s',
-		filter.name, questions, "table", filter.condition, CASE WHEN plain THEN ' + 0' END)
+	SELECT format('SELECT %1$L, q.id, s.id, s.embedding %5$s q.embedding FROM %2$I q, LATERAL (SELECT id, embedding FROM %3$I WHERE %4$s ORDER BY (embedding %5$s q.embedding)%6$s LIMIT 10) s',
+		filter.name, questions, "table", filter.condition, op, CASE WHEN plain THEN ' + 0' END)
 $$;
 SELECT :'table' || '_exact' AS exact \gset
 SELECT to_regclass(:'exact') IS NULL AS missing \gset
 \if :missing
 CREATE TABLE :exact (name text, question int, d float8);
 SELECT format('INSERT INTO %I SELECT name, question, max(d) FROM (%s) s (name, question, id, d) GROUP BY 1, 2',
-	:'exact', pg_temp.query(filters, :'table', :'questions', true)) FROM filters \gexec
+	:'exact', pg_temp.query(filters, :'table', :'questions', :'op', true)) FROM filters \gexec
 \endif
 CREATE TEMP VIEW exact AS SELECT * FROM :exact;
 
-CREATE FUNCTION pg_temp.measure(filter filters, "table" text, questions text, ef int, kind text,
+CREATE FUNCTION pg_temp.measure(filter filters, "table" text, questions text, op text, ef int, kind text,
 	OUT ms numeric, OUT recall numeric, OUT rows numeric) LANGUAGE plpgsql AS
 $$
 DECLARE
-	query text := pg_temp.query(filter, "table", questions, false);
+	query text := pg_temp.query(filter, "table", questions, op, false);
 	number float8 := (SELECT count(*) FROM exact WHERE name = filter.name);
 	wanted float8;
-	begun float8;
+	begun timestamptz;
 	best float8;
 BEGIN
 	PERFORM set_config('hnsw.ef_search', ef::text, true), set_config('hnsw.iterative_scan', kind, true),
 		set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true);
 	EXECUTE format('SELECT count(*) / %s::float8, count(*) FILTER (WHERE f.d <= e.d * (1 + 1e-6) + 1e-9) / %1$s::float8 / 10 FROM (%s) f (name, question, id, d) JOIN exact e USING (name, question)',
 		number, query) INTO rows, recall;
-	FOR run IN 1..2 LOOP
-		begun := pg_temp.processor_ms();
+	FOR run IN 1..5 LOOP
+		begun := clock_timestamp();
 		EXECUTE format('SELECT count(id) FROM (%s) f (name, question, id, d)', query) INTO wanted;
-		best := least(best, pg_temp.processor_ms() - begun);
+		best := least(best, 1000 * extract(epoch FROM clock_timestamp() - begun));
 	END LOOP;
 	ms := round((best / number)::numeric, 3);
 	recall := round(recall, 3);
@@ -91,5 +93,5 @@ $$;
 
 SELECT name AS filter, kind, ef, m.*
 FROM filters, unnest(:'kinds'::text[]) kind, unnest(:'ef'::int[]) ef,
-	LATERAL pg_temp.measure(filters, :'table', :'questions', ef, kind) m
+	LATERAL pg_temp.measure(filters, :'table', :'questions', :'op', ef, kind) m
 ORDER BY nr, kind, ef;

@@ -214,6 +214,7 @@ typedef struct HnswSearch
 	const HnswFilter *filter;	/* NULL: all rows are wanted */
 	double		work;			/* done so far, in scores that it takes as long as */
 	double		work_limit;		/* at which a sweep is better */
+	uint32		expected;		/* nodes that it will weigh until then */
 	uint32		sweep_rows;		/* that a sweep keeps at most */
 	bool		swept_short;	/* a sweep left out the farthest that pass */
 	bool		swept;			/* what waits leads to nothing any more */

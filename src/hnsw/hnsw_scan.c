@@ -441,7 +441,7 @@ start(IndexScanDesc scan)
 		so->allowed = HNSW_STRETCH_ROWS;
 	}
 	else
-		so->allowed = so->search.pool.capacity / 2;
+		so->allowed = (so->ef + HNSW_POOL_SLACK) / 2;
 	VDB_TESTPOINT("hnsw-scan-after-search");
 }
 

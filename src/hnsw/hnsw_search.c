@@ -526,18 +526,10 @@ vdb_hnsw_search_read_node(HnswSearch *search, uint32 nid, float *score, uint32 *
 static inline void
 prefetch_next(HnswSearch *search)
 {
-	const HnswGeometry *g = &search->index->geometry;
 	HnswCandidate *next = hnsw_pool_peek(&search->pool);
 
 	if (next != NULL)
-	{
-		HnswAddress a = vdb_hnsw_node_address(g, next->nid);
-
-		/* the end of the page as well, by which it is checked */
-		vdb_hints_prefetch(&search->index->hints, a.block, BLCKSZ - sizeof(VdbPageSpecial),
-						   sizeof(VdbPageSpecial));
-		vdb_hints_prefetch(&search->index->hints, a.block, a.offset, g->node_stride);
-	}
+		vdb_hnsw_prefetch_node(search, next->nid, search->index->geometry.node_stride);
 }
 
 /*
@@ -639,8 +631,10 @@ vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 {
 	HnswPool   *pool = &search->pool;
 
-	size_pool(search, ef + HNSW_POOL_SLACK);
-	begin_visited(search, (uint64) pool->capacity * VISITED_FACTOR);
+	/* with a filter the slack is counted in nodes of any kind */
+	size_pool(search, search->filter != NULL ? ef : ef + HNSW_POOL_SLACK);
+	begin_visited(search, search->filter != NULL ? search->expected :
+				  (uint64) pool->capacity * VISITED_FACTOR);
 	memset(search->fresh_ref, 0, 2 * search->index->geometry.m * sizeof(uint32));
 
 	/* what upper layers refused may be met here again */

@@ -28,6 +28,19 @@ vdb_hnsw_push_overflow(HnswSearch *search, HnswCandidate item)
 	overflow->items[overflow->count++] = item;
 }
 
+/* Fetches the first bytes of a node's slot into the CPU's cache. */
+static inline void
+vdb_hnsw_prefetch_node(HnswSearch *search, uint32 nid, uint32 bytes)
+{
+	HnswIndex  *index = search->index;
+	HnswAddress a = vdb_hnsw_node_address(&index->geometry, nid);
+
+	/* the end of the page as well, by which it is checked */
+	vdb_hints_prefetch(&index->hints, a.block, BLCKSZ - sizeof(VdbPageSpecial),
+					   sizeof(VdbPageSpecial));
+	vdb_hints_prefetch(&index->hints, a.block, a.offset, bytes);
+}
+
 /*
  * Reads a node: its neighbours (not yet visited) into search->fresh, and
  * itself, when it is live, into what was found.  Returns its state and sets

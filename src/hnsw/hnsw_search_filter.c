@@ -114,6 +114,22 @@ weigh_fresh(HnswSearch *search, uint32 count)
 	}
 }
 
+/*
+ * Fetches what is likely to be expanded next into the CPU's cache, while the
+ * neighbours of this one are weighed.  What does not pass shows only its list.
+ */
+static inline void
+prefetch_next(HnswSearch *search)
+{
+	const HnswGeometry *g = &search->index->geometry;
+	const HnswOverflow *overflow = &search->overflow;
+
+	if (overflow->count > 0)
+		vdb_hnsw_prefetch_node(search, overflow->items[0].nid,
+							   overflow->items[0].ref != 0 ? g->node_stride :
+							   sizeof(HnswNode) + 2 * g->m * sizeof(uint32));
+}
+
 /* Expands a candidate; true when it is a row that passes. */
 static bool
 expand_filtered(HnswSearch *search, HnswCandidate item)
@@ -136,42 +152,44 @@ expand_filtered(HnswSearch *search, HnswCandidate item)
 		if (found)
 			claim_place(search, item);
 	}
+	prefetch_next(search);
 	weigh_fresh(search, fresh);
 	return found;
 }
 
 /* Is nothing that waits as near as the farthest in a full pool? */
 static bool
-is_settled(HnswSearch *search)
+is_settled(const HnswSearch *search)
 {
 	const HnswPool *pool = &search->pool;
 
-	hnsw_overflow_order(&search->overflow);
-	return search->overflow.count == 0 ||
-		(pool->size == pool->capacity &&
-		 search->overflow.items[0].score > pool->items[pool->size - 1].score);
+	return pool->size == pool->capacity &&
+		search->overflow.items[0].score > pool->items[pool->size - 1].score;
 }
 
 /*
- * Expands what waits, the nearest first, until the pool is settled.  Where that
- * takes too long, all nodes that pass are made to wait, and only those.  Returns how
- * many rows were found.
+ * Expands what waits, the nearest first, until the pool is settled and `slack` more
+ * have been expanded.  Where that takes too long, all nodes that pass are made to wait,
+ * and only those.  Returns how many rows were found.
  */
 static uint32
-settle_pool(HnswSearch *search)
+settle_pool(HnswSearch *search, uint32 slack)
 {
+	HnswOverflow *overflow = &search->overflow;
 	uint32		found = 0;
 
-	while (!is_settled(search))
+	for (hnsw_overflow_order(overflow); overflow->count > 0; hnsw_overflow_order(overflow))
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (is_settled(search) && slack-- == 0)
+			break;
 		if (!search->swept && search->work > search->work_limit)
 		{
 			vdb_hnsw_sweep(search);
 			claim_places(search);
 		}
 		else
-			found += expand_filtered(search, hnsw_overflow_pop(&search->overflow));
+			found += expand_filtered(search, hnsw_overflow_pop(overflow));
 	}
 	return found;
 }
@@ -190,7 +208,9 @@ vdb_hnsw_search_filtered(HnswSearch *search)
 	pool->size = 0;
 	search->from = HNSW_NO_NODE;
 	weigh_fresh(search, vdb_hnsw_keep_fresh(search, count));
-	settle_pool(search);
+
+	/* as far as a walk without a filter goes to find as many */
+	settle_pool(search, HNSW_POOL_SLACK);
 }
 
 uint32
@@ -209,13 +229,13 @@ vdb_hnsw_search_resume_filtered(HnswSearch *search, uint32 count)
 		return found;
 	}
 	claim_places(search);
-	found = settle_pool(search);
+	found = settle_pool(search, 0);
 	if (search->gap && !search->swept)
 	{
 		/* a sweep needs no way to what is left */
 		vdb_hnsw_sweep(search);
 		claim_places(search);
-		found += settle_pool(search);
+		found += settle_pool(search, 0);
 	}
 	return found;
 }
