@@ -72,6 +72,7 @@ typedef enum KernelId
 	K_HOT8_IP,
 	K_HOT4_L1,
 	K_HOT8_L1,
+	K_HOT_FIT,
 	K_NODE12_IP,
 	K_NODE10_IP,
 	K_NODE12_L1,
@@ -80,6 +81,7 @@ typedef enum KernelId
 	K_NODE10_DECODE,
 	K_I8_IP,
 	K_I8_L1,
+	K_SELECT_BELOW,
 	K_FHT,
 	NUM_KERNELS
 } KernelId;
@@ -89,8 +91,8 @@ static const char *const kernel_names[NUM_KERNELS] = {
 	"half_inner_product", "half_l1", "half_cosine", "half_to_float",
 	"float_to_half", "bit_hamming", "bit_jaccard", "sparse_l2_squared",
 	"sparse_ip", "sparse_l1", "hot2_ip", "hot4_ip", "hot8_ip", "hot4_l1",
-	"hot8_l1", "node12_ip", "node10_ip", "node12_l1", "node10_l1",
-	"node12_decode", "node10_decode", "i8_ip", "i8_l1", "fht"
+	"hot8_l1", "hot_fit", "node12_ip", "node10_ip", "node12_l1", "node10_l1",
+	"node12_decode", "node10_decode", "i8_ip", "i8_l1", "select_below", "fht"
 };
 
 static double
@@ -189,6 +191,16 @@ run(const VdbKernels *k, KernelId kernel, size_t n, size_t calls)
 		case K_HOT8_L1:
 			REPEAT(float_sink = k->hot8_l1(n, float_a, 0.1f, code));
 			break;
+		case K_HOT_FIT:
+			{
+				double		dots[8] = {0};
+				int32_t		squares[8] = {0};
+
+				REPEAT(k->hot_fit(n, float_a, 5.0f, 3, dots, squares));
+				float_sink = (float) dots[0];
+				int_sink = squares[0];
+				break;
+			}
 		case K_NODE12_IP:
 			REPEAT(float_sink = k->node12_ip(n, float_a, int8_a, code));
 			break;
@@ -212,6 +224,10 @@ run(const VdbKernels *k, KernelId kernel, size_t n, size_t calls)
 			break;
 		case K_I8_L1:
 			REPEAT(float_sink = k->i8_l1(n, 0.1f, int8_a, 0.2f, int8_b));
+			break;
+		case K_SELECT_BELOW:
+			/* a tenth of them, as in a leaf of a build */
+			REPEAT(int_sink = (int32_t) k->select_below(n, float_a, -0.4f, (uint32_t *) float_b));
 			break;
 		case K_FHT:
 			/* on zeros, which repeated transforms do not let grow */

@@ -29,6 +29,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Of each architecture the better level is the greater number. */
 typedef enum VdbSimdLevel
@@ -139,6 +140,15 @@ typedef struct VdbKernels
 	float		(*hot8_l1) (size_t dims, const float *q, float scale, const uint8_t *code);
 
 	/*
+	 * How x would fit a hot code of step 1 / inverse: dots[d % 8] += x[d] * v[d]
+	 * and squares[d % 8] += v[d] * v[d], in the order of d, of what the code would
+	 * stand for in steps, v = 2 * vdb_hot_level(x[d], inverse, top) - top.  dims is
+	 * a multiple of 8.  The same to the last bit everywhere: codes depend on it.
+	 */
+	void		(*hot_fit) (size_t dims, const float *x, float inverse, int32_t top,
+							double *dots, int32_t *squares);
+
+	/*
 	 * Node code of 12 bits, or of 10, against a float query: sum q[d] * v[d].
 	 * dims is a multiple of 2, or of 4.
 	 */
@@ -168,11 +178,43 @@ typedef struct VdbKernels
 							 const int8_t *a, size_t stride, int32_t *out);
 
 	/*
+	 * The numbers i < n with scores[i] < bound, ascending, to out, which has room
+	 * for n; returns how many.  A NaN is never below, and nothing is below one.
+	 */
+	size_t		(*select_below) (size_t n, const float *scores, float bound, uint32_t *out);
+
+	/*
 	 * In-place Walsh-Hadamard transform of n = 2^k floats, k >= 0, without the
 	 * 1/sqrt(n) factor.
 	 */
 	void		(*fht) (size_t n, float *x);
 } VdbKernels;
+
+/*
+ * x to the nearest integer, ties to even, within low .. high; one of these if it
+ * is no number.  Next to 1.5 * 2^23 the floats are the integers and their bits
+ * count on, so the addition rounds; a call of lrintf would cost more than all the
+ * rest, and comparing floats, which may raise exceptions, is not vectorised.
+ */
+static inline int32_t
+vdb_round_within(float x, int32_t low, int32_t high)
+{
+	const int32_t zero = 0x4B400000;	/* the bits of 1.5 * 2^23 */
+	float		shifted = x + 12582912.0f;
+	int32_t		bits;
+
+	memcpy(&bits, &shifted, sizeof(bits));
+	bits = bits > zero + low ? bits : zero + low;
+	bits = bits < zero + high ? bits : zero + high;
+	return bits - zero;
+}
+
+/* The place of a value among the levels of a hot code of step 1 / inverse, 0 .. top. */
+static inline int32_t
+vdb_hot_level(float x, float inverse, int32_t top)
+{
+	return vdb_round_within((x * inverse + (float) top) * 0.5f, 0, top);
+}
 
 /* The table in use; never NULL after vdb_distance_init(). */
 extern const VdbKernels *vdb_kernels;

@@ -894,6 +894,40 @@ avx2_hot8_l1(size_t dims, const float *q, float scale, const uint8_t *code)
 	return sum_ps(_mm256_add_ps(s0, s1));
 }
 
+TARGET static void
+avx2_hot_fit(size_t dims, const float *x, float inverse, int32_t top, double *dots,
+			 int32_t *squares)
+{
+	const __m256i low = _mm256_set1_epi32(0x4B400000);
+	const __m256i high = _mm256_set1_epi32(0x4B400000 + top);
+	const __m256i vtop = _mm256_set1_epi32(top);
+	const __m256 vinverse = _mm256_set1_ps(inverse);
+	const __m256 ftop = _mm256_set1_ps((float) top);
+	__m256d		d0 = _mm256_loadu_pd(dots);
+	__m256d		d1 = _mm256_loadu_pd(dots + 4);
+	__m256i		s = _mm256_loadu_si256((const __m256i *) squares);
+
+	for (size_t d = 0; d < dims; d += 8)
+	{
+		__m256		value = _mm256_loadu_ps(x + d);
+		__m256		place = _mm256_mul_ps(_mm256_add_ps(_mm256_mul_ps(value, vinverse), ftop),
+										  _mm256_set1_ps(0.5f));
+		__m256i		bits = _mm256_castps_si256(_mm256_add_ps(place, _mm256_set1_ps(12582912.0f)));
+		__m256i		v;
+
+		bits = _mm256_min_epi32(_mm256_max_epi32(bits, low), high);
+		v = _mm256_sub_epi32(_mm256_slli_epi32(_mm256_sub_epi32(bits, low), 1), vtop);
+		d0 = _mm256_add_pd(d0, _mm256_mul_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(value)),
+											 _mm256_cvtepi32_pd(_mm256_castsi256_si128(v))));
+		d1 = _mm256_add_pd(d1, _mm256_mul_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(value, 1)),
+											 _mm256_cvtepi32_pd(_mm256_extracti128_si256(v, 1))));
+		s = _mm256_add_epi32(s, _mm256_mullo_epi32(v, v));
+	}
+	_mm256_storeu_pd(dots, d0);
+	_mm256_storeu_pd(dots + 4, d1);
+	_mm256_storeu_si256((__m256i *) squares, s);
+}
+
 /* ---- node codes ---- */
 
 /* The lo plane of 32 dimensions as 12 bits have it, as vdb_distance_load_lo8. */
@@ -1422,6 +1456,7 @@ const VdbKernels vdb_kernels_avx2 = {
 	.hot8_ip = avx2_hot8_ip,
 	.hot4_l1 = avx2_hot4_l1,
 	.hot8_l1 = avx2_hot8_l1,
+	.hot_fit = avx2_hot_fit,
 	.node12_ip = avx2_node12_ip,
 	.node10_ip = avx2_node10_ip,
 	.node12_l1 = avx2_node12_l1,
@@ -1432,6 +1467,7 @@ const VdbKernels vdb_kernels_avx2 = {
 	.i8_l1 = avx2_i8_l1,
 	.panel_put = avx2_panel_put,
 	.panel_ip = avx2_panel_ip,
+	.select_below = vdb_distance_plain_select_below,
 	.fht = avx2_fht
 };
 

@@ -791,6 +791,36 @@ avx512_hot8_l1(size_t dims, const float *q, float scale, const uint8_t *code)
 	return sum_ps(_mm512_add_ps(s0, s1));
 }
 
+TARGET static void
+avx512_hot_fit(size_t dims, const float *x, float inverse, int32_t top, double *dots,
+			   int32_t *squares)
+{
+	const __m256i low = _mm256_set1_epi32(0x4B400000);
+	const __m256i high = _mm256_set1_epi32(0x4B400000 + top);
+	const __m256i vtop = _mm256_set1_epi32(top);
+	const __m256 vinverse = _mm256_set1_ps(inverse);
+	const __m256 ftop = _mm256_set1_ps((float) top);
+	__m512d		sum = _mm512_loadu_pd(dots);
+	__m256i		s = _mm256_loadu_si256((const __m256i *) squares);
+
+	/* eight at a time: each sum is that of every eighth, in their order */
+	for (size_t d = 0; d < dims; d += 8)
+	{
+		__m256		value = _mm256_loadu_ps(x + d);
+		__m256		place = _mm256_mul_ps(_mm256_add_ps(_mm256_mul_ps(value, vinverse), ftop),
+										  _mm256_set1_ps(0.5f));
+		__m256i		bits = _mm256_castps_si256(_mm256_add_ps(place, _mm256_set1_ps(12582912.0f)));
+		__m256i		v;
+
+		bits = _mm256_min_epi32(_mm256_max_epi32(bits, low), high);
+		v = _mm256_sub_epi32(_mm256_slli_epi32(_mm256_sub_epi32(bits, low), 1), vtop);
+		sum = _mm512_add_pd(sum, _mm512_mul_pd(_mm512_cvtps_pd(value), _mm512_cvtepi32_pd(v)));
+		s = _mm256_add_epi32(s, _mm256_mullo_epi32(v, v));
+	}
+	_mm512_storeu_pd(dots, sum);
+	_mm256_storeu_si256((__m256i *) squares, s);
+}
+
 /* ---- node codes ---- */
 
 /* The lo plane of 64 dimensions as 12 bits have it, as vdb_distance_load_lo8. */
@@ -1240,6 +1270,28 @@ avx512_panel_ip(size_t dims, size_t rows, const uint8_t *panel, size_t n, const 
 	}
 }
 
+TARGET static size_t
+avx512_select_below(size_t n, const float *scores, float bound, uint32_t *out)
+{
+	const __m512i step = _mm512_set1_epi32(16);
+	__m512i		number = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+	__m512		vbound = _mm512_set1_ps(bound);
+	size_t		count = 0;
+
+	for (size_t i = 0; i < n; i += 16)
+	{
+		uint16_t	present = mask16_first(step_length(n, i, 16));
+		uint16_t	below = _mm512_cmp_ps_mask(_mm512_maskz_loadu_ps(present, scores + i), vbound,
+											   _CMP_LT_OQ);
+
+		below &= present;
+		_mm512_mask_compressstoreu_epi32(out + count, below, number);
+		count += (size_t) __builtin_popcount(below);
+		number = _mm512_add_epi32(number, step);
+	}
+	return count;
+}
+
 /* ---- Walsh-Hadamard transform ---- */
 
 /* One stride inside a register: x +- its neighbour, by an exact +-1. */
@@ -1371,6 +1423,7 @@ const VdbKernels vdb_kernels_avx512 = {
 	.hot8_ip = avx512_hot8_ip,
 	.hot4_l1 = avx512_hot4_l1,
 	.hot8_l1 = avx512_hot8_l1,
+	.hot_fit = avx512_hot_fit,
 	.node12_ip = avx512_node12_ip,
 	.node10_ip = avx512_node10_ip,
 	.node12_l1 = avx512_node12_l1,
@@ -1381,6 +1434,7 @@ const VdbKernels vdb_kernels_avx512 = {
 	.i8_l1 = avx512_i8_l1,
 	.panel_put = avx512_panel_put,
 	.panel_ip = avx512_panel_ip,
+	.select_below = avx512_select_below,
 	.fht = avx512_fht
 };
 

@@ -1354,6 +1354,7 @@ const VdbKernels vdb_kernels_neon = {
 	.hot8_ip = neon_hot8_ip,
 	.hot4_l1 = neon_hot4_l1,
 	.hot8_l1 = neon_hot8_l1,
+	.hot_fit = vdb_distance_plain_hot_fit,
 	.node12_ip = neon_node12_ip,
 	.node10_ip = neon_node10_ip,
 	.node12_l1 = neon_node12_l1,
@@ -1364,6 +1365,7 @@ const VdbKernels vdb_kernels_neon = {
 	.i8_l1 = neon_i8_l1,
 	.panel_put = vdb_distance_plain_panel_put,
 	.panel_ip = neon_panel_ip,
+	.select_below = vdb_distance_plain_select_below,
 	.fht = neon_fht
 };
 
@@ -1389,6 +1391,7 @@ const VdbKernels vdb_kernels_neon_dotprod = {
 	.hot8_ip = dotprod_hot8_ip,
 	.hot4_l1 = neon_hot4_l1,
 	.hot8_l1 = neon_hot8_l1,
+	.hot_fit = vdb_distance_plain_hot_fit,
 	.node12_ip = neon_node12_ip,
 	.node10_ip = neon_node10_ip,
 	.node12_l1 = neon_node12_l1,
@@ -1399,6 +1402,7 @@ const VdbKernels vdb_kernels_neon_dotprod = {
 	.i8_l1 = neon_i8_l1,
 	.panel_put = dotprod_panel_put,
 	.panel_ip = dotprod_panel_ip,
+	.select_below = vdb_distance_plain_select_below,
 	.fht = neon_fht
 };
 

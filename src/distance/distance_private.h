@@ -259,4 +259,36 @@ vdb_distance_plain_panel_put(size_t dims, uint8_t *panel, size_t row, const int8
 	memcpy(panel + row * dims, a, dims);
 }
 
+/* hot_fit and select_below in plain C. */
+static inline void
+vdb_distance_plain_hot_fit(size_t dims, const float *x, float inverse, int32_t top, double *dots,
+						   int32_t *squares)
+{
+	for (size_t d = 0; d < dims; d += 8)
+	{
+		for (size_t l = 0; l < 8; l++)
+		{
+			float		value = vdb_distance_load_f32(x + d + l);
+			int32_t		v = 2 * vdb_hot_level(value, inverse, top) - top;
+
+			dots[l] += (double) value * v;
+			squares[l] += v * v;
+		}
+	}
+}
+
+static inline size_t
+vdb_distance_plain_select_below(size_t n, const float *scores, float bound, uint32_t *out)
+{
+	size_t		count = 0;
+
+	/* without branches: nobody could foretell them */
+	for (size_t i = 0; i < n; i++)
+	{
+		out[count] = (uint32_t) i;
+		count += vdb_distance_load_f32(scores + i) < bound;
+	}
+	return count;
+}
+
 #endif							/* VDB_DISTANCE_PRIVATE_H */

@@ -825,6 +825,7 @@ const VdbKernels vdb_kernels_scalar = {
 	.hot8_ip = scalar_hot8_ip,
 	.hot4_l1 = scalar_hot4_l1,
 	.hot8_l1 = scalar_hot8_l1,
+	.hot_fit = vdb_distance_plain_hot_fit,
 	.node12_ip = scalar_node12_ip,
 	.node10_ip = scalar_node10_ip,
 	.node12_l1 = scalar_node12_l1,
@@ -835,5 +836,6 @@ const VdbKernels vdb_kernels_scalar = {
 	.i8_l1 = scalar_i8_l1,
 	.panel_put = vdb_distance_plain_panel_put,
 	.panel_ip = scalar_panel_ip,
+	.select_below = vdb_distance_plain_select_below,
 	.fht = scalar_fht
 };

@@ -410,15 +410,9 @@ note_row(HnswParticipant *participant, const Scratch *scratch, const uint32_t *n
 	const HnswListCopy *known = vdb_hnsw_graph_look(participant, nids[row], &version);
 	float		worst = known->count == max ? known->score[max - 1] : INFINITY;
 	uint32_t	better[MAX_LEAF_NODES];
-	uint32_t	some = 0;
+	uint32_t	some = (uint32_t) vdb_kernels->select_below(count, scores, worst, better);
 	uint32_t	found = 0;
 
-	/* without branches: nobody could foretell them */
-	for (uint32_t i = 0; i < count; i++)
-	{
-		better[some] = i;
-		some += scores[i] < worst;
-	}
 	for (uint32_t b = 0; b < some; b++)
 	{
 		uint32_t	i = better[b];

@@ -180,25 +180,6 @@ dense_vector_size(const VdbCodec *codec, const void *x)
 	return codec->vector_bytes;
 }
 
-/*
- * x to the nearest integer, ties to even, within low .. high; one of these if it
- * is no number.  Next to 1.5 * 2^23 the floats are the integers and their bits
- * count on, so the addition rounds; a call of lrintf would cost more than all the
- * rest, and comparing floats, which may raise exceptions, is not vectorised.
- */
-static inline int32_t
-round_within(float x, int32_t low, int32_t high)
-{
-	const int32_t zero = 0x4B400000;	/* the bits of 1.5 * 2^23 */
-	float		shifted = x + 12582912.0f;
-	int32_t		bits;
-
-	memcpy(&bits, &shifted, sizeof(bits));
-	bits = bits > zero + low ? bits : zero + low;
-	bits = bits < zero + high ? bits : zero + high;
-	return bits - zero;
-}
-
 /* Sums that are made side by side, in every build the same; P is a multiple. */
 #define LANES 8
 
@@ -229,8 +210,8 @@ encode_node_lanes(int bits, const float *restrict x, const float *restrict cente
 
 	for (int l = 0; l < LANES; l++)
 	{
-		int32_t		v = bits == 12 ? round_within(x[l] * inverse, -NODE_MAX, NODE_MAX) :
-			4 * round_within(x[l] * (0.25f * inverse), -NODE10_MAX / 4, NODE10_MAX / 4);
+		int32_t		v = bits == 12 ? vdb_round_within(x[l] * inverse, -NODE_MAX, NODE_MAX) :
+			4 * vdb_round_within(x[l] * (0.25f * inverse), -NODE10_MAX / 4, NODE10_MAX / 4);
 		double		decoded = (double) scale * v;
 		double		error = x[l] - decoded;
 
@@ -326,37 +307,22 @@ dense_decode_node(const VdbCodec *codec, VdbNodeFactors f, const uint8_t *hi, co
 								   lo + fine / 2, x + fine);
 }
 
-/* The place of a value among the levels of a hot code, 0 .. top. */
-static inline int32_t
-hot_level(float x, float inverse, int32_t top)
-{
-	return round_within((x * inverse + (float) top) * 0.5f, 0, top);
-}
-
 /*
- * Codes x with step 1 / inverse: *dot is its product with what the code stands for
- * in steps, *vv the square of that.
+ * Writes the levels of a hot code: each byte has as many as fit, of dimensions that
+ * are hot_bytes apart.
  */
-static void
-fit_hot(uint32_t P, const float *x, float inverse, int top, double *dot, double *vv)
+static inline __attribute__((always_inline)) void
+write_levels(int bits, uint32_t hot_bytes, const float *restrict x, float inverse,
+			 uint8_t *restrict code)
 {
-	double		dots[LANES] = {0};
-	int32_t		squares[LANES] = {0};	/* of at most 255, of 2,000 values */
-
-	for (uint32_t i = 0; i < P; i += LANES)
+	for (uint32_t i = 0; i < hot_bytes; i++)
 	{
-		for (int l = 0; l < LANES; l++)
-		{
-			int32_t		v = 2 * hot_level(x[i + l], inverse, top) - top;
+		int32_t		byte = 0;
 
-			dots[l] += (double) x[i + l] * v;
-			squares[l] += v * v;
-		}
+		for (int part = 0; part < 8 / bits; part++)
+			byte |= vdb_hot_level(x[part * hot_bytes + i], inverse, (1 << bits) - 1) << part * bits;
+		code[i] = (uint8_t) byte;
 	}
-	*dot = sum_lanes(dots);
-	*vv = 0;
-	for (int l = 0; l < LANES; l++)
-		*vv += squares[l];
 }
 
 VdbHotFactors
@@ -369,7 +335,6 @@ vdb_encode_hot(const VdbCodec *codec, const float *x, uint8_t *code)
 	double		squares[LANES] = {0};
 	double		norm2;
 	double		dot;
-	double		vv;
 	float		step;
 	float		inverse;
 	VdbHotFactors f;
@@ -390,17 +355,30 @@ vdb_encode_hot(const VdbCodec *codec, const float *x, uint8_t *code)
 		step = (float) (sqrt(norm2 / P) * (bits == 2 ? 0.498 : 0.168));
 	for (int round = 0;; round++)
 	{
+		double		dots[LANES] = {0};
+		int32_t		v2[LANES] = {0};	/* of at most 255, of 2,000 values */
+		double		vv = 0;
+
 		inverse = step > 0 ? 1 / step : 0;
-		fit_hot(P, x, inverse, top, &dot, &vv);
+		vdb_kernels->hot_fit(P, x, inverse, top, dots, v2);
+		dot = sum_lanes(dots);
+		for (int l = 0; l < LANES; l++)
+			vv += v2[l];
 		if (bits == 8 || !(dot > 0) || round == HOT_FIT_ROUNDS - 1)
 			break;
 		step = (float) (dot / vv);
 	}
-	for (uint32_t i = 0; i < C; i++)
-		code[i] = (uint8_t) hot_level(x[i], inverse, top);
-	for (uint32_t from = C, shift = bits; from < P; from += C, shift += bits)
-		for (uint32_t i = 0; i < C; i++)
-			code[i] |= (uint8_t) (hot_level(x[from + i], inverse, top) << shift);
+	switch (bits)
+	{
+		case 2:
+			write_levels(2, C, x, inverse, code);
+			break;
+		case 4:
+			write_levels(4, C, x, inverse, code);
+			break;
+		default:
+			write_levels(8, C, x, inverse, code);
+	}
 	if (codec->metric == VDB_METRIC_L1)
 	{
 		f.add = 0;
@@ -496,7 +474,7 @@ round_all(uint32_t n, const float *x, float inverse, int8_t *out)
 
 	for (uint32_t i = 0; i < n; i++)
 	{
-		out[i] = (int8_t) round_within(x[i] * inverse, -127, 127);
+		out[i] = (int8_t) vdb_round_within(x[i] * inverse, -127, 127);
 		sum += out[i];
 	}
 	return sum;

@@ -1551,6 +1551,104 @@ check_node10_decode(const VdbKernels *k)
 	return check_node_decode(k, 10);
 }
 
+/* ---- encoding a hot code ---- */
+
+static bool
+check_hot_fit_case(const VdbKernels *k, size_t dims, int32_t top, Pattern pattern, float inverse,
+				   size_t offset)
+{
+	Buffer		x = buffer_new(dims * sizeof(float), offset);
+	double		dots[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+	int32_t		squares[8] = {8, 7, 6, 5, 4, 3, 2, 1};
+	double		want_dots[8];
+	int32_t		want_squares[8];
+	bool		same;
+
+	memcpy(want_dots, dots, sizeof(dots));
+	memcpy(want_squares, squares, sizeof(squares));
+	fill_floats(&x, dims, pattern);
+	for (size_t d = 0; d < dims; d++)
+	{
+		/* each operation rounds to a float */
+		volatile float place = get_float(&x, d) * inverse;
+		long		level;
+
+		place = place + (float) top;
+		place = place * 0.5f;
+		level = place < 0 ? 0 : place > (float) top ? top : lrintf(place);
+		want_dots[d % 8] += (double) get_float(&x, d) * (double) (2 * level - top);
+		want_squares[d % 8] += (int32_t) ((2 * level - top) * (2 * level - top));
+	}
+	k->hot_fit(dims, x.data, inverse, top, dots, squares);
+	same = memcmp(dots, want_dots, sizeof(dots)) == 0 && memcmp(squares, want_squares, sizeof(squares)) == 0;
+	buffer_free(x);
+	return same || failure("dims %zu, top %d, pattern %d, inverse %g: not the same sums",
+						   dims, top, (int) pattern, inverse);
+}
+
+static bool
+check_hot_fit(const VdbKernels *k)
+{
+	static const int32_t tops[] = {3, 15, 255};
+	static const float inverses[] = {0.0f, 1.0f, 2.0f, 3.7f, 100.0f, 1e-3f};
+
+	for (size_t l = 0; l < num_lengths; l++)
+	{
+		for (size_t i = 0; lengths[l] % 8 == 0 && i < 3 * 6 * NUM_PATTERNS; i++)
+		{
+			if (!check_hot_fit_case(k, lengths[l], tops[i % 3], i / 18, inverses[i / 3 % 6],
+									offsets[(i + l) % NUM_OFFSETS]))
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool
+check_select_case(const VdbKernels *k, size_t n, float bound, size_t offset)
+{
+	Buffer		scores = buffer_new(n * sizeof(float), offset);
+	uint32_t   *out = malloc(n * sizeof(uint32_t));
+	size_t		count;
+	size_t		want = 0;
+	bool		right = true;
+
+	fill_floats(&scores, n, PATTERN_UNIFORM);
+	for (size_t i = 0; i < n; i++)
+	{
+		int			kind = random_int(0, 15);
+
+		if (kind < 4)
+			set_float(&scores, i, kind == 0 ? bound : kind == 1 ? NAN : kind == 2 ? INFINITY : -INFINITY);
+	}
+	count = k->select_below(n, scores.data, bound, out);
+	for (size_t i = 0; i < n && right; i++)
+	{
+		if (get_float(&scores, i) < bound)
+			right = want < count && out[want++] == i;
+	}
+	right = right && want == count;
+	buffer_free(scores);
+	free(out);
+	return right || failure("n %zu, bound %g: not those below", n, bound);
+}
+
+static bool
+check_select_below(const VdbKernels *k)
+{
+	static const float bounds[] = {0.0f, -0.5f, 0.9f, INFINITY, -INFINITY, NAN};
+
+	for (size_t l = 0; l < num_lengths; l++)
+	{
+		for (size_t i = 0; i < 6; i++)
+		{
+			if (!check_select_case(k, lengths[l], bounds[i], offsets[(i + l) % NUM_OFFSETS]))
+				return false;
+		}
+	}
+	return true;
+}
+
 /* ---- int8 against int8 ---- */
 
 /* Fills with random values, or with all `value` unless that is 0. */
@@ -1952,6 +2050,8 @@ static const struct
 	{"node10_decode", check_node10_decode},
 	{"i8_ip", check_i8_ip},
 	{"i8_l1", check_i8_l1},
+	{"hot_fit", check_hot_fit},
+	{"select_below", check_select_below},
 	{"panel_put", check_panel_put},
 	{"panel_ip", check_panel},
 	{"fht", check_fht}

@@ -206,6 +206,30 @@ shim_mm512_zextsi256_si512(__m256i x)
 	return _mm512_loadu_si512(bytes);
 }
 
+static inline __m512d
+shim_mm512_cvtps_pd(__m256 x)
+{
+	float		floats[8];
+	double		doubles[8];
+
+	_mm256_storeu_ps(floats, x);
+	for (int i = 0; i < 8; i++)
+		doubles[i] = floats[i];
+	return _mm512_loadu_pd(doubles);
+}
+
+static inline __m512d
+shim_mm512_cvtepi32_pd(__m256i x)
+{
+	int32_t		ints[8];
+	double		doubles[8];
+
+	_mm256_storeu_si256((__m256i *) ints, x);
+	for (int i = 0; i < 8; i++)
+		doubles[i] = ints[i];
+	return _mm512_loadu_pd(doubles);
+}
+
 #undef _mm512_maskz_loadu_ps
 #undef _mm512_mask_storeu_ps
 #undef _mm512_maskz_loadu_epi32
@@ -235,6 +259,8 @@ shim_mm512_zextsi256_si512(__m256i x)
 #define _mm256_mask_storeu_epi16(p, mask, x) shim_mm256_mask_storeu_epi16(p, mask, x)
 #define _mm512_cvtph_ps(x) shim_mm512_cvtph_ps(x)
 #define _mm512_cvtps_ph(x, rounding) shim_mm512_cvtps_ph(x, rounding)
+#define _mm512_cvtps_pd(x) shim_mm512_cvtps_pd(x)
+#define _mm512_cvtepi32_pd(x) shim_mm512_cvtepi32_pd(x)
 #define _mm512_zextsi256_si512(x) shim_mm512_zextsi256_si512(x)
 
 #include "../../src/distance/distance_avx512.c"
