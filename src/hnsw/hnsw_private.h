@@ -119,7 +119,8 @@ typedef struct HnswIndex
 
 /*
  * Estimates misplace a few candidates, so the pool of layer 0 keeps so many
- * more than ef_search asks for.
+ * more than ef_search asks for.  With a filter a walk goes on for so many nodes
+ * instead, when the pool is settled.
  */
 #define HNSW_POOL_SLACK 10
 
@@ -214,7 +215,6 @@ typedef struct HnswSearch
 	const HnswFilter *filter;	/* NULL: all rows are wanted */
 	double		work;			/* done so far, in scores that it takes as long as */
 	double		work_limit;		/* at which a sweep is better */
-	uint32		expected;		/* nodes that it will weigh until then */
 	uint32		sweep_rows;		/* that a sweep keeps at most */
 	bool		swept_short;	/* a sweep left out the farthest that pass */
 	bool		swept;			/* what waits leads to nothing any more */

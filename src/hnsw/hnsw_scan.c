@@ -392,6 +392,7 @@ start(IndexScanDesc scan)
 {
 	HnswScan   *so = scan->opaque;
 	HnswFilter *filter;
+	uint32		places;
 	void	   *vector;
 	float		norm;
 
@@ -423,16 +424,25 @@ start(IndexScanDesc scan)
 				(errmsg_internal("hnsw.target_recall does not apply to index \"%s\": it is not calibrated",
 								 RelationGetRelationName(scan->indexRelation))));
 	VDB_TESTPOINT("hnsw-scan-before-descent");
+	so->complete = !so->search.keep_overflow;
 	so->search.filter = filter;
+	places = so->ef;
 	if (filter != NULL)
 	{
+		/*
+		 * What a calibration says of ef is said of a pool with its slack; and
+		 * where a search is the only one, that is for rows which have gone.
+		 */
+		if (so->calibrated || so->complete)
+			places += HNSW_POOL_SLACK;
+		places = Max(places, HNSW_POOL_SLACK);
+
 		/* how near the nearest are that pass, no calibration knows */
 		so->search.stretch = get_float4_infinity();
-		vdb_hnsw_sweep_plan(&so->search, so->ef);
+		vdb_hnsw_sweep_plan(&so->search, places);
 	}
-	vdb_hnsw_search_nearest(&so->search, so->ef);
+	vdb_hnsw_search_nearest(&so->search, places);
 	take_found(so);
-	so->complete = !so->search.keep_overflow;
 	if (so->complete)
 		so->allowed = so->ef;
 	else if (so->calibrated)
@@ -502,8 +512,9 @@ missing_effort(const HnswScan *so, uint32 rows)
 /*
  * Searches further after all rows that were allowed have been returned.  A
  * search that may go on yields only the nearer half of what it looked at: it
- * keeps ahead, so that few rows turn up too late for their place.  A calibration
- * knows how far it has to be ahead.
+ * keeps ahead, so that few rows turn up too late for their place.  (The first rows
+ * of one with a filter are more than half of what passed, since it has looked at
+ * many others.)  A calibration knows how far it has to be ahead.
  */
 static void
 go_on(IndexScanDesc scan)

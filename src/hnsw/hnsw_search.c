@@ -28,8 +28,12 @@
 /* VACUUM hardly ever frees nodes that a search is about to read, twice in a row. */
 #define GAP_TRIES 10
 
-/* Slots of a fresh visited set: neighbours weighed for each pool entry. */
+/*
+ * Slots of a fresh visited set: neighbours weighed for each pool entry.  With a filter
+ * several nodes are expanded for each that passes.
+ */
 #define VISITED_FACTOR 32
+#define VISITED_FACTOR_FILTERED 128
 
 static void
 init_visited(HnswVisited *visited, MemoryContext context, uint64 expected)
@@ -631,10 +635,9 @@ vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 {
 	HnswPool   *pool = &search->pool;
 
-	/* with a filter the slack is counted in nodes of any kind */
 	size_pool(search, search->filter != NULL ? ef : ef + HNSW_POOL_SLACK);
-	begin_visited(search, search->filter != NULL ? search->expected :
-				  (uint64) pool->capacity * VISITED_FACTOR);
+	begin_visited(search, (uint64) pool->capacity *
+				  (search->filter != NULL ? VISITED_FACTOR_FILTERED : VISITED_FACTOR));
 	memset(search->fresh_ref, 0, 2 * search->index->geometry.m * sizeof(uint32));
 
 	/* what upper layers refused may be met here again */

@@ -3,8 +3,9 @@
  *	  The walk of layer 0 with a filter.
  *
  * Nodes that do not pass are stepping stones: they are expanded in their turn, but
- * have no place in the pool, which tells when to stop.  All that is weighed goes
- * into the overflow, whose heap says what to expand next; a candidate's `ref`
+ * have no place in the pool.  When that is full, and what waits is farther away, a
+ * few more nodes of any kind are expanded, as many as a walk without a filter goes
+ * beyond what it is asked for.  All that is weighed goes into the overflow, whose heap says what to expand next; a candidate's `ref`
  * says there whether it passes.
  *
  * Nodes are read, and what comes of a search is kept, as without a filter
@@ -180,10 +181,12 @@ settle_pool(HnswSearch *search, uint32 slack)
 
 	for (hnsw_overflow_order(overflow); overflow->count > 0; hnsw_overflow_order(overflow))
 	{
+		bool		settled = is_settled(search);
+
 		CHECK_FOR_INTERRUPTS();
-		if (is_settled(search) && slack-- == 0)
+		if (settled && slack-- == 0)
 			break;
-		if (!search->swept && search->work > search->work_limit)
+		if (!settled && !search->swept && search->work > search->work_limit)
 		{
 			vdb_hnsw_sweep(search);
 			claim_places(search);
@@ -208,8 +211,6 @@ vdb_hnsw_search_filtered(HnswSearch *search)
 	pool->size = 0;
 	search->from = HNSW_NO_NODE;
 	weigh_fresh(search, vdb_hnsw_keep_fresh(search, count));
-
-	/* as far as a walk without a filter goes to find as many */
 	settle_pool(search, HNSW_POOL_SLACK);
 }
 

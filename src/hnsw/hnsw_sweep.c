@@ -19,12 +19,8 @@
 
 #include "hnsw/hnsw_private.h"
 
-/*
- * Extents whose attributes are looked at to learn how many nodes pass: so many at
- * most, and no more when so many nodes were found that do.
- */
+/* Extents whose attributes are looked at to learn how many nodes pass. */
 #define SAMPLE_EXTENTS 32
-#define SAMPLE_PASSING 64
 
 /*
  * What things take, in scores of a neighbour: to get at a hot page, to look at a
@@ -213,14 +209,11 @@ free_nodes(PageNodes *nodes)
 	pfree(nodes->nodes);
 }
 
-/*
- * The i-th extent of a sample: evenly spread, and so are the first few of them
- * (Weyl's sequence of the golden ratio).
- */
+/* The i-th of so many extents that are evenly spread. */
 static inline uint32
-sampled_extent(uint32 extents, uint32 i)
+sampled_extent(uint32 extents, uint32 sample, uint32 i)
 {
-	return (uint32) ((uint64) extents * (uint32) (i * UINT32_C(0x9E3779B9)) >> 32);
+	return (uint32) ((uint64) extents * i / sample);
 }
 
 void
@@ -229,31 +222,28 @@ vdb_hnsw_sweep_plan(HnswSearch *search, uint32 ef)
 	uint32		extents = search->index->extents;
 	uint32		sample = Min(extents, SAMPLE_EXTENTS);
 	PageNodes	nodes = make_nodes(search);
-	double		memory = (double) work_mem * 1024 * hnsw_scan_mem_multiplier;
-	double		step = HNSW_EXPANSION_WORK + FRESH_NEIGHBORS;
 	double		used = 0;
 	double		passing = 0;
-	double		factor = 0;
+	double		factor = sample > 0 ? (double) extents / sample : 0;
+	double		memory = (double) work_mem * 1024 * hnsw_scan_mem_multiplier;
 	double		walk;
 
 	for (uint32 i = 0; i < Min(sample, AHEAD); i++)
-		prefetch_attributes(search->index, sampled_extent(extents, i));
-	for (uint32 i = 0; i < sample && passing < SAMPLE_PASSING; i++)
+		prefetch_attributes(search->index, sampled_extent(extents, sample, i));
+	for (uint32 i = 0; i < sample; i++)
 	{
 		if (i + AHEAD < sample)
-			prefetch_attributes(search->index, sampled_extent(extents, i + AHEAD));
-		read_extent(search, sampled_extent(extents, i), false, &nodes);
+			prefetch_attributes(search->index, sampled_extent(extents, sample, i + AHEAD));
+		read_extent(search, sampled_extent(extents, sample, i), false, &nodes);
 		used += nodes.used;
 		passing += nodes.count;
-		factor = (double) extents / (i + 1);
 	}
 	free_nodes(&nodes);
-	walk = (ef * used / Max(passing, 0.5) + HNSW_POOL_SLACK) * step;
+	walk = (ef * used / Max(passing, 0.5) + HNSW_POOL_SLACK) * (HNSW_EXPANSION_WORK + FRESH_NEIGHBORS);
 	search->work_limit = extents * PAGE_WORK + factor * (used * LOOK_WORK + passing);
 	if (walk > search->work_limit)
 		search->work_limit /= 4;
 	search->work_limit = Min(search->work_limit, memory / WALK_BYTES);
-	search->expected = (uint32) (Min(walk, search->work_limit) * FRESH_NEIGHBORS / step);
 	search->sweep_rows = (uint32) Max(ef, Min(hnsw_max_scan_tuples, memory / 2 / sizeof(HnswCandidate)));
 }
 
