@@ -1283,10 +1283,14 @@ avx512_select_below(size_t n, const float *scores, float bound, uint32_t *out)
 		uint16_t	present = mask16_first(step_length(n, i, 16));
 		uint16_t	below = _mm512_cmp_ps_mask(_mm512_maskz_loadu_ps(present, scores + i), vbound,
 											   _CMP_LT_OQ);
+		size_t		some;
 
 		below &= present;
-		_mm512_mask_compressstoreu_epi32(out + count, below, number);
-		count += (size_t) __builtin_popcount(below);
+		some = (size_t) __builtin_popcount(below);
+		/* compressed in a register: to memory, some processors take it word by word */
+		_mm512_mask_storeu_epi32(out + count, mask16_first(some),
+								 _mm512_maskz_compress_epi32(below, number));
+		count += some;
 		number = _mm512_add_epi32(number, step);
 	}
 	return count;

@@ -264,6 +264,12 @@ static inline void
 vdb_distance_plain_hot_fit(size_t dims, const float *x, float inverse, int32_t top, double *dots,
 						   int32_t *squares)
 {
+	double		ds[8];
+	int32_t		ss[8];
+
+	/* of its own, to be kept in registers */
+	memcpy(ds, dots, sizeof(ds));
+	memcpy(ss, squares, sizeof(ss));
 	for (size_t d = 0; d < dims; d += 8)
 	{
 		for (size_t l = 0; l < 8; l++)
@@ -271,10 +277,12 @@ vdb_distance_plain_hot_fit(size_t dims, const float *x, float inverse, int32_t t
 			float		value = vdb_distance_load_f32(x + d + l);
 			int32_t		v = 2 * vdb_hot_level(value, inverse, top) - top;
 
-			dots[l] += (double) value * v;
-			squares[l] += v * v;
+			ds[l] += (double) value * v;
+			ss[l] += v * v;
 		}
 	}
+	memcpy(dots, ds, sizeof(ds));
+	memcpy(squares, ss, sizeof(ss));
 }
 
 static inline size_t

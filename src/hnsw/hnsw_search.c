@@ -30,7 +30,7 @@
 
 /*
  * Slots of a fresh visited set: neighbours weighed for each pool entry.  With a filter
- * several nodes are expanded for each that passes.
+ * several nodes are expanded for each that passes, as long as work is allowed.
  */
 #define VISITED_FACTOR 32
 #define VISITED_FACTOR_FILTERED 128
@@ -636,8 +636,11 @@ vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 	HnswPool   *pool = &search->pool;
 
 	size_pool(search, search->filter != NULL ? ef : ef + HNSW_POOL_SLACK);
-	begin_visited(search, (uint64) pool->capacity *
-				  (search->filter != NULL ? VISITED_FACTOR_FILTERED : VISITED_FACTOR));
+	if (search->filter != NULL)
+		begin_visited(search, Min((uint64) pool->capacity * VISITED_FACTOR_FILTERED,
+								  (uint64) search->work_limit));
+	else
+		begin_visited(search, (uint64) pool->capacity * VISITED_FACTOR);
 	memset(search->fresh_ref, 0, 2 * search->index->geometry.m * sizeof(uint32));
 
 	/* what upper layers refused may be met here again */

@@ -5,8 +5,8 @@
  * Nodes that do not pass are stepping stones: they are expanded in their turn, but
  * have no place in the pool.  When that is full, and what waits is farther away, a
  * few more nodes of any kind are expanded, as many as a walk without a filter goes
- * beyond what it is asked for.  All that is weighed goes into the overflow, whose heap says what to expand next; a candidate's `ref`
- * says there whether it passes.
+ * beyond what it is asked for.  All that is weighed goes into the overflow, whose
+ * heap says what to expand next; a candidate's `ref` says there whether it passes.
  *
  * Nodes are read, and what comes of a search is kept, as without a filter
  * (hnsw_search.c).  All nodes that pass, without the graph, are for hnsw_sweep.c.
