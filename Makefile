@@ -52,6 +52,7 @@ OBJS = \
 	src/hnsw/hnsw_page.o \
 	src/hnsw/hnsw_parallel.o \
 	src/hnsw/hnsw_partition.o \
+	src/hnsw/hnsw_place.o \
 	src/hnsw/hnsw_postings.o \
 	src/hnsw/hnsw_prewarm.o \
 	src/hnsw/hnsw_range.o \
@@ -207,7 +208,7 @@ endif
 
 UNIT_DIR      = test/unit/build
 UNIT_PROGRAMS = $(patsubst test/unit/%.c,$(UNIT_DIR)/%,$(sort $(wildcard test/unit/*.c)))
-PURE_OBJS     = $(filter src/distance/% src/quant/% src/hnsw/hnsw_batch.o src/hnsw/hnsw_graph.o src/hnsw/hnsw_partition.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS))
+PURE_OBJS     = $(filter src/distance/% src/quant/% src/hnsw/hnsw_batch.o src/hnsw/hnsw_graph.o src/hnsw/hnsw_partition.o src/hnsw/hnsw_place.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS))
 UNIT_OBJS     = $(addprefix $(UNIT_DIR)/,$(PURE_OBJS))
 UNIT_CC       = $(or $(CC),cc)
 UNIT_SANITIZE = address,undefined

@@ -184,6 +184,19 @@ extern void vdb_hnsw_link_all(HnswBuilder *builder, uint32 hosts);
 extern void vdb_hnsw_link_help(HnswBuilder *builder);
 extern void vdb_hnsw_link_end(HnswBuilder *builder);
 
+/*
+ * Gives each node of the graph its place on pages, when all are linked.  By the leader;
+ * then the order in which they go there can be asked for.
+ */
+extern void vdb_hnsw_place_all(HnswBuilder *builder);
+
+/* It lies behind what the rows that share nodes take of a batch's memory. */
+static inline uint32 *
+vdb_hnsw_order(const HnswBuilder *builder)
+{
+	return builder->batch.members + builder->graph.capacity;
+}
+
 /* Bytes that each participant needs for a batch. */
 extern Size vdb_hnsw_link_scratch_bytes(const HnswIndex *index, uint32 capacity);
 

@@ -24,6 +24,7 @@
 #include "miscadmin.h"
 
 #include "hnsw/hnsw_build.h"
+#include "hnsw/hnsw_place.h"
 
 #define ROWS_PER_LOOK 1024
 
@@ -199,6 +200,7 @@ vdb_hnsw_write_all_attached(HnswWriter *writer, const HnswBuilder *builder)
 	const uint32 *order = builder->batch.members + builder->graph.header->count;
 
 	for (uint32 i = 0; i < builder->state->attached; i++)
-		vdb_hnsw_write_attached(writer, builder->hashes[order[i]], &builder->tids[order[i]]);
+		vdb_hnsw_write_attached(writer, vdb_hnsw_place_of(&builder->graph, builder->hashes[order[i]]),
+								&builder->tids[order[i]]);
 	vdb_hnsw_write_attached_end(writer);
 }

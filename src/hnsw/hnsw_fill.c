@@ -256,7 +256,8 @@ write_graph(HnswBuilder *builder)
 		.tids = builder->tids,
 		.hashes = builder->hashes,
 		.postings = vdb_hnsw_postings_links(builder),
-		.attributes = builder->attributes
+		.attributes = builder->attributes,
+		.order = vdb_hnsw_order(builder)
 	};
 	int64		all = (int64) builder->graph.header->count + builder->state->attached;
 	HnswWriter	writer;
@@ -293,6 +294,7 @@ link_graph(HnswBuilder *builder)
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, 0);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, builder->graph.header->count);
 	vdb_hnsw_link_all(builder, builder->graph.header->count);
+	vdb_hnsw_place_all(builder);
 	vdb_hnsw_place_postings(builder);
 	vdb_hnsw_link_end(builder);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, builder->graph.header->count);

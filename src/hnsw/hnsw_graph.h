@@ -19,7 +19,8 @@
  *
  * As soon as its node can be found, a list is changed only by way of its
  * version: it is odd while the list is being written, and another one
- * afterwards.  `up` never changes.
+ * afterwards.  When nothing changes any more, it is the node's place (hnsw_place.h).
+ * `up` never changes.
  */
 typedef struct HnswList
 {

@@ -1,7 +1,8 @@
 /*
  * hnsw_link.c
  *	  Linking the nodes of a graph that has their codes, by all participants of a
- *	  build: at once (hnsw_batch.c), or one after the other.
+ *	  build: at once (hnsw_batch.c), or one after the other; and giving them their
+ *	  places.
  *
  * The leader says what is to be done next, all meet, do their part, and meet
  * again.
@@ -15,6 +16,7 @@
 #include "utils/memutils.h"
 
 #include "hnsw/hnsw_build.h"
+#include "hnsw/hnsw_place.h"
 #include "testpoint.h"
 
 /*
@@ -182,4 +184,22 @@ vdb_hnsw_link_all(HnswBuilder *builder, uint32 hosts)
 		link_range(builder, hosts, count, true);
 	}
 	builder->linked += count;
+}
+
+static void
+look_for_interrupts(void *arg)
+{
+	CHECK_FOR_INTERRUPTS();
+}
+
+void
+vdb_hnsw_place_all(HnswBuilder *builder)
+{
+	uint32		slots = builder->index->geometry.extent_slots;
+	HnswWatch	watch = {look_for_interrupts, NULL};
+	char	   *memory = MemoryContextAllocHuge(builder->context,
+												vdb_hnsw_place_bytes(builder->graph.m, slots));
+
+	vdb_hnsw_place_nodes(&builder->graph, slots, vdb_hnsw_order(builder), memory, &watch);
+	pfree(memory);
 }

@@ -529,6 +529,7 @@ typedef struct HnswNodeRows
 	const uint32 *hashes;
 	const uint32 *postings;		/* links to them; NULL: there are none */
 	const uint8 *attributes;
+	const uint32 *order;		/* in which nodes go to pages, hnsw_place.h */
 } HnswNodeRows;
 
 /*
@@ -568,7 +569,7 @@ vdb_hnsw_postings_slots(const HnswGeometry *g, uint32 rows)
 /*
  * When all nodes are written: writes a graph's layers above the index's layer
  * 0, and the entry point.  nids: the index's number of each of the graph's
- * nodes, NULL where they are the same.
+ * nodes, NULL where that is its place.
  */
 extern void vdb_hnsw_write_uppers(HnswWriter *writer, const HnswGraph *graph, const uint32 *nids);
 
@@ -580,7 +581,8 @@ extern uint32 vdb_hnsw_copy_list(const HnswGraph *graph, uint32 nid, HnswOutEdge
 								 uint32 *kept);
 
 /*
- * In place of writing them one by one: writes all nodes of a graph.  Several
+ * In place of writing them one by one: writes all nodes of a graph, all of which have
+ * a place.  Several
  * processes may do so at once, each with a writer, and each writes some of them; one
  * reports progress.  When all have, what is written next comes after them.
  */

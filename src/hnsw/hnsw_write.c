@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "utils/backend_progress.h"
 
+#include "hnsw/hnsw_place.h"
 #include "hnsw/hnsw_private.h"
 
 void
@@ -216,8 +217,9 @@ vdb_hnsw_write_nodes(HnswWriter *writer, const HnswGraph *graph, const HnswNodeR
 		uint32		end = Min(count, (extent + 1) * slots);
 
 		CHECK_FOR_INTERRUPTS();
-		for (uint32 nid = extent * slots; nid < end; nid++)
+		for (uint32 place = extent * slots; place < end; place++)
 		{
+			uint32		nid = rows->order[place];
 			HnswNewNode node = {
 				.tid = rows->tids[nid],
 				.hash = rows->hashes[nid],
@@ -233,7 +235,9 @@ vdb_hnsw_write_nodes(HnswWriter *writer, const HnswGraph *graph, const HnswNodeR
 
 			node.count = vdb_hnsw_copy_list(graph, nid, edges, &kept);
 			node.kept = kept;
-			put_slots(writer, nid, &node, NULL);
+			for (uint32 i = 0; i < node.count; i++)
+				edges[i].nid = vdb_hnsw_place_of(graph, edges[i].nid);
+			put_slots(writer, place, &node, NULL);
 		}
 		if (report)
 			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
@@ -291,9 +295,9 @@ record_list(const HnswGraph *graph, uint32 number)
 
 /* The index's number of a node of a graph. */
 static inline uint32
-index_nid(const uint32 *nids, uint32 nid)
+index_nid(const HnswGraph *graph, const uint32 *nids, uint32 nid)
 {
-	return nids != NULL ? nids[nid] : nid;
+	return nids != NULL ? nids[nid] : vdb_hnsw_place_of(graph, nid);
 }
 
 /* Writes record `number`; base: reference of record 0. */
@@ -308,7 +312,7 @@ fill_record(const HnswGeometry *g, const HnswGraph *graph, const uint32 *nids, u
 	uint32		nid = record_node(graph, number, &layer);
 
 	memset(upper, 0, g->upper_stride);
-	upper->nid = index_nid(nids, nid);
+	upper->nid = index_nid(graph, nids, nid);
 	upper->generation = 2;
 	upper->down = layer == 1 ? HNSW_NO_REF : base + record_number(graph, nid, layer - 1);
 	upper->layer = layer;
@@ -317,7 +321,7 @@ fill_record(const HnswGeometry *g, const HnswGraph *graph, const uint32 *nids, u
 	{
 		uint32		nbr = vdb_hnsw_list_nbr(list)[n];
 
-		vdb_hnsw_upper_nbr(upper)[n].nid = index_nid(nids, nbr);
+		vdb_hnsw_upper_nbr(upper)[n].nid = index_nid(graph, nids, nbr);
 		vdb_hnsw_upper_nbr(upper)[n].ref = base + record_number(graph, nbr, layer);
 	}
 	vdb_page_special(page)->used = a.slot + 1;
@@ -356,6 +360,6 @@ vdb_hnsw_write_uppers(HnswWriter *writer, const HnswGraph *graph, const uint32 *
 		}
 	}
 	top = graph->levels[entry] + graph->bottom;
-	vdb_hnsw_set_entry(index, index_nid(nids, entry),
+	vdb_hnsw_set_entry(index, index_nid(graph, nids, entry),
 					   top > 0 ? base + record_number(graph, entry, top) : HNSW_NO_REF, top, true);
 }
