@@ -82,6 +82,7 @@ OBJS = \
 	src/storage/storage_hints.o \
 	src/storage/storage_page.o \
 	src/storage/storage_patch.o \
+	src/storage/storage_toast.o \
 	src/storage/storage_wal.o \
 	src/testpoint.o \
 	src/types/bit.o \

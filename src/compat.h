@@ -88,6 +88,13 @@ typedef RelFileNode VdbLocator;
 #define vdb_vacuum_delay_point() vacuum_delay_point()
 #endif
 
+/* 18 has one snapshot for values out of line; before, each has the oldest one's age. */
+#if PG_VERSION_NUM >= 180000
+#define vdb_toast_snapshot(memory) ((void) (memory), get_toast_snapshot())
+#else
+#define vdb_toast_snapshot(memory) (init_toast_snapshot(memory), (memory))
+#endif
+
 /* 18 counts disabled plan nodes instead of adding a huge cost. */
 #if PG_VERSION_NUM >= 180000
 #define VDB_HAVE_DISABLED_NODES

@@ -32,6 +32,7 @@
 
 #include "compat.h"
 #include "hnsw/hnsw_private.h"
+#include "storage/storage_toast.h"
 #include "testpoint.h"
 
 /*
@@ -49,6 +50,7 @@ typedef struct ExactFetch
 	TupleTableSlot *slot;
 	IndexInfo  *info;			/* for expressions, else NULL */
 	EState	   *estate;
+	VdbToast	toast;
 	MemoryContext context;		/* reset after each row */
 } ExactFetch;
 
@@ -85,8 +87,9 @@ typedef struct HnswScan
 	ItemPointerData last_tid;
 	bool		last_exact;
 
+	/* kept over rescans */
 	ExactFetch	exact;
-	BlockNumber table_blocks;	/* the table has at least; kept over rescans */
+	BlockNumber table_blocks;	/* the table has at least */
 } HnswScan;
 
 IndexScanDesc
@@ -107,24 +110,27 @@ end_exact(ExactFetch *exact)
 	{
 		ExecDropSingleTupleTableSlot(exact->slot);
 		table_index_fetch_end(exact->fetch);
+		vdb_toast_close(&exact->toast);
 		if (exact->estate != NULL)
 			FreeExecutorState(exact->estate);
+		MemoryContextDelete(exact->context);
 	}
-	memset(exact, 0, sizeof(*exact));
 }
 
 void
 vdb_hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
 {
 	HnswScan   *so = scan->opaque;
-	MemoryContext context = so->context;
-	BlockNumber table_blocks = so->table_blocks;
+	HnswScan	fresh = {
+		.context = so->context,
+		.exact = so->exact,
+		.table_blocks = so->table_blocks
+	};
 
-	end_exact(&so->exact);
-	MemoryContextReset(context);
-	memset(so, 0, sizeof(*so));
-	so->context = context;
-	so->table_blocks = table_blocks;
+	if (so->exact.fetch != NULL)
+		table_index_fetch_reset(so->exact.fetch);
+	MemoryContextReset(so->context);
+	*so = fresh;
 	so->same = NO_ROW;
 	if (keys != NULL && scan->numberOfKeys > 0)
 		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
@@ -146,6 +152,8 @@ vdb_hnsw_endscan(IndexScanDesc scan)
 static void
 begin_exact(IndexScanDesc scan, ExactFetch *exact)
 {
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(scan->opaque));
+
 	exact->slot = table_slot_create(scan->heapRelation, NULL);
 	exact->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw exact distance",
 										   ALLOCSET_DEFAULT_SIZES);
@@ -156,6 +164,7 @@ begin_exact(IndexScanDesc scan, ExactFetch *exact)
 		GetPerTupleExprContext(exact->estate)->ecxt_scantuple = exact->slot;
 	}
 	exact->fetch = table_index_fetch_begin(scan->heapRelation);
+	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -218,7 +227,7 @@ measure(IndexScanDesc scan, ItemPointerData tid, double *distance)
 	{
 		const HnswSupport *support = so->index->support;
 
-		value = PointerGetDatum(PG_DETOAST_DATUM(value));
+		value = vdb_toast_read(&exact->toast, GetMemoryChunkContext(so), value);
 		if (support->dims(value) != so->index->codec.dims)
 			isnull = true;
 		else if (so->null_query)

@@ -1,0 +1,42 @@
+/*
+ * storage_toast.h
+ *	  Values that are stored out of line, read one after the other.
+ *
+ * The server opens the table of such values, its index, and a scan of that for each
+ * value anew, which takes as long as reading the value.  A reader keeps them open.
+ */
+#ifndef VDB_STORAGE_TOAST_H
+#define VDB_STORAGE_TOAST_H
+
+#include "access/genam.h"
+#include "executor/tuptable.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+/* All zero: nothing is open. */
+typedef struct VdbToast
+{
+	Relation	rel;
+	Relation   *indexes;
+	int			index_count;
+	IndexScanDesc scan;			/* NULL: not a heap */
+	TupleTableSlot *slot;
+	SnapshotData snapshot;
+	struct varlena *value;		/* what was read last */
+	Size		size;			/* of its memory */
+} VdbToast;
+
+/*
+ * A value as plain varlena.  It may lie in the reader's memory, until the next call, or
+ * in that of the row, or is allocated in the current context.
+ *
+ * Opens in `context`, which must live until the reader is closed, and under the current
+ * resource owner, which closes all after an error.  Holds AccessShareLock on the table of
+ * values and its indexes while it is open; no pin after a call.  Raises what reading
+ * such a value raises.
+ */
+extern Datum vdb_toast_read(VdbToast *toast, MemoryContext context, Datum value);
+
+extern void vdb_toast_close(VdbToast *toast);
+
+#endif							/* VDB_STORAGE_TOAST_H */
