@@ -19,8 +19,13 @@
 
 #include "hnsw/hnsw_private.h"
 
-/* Extents whose attributes are looked at to learn how many nodes pass. */
+/*
+ * Extents whose attributes are looked at to learn how many nodes pass: at most so many,
+ * and at least the second number, once so many nodes were seen that pass.
+ */
 #define SAMPLE_EXTENTS 32
+#define LEAST_EXTENTS 8
+#define ENOUGH_PASSING 64
 
 /*
  * What things take, in scores of a neighbour: to get at a hot page, to look at a
@@ -209,11 +214,16 @@ free_nodes(PageNodes *nodes)
 	pfree(nodes->nodes);
 }
 
-/* The i-th of so many extents that are evenly spread. */
+/*
+ * The i-th extent to be looked at.  The first few are as evenly spread as all: steps of
+ * the golden ratio.
+ */
 static inline uint32
-sampled_extent(uint32 extents, uint32 sample, uint32 i)
+sampled_extent(uint32 extents, uint32 i)
 {
-	return (uint32) ((uint64) extents * i / sample);
+	if (extents <= SAMPLE_EXTENTS)
+		return i;
+	return (uint32) ((uint64) extents * (i * UINT32_C(0x9E3779B9)) >> 32);
 }
 
 void
@@ -224,21 +234,24 @@ vdb_hnsw_sweep_plan(HnswSearch *search, uint32 ef)
 	PageNodes	nodes = make_nodes(search);
 	double		used = 0;
 	double		passing = 0;
-	double		factor = sample > 0 ? (double) extents / sample : 0;
 	double		memory = (double) work_mem * 1024 * hnsw_scan_mem_multiplier;
+	double		factor;
 	double		walk;
+	uint32		read = 0;
 
 	for (uint32 i = 0; i < Min(sample, AHEAD); i++)
-		prefetch_attributes(search->index, sampled_extent(extents, sample, i));
-	for (uint32 i = 0; i < sample; i++)
+		prefetch_attributes(search->index, sampled_extent(extents, i));
+	while (read < sample && (read < LEAST_EXTENTS || passing < ENOUGH_PASSING))
 	{
-		if (i + AHEAD < sample)
-			prefetch_attributes(search->index, sampled_extent(extents, sample, i + AHEAD));
-		read_extent(search, sampled_extent(extents, sample, i), false, &nodes);
+		if (read + AHEAD < sample)
+			prefetch_attributes(search->index, sampled_extent(extents, read + AHEAD));
+		read_extent(search, sampled_extent(extents, read), false, &nodes);
 		used += nodes.used;
 		passing += nodes.count;
+		read++;
 	}
 	free_nodes(&nodes);
+	factor = read > 0 ? (double) extents / read : 0;
 	walk = (ef * used / Max(passing, 0.5) + HNSW_POOL_SLACK) * (HNSW_EXPANSION_WORK + FRESH_NEIGHBORS);
 	search->work_limit = extents * PAGE_WORK + factor * (used * LOOK_WORK + passing);
 	if (walk > search->work_limit)
