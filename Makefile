@@ -45,6 +45,7 @@ OBJS = \
 	src/hnsw/hnsw_inbound.o \
 	src/hnsw/hnsw_index.o \
 	src/hnsw/hnsw_insert.o \
+	src/hnsw/hnsw_length.o \
 	src/hnsw/hnsw_link.o \
 	src/hnsw/hnsw_merge.o \
 	src/hnsw/hnsw_named.o \
@@ -209,7 +210,7 @@ endif
 
 UNIT_DIR      = test/unit/build
 UNIT_PROGRAMS = $(patsubst test/unit/%.c,$(UNIT_DIR)/%,$(sort $(wildcard test/unit/*.c)))
-PURE_OBJS     = $(filter src/distance/% src/quant/% src/hnsw/hnsw_batch.o src/hnsw/hnsw_graph.o src/hnsw/hnsw_partition.o src/hnsw/hnsw_place.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS))
+PURE_OBJS     = $(filter src/distance/% src/quant/% src/hnsw/hnsw_batch.o src/hnsw/hnsw_graph.o src/hnsw/hnsw_length.o src/hnsw/hnsw_partition.o src/hnsw/hnsw_place.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS))
 UNIT_OBJS     = $(addprefix $(UNIT_DIR)/,$(PURE_OBJS))
 UNIT_CC       = $(or $(CC),cc)
 UNIT_SANITIZE = address,undefined

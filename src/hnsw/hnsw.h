@@ -11,13 +11,14 @@
 #ifndef VDB_HNSW_H
 #define VDB_HNSW_H
 
+#include "hnsw/hnsw_length.h"
 #include "hnsw/hnsw_pool.h"
 #include "quant/codec.h"
 #include "storage/itemptr.h"
 #include "storage/storage_page.h"
 
 #define HNSW_MAGIC 0x57534E48		/* "HNSW", little-endian */
-#define HNSW_VERSION 2
+#define HNSW_VERSION 3
 
 #define HNSW_MIN_M 2
 #define HNSW_MAX_M 100
@@ -132,7 +133,7 @@ typedef enum HnswState
 
 /*
  * A node slot: what a search reads of every node it expands.  Followed by
- * uint32 nbr[2m], uint16 length[2m] (bfloat16 scores of the edges), the hi
+ * uint32 nbr[2m], HnswLengths of 2m edges, the hi
  * plane (P bytes) and the lo plane (at most P / 2 bytes) of the node code; the planes
  * are missing where node_bits is 0: where the hot code is all there is to know
  * of a vector, or where they do not fit a page.
@@ -148,13 +149,14 @@ typedef struct HnswNode
 	uint32		hash;			/* of the value; 0: no row is equal to it */
 	float		scale;			/* VdbNodeFactors */
 	float		add;
-	float		residual;
-	uint16		count;			/* neighbours */
-	uint16		kept;			/* of these, the first so many are never given up:
+	uint16		residual;		/* bfloat16 */
+	uint8		count;			/* neighbours */
+	uint8		kept;			/* of these, the first so many are never given up:
 								 * the tree that keeps the graph connected */
 } HnswNode;
 
-StaticAssertDecl(sizeof(HnswNode) == 36, "HnswNode is 36 bytes on disk");
+StaticAssertDecl(sizeof(HnswNode) == 32, "HnswNode is 32 bytes on disk");
+StaticAssertDecl(2 * HNSW_MAX_M <= UINT8_MAX, "a list's length fits a byte");
 
 #define HNSW_NODE_FIRST 32
 
@@ -175,8 +177,7 @@ typedef struct HnswPostings
 	uint32		owner_generation;
 	uint32		rank;			/* greater than that of the next; never 0 */
 	uint16		rows;
-	uint16		reserved2;		/* 0 */
-	uint32		neighbours;		/* 0: HnswNode.count and kept */
+	uint16		neighbours;		/* 0: HnswNode.count and kept */
 } HnswPostings;
 
 StaticAssertDecl(sizeof(HnswPostings) == sizeof(HnswNode), "HnswPostings is as long as HnswNode");
@@ -405,16 +406,16 @@ vdb_hnsw_node_nbr(HnswNode *node)
 	return (uint32 *) (node + 1);
 }
 
-static inline uint16 *
-vdb_hnsw_node_length(const HnswGeometry *g, HnswNode *node)
+static inline HnswLengths *
+vdb_hnsw_node_lengths(const HnswGeometry *g, HnswNode *node)
 {
-	return (uint16 *) (vdb_hnsw_node_nbr(node) + 2 * g->m);
+	return (HnswLengths *) (vdb_hnsw_node_nbr(node) + 2 * g->m);
 }
 
 static inline uint8 *
 vdb_hnsw_node_hi(const HnswGeometry *g, HnswNode *node)
 {
-	return (uint8 *) (vdb_hnsw_node_length(g, node) + 2 * g->m);
+	return (uint8 *) vdb_hnsw_node_lengths(g, node) + vdb_hnsw_lengths_bytes(2 * g->m);
 }
 
 static inline uint8 *
@@ -460,26 +461,6 @@ static inline HnswUpperEdge *
 vdb_hnsw_upper_nbr(HnswUpper *upper)
 {
 	return (HnswUpperEdge *) (upper + 1);
-}
-
-/* To bfloat16, rounding towards zero. */
-static inline uint16
-vdb_hnsw_length_store(float score)
-{
-	uint32		bits;
-
-	memcpy(&bits, &score, sizeof(bits));
-	return bits >> 16;
-}
-
-static inline float
-vdb_hnsw_length_load(uint16 stored)
-{
-	uint32		bits = (uint32) stored << 16;
-	float		score;
-
-	memcpy(&score, &bits, sizeof(score));
-	return score;
 }
 
 #endif							/* VDB_HNSW_H */

@@ -437,7 +437,7 @@ check_codes(HnswCheck *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswN
 					vdb_hnsw_node_lo(g, node), decoded);
 	for (uint32 i = 0; i < codec->P; i++)
 		size += (double) decoded[i] * decoded[i] + fabs((double) decoded[i] * codec->center[i]);
-	if (!isfinite(node->residual) || !isfinite(size) || size > FLT_MAX / 2)
+	if (!isfinite(vdb_bfloat_load(node->residual)) || !isfinite(size) || size > FLT_MAX / 2)
 		return;
 	tolerance = 1e-4 * size + FLT_MIN;
 	if (!(fabs(expected_add(codec, decoded) - node->add) <= tolerance))
@@ -481,7 +481,11 @@ check_node_edges(HnswCheck *check, uint32 nid, BlockNumber block, HnswNode *node
 {
 	const HnswGeometry *g = &check->index->geometry;
 	uint32	   *nbr = vdb_hnsw_node_nbr(node);
+	HnswLengths *lengths = vdb_hnsw_node_lengths(g, node);
+	float		longest = vdb_bfloat_load(lengths->greatest);
 
+	if (!(vdb_bfloat_load(lengths->least) <= longest) || !isfinite(longest - vdb_bfloat_load(lengths->least)))
+		corrupted(check, block, psprintf("Node %u has impossible lengths of edges.", nid));
 	if (node->count > 2 * g->m)
 		corrupted(check, block, psprintf("Node %u has %u neighbours, more than %d.", nid, node->count, 2 * g->m));
 	for (uint32 i = 0; i < node->count; i++)
@@ -521,7 +525,7 @@ check_node(HnswCheck *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNo
 		corrupted(check, block, psprintf("Node %u is on layer %u.", nid, node->layer));
 	if (node->kept > node->count)
 		corrupted(check, block, psprintf("Node %u has reserved fields in use.", nid));
-	if (isnan(node->scale) || node->scale < 0 || node->residual < 0)
+	if (isnan(node->scale) || node->scale < 0 || !(vdb_bfloat_load(node->residual) >= 0))
 		corrupted(check, block, psprintf("Node %u has impossible factors.", nid));
 	check_node_edges(check, nid, block, node);
 	if (check->index->geometry.node_bits != 0)

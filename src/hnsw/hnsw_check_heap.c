@@ -364,7 +364,7 @@ check_row_node(HnswCheck *check, uint32 nid, HnswNode *node, int64 tid, Datum va
 	if (check->index->geometry.node_bits != 0 || vdb_codec_hot_is_whole(&check->index->codec))
 	{
 		double		error = node_error(check, nid, x, node);
-		double		allowed = 1.001 * (double) node->residual + 1e-5 * (double) norm + FLT_MIN;
+		double		allowed = 1.001 * (double) vdb_bfloat_load(node->residual) + 1e-5 * (double) norm + FLT_MIN;
 
 		if (error > allowed && isfinite(error))
 			corrupted(check, block, psprintf("Node %u is %g away from its row (%u,%u), more than %g.",

@@ -134,7 +134,7 @@ check_slots(HnswCheck *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswP
 
 	if (postings->rows > vdb_hnsw_postings_room(g))
 		corrupted(check, block, psprintf("Postings %u cannot have %u rows.", nid, postings->rows));
-	if (postings->layer != 0 || postings->neighbours != 0 || postings->reserved2 != 0 ||
+	if (postings->layer != 0 || postings->neighbours != 0 ||
 		is_dirty(postings->reserved, sizeof(postings->reserved)) ||
 		is_dirty((char *) postings + used, g->node_stride - used))
 		corrupted(check, block, psprintf("Postings %u have something beside their rows.", nid));

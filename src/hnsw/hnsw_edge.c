@@ -23,7 +23,7 @@ void
 vdb_hnsw_init_edge_copy(HnswEdgeCopy *copy, const HnswGeometry *g)
 {
 	copy->nbr = palloc(2 * g->m * sizeof(uint32));
-	copy->lengths = palloc(2 * g->m * sizeof(uint16));
+	copy->lengths = palloc(vdb_hnsw_lengths_bytes(2 * g->m));
 }
 
 /* Is the estimated score of a neighbour less than a bound? */
@@ -51,7 +51,7 @@ is_superfluous(HnswIndex *index, const VdbQuery *query, float score, const HnswE
 	}
 	for (uint32 i = 0; i < copy->count; i++)
 	{
-		if (vdb_hnsw_length_load(copy->lengths[i]) < score &&
+		if (vdb_hnsw_length_load(copy->lengths, copy->lengths->codes[i]) < score &&
 			is_nearer(index, query, copy->nbr[i], score))
 			return true;
 	}
@@ -76,7 +76,7 @@ choose_replaced(HnswIndex *index, const VdbQuery *query, float score, const Hnsw
 
 	for (uint32 i = copy->kept; i < copy->count; i++)
 	{
-		float		length = vdb_hnsw_length_load(copy->lengths[i]);
+		float		length = vdb_hnsw_length_load(copy->lengths, copy->lengths->codes[i]);
 
 		if (!vdb_hnsw_nid_exists(index, copy->nbr[i]))
 			return (int) i;
@@ -111,7 +111,7 @@ vdb_hnsw_copy_edges(HnswIndex *index, uint32 nid, HnswEdgeCopy *copy)
 	copy->count = node->count;
 	copy->kept = node->kept;
 	memcpy(copy->nbr, vdb_hnsw_node_nbr(node), copy->count * sizeof(uint32));
-	memcpy(copy->lengths, vdb_hnsw_node_length(g, node), copy->count * sizeof(uint16));
+	memcpy(copy->lengths, vdb_hnsw_node_lengths(g, node), vdb_hnsw_lengths_bytes(copy->count));
 	UnlockReleaseBuffer(buffer);
 	return live;
 }
@@ -131,7 +131,7 @@ list_is_same(const HnswGeometry *g, HnswNode *node, const HnswEdgeCopy *copy)
 	return node->state == HNSW_LIVE && node->generation == copy->generation &&
 		node->count == copy->count && node->kept == copy->kept &&
 		memcmp(copy->nbr, vdb_hnsw_node_nbr(node), copy->count * sizeof(uint32)) == 0 &&
-		memcmp(copy->lengths, vdb_hnsw_node_length(g, node), copy->count * sizeof(uint16)) == 0;
+		memcmp(copy->lengths, vdb_hnsw_node_lengths(g, node), vdb_hnsw_lengths_bytes(copy->count)) == 0;
 }
 
 HnswEdgeDecision
@@ -176,11 +176,11 @@ put_edge(HnswEdgeCopy *list, uint32 at, uint32 to, float score, bool keep)
 	if (keep)
 	{
 		list->nbr[at] = list->nbr[list->kept];
-		list->lengths[at] = list->lengths[list->kept];
+		list->lengths->codes[at] = list->lengths->codes[list->kept];
 		at = list->kept++;
 	}
 	list->nbr[at] = to;
-	list->lengths[at] = vdb_hnsw_length_store(score);
+	vdb_hnsw_length_put(list->lengths, at, list->count, score);
 }
 
 /*
@@ -193,10 +193,10 @@ patch_edge(HnswIndex *index, VdbPatch *patch, Buffer buffer, uint32 to, HnswEdge
 	HnswAddress a = vdb_hnsw_node_address(&index->geometry, change->from);
 	HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
 	HnswEdgeCopy   *list = &change->list;
-	int			lengths = (char *) vdb_hnsw_node_length(&index->geometry, node) - (char *) node;
-	uint16		counts[2];
+	int			lengths = (char *) vdb_hnsw_node_lengths(&index->geometry, node) - (char *) node;
+	uint8		counts[2];
 
-	StaticAssertStmt(offsetof(HnswNode, kept) == offsetof(HnswNode, count) + sizeof(uint16),
+	StaticAssertStmt(offsetof(HnswNode, kept) == offsetof(HnswNode, count) + sizeof(uint8),
 					 "a list's counts are written at once");
 	if (!list_is_same(&index->geometry, node, list))
 		return;
@@ -206,7 +206,7 @@ patch_edge(HnswIndex *index, VdbPatch *patch, Buffer buffer, uint32 to, HnswEdge
 	vdb_patch_write(patch, buffer, a.offset + offsetof(HnswNode, count), counts, sizeof(counts));
 	vdb_patch_write(patch, buffer, a.offset + sizeof(HnswNode), list->nbr,
 					list->count * sizeof(uint32));
-	vdb_patch_write(patch, buffer, a.offset + lengths, list->lengths, list->count * sizeof(uint16));
+	vdb_patch_write(patch, buffer, a.offset + lengths, list->lengths, vdb_hnsw_lengths_bytes(list->count));
 	change->made = true;
 }
 

@@ -24,7 +24,7 @@ typedef struct HnswEdgeCopy
 	uint16		count;
 	uint16		kept;
 	uint32	   *nbr;
-	uint16	   *lengths;
+	HnswLengths *lengths;
 } HnswEdgeCopy;
 
 /* An edge to a new node that another node is to have. */

@@ -37,7 +37,7 @@ remember_list(HnswVacuum *vacuum, BlockNumber block, uint32 nid, HnswNode *node)
 {
 	const HnswGeometry *g = &vacuum->index->geometry;
 	const uint32 *nbr = vdb_hnsw_node_nbr(node);
-	const uint16 *lengths = vdb_hnsw_node_length(g, node);
+	const HnswLengths *lengths = vdb_hnsw_node_lengths(g, node);
 
 	if (node->count > 2u * g->m)
 		vdb_page_corrupted(vacuum->index->rel, block, "A node has too many neighbours.");
@@ -49,7 +49,7 @@ remember_list(HnswVacuum *vacuum, BlockNumber block, uint32 nid, HnswNode *node)
 
 		if (nodes != NULL && nbr[i] != nid)
 		{
-			remember(nodes, nid, vdb_hnsw_length_load(lengths[i]));
+			remember(nodes, nid, vdb_hnsw_length_load(lengths, lengths->codes[i]));
 			vdb_hnsw_count_inbound(&vacuum->inbound, nbr[i]);
 		}
 	}

@@ -187,6 +187,7 @@ choose_upper(HnswSearch *search)
 static void
 store_edges(const HnswGeometry *g, HnswNode *node, uint32 nid, const LayerEdges *edges)
 {
+	float	   *scores = palloc(2 * g->m * sizeof(float));
 	uint32		count = 0;
 
 	node->kept = edges->kept;
@@ -198,10 +199,11 @@ store_edges(const HnswGeometry *g, HnswNode *node, uint32 nid, const LayerEdges 
 			continue;
 		}
 		vdb_hnsw_node_nbr(node)[count] = edges->edges[i].nid;
-		vdb_hnsw_node_length(g, node)[count] = vdb_hnsw_length_store(edges->edges[i].score);
-		count++;
+		scores[count++] = edges->edges[i].score;
 	}
 	node->count = count;
+	vdb_hnsw_lengths_store(vdb_hnsw_node_lengths(g, node), scores, count, 2 * g->m);
+	pfree(scores);
 }
 
 /*
@@ -225,7 +227,7 @@ write_node(HnswIndex *index, const HnswNewRow *row, int layer, const LayerEdges 
 	node->hash = row->hash;
 	node->scale = row->factors.scale;
 	node->add = row->factors.add;
-	node->residual = row->factors.residual;
+	node->residual = vdb_bfloat_bound(row->factors.residual, true);
 	if (g->node_bits != 0)
 	{
 		memcpy(vdb_hnsw_node_hi(g, node), row->hi, g->hi_bytes);

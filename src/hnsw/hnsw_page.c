@@ -29,7 +29,7 @@ hot_first(uint32 attr_bytes, uint32 slots)
 static inline uint32
 node_bytes(uint32 m)
 {
-	return sizeof(HnswNode) + 2 * m * (sizeof(uint32) + sizeof(uint16));
+	return sizeof(HnswNode) + 2 * m * sizeof(uint32) + vdb_hnsw_lengths_bytes(2 * m);
 }
 
 bool
@@ -287,7 +287,7 @@ vdb_hnsw_read_slot(HnswIndex *index, uint32 nid, HnswNode *node)
 VdbNodeFactors
 vdb_hnsw_node_factors(const HnswNode *node)
 {
-	VdbNodeFactors f = {node->scale, node->add, node->residual};
+	VdbNodeFactors f = {node->scale, node->add, vdb_bfloat_load(node->residual)};
 
 	return f;
 }
@@ -496,7 +496,7 @@ vdb_hnsw_prefetch_code(HnswIndex *index, uint32 nid)
 {
 	const HnswGeometry *g = &index->geometry;
 	HnswAddress a = vdb_hnsw_node_address(g, nid);
-	uint32		list_bytes = 2 * g->m * (sizeof(uint32) + sizeof(uint16));
+	uint32		list_bytes = 2 * g->m * sizeof(uint32) + vdb_hnsw_lengths_bytes(2 * g->m);
 
 	if (g->node_bits == 0)
 	{

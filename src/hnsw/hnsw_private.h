@@ -542,6 +542,7 @@ typedef struct HnswWriter
 	uint32		slots;			/* written */
 	HnswNewPostings postings;	/* to be written; no rows: there are none */
 	void	   *scratch;		/* a vector */
+	float	   *scores;			/* of a list's edges */
 } HnswWriter;
 
 extern void vdb_hnsw_writer_init(HnswWriter *writer, HnswIndex *index);

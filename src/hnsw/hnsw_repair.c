@@ -89,7 +89,7 @@ load_node_list(HnswVacuum *vacuum, BlockNumber block, HnswNode *node)
 {
 	const HnswGeometry *g = &vacuum->index->geometry;
 	uint32	   *nbr = vdb_hnsw_node_nbr(node);
-	uint16	   *lengths = vdb_hnsw_node_length(g, node);
+	const HnswLengths *lengths = vdb_hnsw_node_lengths(g, node);
 	EdgeList	list;
 
 	list.count = node->count;
@@ -97,7 +97,7 @@ load_node_list(HnswVacuum *vacuum, BlockNumber block, HnswNode *node)
 		vdb_page_corrupted(vacuum->index->rel, block, "A node has too many neighbours.");
 	list.edges = palloc(2 * g->m * sizeof(HnswEdge));
 	for (uint32 i = 0; i < list.count; i++)
-		list.edges[i] = (HnswEdge) {nbr[i], HNSW_NO_REF, vdb_hnsw_length_load(lengths[i])};
+		list.edges[i] = (HnswEdge) {nbr[i], HNSW_NO_REF, vdb_hnsw_length_load(lengths, lengths->codes[i])};
 	return list;
 }
 
@@ -688,7 +688,7 @@ static void
 store_node_list(const HnswGeometry *g, HnswNode *node, EdgeList tree, EdgeList others)
 {
 	uint32	   *nbr = vdb_hnsw_node_nbr(node);
-	uint16	   *lengths = vdb_hnsw_node_length(g, node);
+	float	   *scores = palloc(2 * g->m * sizeof(float));
 	EdgeList	list = {0, palloc(2 * g->m * sizeof(HnswEdge))};
 
 	for (uint32 i = 0; i < tree.count; i++)
@@ -700,12 +700,12 @@ store_node_list(const HnswGeometry *g, HnswNode *node, EdgeList tree, EdgeList o
 	}
 
 	memset(nbr, 0, 2 * g->m * sizeof(uint32));
-	memset(lengths, 0, 2 * g->m * sizeof(uint16));
 	for (uint32 i = 0; i < list.count; i++)
 	{
 		nbr[i] = list.edges[i].nid;
-		lengths[i] = vdb_hnsw_length_store(list.edges[i].score);
+		scores[i] = list.edges[i].score;
 	}
+	vdb_hnsw_lengths_store(vdb_hnsw_node_lengths(g, node), scores, list.count, 2 * g->m);
 	node->count = list.count;
 	node->kept = tree.count;
 }

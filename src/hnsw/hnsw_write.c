@@ -22,6 +22,7 @@ vdb_hnsw_writer_init(HnswWriter *writer, HnswIndex *index)
 	writer->postings.rows = 0;
 	writer->postings.tids = palloc(vdb_hnsw_postings_room(&index->geometry) * sizeof(ItemPointerData));
 	writer->scratch = palloc(index->codec.vector_bytes);
+	writer->scores = palloc(2 * index->geometry.m * sizeof(float));
 }
 
 static void
@@ -55,14 +56,15 @@ fill_node(HnswWriter *writer, const HnswNewNode *from, Page page, HnswAddress a)
 	node->hash = from->hash;
 	node->scale = from->factors.scale;
 	node->add = from->factors.add;
-	node->residual = from->factors.residual;
+	node->residual = vdb_bfloat_bound(from->factors.residual, true);
 	node->count = from->count;
 	node->kept = from->kept;
 	for (uint32 i = 0; i < from->count; i++)
 	{
 		vdb_hnsw_node_nbr(node)[i] = from->edges[i].nid;
-		vdb_hnsw_node_length(g, node)[i] = vdb_hnsw_length_store(from->edges[i].score);
+		writer->scores[i] = from->edges[i].score;
 	}
+	vdb_hnsw_lengths_store(vdb_hnsw_node_lengths(g, node), writer->scores, from->count, 2 * g->m);
 	if (g->node_bits != 0)
 	{
 		memcpy(vdb_hnsw_node_hi(g, node), from->hi, g->hi_bytes);

@@ -16,6 +16,7 @@
 #define VDB_CODEC_H
 
 #include "distance/distance.h"
+#include "quant/bfloat.h"
 
 typedef enum VdbMetric
 {
@@ -76,7 +77,8 @@ typedef struct VdbNodeFactors
 	float		scale;
 	float		add;			/* see README.md, "Scores" */
 	float		residual;		/* upper bound of the norm of x - decoded(x):
-								 * L2 norm, or L1 norm under that metric */
+								 * L2 norm, or L1 norm under that metric; a
+								 * bfloat16 */
 } VdbNodeFactors;
 
 typedef struct VdbHotFactors
@@ -180,7 +182,10 @@ vdb_vector_error(const VdbCodec *codec, const void *a, const void *b)
 static inline VdbNodeFactors
 vdb_encode_node(const VdbCodec *codec, const void *x, float norm, uint8_t *hi, uint8_t *lo)
 {
-	return codec->ops->encode_node(codec, x, norm, hi, lo);
+	VdbNodeFactors f = codec->ops->encode_node(codec, x, norm, hi, lo);
+
+	f.residual = vdb_bfloat_load(vdb_bfloat_bound(f.residual, true));
+	return f;
 }
 
 /* The vector that a node code stands for: vector_bytes. */

@@ -186,16 +186,16 @@ sub read_slots
 				generation => $generation,
 				next => $next,
 				hash => $hash,
-				codes => [ grep { length } substr($hot, 12), substr($node, 36 + 12 * $meta{m}) ],
+				codes => [ grep { length } substr($hot, 12), substr($node, 36 + 10 * $meta{m}) ],
 				rest => $attributes . substr($hot, 4) . substr($node, 0, 8) . substr($node, 12) };
 
 			($slot->{tid}) = tids(substr($node, 0, 6));
-			$slot->{neighbours} = [ unpack 'V' . unpack('x32 v', $node), substr($node, 36) ] if $state == 1;
+			$slot->{neighbours} = [ unpack 'V' . unpack('x30 C', $node), substr($node, 32) ] if $state == 1;
 			if ($state == 3)
 			{
 				(@$slot{qw(owner owner_generation rank rows)}) = unpack('x16 V3 v', $node);
-				$slot->{tids} = [ tids(substr($node, 36, 6 * $slot->{rows})) ];
-				$slot->{room} = int(($meta{node_stride} - 36) / 6);
+				$slot->{tids} = [ tids(substr($node, 32, 6 * $slot->{rows})) ];
+				$slot->{room} = int(($meta{node_stride} - 32) / 6);
 			}
 			push @slots, $slot;
 		}

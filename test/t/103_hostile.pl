@@ -259,12 +259,12 @@ my %bad_chains = (
 	'too great a rank' => [ with_slot($chain[2], 24, pack 'V', 99), 'older postings', 'does not have older postings' ],
 	'too many rows' => [ with_slot($chain[1], 28, pack 'v', 9999), 'cannot have 9999 rows', 'cannot be postings of 9999 rows' ],
 	'fewer rows' => [ with_slot($chain[1], 28, pack 'v', 1), 'something beside their rows', undef ],
-	'edges' => [ with_slot($chain[1], 32, pack 'v', 3), 'something beside their rows', undef ],
-	'a row twice' => [ with_slot($chain[1], 36, bytes_of($chain[2]{tids}[0])), 'are both of row', undef ],
-	'a row twice in a slot' => [ with_slot($chain[1], 36, bytes_of($chain[1]{tids}[1])), 'are both of row', undef ],
+	'edges' => [ with_slot($chain[1], 30, pack 'v', 3), 'something beside their rows', undef ],
+	'a row twice' => [ with_slot($chain[1], 32, bytes_of($chain[2]{tids}[0])), 'are both of row', undef ],
+	'a row twice in a slot' => [ with_slot($chain[1], 32, bytes_of($chain[1]{tids}[1])), 'are both of row', undef ],
 	'postings that nothing leads to' => [ with_slot($owner, 12, pack 'V', $chain[1]{nid} + 1), 'are not among', undef ],
 	'no row' => [ with_slot($single, 0, "\0" x 6), 'has no row', undef ],
-	'a row that cannot exist' => [ with_slot($chain[1], 36, pack 'v3', 0, 30000, 1), 'cannot exist', undef ],
+	'a row that cannot exist' => [ with_slot($chain[1], 32, pack 'v3', 0, 30000, 1), 'cannot exist', undef ],
 	'another hash' => [ with_slot($owner, 16, pack 'V', 12345), 'another value', undef ]);
 
 for my $what (sort keys %bad_chains)
@@ -322,15 +322,44 @@ my $bad_edges = 0;
 for my $slot (grep { $_->{state} == 1 } read_slots($sound))
 {
 	my ($block, $at) = slot_address($slot->{nid});
-	my ($count, $kept) = unpack 'x32 v2', substr($sound, $block * BLCKSZ + $at, 36);
+	my ($count, $kept) = unpack 'x30 C2', substr($sound, $block * BLCKSZ + $at, 32);
 
 	next if $count == $kept;
-	substr($changed, $block * BLCKSZ + $at + 36 + 4 * ($count - 1), 4) = pack 'V', 0x7fffffff;
+	substr($changed, $block * BLCKSZ + $at + 32 + 4 * ($count - 1), 4) = pack 'V', 0x7fffffff;
 	$bad_edges++;
 }
 cmp_ok($bad_edges, '>', 1000, 'edges lead to nowhere');
 damage($changed);
 is($node->psql('postgres', 'VACUUM (INDEX_CLEANUP ON) e'), 0, 'VACUUM comes to its end');
+
+# --- lengths of edges that cannot be: VACUUM and inserts go on, the check tells ---------
+
+my ($live) = grep { $_->{state} == 1 } read_slots($sound);
+my ($live_block, $live_at) = slot_address($live->{nid});
+for my $bounds ([ 0x3F80, 0 ], [ 0, 0x7F80 ], [ 0x7FC0, 0x7FC0 ], [ 0xFF7F, 0x7F7F ])
+{
+	# behind 2m = 16 neighbours
+	damage(with_bytes($live_block, $live_at + 32 + 4 * 16, pack 'v2', @$bounds));
+	psql_fails($node, "SELECT vdb.check_index('e_v_idx')", 'XX002', 'impossible lengths', "lengths from @$bounds: check");
+	$node->safe_psql('postgres', 'INSERT INTO e SELECT id, v FROM words WHERE id BETWEEN 1 AND 300');
+	is($node->psql('postgres', 'DELETE FROM e WHERE id % 7 = 0; VACUUM (INDEX_CLEANUP ON) e'), 0,
+		"lengths from @$bounds: inserts and VACUUM come to their end");
+}
+
+# --- values out of line that are gone: the server's own error --------------------------
+
+$node->safe_psql(
+	'postgres', q(
+	CREATE TABLE far AS SELECT id, array_fill(1 + id / 1e6, ARRAY[600])::vector(600) AS v FROM generate_series(1, 50) id;
+	CREATE INDEX far_v_idx ON far USING hnsw (v vector_l2_ops);
+	CHECKPOINT));
+my $nearest = 'SET enable_seqscan = off; SELECT count(*) FROM
+	(SELECT FROM far ORDER BY v <-> array_fill(1, ARRAY[600])::vector LIMIT 20) s';
+is($node->safe_psql('postgres', $nearest), 20, 'rows out of line are found');
+$file = $node->data_dir . '/' . $node->safe_psql('postgres',
+	q(SELECT pg_relation_filepath(reltoastrelid) FROM pg_class WHERE oid = 'far'::regclass));
+damage("\0" x length slurp_file($file));
+psql_fails($node, $nearest, 'XX00[01]', 'missing chunk number 0', 'a value that is gone');
 
 $node->stop;
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal/, 'no process died');
