@@ -10,6 +10,8 @@
 #include <float.h>
 #include <math.h>
 
+#include "access/heaptoast.h"
+
 #include "hnsw/hnsw_private.h"
 
 /* Bits a dimension of the code in a node slot, but for those that are coarse. */
@@ -99,8 +101,16 @@ vdb_hnsw_geometry(HnswGeometry *g, const VdbCodec *codec, int m, int ef_construc
 	return true;
 }
 
-/* By so much more nodes a page must a coarser code pay for the rows it has measured. */
-#define COARSE_GAIN (7.0 / 6.0)
+/*
+ * By so much more nodes a page must a coarser code pay for the rows it has measured: a
+ * sixth more where those are stored out of line and take microseconds, next to nothing
+ * where they lie beside their row.
+ */
+static inline double
+coarse_gain(const VdbCodec *codec)
+{
+	return codec->vector_bytes > TOAST_TUPLE_THRESHOLD ? 7.0 / 6 : 33.0 / 32;
+}
 
 static inline double
 density(const HnswGeometry *g)
@@ -116,7 +126,7 @@ make_room(const HnswGeometry *g, VdbCodec *codec)
 	uint32		room = TYPEALIGN_DOWN(4, (VDB_PAGE_END - HNSW_NODE_FIRST) / nodes);
 	uint32		coarsest = node_bytes(g->m) + codec->hi_bytes + codec->P / 4;
 
-	if (coarsest > room)
+	if (codec->P < VDB_NODE_STEP || coarsest > room)
 		return false;
 	vdb_codec_set_node_coarse(codec, codec->P - (room - coarsest) * 4 / VDB_NODE_STEP * VDB_NODE_STEP);
 	return true;
@@ -133,7 +143,7 @@ vdb_hnsw_choose_geometry(HnswGeometry *g, VdbCodec *codec, int m, int ef_constru
 	if (vdb_codec_hot_is_whole(codec) || !make_room(g, codec))
 		return true;
 	if (vdb_hnsw_geometry(&more, codec, m, ef_construction, attr_bytes) &&
-		(g->node_bits == 0 || density(&more) >= COARSE_GAIN * density(g)))
+		(g->node_bits == 0 || density(&more) >= coarse_gain(codec) * density(g)))
 		*g = more;
 	else
 		vdb_codec_set_node_coarse(codec, 0);
