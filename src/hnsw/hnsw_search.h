@@ -35,9 +35,7 @@ vdb_hnsw_prefetch_node(HnswSearch *search, uint32 nid, uint32 bytes)
 	HnswIndex  *index = search->index;
 	HnswAddress a = vdb_hnsw_node_address(&index->geometry, nid);
 
-	/* the end of the page as well, by which it is checked */
-	vdb_hints_prefetch(&index->hints, a.block, BLCKSZ - sizeof(VdbPageSpecial),
-					   sizeof(VdbPageSpecial));
+	vdb_hints_prefetch_special(&index->hints, a.block);
 	vdb_hints_prefetch(&index->hints, a.block, a.offset, bytes);
 }
 

@@ -192,7 +192,7 @@ prefetch_attributes(HnswIndex *index, uint32 extent)
 	const HnswGeometry *g = &index->geometry;
 	BlockNumber block = vdb_hnsw_extent_block(g, extent);
 
-	vdb_hints_prefetch(&index->hints, block, BLCKSZ - sizeof(VdbPageSpecial), sizeof(VdbPageSpecial));
+	vdb_hints_prefetch_special(&index->hints, block);
 	vdb_hints_prefetch(&index->hints, block, HNSW_HOT_FIRST, g->hot_first - HNSW_HOT_FIRST);
 }
 

@@ -15,6 +15,7 @@
 
 #include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
+#include "storage/storage_page.h"
 #include "utils/rel.h"
 
 #include "compat.h"
@@ -120,6 +121,13 @@ vdb_hints_prefetch(const VdbHints *hints, BlockNumber block, uint32 offset, uint
 		for (at -= (uintptr_t) at % 64; at < end; at += 64)
 			__builtin_prefetch(at);
 	}
+}
+
+/* The same for the end of a page, by which it is checked. */
+static inline void
+vdb_hints_prefetch_special(const VdbHints *hints, BlockNumber block)
+{
+	vdb_hints_prefetch(hints, block, BLCKSZ - sizeof(VdbPageSpecial), sizeof(VdbPageSpecial));
 }
 
 #endif							/* VDB_STORAGE_HINTS_H */
