@@ -193,8 +193,8 @@ run(const VdbKernels *k, KernelId kernel, size_t n, size_t calls)
 			break;
 		case K_HOT_FIT:
 			{
-				double		dots[8] = {0};
-				int32_t		squares[8] = {0};
+				double		dots[8];
+				int32_t		squares[8];
 
 				REPEAT(k->hot_fit(n, float_a, 5.0f, 3, dots, squares));
 				float_sink = (float) dots[0];

@@ -140,8 +140,8 @@ typedef struct VdbKernels
 	float		(*hot8_l1) (size_t dims, const float *q, float scale, const uint8_t *code);
 
 	/*
-	 * How x would fit a hot code of step 1 / inverse: dots[d % 8] += x[d] * v[d]
-	 * and squares[d % 8] += v[d] * v[d], in the order of d, of what the code would
+	 * How x would fit a hot code of step 1 / inverse: eight sums each of x[d] * v[d]
+	 * and v[d] * v[d], that of d in [d % 8], in the order of d, of what the code would
 	 * stand for in steps, v = 2 * vdb_hot_level(x[d], inverse, top) - top.  dims is
 	 * a multiple of 8.  The same to the last bit everywhere: codes depend on it.
 	 */
@@ -191,16 +191,22 @@ typedef struct VdbKernels
 } VdbKernels;
 
 /*
+ * Next to 1.5 * 2^23 the floats are the integers and their bits count on: adding it
+ * rounds to the nearest integer, ties to even.
+ */
+#define VDB_ROUNDER 12582912.0f
+#define VDB_ROUNDER_BITS 0x4B400000
+
+/*
  * x to the nearest integer, ties to even, within low .. high; one of these if it
- * is no number.  Next to 1.5 * 2^23 the floats are the integers and their bits
- * count on, so the addition rounds; a call of lrintf would cost more than all the
+ * is no number.  The addition rounds; a call of lrintf would cost more than all the
  * rest, and comparing floats, which may raise exceptions, is not vectorised.
  */
 static inline int32_t
 vdb_round_within(float x, int32_t low, int32_t high)
 {
-	const int32_t zero = 0x4B400000;	/* the bits of 1.5 * 2^23 */
-	float		shifted = x + 12582912.0f;
+	const int32_t zero = VDB_ROUNDER_BITS;
+	float		shifted = x + VDB_ROUNDER;
 	int32_t		bits;
 
 	memcpy(&bits, &shifted, sizeof(bits));

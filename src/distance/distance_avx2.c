@@ -898,21 +898,21 @@ TARGET static void
 avx2_hot_fit(size_t dims, const float *x, float inverse, int32_t top, double *dots,
 			 int32_t *squares)
 {
-	const __m256i low = _mm256_set1_epi32(0x4B400000);
-	const __m256i high = _mm256_set1_epi32(0x4B400000 + top);
+	const __m256i low = _mm256_set1_epi32(VDB_ROUNDER_BITS);
+	const __m256i high = _mm256_set1_epi32(VDB_ROUNDER_BITS + top);
 	const __m256i vtop = _mm256_set1_epi32(top);
 	const __m256 vinverse = _mm256_set1_ps(inverse);
 	const __m256 ftop = _mm256_set1_ps((float) top);
-	__m256d		d0 = _mm256_loadu_pd(dots);
-	__m256d		d1 = _mm256_loadu_pd(dots + 4);
-	__m256i		s = _mm256_loadu_si256((const __m256i *) squares);
+	__m256d		d0 = _mm256_setzero_pd();
+	__m256d		d1 = _mm256_setzero_pd();
+	__m256i		s = _mm256_setzero_si256();
 
 	for (size_t d = 0; d < dims; d += 8)
 	{
 		__m256		value = _mm256_loadu_ps(x + d);
 		__m256		place = _mm256_mul_ps(_mm256_add_ps(_mm256_mul_ps(value, vinverse), ftop),
 										  _mm256_set1_ps(0.5f));
-		__m256i		bits = _mm256_castps_si256(_mm256_add_ps(place, _mm256_set1_ps(12582912.0f)));
+		__m256i		bits = _mm256_castps_si256(_mm256_add_ps(place, _mm256_set1_ps(VDB_ROUNDER)));
 		__m256i		v;
 
 		bits = _mm256_min_epi32(_mm256_max_epi32(bits, low), high);

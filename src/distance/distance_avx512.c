@@ -795,13 +795,13 @@ TARGET static void
 avx512_hot_fit(size_t dims, const float *x, float inverse, int32_t top, double *dots,
 			   int32_t *squares)
 {
-	const __m256i low = _mm256_set1_epi32(0x4B400000);
-	const __m256i high = _mm256_set1_epi32(0x4B400000 + top);
+	const __m256i low = _mm256_set1_epi32(VDB_ROUNDER_BITS);
+	const __m256i high = _mm256_set1_epi32(VDB_ROUNDER_BITS + top);
 	const __m256i vtop = _mm256_set1_epi32(top);
 	const __m256 vinverse = _mm256_set1_ps(inverse);
 	const __m256 ftop = _mm256_set1_ps((float) top);
-	__m512d		sum = _mm512_loadu_pd(dots);
-	__m256i		s = _mm256_loadu_si256((const __m256i *) squares);
+	__m512d		sum = _mm512_setzero_pd();
+	__m256i		s = _mm256_setzero_si256();
 
 	/* eight at a time: each sum is that of every eighth, in their order */
 	for (size_t d = 0; d < dims; d += 8)
@@ -809,7 +809,7 @@ avx512_hot_fit(size_t dims, const float *x, float inverse, int32_t top, double *
 		__m256		value = _mm256_loadu_ps(x + d);
 		__m256		place = _mm256_mul_ps(_mm256_add_ps(_mm256_mul_ps(value, vinverse), ftop),
 										  _mm256_set1_ps(0.5f));
-		__m256i		bits = _mm256_castps_si256(_mm256_add_ps(place, _mm256_set1_ps(12582912.0f)));
+		__m256i		bits = _mm256_castps_si256(_mm256_add_ps(place, _mm256_set1_ps(VDB_ROUNDER)));
 		__m256i		v;
 
 		bits = _mm256_min_epi32(_mm256_max_epi32(bits, low), high);

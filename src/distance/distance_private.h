@@ -264,12 +264,10 @@ static inline void
 vdb_distance_plain_hot_fit(size_t dims, const float *x, float inverse, int32_t top, double *dots,
 						   int32_t *squares)
 {
-	double		ds[8];
-	int32_t		ss[8];
-
 	/* of its own, to be kept in registers */
-	memcpy(ds, dots, sizeof(ds));
-	memcpy(ss, squares, sizeof(ss));
+	double		ds[8] = {0};
+	int32_t		ss[8] = {0};
+
 	for (size_t d = 0; d < dims; d += 8)
 	{
 		for (size_t l = 0; l < 8; l++)

@@ -355,8 +355,8 @@ vdb_encode_hot(const VdbCodec *codec, const float *x, uint8_t *code)
 		step = (float) (sqrt(norm2 / P) * (bits == 2 ? 0.498 : 0.168));
 	for (int round = 0;; round++)
 	{
-		double		dots[LANES] = {0};
-		int32_t		v2[LANES] = {0};	/* of at most 255, of 2,000 values */
+		double		dots[LANES];
+		int32_t		v2[LANES];	/* of at most 255, of 2,000 values */
 		double		vv = 0;
 
 		inverse = step > 0 ? 1 / step : 0;

@@ -1558,14 +1558,12 @@ check_hot_fit_case(const VdbKernels *k, size_t dims, int32_t top, Pattern patter
 				   size_t offset)
 {
 	Buffer		x = buffer_new(dims * sizeof(float), offset);
-	double		dots[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+	double		dots[8] = {1, 2, 3, 4, 5, 6, 7, 8};	/* of no meaning */
 	int32_t		squares[8] = {8, 7, 6, 5, 4, 3, 2, 1};
-	double		want_dots[8];
-	int32_t		want_squares[8];
+	double		want_dots[8] = {0};
+	int32_t		want_squares[8] = {0};
 	bool		same;
 
-	memcpy(want_dots, dots, sizeof(dots));
-	memcpy(want_squares, squares, sizeof(squares));
 	fill_floats(&x, dims, pattern);
 	for (size_t d = 0; d < dims; d++)
 	{
