@@ -172,6 +172,16 @@ SELECT condition, rows, wrong FROM unnest(ARRAY['vc::bpchar = ''w3''', 'ta IN ('
 DROP TABLE t;
 DROP DOMAIN labels;
 
+-- values in the order of the table, so that few of the pages that are looked at beforehand have any that pass
+
+CREATE TABLE t (id int, v vector(64));
+INSERT INTO t SELECT i, life.numbers(i)::vector FROM generate_series(1, 6000) i;
+CREATE INDEX t_v ON t USING hnsw (v vector_l2_ops, id) WITH (m = 4);
+INSERT INTO t SELECT i, life.numbers(i)::vector FROM generate_series(6001, 7000) i;
+SELECT condition, rows, wrong <= 3 AS found FROM unnest(ARRAY['id <= 3500', 'id > 3500', 'id > 6000', 'id > 6960', 'id <= 700',
+    'id BETWEEN 3000 AND 3100', 'id BETWEEN 3050 AND 3060', 'id > 7000']) condition, compare(condition);
+DROP TABLE t;
+
 -- an index whose only codes are in hot slots is measured by them, wherever these begin
 
 CREATE TABLE t (id int, b bit(256));
