@@ -482,9 +482,10 @@ check_node_edges(HnswCheck *check, uint32 nid, BlockNumber block, HnswNode *node
 	const HnswGeometry *g = &check->index->geometry;
 	uint32	   *nbr = vdb_hnsw_node_nbr(node);
 	HnswLengths *lengths = vdb_hnsw_node_lengths(g, node);
-	float		longest = vdb_bfloat_load(lengths->greatest);
+	float		least = vdb_bfloat_load(lengths->least);
+	float		greatest = vdb_bfloat_load(lengths->greatest);
 
-	if (!(vdb_bfloat_load(lengths->least) <= longest) || !isfinite(longest - vdb_bfloat_load(lengths->least)))
+	if (!isfinite(least) || !isfinite(greatest) || least > greatest)
 		corrupted(check, block, psprintf("Node %u has impossible lengths of edges.", nid));
 	if (node->count > 2 * g->m)
 		corrupted(check, block, psprintf("Node %u has %u neighbours, more than %d.", nid, node->count, 2 * g->m));

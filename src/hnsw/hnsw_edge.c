@@ -51,7 +51,7 @@ is_superfluous(HnswIndex *index, const VdbQuery *query, float score, const HnswE
 	}
 	for (uint32 i = 0; i < copy->count; i++)
 	{
-		if (vdb_hnsw_length_load(copy->lengths, copy->lengths->codes[i]) < score &&
+		if (vdb_hnsw_length_load(copy->lengths, i) < score &&
 			is_nearer(index, query, copy->nbr[i], score))
 			return true;
 	}
@@ -76,7 +76,7 @@ choose_replaced(HnswIndex *index, const VdbQuery *query, float score, const Hnsw
 
 	for (uint32 i = copy->kept; i < copy->count; i++)
 	{
-		float		length = vdb_hnsw_length_load(copy->lengths, copy->lengths->codes[i]);
+		float		length = vdb_hnsw_length_load(copy->lengths, i);
 
 		if (!vdb_hnsw_nid_exists(index, copy->nbr[i]))
 			return (int) i;

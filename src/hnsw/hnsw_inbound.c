@@ -49,7 +49,7 @@ remember_list(HnswVacuum *vacuum, BlockNumber block, uint32 nid, HnswNode *node)
 
 		if (nodes != NULL && nbr[i] != nid)
 		{
-			remember(nodes, nid, vdb_hnsw_length_load(lengths, lengths->codes[i]));
+			remember(nodes, nid, vdb_hnsw_length_load(lengths, i));
 			vdb_hnsw_count_inbound(&vacuum->inbound, nbr[i]);
 		}
 	}

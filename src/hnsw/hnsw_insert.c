@@ -227,7 +227,7 @@ write_node(HnswIndex *index, const HnswNewRow *row, int layer, const LayerEdges 
 	node->hash = row->hash;
 	node->scale = row->factors.scale;
 	node->add = row->factors.add;
-	node->residual = vdb_bfloat_bound(row->factors.residual, true);
+	node->residual = vdb_bfloat_above(row->factors.residual);
 	if (g->node_bits != 0)
 	{
 		memcpy(vdb_hnsw_node_hi(g, node), row->hi, g->hi_bytes);

@@ -97,7 +97,7 @@ load_node_list(HnswVacuum *vacuum, BlockNumber block, HnswNode *node)
 		vdb_page_corrupted(vacuum->index->rel, block, "A node has too many neighbours.");
 	list.edges = palloc(2 * g->m * sizeof(HnswEdge));
 	for (uint32 i = 0; i < list.count; i++)
-		list.edges[i] = (HnswEdge) {nbr[i], HNSW_NO_REF, vdb_hnsw_length_load(lengths, lengths->codes[i])};
+		list.edges[i] = (HnswEdge) {nbr[i], HNSW_NO_REF, vdb_hnsw_length_load(lengths, i)};
 	return list;
 }
 

@@ -56,7 +56,7 @@ fill_node(HnswWriter *writer, const HnswNewNode *from, Page page, HnswAddress a)
 	node->hash = from->hash;
 	node->scale = from->factors.scale;
 	node->add = from->factors.add;
-	node->residual = vdb_bfloat_bound(from->factors.residual, true);
+	node->residual = vdb_bfloat_above(from->factors.residual);
 	node->count = from->count;
 	node->kept = from->kept;
 	for (uint32 i = 0; i < from->count; i++)

@@ -184,7 +184,7 @@ vdb_encode_node(const VdbCodec *codec, const void *x, float norm, uint8_t *hi, u
 {
 	VdbNodeFactors f = codec->ops->encode_node(codec, x, norm, hi, lo);
 
-	f.residual = vdb_bfloat_load(vdb_bfloat_bound(f.residual, true));
+	f.residual = vdb_bfloat_load(vdb_bfloat_above(f.residual));
 	return f;
 }
 
