@@ -37,6 +37,7 @@ open_values(VdbToast *toast, MemoryContext context, Oid relid)
 	MemoryContext old = MemoryContextSwitchTo(context);
 	int			valid;
 
+	toast->context = context;
 	toast->rel = table_open(relid, AccessShareLock);
 	valid = toast_open_indexes(toast->rel, AccessShareLock, &toast->indexes, &toast->index_count);
 	if (toast->rel->rd_tableam == GetHeapamTableAmRoutine())
@@ -65,6 +66,8 @@ chunk_bytes(TupleTableSlot *slot, Size *size)
 static bool
 read_chunks(VdbToast *toast, const struct varatt_external *pointer, char *bytes, Size size)
 {
+	/* a scan of an index remembers what it allocates, until it ends */
+	MemoryContext old = MemoryContextSwitchTo(toast->context);
 	ScanKeyData key;
 	int32		expected = 0;
 	Size		done = 0;
@@ -93,6 +96,7 @@ read_chunks(VdbToast *toast, const struct varatt_external *pointer, char *bytes,
 	if (!sound)
 		index_rescan(toast->scan, &key, 1, NULL, 0);
 	ExecClearTuple(toast->slot);
+	MemoryContextSwitchTo(old);
 	return sound && done == size;
 }
 
@@ -120,7 +124,7 @@ vdb_toast_read(VdbToast *toast, MemoryContext context, Datum value)
 			pfree(toast->value);
 		toast->value = NULL;
 		toast->size = 0;
-		toast->value = MemoryContextAlloc(context, size + VARHDRSZ);
+		toast->value = MemoryContextAlloc(toast->context, size + VARHDRSZ);
 		toast->size = size + VARHDRSZ;
 	}
 	SET_VARSIZE(toast->value, size + VARHDRSZ);

@@ -16,6 +16,7 @@
 /* All zero: nothing is open. */
 typedef struct VdbToast
 {
+	MemoryContext context;		/* of all that is below, and of what the scan allocates */
 	Relation	rel;
 	Relation   *indexes;
 	int			index_count;

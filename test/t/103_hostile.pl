@@ -336,7 +336,7 @@ is($node->psql('postgres', 'VACUUM (INDEX_CLEANUP ON) e'), 0, 'VACUUM comes to i
 
 my ($live) = grep { $_->{state} == 1 } read_slots($sound);
 my ($live_block, $live_at) = slot_address($live->{nid});
-for my $bounds ([ 0x3F80, 0 ], [ 0, 0x7F80 ], [ 0x7FC0, 0x7FC0 ], [ 0xFF7F, 0x7F7F ])
+for my $bounds ([ 0x3F80, 0 ], [ 0, 0x7F80 ], [ 0x7FC0, 0x7FC0 ])
 {
 	# behind 2m = 16 neighbours
 	damage(with_bytes($live_block, $live_at + 32 + 4 * 16, pack 'v2', @$bounds));
@@ -360,6 +360,54 @@ $file = $node->data_dir . '/' . $node->safe_psql('postgres',
 	q(SELECT pg_relation_filepath(reltoastrelid) FROM pg_class WHERE oid = 'far'::regclass));
 damage("\0" x length slurp_file($file));
 psql_fails($node, $nearest, 'XX00[01]', 'missing chunk number 0', 'a value that is gone');
+
+# --- values whose identifiers were used before: dead entries lead to them first ---------
+
+# Hints in an index that its entries are dead are not logged, and may be lost.
+sub without_hints
+{
+	my ($bytes) = @_;
+
+	for my $block (0 .. length($bytes) / BLCKSZ - 1)
+	{
+		my $lower = unpack 'v', substr $bytes, $block * BLCKSZ + 12, 2;
+
+		for (my $at = $block * BLCKSZ + 24; $at < $block * BLCKSZ + $lower; $at += 4)
+		{
+			my $item = unpack 'V', substr $bytes, $at, 4;
+
+			substr($bytes, $at, 4) = pack 'V', $item & ~(2 << 15) if ($item >> 15 & 3) == 3;
+		}
+	}
+	return $bytes;
+}
+
+# as far from each other all, so that each is measured
+my $fill = 'INSERT INTO again SELECT id, array_agg((d = id)::int)::vector
+	FROM generate_series(1, 40) id, generate_series(1, 1000) d GROUP BY id';
+$node->safe_psql('postgres', "CREATE TABLE again (id int, v vector(1000)); $fill LIMIT 1");
+my $values = $node->safe_psql('postgres', "SELECT reltoastrelid::regclass FROM pg_class WHERE oid = 'again'::regclass");
+my $next = 1 + $node->safe_psql('postgres', "SELECT max(chunk_id) FROM $values");
+$node->safe_psql('postgres', "BEGIN; $fill; ROLLBACK");
+$node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP off, TRUNCATE off) again');
+$node->stop;
+system_or_bail('pg_resetwal', '-o', $next, '-D', $node->data_dir);
+$node->start;
+$node->safe_psql('postgres', "$fill; CREATE INDEX again_v_idx ON again USING hnsw (v vector_l2_ops); CHECKPOINT");
+is($node->safe_psql('postgres', "SELECT count(DISTINCT chunk_id) FROM $values WHERE chunk_id BETWEEN $next AND $next + 39"),
+	40, 'identifiers of values are used again');
+$file = $node->data_dir . '/' . $node->safe_psql('postgres',
+	"SELECT pg_relation_filepath(indexrelid) FROM pg_index WHERE indrelid = '$values'::regclass");
+my $hinted = slurp_file($file);
+isnt(without_hints($hinted), $hinted, 'there are dead entries');
+damage(without_hints($hinted));
+is($node->safe_psql(
+		'postgres', q(
+	SET enable_seqscan = off;
+	SELECT count(DISTINCT id) FROM (
+		SELECT id FROM again ORDER BY v <-> (SELECT v FROM again WHERE id = 7 LIMIT 1) LIMIT 41) s,
+		LATERAL (SELECT array_agg(md5((g + id)::text)) AS a FROM generate_series(1, 800) g) t
+	WHERE (SELECT bool_and(a[g] = md5((g + id)::text)) FROM generate_series(1, 800) g))), 40, 'rows with such values are found');
 
 $node->stop;
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal/, 'no process died');
