@@ -215,15 +215,36 @@ free_nodes(PageNodes *nodes)
 }
 
 /*
- * The i-th extent to be looked at.  The first few are as evenly spread as all: steps of
- * the golden ratio.
+ * How far apart extents are that are looked at one after the other: by the golden
+ * ratio, so that the first few are as evenly spread as all, and none comes twice.
  */
-static inline uint32
-sampled_extent(uint32 extents, uint32 i)
+static uint32
+sample_step(uint32 extents)
 {
-	if (extents <= SAMPLE_EXTENTS)
-		return i;
-	return (uint32) ((uint64) extents * (i * UINT32_C(0x9E3779B9)) >> 32);
+	uint32		step = Max((uint32) (extents * 0.618), 1);
+
+	for (;; step++)
+	{
+		uint32		a = extents;
+		uint32		b = step;
+
+		while (b != 0)
+		{
+			uint32		rest = a % b;
+
+			a = b;
+			b = rest;
+		}
+		if (a == 1)
+			return step;
+	}
+}
+
+/* The i-th extent to be looked at. */
+static inline uint32
+sampled_extent(uint32 extents, uint32 step, uint32 i)
+{
+	return (uint32) ((uint64) i * step % extents);
 }
 
 void
@@ -231,6 +252,7 @@ vdb_hnsw_sweep_plan(HnswSearch *search, uint32 ef)
 {
 	uint32		extents = search->index->extents;
 	uint32		sample = Min(extents, SAMPLE_EXTENTS);
+	uint32		step = extents > 0 ? sample_step(extents) : 0;
 	PageNodes	nodes = make_nodes(search);
 	double		used = 0;
 	double		passing = 0;
@@ -240,12 +262,12 @@ vdb_hnsw_sweep_plan(HnswSearch *search, uint32 ef)
 	uint32		read = 0;
 
 	for (uint32 i = 0; i < Min(sample, AHEAD); i++)
-		prefetch_attributes(search->index, sampled_extent(extents, i));
+		prefetch_attributes(search->index, sampled_extent(extents, step, i));
 	while (read < sample && (read < LEAST_EXTENTS || passing < ENOUGH_PASSING))
 	{
 		if (read + AHEAD < sample)
-			prefetch_attributes(search->index, sampled_extent(extents, read + AHEAD));
-		read_extent(search, sampled_extent(extents, read), false, &nodes);
+			prefetch_attributes(search->index, sampled_extent(extents, step, read + AHEAD));
+		read_extent(search, sampled_extent(extents, step, read), false, &nodes);
 		used += nodes.used;
 		passing += nodes.count;
 		read++;
