@@ -7,8 +7,8 @@
  * the first of each group of equal ones stays a node.  Nodes move up, so that their
  * numbers stay dense, and the rows that are none follow behind them, each with the
  * number of its node where its hash was.  When all nodes are linked, each is told
- * where its postings will be: in the slots after the last node, in the order of
- * their nodes.  So no page is written twice.
+ * where its postings will be: in the slots after the last node, in the order in
+ * which their nodes were loaded.  So no page is written twice.
  *
  * Where the graph is built in partitions, each row of one is looked for among those
  * before it; see hnsw_merge.c.

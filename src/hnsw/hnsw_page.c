@@ -104,7 +104,7 @@ vdb_hnsw_geometry(HnswGeometry *g, const VdbCodec *codec, int m, int ef_construc
 /*
  * By so much more nodes a page must a coarser code pay for the rows it has measured: a
  * sixth more where those are stored out of line and take microseconds, next to nothing
- * where they lie beside their row.
+ * where they lie beside their row.  (Halves are taken for as long as floats.)
  */
 static inline double
 coarse_gain(const VdbCodec *codec)
@@ -126,6 +126,7 @@ make_room(const HnswGeometry *g, VdbCodec *codec)
 	uint32		room = TYPEALIGN_DOWN(4, (VDB_PAGE_END - HNSW_NODE_FIRST) / nodes);
 	uint32		coarsest = node_bytes(g->m) + codec->hi_bytes + codec->P / 4;
 
+	/* so few dimensions are not told apart by the length of a slot */
 	if (codec->P < VDB_NODE_STEP || coarsest > room)
 		return false;
 	vdb_codec_set_node_coarse(codec, codec->P - (room - coarsest) * 4 / VDB_NODE_STEP * VDB_NODE_STEP);

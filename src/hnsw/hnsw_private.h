@@ -583,9 +583,8 @@ extern uint32 vdb_hnsw_copy_list(const HnswGraph *graph, uint32 nid, HnswOutEdge
 
 /*
  * In place of writing them one by one: writes all nodes of a graph, all of which have
- * a place.  Several
- * processes may do so at once, each with a writer, and each writes some of them; one
- * reports progress.  When all have, what is written next comes after them.
+ * a place.  Several processes may do so at once, each with a writer, and each writes
+ * some of them; one reports progress.  When all have, what is written next comes after them.
  */
 extern void vdb_hnsw_write_nodes(HnswWriter *writer, const HnswGraph *graph,
 								 const HnswNodeRows *rows, bool report);
