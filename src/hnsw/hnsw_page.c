@@ -27,7 +27,7 @@ hot_first(uint32 attr_bytes, uint32 slots)
 	return TYPEALIGN(64, HNSW_HOT_FIRST + attr_bytes * slots);
 }
 
-/* Bytes of a node slot without its code. */
+/* Bytes of a node slot without its code: what comes before that. */
 static inline uint32
 node_bytes(uint32 m)
 {
@@ -507,7 +507,6 @@ vdb_hnsw_prefetch_code(HnswIndex *index, uint32 nid)
 {
 	const HnswGeometry *g = &index->geometry;
 	HnswAddress a = vdb_hnsw_node_address(g, nid);
-	uint32		list_bytes = 2 * g->m * sizeof(uint32) + vdb_hnsw_lengths_bytes(2 * g->m);
 
 	if (g->node_bits == 0)
 	{
@@ -516,7 +515,7 @@ vdb_hnsw_prefetch_code(HnswIndex *index, uint32 nid)
 	}
 	/* the list between factors and code is not looked at */
 	vdb_hints_prefetch(&index->hints, a.block, a.offset, sizeof(HnswNode));
-	vdb_hints_prefetch(&index->hints, a.block, a.offset + sizeof(HnswNode) + list_bytes, g->hi_bytes);
+	vdb_hints_prefetch(&index->hints, a.block, a.offset + node_bytes(g->m), g->hi_bytes);
 }
 
 bool
