@@ -154,6 +154,7 @@ begin_exact(IndexScanDesc scan, ExactFetch *exact)
 {
 	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(scan->opaque));
 
+	exact->toast.context = CurrentMemoryContext;
 	exact->slot = table_slot_create(scan->heapRelation, NULL);
 	exact->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw exact distance",
 										   ALLOCSET_DEFAULT_SIZES);
@@ -227,7 +228,7 @@ measure(IndexScanDesc scan, ItemPointerData tid, double *distance)
 	{
 		const HnswSupport *support = so->index->support;
 
-		value = vdb_toast_read(&exact->toast, GetMemoryChunkContext(so), value);
+		value = vdb_toast_read(&exact->toast, value);
 		if (support->dims(value) != so->index->codec.dims)
 			isnull = true;
 		else if (so->null_query)

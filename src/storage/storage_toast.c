@@ -32,12 +32,11 @@ enum
 };
 
 static void
-open_values(VdbToast *toast, MemoryContext context, Oid relid)
+open_values(VdbToast *toast, Oid relid)
 {
-	MemoryContext old = MemoryContextSwitchTo(context);
+	MemoryContext old = MemoryContextSwitchTo(toast->context);
 	int			valid;
 
-	toast->context = context;
 	toast->rel = table_open(relid, AccessShareLock);
 	valid = toast_open_indexes(toast->rel, AccessShareLock, &toast->indexes, &toast->index_count);
 	if (toast->rel->rd_tableam == GetHeapamTableAmRoutine())
@@ -101,7 +100,7 @@ read_chunks(VdbToast *toast, const struct varatt_external *pointer, char *bytes,
 }
 
 Datum
-vdb_toast_read(VdbToast *toast, MemoryContext context, Datum value)
+vdb_toast_read(VdbToast *toast, Datum value)
 {
 	struct varlena *attr = (struct varlena *) DatumGetPointer(value);
 	struct varatt_external pointer;
@@ -113,7 +112,7 @@ vdb_toast_read(VdbToast *toast, MemoryContext context, Datum value)
 	if (VARATT_EXTERNAL_IS_COMPRESSED(pointer))
 		return PointerGetDatum(PG_DETOAST_DATUM(value));
 	if (toast->rel == NULL)
-		open_values(toast, context, pointer.va_toastrelid);
+		open_values(toast, pointer.va_toastrelid);
 	if (toast->scan == NULL || pointer.va_toastrelid != RelationGetRelid(toast->rel))
 		return PointerGetDatum(PG_DETOAST_DATUM(value));
 

@@ -13,10 +13,11 @@
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
-/* All zero: nothing is open. */
+/* All zero but for the context: nothing is open. */
 typedef struct VdbToast
 {
-	MemoryContext context;		/* of all that is below, and of what the scan allocates */
+	MemoryContext context;		/* the caller's, for all that is below and what the scan
+								 * allocates; lives until the reader is closed */
 	Relation	rel;
 	Relation   *indexes;
 	int			index_count;
@@ -31,12 +32,11 @@ typedef struct VdbToast
  * A value as plain varlena.  It may lie in the reader's memory, until the next call, or
  * in that of the row, or is allocated in the current context.
  *
- * Opens in `context`, which must live until the reader is closed, and under the current
- * resource owner, which closes all after an error.  Holds AccessShareLock on the table of
- * values and its indexes while it is open; no pin after a call.  Raises what reading
- * such a value raises.
+ * Opens under the current resource owner, which closes all after an error.  Holds
+ * AccessShareLock on the table of values and its indexes while it is open; no pin after
+ * a call.  Raises what reading such a value raises.
  */
-extern Datum vdb_toast_read(VdbToast *toast, MemoryContext context, Datum value);
+extern Datum vdb_toast_read(VdbToast *toast, Datum value);
 
 extern void vdb_toast_close(VdbToast *toast);
 
