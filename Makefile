@@ -74,12 +74,14 @@ OBJS = \
 	src/hnsw/hnsw_vacuum.o \
 	src/hnsw/hnsw_validate.o \
 	src/hnsw/hnsw_write.o \
+	src/quant/cluster.o \
 	src/quant/codec.o \
 	src/quant/codec_binary.o \
 	src/quant/codec_dense.o \
 	src/quant/codec_sparse.o \
 	src/quant/panel.o \
 	src/quant/rotate.o \
+	src/quant/scan.o \
 	src/storage/storage_hints.o \
 	src/storage/storage_page.o \
 	src/storage/storage_patch.o \
@@ -124,7 +126,7 @@ override PG_CPPFLAGS += -I$(srcdir)/src
 override PG_CFLAGS   += $(WARNINGS) $(FLOATS) -MMD -MP
 
 # Each search prepares its query here, in loops that a compiler can vectorise.
-src/quant/codec_dense.o src/quant/rotate.o: override CFLAGS += -O3
+src/quant/cluster.o src/quant/codec_dense.o src/quant/rotate.o src/quant/scan.o: override CFLAGS += -O3
 
 # A server loads extensions into one name space: export what it calls by name.
 override SHLIB_LINK  += -Wl,--version-script=$(srcdir)/src/vdb.map

@@ -36,6 +36,7 @@ static const size_t dimensions[] = {104, 128, 384, 784, 1536};
 /* Operands; the hot query has room for the padding of its last block. */
 static float float_a[MAX_DIMS];
 static float float_b[MAX_DIMS];
+static float float_c[VDB_SCAN_LANES];
 static uint16_t half_a[MAX_DIMS];
 static uint16_t half_b[MAX_DIMS];
 static uint8_t code[MAX_DIMS];
@@ -45,6 +46,8 @@ static int32_t indices_b[MAX_DIMS];
 static int8_t query[MAX_DIMS + 8 * VDB_HOT_BLOCK];
 static int8_t int8_a[MAX_DIMS];
 static int8_t int8_b[MAX_DIMS];
+static uint8_t scan_table[32 * MAX_DIMS / 4];
+static uint8_t scan_group[32 * MAX_DIMS / 4];
 
 /* Results go here, so that no call can be left out. */
 static volatile float float_sink;
@@ -82,6 +85,7 @@ typedef enum KernelId
 	K_I8_IP,
 	K_I8_L1,
 	K_SELECT_BELOW,
+	K_SCAN_BELOW,
 	K_FHT,
 	NUM_KERNELS
 } KernelId;
@@ -92,7 +96,8 @@ static const char *const kernel_names[NUM_KERNELS] = {
 	"float_to_half", "bit_hamming", "bit_jaccard", "sparse_l2_squared",
 	"sparse_ip", "sparse_l1", "hot2_ip", "hot4_ip", "hot8_ip", "hot4_l1",
 	"hot8_l1", "hot_fit", "node12_ip", "node10_ip", "node12_l1", "node10_l1",
-	"node12_decode", "node10_decode", "i8_ip", "i8_l1", "select_below", "fht"
+	"node12_decode", "node10_decode", "i8_ip", "i8_l1", "select_below",
+	"scan_below", "fht"
 };
 
 static double
@@ -229,6 +234,15 @@ run(const VdbKernels *k, KernelId kernel, size_t n, size_t calls)
 			/* a tenth of them, as in a leaf of a build */
 			REPEAT(int_sink = (int32_t) k->select_below(n, float_a, -0.4f, (uint32_t *) float_b));
 			break;
+		case K_SCAN_BELOW:
+			{
+				VdbScanScale s = {0.1f, 0.0f, 0.0f};
+
+				/* 32 rows, of 2 bits a dimension */
+				REPEAT(int_sink = (int32_t) k->scan_below(n / 4, scan_table, scan_group, float_a,
+														  float_b, s, float_c));
+				break;
+			}
 		case K_FHT:
 			/* on zeros, which repeated transforms do not let grow */
 			memset(float_b, 0, sizeof(float_b));

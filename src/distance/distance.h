@@ -22,6 +22,8 @@
  *				4j .. 4j + 3 from its lowest bits upward.
  *	 panel		hi planes in an order of which only the kernels of one level know,
  *				see VDB_PANEL_ROWS below.
+ *	 scan group	codes of VDB_SCAN_LANES rows, of which each half byte is the
+ *				number of one of 16 entries of a table, see VDB_SCAN_LANES below.
  */
 #ifndef VDB_DISTANCE_H
 #define VDB_DISTANCE_H
@@ -67,6 +69,30 @@ vdb_distance_panel_bytes(size_t dims, size_t rows)
 {
 	return (dims + 3) / 4 * 4 * ((rows + VDB_PANEL_ROWS - 1) / VDB_PANEL_ROWS * VDB_PANEL_ROWS);
 }
+
+/*
+ * A scan group holds the codes of 32 rows, its lanes, of `bytes` bytes each: byte b
+ * of lane l is at (l / 16 * bytes + b) * 16 + l % 16.  A scan table says what half
+ * bytes stand for: table[16 * b + h] what the lower half h of byte b does, and
+ * table[16 * (bytes + b) + h] the upper.  No entry is greater than VDB_SCAN_MOST, so
+ * that two of them fit a byte.
+ */
+#define VDB_SCAN_LANES 32
+#define VDB_SCAN_MOST 127
+
+static inline size_t
+vdb_distance_scan_place(size_t bytes, size_t lane, size_t byte)
+{
+	return (lane / 16 * bytes + byte) * 16 + lane % 16;
+}
+
+/* How a sum of entries of a scan table becomes a score. */
+typedef struct VdbScanScale
+{
+	float		unit;			/* score = add - scale * (unit * sum + low) */
+	float		low;
+	float		bound;			/* above all scores that are wanted */
+} VdbScanScale;
 
 /* Sums of one pass over two float arrays, for cosine distance. */
 typedef struct VdbCosineParts
@@ -182,6 +208,15 @@ typedef struct VdbKernels
 	 * for n; returns how many.  A NaN is never below, and nothing is below one.
 	 */
 	size_t		(*select_below) (size_t n, const float *scores, float bound, uint32_t *out);
+
+	/*
+	 * Scores of a scan group: each lane's sum of table entries, of less than 2^24,
+	 * becomes add[lane] - scale[lane] * (s.unit * sum + s.low).  Bit l of the
+	 * result says whether the score of lane l is below s.bound; a NaN never is.
+	 */
+	uint32_t	(*scan_below) (size_t bytes, const uint8_t *table, const uint8_t *group,
+							   const float *add, const float *scale, VdbScanScale s,
+							   float *scores);
 
 	/*
 	 * In-place Walsh-Hadamard transform of n = 2^k floats, k >= 0, without the

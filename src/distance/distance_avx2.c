@@ -1342,6 +1342,106 @@ avx2_panel_ip(size_t dims, size_t rows, const uint8_t *panel, size_t n, const in
 	}
 }
 
+/* ---- scan groups ---- */
+
+/*
+ * Bytes of a code after which sums leave 16 bits: what a byte adds is at most
+ * 2 * VDB_SCAN_MOST = 254, and 256 * 254 is less than 2^16.
+ */
+#define SCAN_BYTES 256
+
+/*
+ * Looks up both halves of two bytes of 16 lanes, a byte in each half of the
+ * registers, and adds them to sums of 16 bits: the odd lanes' to *odd, and to *all
+ * the even lanes' with 2^8 times the odd ones'.
+ */
+TARGET static inline void
+scan_add(__m256i codes, __m256i lower, __m256i upper, __m256i *all, __m256i *odd)
+{
+	const __m256i half = _mm256_set1_epi8(15);
+	__m256i		low = _mm256_shuffle_epi8(lower, _mm256_and_si256(codes, half));
+	__m256i		high = _mm256_shuffle_epi8(upper, _mm256_and_si256(_mm256_srli_epi16(codes, 4), half));
+	__m256i		sum = _mm256_add_epi8(low, high);
+
+	*all = _mm256_add_epi16(*all, sum);
+	*odd = _mm256_add_epi16(*odd, _mm256_srli_epi16(sum, 8));
+}
+
+/* The sum of the halves of a register. */
+TARGET static inline __m128i
+scan_halves(__m256i x)
+{
+	return _mm_add_epi16(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+}
+
+/* The 16 bytes of one byte of a code, or of its table, in the first half of a register. */
+TARGET static inline __m256i
+scan_single(const uint8_t *p)
+{
+	return _mm256_inserti128_si256(_mm256_setzero_si256(), _mm_loadu_si128((const __m128i *) p), 0);
+}
+
+/* Adds the sums of 16 lanes, in their order, to sums[2]. */
+TARGET static inline void
+scan_collect(__m256i all, __m256i odd, __m256i *sums)
+{
+	__m128i		evens = scan_halves(_mm256_sub_epi16(all, _mm256_slli_epi16(odd, 8)));
+	__m128i		odds = scan_halves(odd);
+
+	sums[0] = _mm256_add_epi32(sums[0], _mm256_cvtepu16_epi32(_mm_unpacklo_epi16(evens, odds)));
+	sums[1] = _mm256_add_epi32(sums[1], _mm256_cvtepu16_epi32(_mm_unpackhi_epi16(evens, odds)));
+}
+
+TARGET static uint32_t
+avx2_scan_below(size_t bytes, const uint8_t *table, const uint8_t *group, const float *add,
+				const float *scale, VdbScanScale s, float *scores)
+{
+	const __m256i zero = _mm256_setzero_si256();
+	const uint8_t *second = group + 16 * bytes;
+	__m256i		sums[4] = {zero, zero, zero, zero};
+	uint32_t	below = 0;
+
+	for (size_t start = 0; start < bytes; start += SCAN_BYTES)
+	{
+		size_t		end = bytes - start < SCAN_BYTES ? bytes : start + SCAN_BYTES;
+		size_t		b = start;
+		__m256i		all[2] = {zero, zero};
+		__m256i		odd[2] = {zero, zero};
+
+		for (; b + 2 <= end; b += 2)
+		{
+			__m256i		lower = _mm256_loadu_si256((const __m256i *) (table + 16 * b));
+			__m256i		upper = _mm256_loadu_si256((const __m256i *) (table + 16 * (bytes + b)));
+
+			scan_add(_mm256_loadu_si256((const __m256i *) (group + 16 * b)), lower, upper,
+					 &all[0], &odd[0]);
+			scan_add(_mm256_loadu_si256((const __m256i *) (second + 16 * b)), lower, upper,
+					 &all[1], &odd[1]);
+		}
+		if (b < end)
+		{
+			__m256i		lower = scan_single(table + 16 * b);
+			__m256i		upper = scan_single(table + 16 * (bytes + b));
+
+			scan_add(scan_single(group + 16 * b), lower, upper, &all[0], &odd[0]);
+			scan_add(scan_single(second + 16 * b), lower, upper, &all[1], &odd[1]);
+		}
+		scan_collect(all[0], odd[0], sums);
+		scan_collect(all[1], odd[1], sums + 2);
+	}
+	for (int i = 0; i < 4; i++)
+	{
+		__m256		product = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[i]), _mm256_set1_ps(s.unit),
+											  _mm256_set1_ps(s.low));
+		__m256		score = _mm256_fnmadd_ps(_mm256_loadu_ps(scale + 8 * i), product,
+											 _mm256_loadu_ps(add + 8 * i));
+
+		_mm256_storeu_ps(scores + 8 * i, score);
+		below |= (uint32_t) _mm256_movemask_ps(_mm256_cmp_ps(score, _mm256_set1_ps(s.bound), _CMP_LT_OQ)) << 8 * i;
+	}
+	return below;
+}
+
 /* ---- Walsh-Hadamard transform ---- */
 
 /*
@@ -1468,6 +1568,7 @@ const VdbKernels vdb_kernels_avx2 = {
 	.panel_put = avx2_panel_put,
 	.panel_ip = avx2_panel_ip,
 	.select_below = vdb_distance_plain_select_below,
+	.scan_below = avx2_scan_below,
 	.fht = avx2_fht
 };
 

@@ -1296,6 +1296,91 @@ avx512_select_below(size_t n, const float *scores, float bound, uint32_t *out)
 	return count;
 }
 
+/* ---- scan groups ---- */
+
+/*
+ * Bytes of a code after which sums leave 16 bits: what a byte adds is at most
+ * 2 * VDB_SCAN_MOST = 254, and 256 * 254 is less than 2^16.
+ */
+#define SCAN_BYTES 256
+
+/*
+ * Looks up both halves of four bytes of 16 lanes, a byte in each quarter of the
+ * registers, and adds them to sums of 16 bits: the odd lanes' to *odd, and to *all
+ * the even lanes' with 2^8 times the odd ones'.
+ */
+TARGET static inline void
+scan_add(__m512i codes, __m512i lower, __m512i upper, __m512i *all, __m512i *odd)
+{
+	const __m512i half = _mm512_set1_epi8(15);
+	__m512i		low = _mm512_shuffle_epi8(lower, _mm512_and_si512(codes, half));
+	__m512i		high = _mm512_shuffle_epi8(upper, _mm512_and_si512(_mm512_srli_epi16(codes, 4), half));
+	__m512i		sum = _mm512_add_epi8(low, high);
+
+	*all = _mm512_add_epi16(*all, sum);
+	*odd = _mm512_add_epi16(*odd, _mm512_srli_epi16(sum, 8));
+}
+
+/* The sum of the quarters of a register. */
+TARGET static inline __m128i
+scan_quarters(__m512i x)
+{
+	__m256i		y = _mm256_add_epi16(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
+
+	return _mm_add_epi16(_mm256_castsi256_si128(y), _mm256_extracti128_si256(y, 1));
+}
+
+/* The sums of 16 lanes, in their order. */
+TARGET static inline __m512i
+scan_sums(__m512i all, __m512i odd)
+{
+	__m128i		evens = scan_quarters(_mm512_sub_epi16(all, _mm512_slli_epi16(odd, 8)));
+	__m128i		odds = scan_quarters(odd);
+
+	return _mm512_cvtepu16_epi32(_mm256_inserti128_si256(
+			_mm256_castsi128_si256(_mm_unpacklo_epi16(evens, odds)),
+			_mm_unpackhi_epi16(evens, odds), 1));
+}
+
+TARGET static uint32_t
+avx512_scan_below(size_t bytes, const uint8_t *table, const uint8_t *group, const float *add,
+				  const float *scale, VdbScanScale s, float *scores)
+{
+	__m512i		sums[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+	uint32_t	below = 0;
+
+	for (size_t start = 0; start < bytes; start += SCAN_BYTES)
+	{
+		size_t		end = start + step_length(bytes, start, SCAN_BYTES);
+		__m512i		all[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+		__m512i		odd[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+
+		for (size_t b = start; b < end; b += 4)
+		{
+			uint64_t	present = mask64_first(16 * step_length(end, b, 4));
+			__m512i		lower = _mm512_maskz_loadu_epi8(present, table + 16 * b);
+			__m512i		upper = _mm512_maskz_loadu_epi8(present, table + 16 * (bytes + b));
+
+			for (int i = 0; i < 2; i++)
+				scan_add(_mm512_maskz_loadu_epi8(present, group + 16 * (i * bytes + b)), lower, upper,
+						 &all[i], &odd[i]);
+		}
+		for (int i = 0; i < 2; i++)
+			sums[i] = _mm512_add_epi32(sums[i], scan_sums(all[i], odd[i]));
+	}
+	for (int i = 0; i < 2; i++)
+	{
+		__m512		product = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[i]), _mm512_set1_ps(s.unit),
+											  _mm512_set1_ps(s.low));
+		__m512		score = _mm512_fnmadd_ps(_mm512_loadu_ps(scale + 16 * i), product,
+											 _mm512_loadu_ps(add + 16 * i));
+
+		_mm512_storeu_ps(scores + 16 * i, score);
+		below |= (uint32_t) _mm512_cmp_ps_mask(score, _mm512_set1_ps(s.bound), _CMP_LT_OQ) << 16 * i;
+	}
+	return below;
+}
+
 /* ---- Walsh-Hadamard transform ---- */
 
 /* One stride inside a register: x +- its neighbour, by an exact +-1. */
@@ -1439,6 +1524,7 @@ const VdbKernels vdb_kernels_avx512 = {
 	.panel_put = avx512_panel_put,
 	.panel_ip = avx512_panel_ip,
 	.select_below = avx512_select_below,
+	.scan_below = avx512_scan_below,
 	.fht = avx512_fht
 };
 

@@ -1251,6 +1251,70 @@ dotprod_panel_ip(size_t dims, size_t rows, const uint8_t *panel, size_t n, const
 	}
 }
 
+/* ---- scan groups ---- */
+
+/*
+ * Bytes of a code after which sums leave 16 bits: what a byte adds is at most
+ * 2 * VDB_SCAN_MOST = 254, and 256 * 254 is less than 2^16.
+ */
+#define SCAN_BYTES 256
+
+/* Adds what `count` bytes of 16 lanes stand for to their sums. */
+static inline void
+scan_add(size_t count, const uint8_t *lower, const uint8_t *upper, const uint8_t *codes,
+		 uint32x4_t *sums)
+{
+	uint16x8_t	first = vdupq_n_u16(0);
+	uint16x8_t	second = vdupq_n_u16(0);
+
+	for (size_t b = 0; b < 16 * count; b += 16)
+	{
+		uint8x16_t	code = vld1q_u8(codes + b);
+		uint8x16_t	sum = vaddq_u8(vqtbl1q_u8(vld1q_u8(lower + b), vandq_u8(code, vdupq_n_u8(15))),
+								   vqtbl1q_u8(vld1q_u8(upper + b), vshrq_n_u8(code, 4)));
+
+		first = vaddw_u8(first, vget_low_u8(sum));
+		second = vaddw_u8(second, vget_high_u8(sum));
+	}
+	sums[0] = vaddw_u16(sums[0], vget_low_u16(first));
+	sums[1] = vaddw_u16(sums[1], vget_high_u16(first));
+	sums[2] = vaddw_u16(sums[2], vget_low_u16(second));
+	sums[3] = vaddw_u16(sums[3], vget_high_u16(second));
+}
+
+static uint32_t
+neon_scan_below(size_t bytes, const uint8_t *table, const uint8_t *group, const float *add,
+				const float *scale, VdbScanScale s, float *scores)
+{
+	static const uint32_t lane_bits[4] = {1, 2, 4, 8};
+	uint32x4_t	sums[8];
+	uint32_t	below = 0;
+
+	for (int i = 0; i < 8; i++)
+		sums[i] = vdupq_n_u32(0);
+	for (size_t start = 0; start < bytes; start += SCAN_BYTES)
+	{
+		size_t		count = bytes - start < SCAN_BYTES ? bytes - start : SCAN_BYTES;
+		const uint8_t *lower = table + 16 * start;
+		const uint8_t *upper = lower + 16 * bytes;
+		const uint8_t *codes = group + 16 * start;
+
+		scan_add(count, lower, upper, codes, sums);
+		scan_add(count, lower, upper, codes + 16 * bytes, sums + 4);
+	}
+	for (int i = 0; i < 8; i++)
+	{
+		float32x4_t product = vfmaq_f32(vdupq_n_f32(s.low), vcvtq_f32_u32(sums[i]),
+										vdupq_n_f32(s.unit));
+		float32x4_t score = vfmsq_f32(load_f32x4(add + 4 * i), load_f32x4(scale + 4 * i), product);
+		uint32x4_t	less = vcltq_f32(score, vdupq_n_f32(s.bound));
+
+		store_f32x4(scores + 4 * i, score);
+		below |= vaddvq_u32(vandq_u32(less, vld1q_u32(lane_bits))) << 4 * i;
+	}
+	return below;
+}
+
 /* ---- Walsh-Hadamard transform ---- */
 
 /*
@@ -1366,6 +1430,7 @@ const VdbKernels vdb_kernels_neon = {
 	.panel_put = vdb_distance_plain_panel_put,
 	.panel_ip = neon_panel_ip,
 	.select_below = vdb_distance_plain_select_below,
+	.scan_below = neon_scan_below,
 	.fht = neon_fht
 };
 
@@ -1403,6 +1468,7 @@ const VdbKernels vdb_kernels_neon_dotprod = {
 	.panel_put = dotprod_panel_put,
 	.panel_ip = dotprod_panel_ip,
 	.select_below = vdb_distance_plain_select_below,
+	.scan_below = neon_scan_below,
 	.fht = neon_fht
 };
 

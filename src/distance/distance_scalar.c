@@ -756,6 +756,35 @@ scalar_panel_ip(size_t dims, size_t rows, const uint8_t *panel, size_t n, const 
 	}
 }
 
+static uint32_t
+scalar_scan_below(size_t bytes, const uint8_t *table, const uint8_t *group, const float *add,
+				  const float *scale, VdbScanScale s, float *scores)
+{
+	const uint8_t *upper = table + 16 * bytes;
+	uint32_t	sums[VDB_SCAN_LANES] = {0};
+	uint32_t	below = 0;
+
+	for (size_t half = 0; half < VDB_SCAN_LANES; half += 16)
+	{
+		const uint8_t *codes = group + half * bytes;
+
+		for (size_t b = 0; b < 16 * bytes; b += 16)
+		{
+			for (size_t l = 0; l < 16; l++)
+				sums[half + l] += (uint32_t) (table[b + codes[b + l] % 16] + upper[b + codes[b + l] / 16]);
+		}
+	}
+	for (size_t l = 0; l < VDB_SCAN_LANES; l++)
+	{
+		float		product = s.unit * (float) sums[l] + s.low;
+		float		score = vdb_distance_load_f32(add + l) - vdb_distance_load_f32(scale + l) * product;
+
+		vdb_distance_store_f32(scores + l, score);
+		below |= (uint32_t) (score < s.bound) << l;
+	}
+	return below;
+}
+
 /*
  * Walsh-Hadamard transform.  Two levels are done in one sweep over memory; the
  * additions are those of the one-level-at-a-time algorithm, strides ascending,
@@ -837,5 +866,6 @@ const VdbKernels vdb_kernels_scalar = {
 	.panel_put = vdb_distance_plain_panel_put,
 	.panel_ip = scalar_panel_ip,
 	.select_below = vdb_distance_plain_select_below,
+	.scan_below = scalar_scan_below,
 	.fht = scalar_fht
 };

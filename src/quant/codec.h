@@ -286,6 +286,34 @@ extern void vdb_codec_init(VdbCodec *codec, VdbMetric metric, uint32_t dims, uin
 #define VDB_NODE_STEP 64		/* what the widest kernels take at once */
 extern void vdb_codec_set_node_coarse(VdbCodec *codec, uint32_t coarse);
 
+/* Has hot codes, none of which there are yet, be of so many bits a dimension: 2, 4 or 8. */
+extern void vdb_codec_set_hot_bits(VdbCodec *codec, uint32_t bits);
+
+/*
+ * Bounds of the operator's distance between the query and a vector, given the score of
+ * a vector x that a code stands for, which is no farther from it than `residual`.  add:
+ * of x; size: no less than the norm of x; slack: what the score may be wrong by.
+ * Not for L1.
+ */
+extern VdbBounds vdb_codec_bounds(const VdbQuery *query, float add, double residual, double size,
+								  double slack, float score);
+
+/*
+ * How far rounding may have moved a vector on its way to code space and back, in the
+ * norm of the metric.  norm: what vdb_codec_transform returned; size: of the result.
+ */
+extern double vdb_codec_transform_error(const VdbCodec *codec, double norm, double size);
+
+/* The term of a score that depends on one vector alone. */
+extern float vdb_codec_score_add(const VdbCodec *codec, const float *x);
+
+/* What an inner product counts in a score. */
+static inline float
+vdb_codec_ip_weight(const VdbCodec *codec)
+{
+	return codec->metric == VDB_METRIC_IP ? 1.0f : 2.0f;
+}
+
 /* dims rounded up to the code's granularity */
 extern uint32_t vdb_codec_padded(uint32_t dims);
 

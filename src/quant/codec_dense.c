@@ -33,13 +33,8 @@ sum_error(uint32_t n)
 	return (24 + n / lanes) * VDB_UNIT_ROUNDOFF;
 }
 
-/*
- * How far rounding may have moved a vector on its way to code space and back,
- * in the norm of the metric.  norm: what vdb_codec_transform returned; size:
- * norm of the result.
- */
-static inline double
-transform_error(const VdbCodec *codec, double norm, double size)
+double
+vdb_codec_transform_error(const VdbCodec *codec, double norm, double size)
 {
 	double		error = 2 * VDB_UNIT_ROUNDOFF * size;
 
@@ -76,8 +71,7 @@ vdb_codec_init(VdbCodec *codec, VdbMetric metric, uint32_t dims, uint64_t seed,
 	codec->metric = metric;
 	codec->dims = dims;
 	codec->P = P;
-	codec->hot_bits = vdb_codec_hot_bits(metric, P);
-	codec->hot_bytes = P * codec->hot_bits / 8;
+	vdb_codec_set_hot_bits(codec, vdb_codec_hot_bits(metric, P));
 	codec->hi_bytes = P;
 	vdb_codec_set_node_coarse(codec, 0);
 	codec->vector_bytes = P * sizeof(float);
@@ -92,6 +86,13 @@ vdb_codec_set_node_coarse(VdbCodec *codec, uint32_t coarse)
 {
 	codec->node_coarse = coarse;
 	codec->lo_bytes = (codec->P - coarse) / 2 + coarse / 4;
+}
+
+void
+vdb_codec_set_hot_bits(VdbCodec *codec, uint32_t bits)
+{
+	codec->hot_bits = bits;
+	codec->hot_bytes = codec->P * bits / 8;
 }
 
 /* Scales x to length 1 into out; returns what vdb_codec_transform does. */
@@ -149,9 +150,8 @@ vdb_codec_accumulate(const VdbCodec *codec, const float *x, float *scratch, doub
 		sum[i] += scratch[i];
 }
 
-/* The term of a score that depends on one vector alone. */
-static float
-score_add(const VdbCodec *codec, const float *x)
+float
+vdb_codec_score_add(const VdbCodec *codec, const float *x)
 {
 	if (codec->metric == VDB_METRIC_IP)
 		return -vdb_kernels->inner_product(codec->P, x, codec->center);
@@ -180,35 +180,25 @@ dense_vector_size(const VdbCodec *codec, const void *x)
 	return codec->vector_bytes;
 }
 
-/* Sums that are made side by side, in every build the same; P is a multiple. */
-#define LANES 8
-
-static inline double
-sum_lanes(const double *lanes)
-{
-	return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
-		((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
-}
-
 /* What a vector's node code is, without its bits: sums over all dimensions. */
 typedef struct NodeSums
 {
-	double		error2[LANES];	/* of squares of what the code loses */
-	double		error1[LANES];	/* of its absolute values */
-	double		norm2[LANES];	/* the same two of what the code stands for */
-	double		norm1[LANES];
-	double		cdot[LANES];	/* its product with the center */
+	double		error2[VDB_CODEC_LANES];	/* of squares of what the code loses */
+	double		error1[VDB_CODEC_LANES];	/* of its absolute values */
+	double		norm2[VDB_CODEC_LANES];	/* the same two of what the code stands for */
+	double		norm1[VDB_CODEC_LANES];
+	double		cdot[VDB_CODEC_LANES];	/* its product with the center */
 } NodeSums;
 
-/* Codes LANES values. */
+/* Codes VDB_CODEC_LANES values. */
 static inline __attribute__((always_inline)) void
 encode_node_lanes(int bits, const float *restrict x, const float *restrict center, float scale,
 				  float inverse, uint8_t *restrict hi, uint8_t *restrict lo,
 				  NodeSums *restrict sums)
 {
-	int32_t		biased[LANES];
+	int32_t		biased[VDB_CODEC_LANES];
 
-	for (int l = 0; l < LANES; l++)
+	for (int l = 0; l < VDB_CODEC_LANES; l++)
 	{
 		int32_t		v = bits == 12 ? vdb_round_within(x[l] * inverse, -NODE_MAX, NODE_MAX) :
 			4 * vdb_round_within(x[l] * (0.25f * inverse), -NODE10_MAX / 4, NODE10_MAX / 4);
@@ -222,16 +212,16 @@ encode_node_lanes(int bits, const float *restrict x, const float *restrict cente
 		sums->norm1[l] += fabs(decoded);
 		sums->cdot[l] += decoded * center[l];
 	}
-	for (int l = 0; l < LANES; l++)
+	for (int l = 0; l < VDB_CODEC_LANES; l++)
 		hi[l] = (uint8_t) (biased[l] >> 4);
 	if (bits == 12)
 	{
-		for (int l = 0; l < LANES; l += 2)
+		for (int l = 0; l < VDB_CODEC_LANES; l += 2)
 			lo[l / 2] = (uint8_t) ((biased[l] & 15) | (biased[l + 1] & 15) << 4);
 	}
 	else
 	{
-		for (int l = 0; l < LANES; l += 4)
+		for (int l = 0; l < VDB_CODEC_LANES; l += 4)
 			lo[l / 4] = (uint8_t) ((biased[l] & 15) >> 2 | (biased[l + 1] & 15) |
 								   (biased[l + 2] & 15) << 2 | (biased[l + 3] & 15) << 4);
 	}
@@ -257,23 +247,23 @@ dense_encode_node(const VdbCodec *codec, const void *vector, float norm, uint8_t
 		scale = 0;
 		inverse = 0;
 	}
-	for (uint32_t i = 0; i < fine; i += LANES)
+	for (uint32_t i = 0; i < fine; i += VDB_CODEC_LANES)
 		encode_node_lanes(12, x + i, codec->center + i, scale, inverse, hi + i, lo + i / 2, &sums);
-	for (uint32_t i = fine; i < P; i += LANES)
+	for (uint32_t i = fine; i < P; i += VDB_CODEC_LANES)
 		encode_node_lanes(10, x + i, codec->center + i, scale, inverse, hi + i,
 						  lo + fine / 2 + (i - fine) / 4, &sums);
-	error2 = sum_lanes(sums.error2);
-	error1 = sum_lanes(sums.error1);
-	norm2 = sum_lanes(sums.norm2);
+	error2 = vdb_codec_sum_lanes(sums.error2);
+	error1 = vdb_codec_sum_lanes(sums.error1);
+	norm2 = vdb_codec_sum_lanes(sums.norm2);
 	f.scale = scale;
 	if (codec->metric == VDB_METRIC_L1)
 	{
-		rounding = transform_error(codec, norm, sum_lanes(sums.norm1) + error1);
+		rounding = vdb_codec_transform_error(codec, norm, vdb_codec_sum_lanes(sums.norm1) + error1);
 		f.residual = (float) (error1 * 1.0001 + rounding);
 	}
 	else
 	{
-		rounding = transform_error(codec, norm, sqrt(norm2) + sqrt(error2));
+		rounding = vdb_codec_transform_error(codec, norm, sqrt(norm2) + sqrt(error2));
 		f.residual = (float) (sqrt(error2) * 1.0001 + rounding);
 	}
 	if (isnan(f.residual))
@@ -285,7 +275,7 @@ dense_encode_node(const VdbCodec *codec, const void *vector, float norm, uint8_t
 			f.add = (float) norm2;
 			break;
 		case VDB_METRIC_IP:
-			f.add = (float) -sum_lanes(sums.cdot);
+			f.add = (float) -vdb_codec_sum_lanes(sums.cdot);
 			break;
 		default:
 			f.add = 0;
@@ -325,49 +315,59 @@ write_levels(int bits, uint32_t hot_bytes, const float *restrict x, float invers
 	}
 }
 
+double
+vdb_codec_norm2(uint32_t n, const float *x)
+{
+	double		squares[VDB_CODEC_LANES] = {0};
+
+	for (uint32_t i = 0; i < n; i += VDB_CODEC_LANES)
+		for (int l = 0; l < VDB_CODEC_LANES; l++)
+			squares[l] += (double) x[i + l] * x[i + l];
+	return vdb_codec_sum_lanes(squares);
+}
+
+/*
+ * Starts from the best step for a normal distribution (Max, 1960) and alternates
+ * with least squares; eight bits are fine enough to span the largest value.
+ */
+float
+vdb_codec_fit_step(uint32_t n, const float *x, uint32_t bits, double norm2, double *dot)
+{
+	int			top = (1 << bits) - 1;
+	float		step;
+
+	if (bits == 8)
+		step = largest_abs(n, x) / top;
+	else
+		step = (float) (sqrt(norm2 / n) * (bits == 2 ? 0.498 : 0.168));
+	for (int round = 0;; round++)
+	{
+		double		dots[VDB_CODEC_LANES];
+		int32_t		v2[VDB_CODEC_LANES];	/* of at most 255, of 2,000 values */
+		double		vv = 0;
+
+		vdb_kernels->hot_fit(n, x, step > 0 ? 1 / step : 0, top, dots, v2);
+		*dot = vdb_codec_sum_lanes(dots);
+		for (int l = 0; l < VDB_CODEC_LANES; l++)
+			vv += v2[l];
+		if (bits == 8 || !(*dot > 0) || round == HOT_FIT_ROUNDS - 1)
+			return step;
+		step = (float) (*dot / vv);
+	}
+}
+
+/* Codes stand for step * (2 u - top). */
 VdbHotFactors
 vdb_encode_hot(const VdbCodec *codec, const float *x, uint8_t *code)
 {
-	uint32_t	P = codec->P;
 	uint32_t	bits = codec->hot_bits;
 	uint32_t	C = codec->hot_bytes;
-	int			top = (1 << bits) - 1;
-	double		squares[LANES] = {0};
-	double		norm2;
+	double		norm2 = vdb_codec_norm2(codec->P, x);
 	double		dot;
-	float		step;
-	float		inverse;
+	float		step = vdb_codec_fit_step(codec->P, x, bits, norm2, &dot);
+	float		inverse = step > 0 ? 1 / step : 0;
 	VdbHotFactors f;
 
-	for (uint32_t i = 0; i < P; i += LANES)
-		for (int l = 0; l < LANES; l++)
-			squares[l] += (double) x[i + l] * x[i + l];
-	norm2 = sum_lanes(squares);
-
-	/*
-	 * Codes stand for step * (2 u - top).  Start from the best step for a
-	 * normal distribution (Max, 1960) and alternate with least squares; eight
-	 * bits are fine enough to span the largest value.
-	 */
-	if (bits == 8)
-		step = largest_abs(P, x) / top;
-	else
-		step = (float) (sqrt(norm2 / P) * (bits == 2 ? 0.498 : 0.168));
-	for (int round = 0;; round++)
-	{
-		double		dots[LANES];
-		int32_t		v2[LANES];	/* of at most 255, of 2,000 values */
-		double		vv = 0;
-
-		inverse = step > 0 ? 1 / step : 0;
-		vdb_kernels->hot_fit(P, x, inverse, top, dots, v2);
-		dot = sum_lanes(dots);
-		for (int l = 0; l < LANES; l++)
-			vv += v2[l];
-		if (bits == 8 || !(dot > 0) || round == HOT_FIT_ROUNDS - 1)
-			break;
-		step = (float) (dot / vv);
-	}
 	switch (bits)
 	{
 		case 2:
@@ -386,7 +386,7 @@ vdb_encode_hot(const VdbCodec *codec, const float *x, uint8_t *code)
 	}
 	else
 	{
-		f.add = score_add(codec, x);
+		f.add = vdb_codec_score_add(codec, x);
 		f.rescale = dot > 0 ? (float) (norm2 / dot) : 0;
 	}
 	return f;
@@ -407,7 +407,10 @@ dense_decode_hot(const VdbCodec *codec, VdbHotFactors f, const uint8_t *code, vo
 	uint32_t	C = codec->hot_bytes;
 	int			top = (1 << codec->hot_bits) - 1;
 
-	for (uint32_t i = 0; i < codec->P; i++)
+	/* a byte for each dimension: searches do this, of centroids */
+	for (uint32_t i = 0; codec->hot_bits == 8 && i < C; i++)
+		out[i] = f.rescale * (float) (2 * code[i] - top);
+	for (uint32_t i = 0; codec->hot_bits != 8 && i < codec->P; i++)
 	{
 		int			u = code[i % C] >> (i / C * codec->hot_bits) & top;
 
@@ -427,7 +430,7 @@ dense_vector_score(const VdbCodec *codec, const void *a, const void *b)
 			score = vdb_kernels->l1(P, a, b);
 			break;
 		case VDB_METRIC_IP:
-			score = codec->base + score_add(codec, a) + score_add(codec, b) -
+			score = codec->base + vdb_codec_score_add(codec, a) + vdb_codec_score_add(codec, b) -
 				vdb_kernels->inner_product(P, a, b);
 			break;
 		default:
@@ -514,7 +517,7 @@ dense_query_prepare(VdbQuery *query)
 
 	if (!isfinite(inverse))
 		inverse = 0;
-	query->add = score_add(codec, vector);
+	query->add = vdb_codec_score_add(codec, vector);
 	memset(hot, 0, dense_query_bytes(codec, vector));
 	for (uint32_t i = 0; i < codec->P; i += C)
 	{
@@ -526,7 +529,7 @@ dense_query_prepare(VdbQuery *query)
 		norm1 += fabs((double) vector[i]);
 		norm2 += (double) vector[i] * vector[i];
 	}
-	query->error = transform_error(codec, query->norm,
+	query->error = vdb_codec_transform_error(codec, query->norm,
 									codec->metric == VDB_METRIC_L1 ? norm1 : sqrt(norm2));
 	query->hot_const = codec->base + query->add;
 	query->hot_mult = vdb_codec_ip_weight(codec) * scale * 2;
@@ -606,32 +609,41 @@ dense_pair_score(const VdbCodec *codec, VdbNodeFactors fa, const uint8_t *hi_a,
 	return isnan(score) ? FLT_MAX : score;
 }
 
-static VdbBounds
-dense_node_bounds(const VdbQuery *query, VdbNodeFactors f, const uint8_t *hi, float score)
+VdbBounds
+vdb_codec_bounds(const VdbQuery *query, float add, double residual, double size, double slack,
+				 float score)
 {
 	const VdbCodec *codec = query->codec;
 	double		relative = sum_error(codec->P);
-	double		r = f.residual + query->error;
 
 	/* what overflowed proves nothing */
 	if (!isfinite(score) || score == FLT_MAX)
 		return (VdbBounds) {-INFINITY, INFINITY};
-	if (codec->metric == VDB_METRIC_L1)
-		return vdb_codec_l1_bounds(score, r, relative);
 	if (codec->metric == VDB_METRIC_IP)
 	{
 		double		c = sqrt(fabs((double) codec->base)) + VDB_SHORT_LENGTH;
 		double		q = ((double) query->norm + VDB_SHORT_LENGTH) * (1 + relative);
-		double		x = c + NODE_MAX * (double) f.scale * sqrt(codec->P) + f.residual;
-		double		slack = q * f.residual + x * query->error +
-			2 * relative * (q + 2 * c) * x + VDB_SHORT_LENGTH * VDB_SHORT_LENGTH;
+		double		x = c + size + residual;
 
+		slack += q * residual + x * query->error + 2 * relative * (q + 2 * c) * x +
+			VDB_SHORT_LENGTH * VDB_SHORT_LENGTH;
 		if (!(q * x < VDB_LARGE_SUM))
 			slack = INFINITY;
 		return vdb_codec_interval(score - slack, score + slack);
 	}
-	return vdb_codec_l2_bounds(codec->metric, score, relative * ((double) query->add + f.add), r,
-							   relative);
+	return vdb_codec_l2_bounds(codec->metric, score, slack + relative * ((double) query->add + add),
+							   residual + query->error, relative);
+}
+
+static VdbBounds
+dense_node_bounds(const VdbQuery *query, VdbNodeFactors f, const uint8_t *hi, float score)
+{
+	const VdbCodec *codec = query->codec;
+
+	if (codec->metric == VDB_METRIC_L1 && isfinite(score) && score != FLT_MAX)
+		return vdb_codec_l1_bounds(score, f.residual + query->error, sum_error(codec->P));
+	return vdb_codec_bounds(query, f.add, f.residual, NODE_MAX * (double) f.scale * sqrt(codec->P), 0,
+							score);
 }
 
 static const VdbCodecOps dense_ops = {

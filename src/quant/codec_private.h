@@ -37,12 +37,29 @@ extern VdbBounds vdb_codec_l2_bounds(VdbMetric metric, double score, double slac
 /* The same of the L1 distance. */
 extern VdbBounds vdb_codec_l1_bounds(double score, double r, double relative);
 
-/* Dense codes: weight of the inner product in a score. */
-static inline float
-vdb_codec_ip_weight(const VdbCodec *codec)
+/*
+ * Sums that codes depend on are made in eight lanes side by side, in every build the
+ * same; dimensions are a multiple.
+ */
+#define VDB_CODEC_LANES 8
+
+static inline double
+vdb_codec_sum_lanes(const double *lanes)
 {
-	return codec->metric == VDB_METRIC_IP ? 1.0f : 2.0f;
+	return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+		((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
 }
+
+/* The sum of squares of n floats. */
+extern double vdb_codec_norm2(uint32_t n, const float *x);
+
+/*
+ * The step of the grid of 2^bits levels that n floats fit best, by their angle; 0 where
+ * they are zeros.  *dot: their product with what their levels stand for in steps.  norm2:
+ * of the floats.
+ */
+extern float vdb_codec_fit_step(uint32_t n, const float *x, uint32_t bits, double norm2,
+								double *dot);
 
 /* An interval without NaN. */
 extern VdbBounds vdb_codec_interval(double lower, double upper);

@@ -1647,6 +1647,98 @@ check_select_below(const VdbKernels *k)
 	return true;
 }
 
+/* ---- scan groups ---- */
+
+/* Values of factors that a lane may have beside numbers. */
+static void
+spoil_lanes(const Buffer *factors)
+{
+	static const float odd[] = {NAN, INFINITY, -INFINITY, 0.0f};
+
+	for (size_t i = 0; i < 4; i++)
+		set_float(factors, (size_t) random_int(0, VDB_SCAN_LANES - 1), odd[i]);
+}
+
+/* Is a lane's score what its table entries sum up to, and its bit as its score? */
+static bool
+scan_lane_is_right(size_t bytes, const Buffer *table, const Buffer *group, VdbScanScale s,
+				   size_t lane, double add, double scale, float score, bool below)
+{
+	const uint8_t *t = table->data;
+	uint32_t	sum = 0;
+	double		exact;
+	double		size;
+
+	for (size_t b = 0; b < bytes; b++)
+	{
+		uint8_t		code = ((uint8_t *) group->data)[vdb_distance_scan_place(bytes, lane, b)];
+
+		sum += t[16 * b + code % 16] + t[16 * (bytes + b) + code / 16];
+	}
+	exact = add - scale * ((double) s.unit * sum + s.low);
+	size = fabs(add) + fabs(scale) * (fabs((double) s.unit * sum) + fabs(s.low));
+	if (below != (score < s.bound))
+		return failure("bytes %zu lane %zu: bit %d of score %g, bound %g", bytes, lane, below, score, s.bound);
+	if (!isfinite(size))
+		return isfinite(score) ? failure("bytes %zu lane %zu: %g of what is no number", bytes, lane, score) : true;
+	return fabs(score - exact) <= size * 4 * FLT_EPSILON ||
+		failure("bytes %zu lane %zu: got %g, exact %g", bytes, lane, score, exact);
+}
+
+static bool
+check_scan_case(const VdbKernels *k, size_t bytes, int most, VdbScanScale s, size_t offset)
+{
+	Buffer		table = buffer_new(32 * bytes, offset);
+	Buffer		group = buffer_new(32 * bytes, offset + 1);
+	Buffer		add = buffer_new(VDB_SCAN_LANES * sizeof(float), offset);
+	Buffer		scale = buffer_new(VDB_SCAN_LANES * sizeof(float), offset);
+	Buffer		scores = buffer_new(VDB_SCAN_LANES * sizeof(float), offset);
+	uint32_t	below;
+	bool		right = true;
+
+	for (size_t i = 0; i < 32 * bytes; i++)
+	{
+		((uint8_t *) table.data)[i] = (uint8_t) (most > 0 ? most : random_int(0, VDB_SCAN_MOST));
+		((uint8_t *) group.data)[i] = (uint8_t) random_int(0, 255);
+	}
+	fill_floats(&add, VDB_SCAN_LANES, PATTERN_UNIFORM);
+	fill_floats(&scale, VDB_SCAN_LANES, PATTERN_UNIFORM);
+	spoil_lanes(&add);
+	if (random_int(0, 3) == 0)
+		spoil_lanes(&scale);
+	below = k->scan_below(bytes, table.data, group.data, add.data, scale.data, s, scores.data);
+	for (size_t lane = 0; lane < VDB_SCAN_LANES && right; lane++)
+		right = scan_lane_is_right(bytes, &table, &group, s, lane, get_float(&add, lane),
+								   get_float(&scale, lane), get_float(&scores, lane),
+								   (below >> lane & 1) != 0);
+	buffer_free(table);
+	buffer_free(group);
+	buffer_free(add);
+	buffer_free(scale);
+	buffer_free(scores);
+	return right;
+}
+
+static bool
+check_scan_below(const VdbKernels *k)
+{
+	static const VdbScanScale scales[] = {
+		{1.0f, 0.0f, 0.0f}, {0.01f, -3.0f, 0.5f}, {1e-3f, 0.25f, INFINITY},
+		{1.0f, -100.0f, -INFINITY}, {0.5f, 1.0f, NAN}
+	};
+
+	for (size_t l = 0; l < num_lengths; l++)
+	{
+		for (size_t i = 0; i < 10; i++)
+		{
+			if (!check_scan_case(k, lengths[l], i < 2 ? VDB_SCAN_MOST : 0, scales[i % 5],
+								 offsets[(i + l) % NUM_OFFSETS]))
+				return false;
+		}
+	}
+	return true;
+}
+
 /* ---- int8 against int8 ---- */
 
 /* Fills with random values, or with all `value` unless that is 0. */
@@ -2050,6 +2142,7 @@ static const struct
 	{"i8_l1", check_i8_l1},
 	{"hot_fit", check_hot_fit},
 	{"select_below", check_select_below},
+	{"scan_below", check_scan_below},
 	{"panel_put", check_panel_put},
 	{"panel_ip", check_panel},
 	{"fht", check_fht}

@@ -1,0 +1,206 @@
+/*
+ * cluster.c
+ *	  k-means over node codes.
+ */
+#include "quant/cluster.h"
+#include "quant/codec_private.h"
+
+#define CLUSTER_ALIGN 64
+
+/* Scores looked at one by one, before others are compared with the least of them. */
+#define FIRST_SCORES 32
+
+/*
+ * Clusters without members that get others' in one round: of rows that are all alike
+ * nearly all have none, and none that they could be given.
+ */
+#define MOST_DIVIDED 256
+
+/* How far the halves of a divided cluster are apart, relative to each coordinate. */
+#define APART (1.0f / 1024)
+
+static inline size_t
+align_up(size_t bytes)
+{
+	return (bytes + CLUSTER_ALIGN - 1) / CLUSTER_ALIGN * CLUSTER_ALIGN;
+}
+
+/* Bytes of floats of all centroids. */
+static inline size_t
+vectors_bytes(const VdbCodec *codec, uint32_t count)
+{
+	return align_up((size_t) count * codec->P * sizeof(float));
+}
+
+/* Bytes of a number for each centroid. */
+static inline size_t
+numbers_bytes(uint32_t count)
+{
+	return align_up((size_t) count * sizeof(uint32_t));
+}
+
+static inline size_t
+scores_bytes(uint32_t count)
+{
+	return align_up((size_t) VDB_CLUSTER_BLOCK * count * sizeof(float));
+}
+
+size_t
+vdb_cluster_bytes(const VdbCodec *codec, uint32_t count)
+{
+	return 2 * vectors_bytes(codec, count) + 3 * numbers_bytes(count) + scores_bytes(count) +
+		align_up(vdb_panel_bytes(codec, count)) + codec->hi_bytes + codec->lo_bytes;
+}
+
+void
+vdb_cluster_init(VdbClusters *clusters, const VdbCodec *codec, uint32_t count, char *memory)
+{
+	clusters->codec = codec;
+	clusters->count = count;
+	clusters->centroids = (float *) memory;
+	memory += vectors_bytes(codec, count);
+	clusters->sums = (float *) memory;
+	memory += vectors_bytes(codec, count);
+	clusters->sizes = (uint32_t *) memory;
+	memory += numbers_bytes(count);
+	clusters->members = (uint32_t *) memory;
+	memory += numbers_bytes(count);
+	clusters->below = (uint32_t *) memory;
+	memory += numbers_bytes(count);
+	clusters->scores = (float *) memory;
+	memory += scores_bytes(count);
+	clusters->panel_memory = memory;
+	memory += align_up(vdb_panel_bytes(codec, count));
+	clusters->code = (uint8_t *) memory;
+	memset(clusters->centroids, 0, 2 * vectors_bytes(codec, count));
+	memset(clusters->sizes, 0, numbers_bytes(count));
+}
+
+void
+vdb_cluster_seed(VdbClusters *clusters, uint32_t i, VdbNodeFactors factors, const uint8_t *hi,
+				 const uint8_t *lo)
+{
+	const VdbCodec *codec = clusters->codec;
+
+	/* as the only member of its cluster, whose mean it will be */
+	vdb_decode_node(codec, factors, hi, lo, clusters->sums + (size_t) i * codec->P);
+	clusters->sizes[i] = 1;
+}
+
+/* The number of the least of `count` scores, a good guess being `guess`. */
+static uint32_t
+find_least(const float *scores, uint32_t count, uint32_t guess, uint32_t *below)
+{
+	uint32_t	best = guess;
+	uint32_t	first = count < FIRST_SCORES ? count : FIRST_SCORES;
+	size_t		some;
+
+	for (uint32_t i = 0; i < first; i++)
+	{
+		if (scores[i] < scores[best])
+			best = i;
+	}
+	some = vdb_kernels->select_below(count, scores, scores[best], below);
+	for (size_t i = 0; i < some; i++)
+	{
+		if (scores[below[i]] < scores[best])
+			best = below[i];
+	}
+	return best;
+}
+
+void
+vdb_cluster_assign(const VdbClusters *clusters, uint32_t n, const VdbNodeFactors *factors,
+				   const uint8_t *hi, size_t stride, uint32_t *nearest)
+{
+	vdb_panel_scores(&clusters->panel, n, factors, hi, stride, clusters->scores);
+	for (uint32_t i = 0; i < n; i++)
+		nearest[i] = find_least(clusters->scores + (size_t) i * clusters->count, clusters->count,
+								nearest[i], clusters->below);
+}
+
+static inline __attribute__((always_inline)) void
+add_scaled(uint32_t P, const int8_t *restrict hi, float scale, float *restrict sum)
+{
+	for (uint32_t i = 0; i < P; i++)
+		sum[i] += scale * (float) hi[i];
+}
+
+void
+vdb_cluster_gather(VdbClusters *clusters, uint32_t n, const VdbNodeFactors *factors,
+				   const uint8_t *hi, size_t stride, const uint32_t *nearest)
+{
+	uint32_t	P = clusters->codec->P;
+
+	for (uint32_t i = 0; i < n; i++)
+	{
+		add_scaled(P, (const int8_t *) hi + i * stride, 16 * factors[i].scale,
+				   clusters->sums + (size_t) nearest[i] * P);
+		clusters->sizes[nearest[i]]++;
+	}
+}
+
+/* The cluster that has the most members, by what is left of it. */
+static uint32_t
+find_largest(const VdbClusters *clusters)
+{
+	uint32_t	largest = 0;
+
+	for (uint32_t i = 1; i < clusters->count; i++)
+	{
+		if (clusters->sizes[i] > clusters->sizes[largest])
+			largest = i;
+	}
+	return largest;
+}
+
+/* Moves one centroid a little one way, and another one to the other side. */
+static void
+divide(VdbClusters *clusters, uint32_t from, uint32_t to)
+{
+	uint32_t	P = clusters->codec->P;
+	float	   *a = clusters->centroids + (size_t) from * P;
+	float	   *b = clusters->centroids + (size_t) to * P;
+
+	for (uint32_t i = 0; i < P; i++)
+	{
+		float		step = a[i] * (i % 2 == 0 ? APART : -APART);
+
+		b[i] = a[i] - step;
+		a[i] += step;
+	}
+	clusters->sizes[to] = clusters->sizes[from] / 2;
+	clusters->sizes[from] -= clusters->sizes[to];
+}
+
+uint32_t
+vdb_cluster_next(VdbClusters *clusters)
+{
+	const VdbCodec *codec = clusters->codec;
+	uint32_t	P = codec->P;
+	uint32_t	empty = 0;
+
+	memcpy(clusters->members, clusters->sizes, clusters->count * sizeof(uint32_t));
+	for (uint32_t i = 0; i < clusters->count; i++)
+	{
+		for (uint32_t d = 0; d < P && clusters->sizes[i] > 0; d++)
+			clusters->centroids[(size_t) i * P + d] =
+				clusters->sums[(size_t) i * P + d] / (float) clusters->sizes[i];
+	}
+	for (uint32_t i = 0; i < clusters->count; i++)
+	{
+		if (clusters->members[i] == 0 && empty++ < MOST_DIVIDED)
+			divide(clusters, find_largest(clusters), i);
+	}
+	vdb_panel_init(&clusters->panel, codec, clusters->count, clusters->panel_memory);
+	for (uint32_t i = 0; i < clusters->count; i++)
+	{
+		VdbNodeFactors factors = vdb_encode_node(codec, clusters->centroids + (size_t) i * P, 0,
+												 clusters->code, clusters->code + codec->hi_bytes);
+
+		vdb_panel_put(&clusters->panel, i, factors, clusters->code);
+	}
+	memset(clusters->sums, 0, (size_t) clusters->count * P * sizeof(float));
+	memset(clusters->sizes, 0, clusters->count * sizeof(uint32_t));
+	return clusters->count - empty;
+}

@@ -1,0 +1,447 @@
+/*
+ * test_scan.c
+ *	  Unit test of scan codes: what a table and a group of codes add up to, how good
+ *	  the estimates are, and that every row has a score.  Prints TAP.
+ */
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quant/scan.h"
+#include "tap.h"
+
+#define SEED UINT64_C(0x123456789abcdef)
+#define LANES VDB_SCAN_LANES
+
+static const char *const metric_names[] = {"l2", "ip", "cosine"};
+
+/* Roughly normal, of variance 1, and the same everywhere. */
+static float
+random_normal(void)
+{
+	int64_t		sum = 0;
+
+	for (int i = 0; i < 12; i++)
+		sum += (int32_t) random_u32();
+	return (float) ((double) sum / 4294967296.0);
+}
+
+static void *
+new_block(size_t size)
+{
+	void	   *block = malloc(size);
+
+	if (block == NULL)
+	{
+		printf("Bail out! out of memory\n");
+		exit(1);
+	}
+	memset(block, 0xA5, size);
+	return block;
+}
+
+static float *
+new_floats(size_t n)
+{
+	return new_block(n * sizeof(float));
+}
+
+static double
+dot(size_t n, const float *a, const float *b)
+{
+	double		sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += (double) a[i] * b[i];
+	return sum;
+}
+
+/* A codec, a centroid, a group of rows around it, and a query. */
+typedef struct Setting
+{
+	VdbCodec	codec;
+	VdbScanCodec scan;
+	VdbQuery	query;
+	VdbScanScale table_scale;
+	float	   *center;
+	float	   *centroid;
+	float	   *rows;			/* LANES * P */
+	float	   *vector;			/* the query's */
+	float	   *scratch;
+	float	   *add;			/* of each lane */
+	float	   *scale;
+	float	   *scores;
+	uint8_t    *code;
+	uint8_t    *group;
+	uint8_t    *table;
+} Setting;
+
+static void
+setting_init(Setting *s, VdbMetric metric, uint32_t dims, uint32_t coded, uint32_t bits)
+{
+	uint32_t	P = vdb_codec_padded(dims);
+
+	memset(s, 0, sizeof(*s));
+	s->center = new_floats(P);
+	s->centroid = new_floats(P);
+	s->rows = new_floats((size_t) LANES * P);
+	s->vector = new_floats(P);
+	s->scratch = new_floats(P);
+	s->add = new_floats(LANES);
+	s->scale = new_floats(LANES);
+	s->scores = new_floats(LANES);
+	for (uint32_t i = 0; i < P; i++)
+		s->center[i] = 0.5f * random_normal();
+	vdb_codec_init(&s->codec, metric, dims, SEED, s->center);
+	vdb_scan_init(&s->scan, &s->codec, coded, bits);
+	s->code = new_block(s->scan.bytes);
+	s->group = new_block((size_t) LANES * s->scan.bytes);
+	s->table = new_block((size_t) LANES * s->scan.bytes);
+}
+
+static void
+setting_free(Setting *s)
+{
+	free(s->center);
+	free(s->centroid);
+	free(s->rows);
+	free(s->vector);
+	free(s->scratch);
+	free(s->add);
+	free(s->scale);
+	free(s->scores);
+	free(s->code);
+	free(s->group);
+	free(s->table);
+}
+
+/* A centroid of length `far` a dimension, rows and a query at length 1 from it. */
+static void
+fill(Setting *s, float far)
+{
+	uint32_t	P = s->codec.P;
+
+	for (uint32_t i = 0; i < P; i++)
+	{
+		s->centroid[i] = far * random_normal();
+		s->vector[i] = s->centroid[i] + random_normal();
+	}
+	for (uint32_t i = 0; i < LANES * P; i++)
+		s->rows[i] = s->centroid[i % P] + random_normal();
+}
+
+/* Encodes all rows, and makes the query's table. */
+static void
+prepare(Setting *s)
+{
+	uint32_t	P = s->codec.P;
+
+	for (uint32_t lane = 0; lane < LANES; lane++)
+	{
+		VdbScanFactors f = vdb_scan_encode(&s->scan, s->rows + lane * P, s->centroid, s->scratch,
+										   s->code);
+
+		s->add[lane] = f.add;
+		s->scale[lane] = f.scale;
+		vdb_scan_put(&s->scan, s->group, lane, s->code);
+	}
+	s->query.codec = &s->codec;
+	s->query.vector = s->vector;
+	s->query.add = s->codec.metric == VDB_METRIC_IP ?
+		(float) -dot(P, s->vector, s->center) : (float) dot(P, s->vector, s->vector);
+	s->table_scale = vdb_scan_table(&s->scan, &s->query, s->table);
+}
+
+static uint32_t
+scan(Setting *s)
+{
+	return vdb_kernels->scan_below(s->scan.bytes, s->table, s->group, s->add, s->scale,
+								   s->table_scale, s->scores);
+}
+
+/* Does a table give the product with the levels, but for the rounding of entries? */
+static bool
+check_table(VdbMetric metric, uint32_t dims, uint32_t coded, uint32_t bits)
+{
+	Setting		s;
+	bool		passed = true;
+
+	setting_init(&s, metric, dims, coded, bits);
+	for (int round = 0; round < 5 && passed; round++)
+	{
+		fill(&s, 1);
+		prepare(&s);
+		if (scan(&s) != UINT32_MAX)
+			passed = failure("not all lanes are below infinity");
+		for (uint32_t lane = 0; lane < LANES && passed; lane++)
+		{
+			double		product;
+			double		error;
+
+			vdb_scan_get(&s.scan, s.group, lane, s.code);
+			vdb_scan_levels(&s.scan, s.code, s.scratch);
+			product = dot(coded, s.vector, s.scratch);
+			error = fabs((s.add[lane] - s.scores[lane]) / s.scale[lane] - product);
+
+			/* half a unit of each half byte, and float sums */
+			if (!(error <= s.scan.bytes * (double) s.table_scale.unit + 1e-3 * fabs(product) + 1e-2))
+				passed = failure("lane %u: product %g is off by %g, unit %g", lane, product, error,
+								 s.table_scale.unit);
+		}
+	}
+	setting_free(&s);
+	return passed;
+}
+
+/*
+ * Errors of estimated products, relative to the lengths of residual and query, which
+ * is measured from the centroid: their mean is 0, and their deviation what the
+ * distortion D of the levels leads to (see README.md), with no more than a tenth for
+ * tables.  Where part of the dimensions is coded, the others' share adds to D.
+ */
+static bool
+check_quality(VdbMetric metric, uint32_t dims, uint32_t coded, uint32_t bits, float far)
+{
+	double		distortion = bits == 1 ? 0.3634 : 0.1188;
+	double		share = (double) coded / dims;
+	double		kept = (1 - distortion) * share;
+	double		expected = sqrt((1 - kept) / kept / dims);
+	double		weight = metric == VDB_METRIC_IP ? 1 : 2;
+	double		sum = 0;
+	double		squares = 0;
+	int			count = 0;
+	Setting		s;
+	double		mean;
+	double		deviation;
+
+	setting_init(&s, metric, dims, coded, bits);
+	for (int round = 0; round < 60; round++)
+	{
+		float		base;
+
+		fill(&s, far);
+		prepare(&s);
+		scan(&s);
+		base = vdb_scan_list_score(&s.scan, &s.query, s.centroid);
+		for (uint32_t lane = 0; lane < LANES; lane++)
+		{
+			const float *row = s.rows + lane * s.codec.P;
+			double		exact = 0;
+			double		length2 = 0;
+			double		query2 = 0;
+
+			for (uint32_t i = 0; i < dims; i++)
+			{
+				double		r = (double) row[i] - s.centroid[i];
+				double		q = (double) s.vector[i] - s.centroid[i];
+
+				exact += metric == VDB_METRIC_IP ?
+					-((double) row[i] + s.center[i]) * ((double) s.vector[i] + s.center[i]) :
+					((double) row[i] - s.vector[i]) * ((double) row[i] - s.vector[i]);
+				length2 += r * r;
+				query2 += q * q;
+			}
+			exact = (base + (double) s.scores[lane] - exact) / weight / sqrt(length2 * query2);
+			sum += exact;
+			squares += exact * exact;
+			count++;
+		}
+	}
+	setting_free(&s);
+	mean = sum / count;
+	deviation = sqrt(squares / count);
+	if (fabs(mean) > 4 * expected / sqrt(count) + 1e-3)
+		return failure("bias %g, deviation %g", mean, deviation);
+	if (deviation > 1.1 * expected || deviation < 0.8 * expected)
+		return failure("deviation %g, expected %g", deviation, expected);
+	return true;
+}
+
+/* Whatever rows and queries are, a row has a score; a lane of infinite `add` has none. */
+static bool
+check_all_have_scores(VdbMetric metric, uint32_t bits)
+{
+	static const float sizes[] = {0, 1e-44f, 1e-30f, 1e-10f, 1, 1e10f, 1e17f, 1e19f, 3e38f};
+	const uint32_t dims = 104;
+	const int	count = sizeof(sizes) / sizeof(sizes[0]);
+	bool		passed = true;
+	Setting		s;
+
+	setting_init(&s, metric, dims, dims, bits);
+	for (int q = 0; q < count && passed; q++)
+	{
+		for (int c = 0; c < count && passed; c++)
+		{
+			float		base;
+
+			/* one row of equal entries, one of a single entry, one at the centroid */
+			for (uint32_t i = 0; i < dims; i++)
+			{
+				s.vector[i] = sizes[q] * (i % 3 == 0 ? 1 : -0.5f);
+				s.centroid[i] = sizes[c < 6 ? c : 5] * (i % 2 == 0 ? 1 : -1);
+			}
+			for (uint32_t lane = 0; lane < LANES; lane++)
+				for (uint32_t i = 0; i < dims; i++)
+					s.rows[lane * dims + i] = lane == 0 ? s.centroid[i] :
+						lane % 2 == 0 || i == lane ? sizes[lane % count] : 0;
+			prepare(&s);
+			base = vdb_scan_list_score(&s.scan, &s.query, s.centroid);
+			if (scan(&s) != UINT32_MAX || !isfinite(base))
+				passed = failure("query of %g, centroid of %g: not all have scores", sizes[q], sizes[c]);
+			for (uint32_t lane = 0; lane < LANES && passed; lane++)
+			{
+				if (!isfinite(s.scores[lane]))
+					passed = failure("query of %g, row of %g: score %g", sizes[q],
+									 sizes[lane % count], s.scores[lane]);
+			}
+			s.add[7] = INFINITY;
+			if (scan(&s) != (UINT32_MAX & ~(1u << 7)))
+				passed = failure("a free lane has a score");
+		}
+	}
+	setting_free(&s);
+	return passed;
+}
+
+/* A row at the centroid, and one that coded dimensions know nothing of. */
+static bool
+check_nothing_to_code(uint32_t bits)
+{
+	Setting		s;
+	bool		passed = true;
+
+	setting_init(&s, VDB_METRIC_L2, 104, 64, bits);
+	fill(&s, 1);
+	memcpy(s.rows, s.centroid, 104 * sizeof(float));
+	memcpy(s.rows + 104, s.centroid, 64 * sizeof(float));
+	prepare(&s);
+	scan(&s);
+	for (uint32_t lane = 0; lane < 2; lane++)
+	{
+		double		score = (double) vdb_scan_list_score(&s.scan, &s.query, s.centroid) + s.scores[lane];
+		double		distance2 = 0;
+
+		for (uint32_t i = 0; i < 64; i++)
+			distance2 += pow((double) s.vector[i] - s.rows[lane * 104 + i], 2);
+		for (uint32_t i = 64; i < 104 && lane == 0; i++)
+			distance2 += pow((double) s.vector[i] - s.rows[i], 2);
+		if (s.scale[lane] != 0)
+			passed = failure("lane %u has the scale %g", lane, s.scale[lane]);
+		if (lane == 0 && fabs(score - distance2) > 1e-3 * distance2)
+			passed = failure("score %g, distance squared %g", score, distance2);
+	}
+	setting_free(&s);
+	return passed;
+}
+
+/* Of a group's bytes each belongs to one lane. */
+static bool
+check_places(uint32_t bytes)
+{
+	uint8_t    *seen = new_block((size_t) LANES * bytes);
+	bool		passed = true;
+
+	memset(seen, 0, (size_t) LANES * bytes);
+	for (uint32_t lane = 0; lane < LANES; lane++)
+	{
+		for (uint32_t b = 0; b < bytes; b++)
+		{
+			size_t		place = vdb_distance_scan_place(bytes, lane, b);
+
+			if (place >= (size_t) LANES * bytes || seen[place]++ != 0)
+				passed = failure("byte %u of lane %u", b, lane);
+		}
+	}
+	free(seen);
+	return passed;
+}
+
+/* A hash (FNV-1a) of codes, which are to be the same on every machine. */
+static uint64_t
+hash_codes(uint32_t dims, uint32_t bits)
+{
+	uint64_t	hash = UINT64_C(0xcbf29ce484222325);
+	uint64_t	saved = random_state;
+	Setting		s;
+
+	random_state = SEED;
+	setting_init(&s, VDB_METRIC_L2, dims, vdb_codec_padded(dims), bits);
+	fill(&s, 1);
+	for (uint32_t lane = 0; lane < LANES; lane++)
+	{
+		vdb_scan_encode(&s.scan, s.rows + lane * s.codec.P, s.centroid, s.scratch, s.code);
+		for (uint32_t b = 0; b < s.scan.bytes; b++)
+			hash = (hash ^ s.code[b]) * UINT64_C(0x100000001b3);
+	}
+	setting_free(&s);
+	random_state = saved;
+	return hash;
+}
+
+static const struct
+{
+	uint32_t	dims;
+	uint32_t	bits;
+	uint64_t	hash;
+}			hashes[] =
+{
+	{100, 1, UINT64_C(0x5d675d93884d5b26)},
+	{100, 2, UINT64_C(0xb4a3214edb84e216)},
+	{784, 1, UINT64_C(0x19578196729ebdc5)},
+	{784, 2, UINT64_C(0x9b2134c659fd76ab)},
+};
+
+static void
+check_level(const char *level)
+{
+	static const uint32_t sizes[][2] = {{8, 8}, {24, 24}, {104, 104}, {104, 64}, {784, 784}, {4096, 2056}};
+
+	for (uint32_t bits = 1; bits <= 2; bits++)
+	{
+		for (int metric = 0; metric < 3; metric++)
+		{
+			bool		passed = true;
+
+			for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+				passed = check_table((VdbMetric) metric, sizes[i][0], sizes[i][1], bits) && passed;
+			report(passed, "tables give products, %s, %u bits, %s", metric_names[metric], bits, level);
+			passed = check_quality((VdbMetric) metric, 104, 104, bits, 0) &&
+				check_quality((VdbMetric) metric, 104, 104, bits, 2) &&
+				(is_left_out() || check_quality((VdbMetric) metric, 768, 768, bits, 1)) &&
+				(is_left_out() || check_quality((VdbMetric) metric, 768, 384, bits, 1));
+			report(passed, "estimates are as good as theory, %s, %u bits, %s", metric_names[metric],
+				   bits, level);
+			report(check_all_have_scores((VdbMetric) metric, bits), "every row has a score, %s, %u bits, %s",
+				   metric_names[metric], bits, level);
+		}
+		report(check_nothing_to_code(bits), "rows without a residual, %u bits, %s", bits, level);
+	}
+	for (size_t i = 0; i < sizeof(hashes) / sizeof(hashes[0]); i++)
+	{
+		uint64_t	hash = hash_codes(hashes[i].dims, hashes[i].bits);
+
+		report(hash == hashes[i].hash || failure("0x%016llx", (unsigned long long) hash),
+			   "codes of %u dimensions are those of every machine, %u bits, %s", hashes[i].dims,
+			   hashes[i].bits, level);
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	VdbSimdLevel best;
+
+	read_share(argc, argv);
+	vdb_distance_init();
+	best = vdb_kernels->level;
+	report(check_places(1) && check_places(25) && check_places(98), "places of bytes");
+	for (int level = 0; level < VDB_SIMD_LEVELS; level++)
+	{
+		if (vdb_distance_force((VdbSimdLevel) level))
+			check_level(vdb_distance_level_name((VdbSimdLevel) level));
+	}
+	vdb_distance_force(best);
+	printf("1..%d\n", tests_run);
+	return tests_failed == 0 ? 0 : 1;
+}
