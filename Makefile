@@ -26,7 +26,6 @@ OBJS = \
 	src/distance/distance_neon.o \
 	src/distance/distance_scalar.o \
 	src/hnsw/hnsw.o \
-	src/hnsw/hnsw_attribute.o \
 	src/hnsw/hnsw_batch.o \
 	src/hnsw/hnsw_build.o \
 	src/hnsw/hnsw_calibrate.o \
@@ -34,13 +33,11 @@ OBJS = \
 	src/hnsw/hnsw_check_heap.o \
 	src/hnsw/hnsw_check_postings.o \
 	src/hnsw/hnsw_codes.o \
-	src/hnsw/hnsw_condition.o \
 	src/hnsw/hnsw_cost.o \
 	src/hnsw/hnsw_edge.o \
 	src/hnsw/hnsw_effort.o \
 	src/hnsw/hnsw_equal.o \
 	src/hnsw/hnsw_fill.o \
-	src/hnsw/hnsw_filter.o \
 	src/hnsw/hnsw_graph.o \
 	src/hnsw/hnsw_inbound.o \
 	src/hnsw/hnsw_index.o \
@@ -48,15 +45,12 @@ OBJS = \
 	src/hnsw/hnsw_length.o \
 	src/hnsw/hnsw_link.o \
 	src/hnsw/hnsw_merge.o \
-	src/hnsw/hnsw_named.o \
-	src/hnsw/hnsw_opclass.o \
 	src/hnsw/hnsw_page.o \
 	src/hnsw/hnsw_parallel.o \
 	src/hnsw/hnsw_partition.o \
 	src/hnsw/hnsw_place.o \
 	src/hnsw/hnsw_postings.o \
 	src/hnsw/hnsw_prewarm.o \
-	src/hnsw/hnsw_range.o \
 	src/hnsw/hnsw_recall.o \
 	src/hnsw/hnsw_release.o \
 	src/hnsw/hnsw_repair.o \
@@ -66,14 +60,26 @@ OBJS = \
 	src/hnsw/hnsw_search_filter.o \
 	src/hnsw/hnsw_slot.o \
 	src/hnsw/hnsw_spill.o \
-	src/hnsw/hnsw_support.o \
 	src/hnsw/hnsw_sweep.o \
-	src/hnsw/hnsw_target.o \
 	src/hnsw/hnsw_tie.o \
 	src/hnsw/hnsw_tree.o \
 	src/hnsw/hnsw_vacuum.o \
-	src/hnsw/hnsw_validate.o \
 	src/hnsw/hnsw_write.o \
+	src/index/index_attribute.o \
+	src/index/index_check.o \
+	src/index/index_condition.o \
+	src/index/index_exact.o \
+	src/index/index_filter.o \
+	src/index/index_known.o \
+	src/index/index_method.o \
+	src/index/index_named.o \
+	src/index/index_opclass.o \
+	src/index/index_order.o \
+	src/index/index_range.o \
+	src/index/index_sample.o \
+	src/index/index_support.o \
+	src/index/index_target.o \
+	src/index/index_validate.o \
 	src/quant/cluster.o \
 	src/quant/codec.o \
 	src/quant/codec_binary.o \

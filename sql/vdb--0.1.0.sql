@@ -1034,7 +1034,7 @@ COMMENT ON ACCESS METHOD hnsw IS 'hierarchical navigable small world graph';
  */
 
 CREATE FUNCTION vdb.may_be_within(vector, double precision) RETURNS boolean
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_may_be_within' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'vdb_index_may_be_within' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE OPERATOR vdb.~<= (
 	LEFTARG = vector, RIGHTARG = double precision,
@@ -1045,7 +1045,7 @@ COMMENT ON OPERATOR vdb.~<= (vector, double precision) IS
 	'made by the planner: distance from the question of an index scan may be at most this';
 
 CREATE FUNCTION vdb.may_be_within(halfvec, double precision) RETURNS boolean
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_may_be_within' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'vdb_index_may_be_within' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE OPERATOR vdb.~<= (
 	LEFTARG = halfvec, RIGHTARG = double precision,
@@ -1056,7 +1056,7 @@ COMMENT ON OPERATOR vdb.~<= (halfvec, double precision) IS
 	'made by the planner: distance from the question of an index scan may be at most this';
 
 CREATE FUNCTION vdb.may_be_within(sparsevec, double precision) RETURNS boolean
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_may_be_within' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'vdb_index_may_be_within' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE OPERATOR vdb.~<= (
 	LEFTARG = sparsevec, RIGHTARG = double precision,
@@ -1067,7 +1067,7 @@ COMMENT ON OPERATOR vdb.~<= (sparsevec, double precision) IS
 	'made by the planner: distance from the question of an index scan may be at most this';
 
 CREATE FUNCTION vdb.may_be_within(bit, double precision) RETURNS boolean
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_may_be_within' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'vdb_index_may_be_within' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE OPERATOR vdb.~<= (
 	LEFTARG = bit, RIGHTARG = double precision,
@@ -1077,169 +1077,169 @@ CREATE OPERATOR vdb.~<= (
 COMMENT ON OPERATOR vdb.~<= (bit, double precision) IS
 	'made by the planner: distance from the question of an index scan may be at most this';
 
-CREATE FUNCTION hnsw_vector_l2_support(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_vector_l2_support' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_vector_l2_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_vector_l2_support' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_vector_ip_support(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_vector_ip_support' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_vector_ip_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_vector_ip_support' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_vector_cosine_support(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_vector_cosine_support' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_vector_cosine_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_vector_cosine_support' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_vector_l1_support(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_vector_l1_support' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_vector_l1_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_vector_l1_support' LANGUAGE C STABLE PARALLEL SAFE;
 
 CREATE OPERATOR CLASS vector_l2_ops
 	FOR TYPE vector USING hnsw AS
 	OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
 	OPERATOR 2 vdb.~<= (vector, double precision),
-	FUNCTION 1 hnsw_vector_l2_support(internal);
+	FUNCTION 1 vdb_vector_l2_support(internal);
 
 CREATE OPERATOR CLASS vector_ip_ops
 	FOR TYPE vector USING hnsw AS
 	OPERATOR 1 <#> (vector, vector) FOR ORDER BY float_ops,
 	OPERATOR 2 vdb.~<= (vector, double precision),
-	FUNCTION 1 hnsw_vector_ip_support(internal);
+	FUNCTION 1 vdb_vector_ip_support(internal);
 
 CREATE OPERATOR CLASS vector_cosine_ops
 	FOR TYPE vector USING hnsw AS
 	OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
 	OPERATOR 2 vdb.~<= (vector, double precision),
-	FUNCTION 1 hnsw_vector_cosine_support(internal);
+	FUNCTION 1 vdb_vector_cosine_support(internal);
 
 CREATE OPERATOR CLASS vector_l1_ops
 	FOR TYPE vector USING hnsw AS
 	OPERATOR 1 <+> (vector, vector) FOR ORDER BY float_ops,
 	OPERATOR 2 vdb.~<= (vector, double precision),
-	FUNCTION 1 hnsw_vector_l1_support(internal);
+	FUNCTION 1 vdb_vector_l1_support(internal);
 
-CREATE FUNCTION hnsw_halfvec_l2_support(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_halfvec_l2_support' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_halfvec_l2_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_halfvec_l2_support' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_halfvec_ip_support(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_halfvec_ip_support' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_halfvec_ip_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_halfvec_ip_support' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_halfvec_cosine_support(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_halfvec_cosine_support' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_halfvec_cosine_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_halfvec_cosine_support' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_halfvec_l1_support(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_halfvec_l1_support' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_halfvec_l1_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_halfvec_l1_support' LANGUAGE C STABLE PARALLEL SAFE;
 
 CREATE OPERATOR CLASS halfvec_l2_ops
 	FOR TYPE halfvec USING hnsw AS
 	OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY float_ops,
 	OPERATOR 2 vdb.~<= (halfvec, double precision),
-	FUNCTION 1 hnsw_halfvec_l2_support(internal);
+	FUNCTION 1 vdb_halfvec_l2_support(internal);
 
 CREATE OPERATOR CLASS halfvec_ip_ops
 	FOR TYPE halfvec USING hnsw AS
 	OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY float_ops,
 	OPERATOR 2 vdb.~<= (halfvec, double precision),
-	FUNCTION 1 hnsw_halfvec_ip_support(internal);
+	FUNCTION 1 vdb_halfvec_ip_support(internal);
 
 CREATE OPERATOR CLASS halfvec_cosine_ops
 	FOR TYPE halfvec USING hnsw AS
 	OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY float_ops,
 	OPERATOR 2 vdb.~<= (halfvec, double precision),
-	FUNCTION 1 hnsw_halfvec_cosine_support(internal);
+	FUNCTION 1 vdb_halfvec_cosine_support(internal);
 
 CREATE OPERATOR CLASS halfvec_l1_ops
 	FOR TYPE halfvec USING hnsw AS
 	OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY float_ops,
 	OPERATOR 2 vdb.~<= (halfvec, double precision),
-	FUNCTION 1 hnsw_halfvec_l1_support(internal);
+	FUNCTION 1 vdb_halfvec_l1_support(internal);
 
-CREATE FUNCTION hnsw_bit_hamming_support(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_bit_hamming_support' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_bit_hamming_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_bit_hamming_support' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_bit_jaccard_support(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_bit_jaccard_support' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_bit_jaccard_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_bit_jaccard_support' LANGUAGE C STABLE PARALLEL SAFE;
 
 CREATE OPERATOR CLASS bit_hamming_ops
 	FOR TYPE bit USING hnsw AS
 	OPERATOR 1 <~> (bit, bit) FOR ORDER BY float_ops,
 	OPERATOR 2 vdb.~<= (bit, double precision),
-	FUNCTION 1 hnsw_bit_hamming_support(internal);
+	FUNCTION 1 vdb_bit_hamming_support(internal);
 
 CREATE OPERATOR CLASS bit_jaccard_ops
 	FOR TYPE bit USING hnsw AS
 	OPERATOR 1 <%> (bit, bit) FOR ORDER BY float_ops,
 	OPERATOR 2 vdb.~<= (bit, double precision),
-	FUNCTION 1 hnsw_bit_jaccard_support(internal);
+	FUNCTION 1 vdb_bit_jaccard_support(internal);
 
-CREATE FUNCTION hnsw_sparsevec_l2_support(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_sparsevec_l2_support' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_sparsevec_l2_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_sparsevec_l2_support' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_sparsevec_ip_support(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_sparsevec_ip_support' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_sparsevec_ip_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_sparsevec_ip_support' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_sparsevec_cosine_support(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_sparsevec_cosine_support' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_sparsevec_cosine_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_sparsevec_cosine_support' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_sparsevec_l1_support(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_sparsevec_l1_support' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_sparsevec_l1_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_sparsevec_l1_support' LANGUAGE C STABLE PARALLEL SAFE;
 
 CREATE OPERATOR CLASS sparsevec_l2_ops
 	FOR TYPE sparsevec USING hnsw AS
 	OPERATOR 1 <-> (sparsevec, sparsevec) FOR ORDER BY float_ops,
 	OPERATOR 2 vdb.~<= (sparsevec, double precision),
-	FUNCTION 1 hnsw_sparsevec_l2_support(internal);
+	FUNCTION 1 vdb_sparsevec_l2_support(internal);
 
 CREATE OPERATOR CLASS sparsevec_ip_ops
 	FOR TYPE sparsevec USING hnsw AS
 	OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY float_ops,
 	OPERATOR 2 vdb.~<= (sparsevec, double precision),
-	FUNCTION 1 hnsw_sparsevec_ip_support(internal);
+	FUNCTION 1 vdb_sparsevec_ip_support(internal);
 
 CREATE OPERATOR CLASS sparsevec_cosine_ops
 	FOR TYPE sparsevec USING hnsw AS
 	OPERATOR 1 <=> (sparsevec, sparsevec) FOR ORDER BY float_ops,
 	OPERATOR 2 vdb.~<= (sparsevec, double precision),
-	FUNCTION 1 hnsw_sparsevec_cosine_support(internal);
+	FUNCTION 1 vdb_sparsevec_cosine_support(internal);
 
 CREATE OPERATOR CLASS sparsevec_l1_ops
 	FOR TYPE sparsevec USING hnsw AS
 	OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY float_ops,
 	OPERATOR 2 vdb.~<= (sparsevec, double precision),
-	FUNCTION 1 hnsw_sparsevec_l1_support(internal);
+	FUNCTION 1 vdb_sparsevec_l1_support(internal);
 
 /*
  * Further columns of an index: their values are looked at while the graph is
  * searched.  Strategies 11 to 15 are <, <=, =, >= and >, 16 to 18 &&, @> and <@.
  */
 
-CREATE FUNCTION hnsw_int2_attribute(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_int2_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_int2_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_int2_attribute' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_int4_attribute(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_int4_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_int4_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_int4_attribute' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_int8_attribute(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_int8_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_int8_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_int8_attribute' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_bool_attribute(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_bool_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_bool_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_bool_attribute' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_oid_attribute(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_oid_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_oid_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_oid_attribute' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_date_attribute(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_date_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_date_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_date_attribute' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_timestamp_attribute(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_timestamp_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_timestamp_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_timestamp_attribute' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_float_attribute(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_float_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_float_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_float_attribute' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_numeric_attribute(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_numeric_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_numeric_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_numeric_attribute' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_hash_attribute(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_hash_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_hash_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_hash_attribute' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE FUNCTION hnsw_array_attribute(internal) RETURNS internal
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_array_attribute' LANGUAGE C STABLE PARALLEL SAFE;
+CREATE FUNCTION vdb_array_attribute(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_index_array_attribute' LANGUAGE C STABLE PARALLEL SAFE;
 
 CREATE OPERATOR FAMILY integer_ops USING hnsw;
 
@@ -1250,7 +1250,7 @@ CREATE OPERATOR CLASS int2_ops
 	OPERATOR 13 =,
 	OPERATOR 14 >=,
 	OPERATOR 15 >,
-	FUNCTION 2 hnsw_int2_attribute(internal);
+	FUNCTION 2 vdb_int2_attribute(internal);
 
 CREATE OPERATOR CLASS int4_ops
 	DEFAULT FOR TYPE int4 USING hnsw FAMILY integer_ops AS
@@ -1259,7 +1259,7 @@ CREATE OPERATOR CLASS int4_ops
 	OPERATOR 13 =,
 	OPERATOR 14 >=,
 	OPERATOR 15 >,
-	FUNCTION 2 hnsw_int4_attribute(internal);
+	FUNCTION 2 vdb_int4_attribute(internal);
 
 CREATE OPERATOR CLASS int8_ops
 	DEFAULT FOR TYPE int8 USING hnsw FAMILY integer_ops AS
@@ -1268,7 +1268,7 @@ CREATE OPERATOR CLASS int8_ops
 	OPERATOR 13 =,
 	OPERATOR 14 >=,
 	OPERATOR 15 >,
-	FUNCTION 2 hnsw_int8_attribute(internal);
+	FUNCTION 2 vdb_int8_attribute(internal);
 
 ALTER OPERATOR FAMILY integer_ops USING hnsw ADD
 	OPERATOR 11 < (int2, int4),
@@ -1311,7 +1311,7 @@ CREATE OPERATOR CLASS float4_ops
 	OPERATOR 13 =,
 	OPERATOR 14 >=,
 	OPERATOR 15 >,
-	FUNCTION 2 hnsw_float_attribute(internal);
+	FUNCTION 2 vdb_float_attribute(internal);
 
 CREATE OPERATOR CLASS float8_ops
 	DEFAULT FOR TYPE float8 USING hnsw FAMILY float_ops AS
@@ -1320,7 +1320,7 @@ CREATE OPERATOR CLASS float8_ops
 	OPERATOR 13 =,
 	OPERATOR 14 >=,
 	OPERATOR 15 >,
-	FUNCTION 2 hnsw_float_attribute(internal);
+	FUNCTION 2 vdb_float_attribute(internal);
 
 ALTER OPERATOR FAMILY float_ops USING hnsw ADD
 	OPERATOR 11 < (float4, float8),
@@ -1341,7 +1341,7 @@ CREATE OPERATOR CLASS bool_ops
 	OPERATOR 13 =,
 	OPERATOR 14 >=,
 	OPERATOR 15 >,
-	FUNCTION 2 hnsw_bool_attribute(internal);
+	FUNCTION 2 vdb_bool_attribute(internal);
 
 CREATE OPERATOR CLASS oid_ops
 	DEFAULT FOR TYPE oid USING hnsw AS
@@ -1350,7 +1350,7 @@ CREATE OPERATOR CLASS oid_ops
 	OPERATOR 13 =,
 	OPERATOR 14 >=,
 	OPERATOR 15 >,
-	FUNCTION 2 hnsw_oid_attribute(internal);
+	FUNCTION 2 vdb_oid_attribute(internal);
 
 CREATE OPERATOR CLASS date_ops
 	DEFAULT FOR TYPE date USING hnsw AS
@@ -1359,7 +1359,7 @@ CREATE OPERATOR CLASS date_ops
 	OPERATOR 13 =,
 	OPERATOR 14 >=,
 	OPERATOR 15 >,
-	FUNCTION 2 hnsw_date_attribute(internal);
+	FUNCTION 2 vdb_date_attribute(internal);
 
 CREATE OPERATOR CLASS timestamp_ops
 	DEFAULT FOR TYPE timestamp USING hnsw AS
@@ -1368,7 +1368,7 @@ CREATE OPERATOR CLASS timestamp_ops
 	OPERATOR 13 =,
 	OPERATOR 14 >=,
 	OPERATOR 15 >,
-	FUNCTION 2 hnsw_timestamp_attribute(internal);
+	FUNCTION 2 vdb_timestamp_attribute(internal);
 
 CREATE OPERATOR CLASS numeric_ops
 	DEFAULT FOR TYPE numeric USING hnsw AS
@@ -1377,7 +1377,7 @@ CREATE OPERATOR CLASS numeric_ops
 	OPERATOR 13 =,
 	OPERATOR 14 >=,
 	OPERATOR 15 >,
-	FUNCTION 2 hnsw_numeric_attribute(internal);
+	FUNCTION 2 vdb_numeric_attribute(internal);
 
 CREATE OPERATOR CLASS timestamptz_ops
 	DEFAULT FOR TYPE timestamptz USING hnsw AS
@@ -1386,27 +1386,27 @@ CREATE OPERATOR CLASS timestamptz_ops
 	OPERATOR 13 =,
 	OPERATOR 14 >=,
 	OPERATOR 15 >,
-	FUNCTION 2 hnsw_timestamp_attribute(internal);
+	FUNCTION 2 vdb_timestamp_attribute(internal);
 
 CREATE OPERATOR CLASS uuid_ops
 	DEFAULT FOR TYPE uuid USING hnsw AS
 	OPERATOR 13 =,
-	FUNCTION 2 hnsw_hash_attribute(internal);
+	FUNCTION 2 vdb_hash_attribute(internal);
 
 CREATE OPERATOR CLASS text_ops
 	DEFAULT FOR TYPE text USING hnsw AS
 	OPERATOR 13 =,
-	FUNCTION 2 hnsw_hash_attribute(internal);
+	FUNCTION 2 vdb_hash_attribute(internal);
 
 CREATE OPERATOR CLASS bpchar_ops
 	DEFAULT FOR TYPE bpchar USING hnsw AS
 	OPERATOR 13 =,
-	FUNCTION 2 hnsw_hash_attribute(internal);
+	FUNCTION 2 vdb_hash_attribute(internal);
 
 CREATE OPERATOR CLASS enum_ops
 	DEFAULT FOR TYPE anyenum USING hnsw AS
 	OPERATOR 13 =,
-	FUNCTION 2 hnsw_hash_attribute(internal);
+	FUNCTION 2 vdb_hash_attribute(internal);
 
 CREATE OPERATOR CLASS array_ops
 	DEFAULT FOR TYPE anyarray USING hnsw AS
@@ -1414,7 +1414,7 @@ CREATE OPERATOR CLASS array_ops
 	OPERATOR 16 &&,
 	OPERATOR 17 @>,
 	OPERATOR 18 <@,
-	FUNCTION 2 hnsw_array_attribute(internal);
+	FUNCTION 2 vdb_array_attribute(internal);
 
 /*
  * Looking after indexes

@@ -12,6 +12,7 @@
 #include "compat.h"
 #include "distance/distance.h"
 #include "hnsw/hnsw_module.h"
+#include "index/index.h"
 #include "testpoint.h"
 #include "vdb.h"
 
@@ -47,8 +48,8 @@ _PG_init(void)
 	init_simd_setting();
 	vdb_testpoint_init();
 	MarkGUCPrefixReserved("vdb");
-	vdb_hnsw_hook_planner();
-	vdb_hnsw_hook_plans();
+	vdb_index_hook_planner();
+	vdb_index_hook_plans();
 }
 
 /* The kernels must have been initialised: the check hook asks for them. */

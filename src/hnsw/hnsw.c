@@ -25,6 +25,12 @@ int			hnsw_iterative_scan;
 int			hnsw_max_scan_tuples;
 double		hnsw_scan_mem_multiplier;
 
+const VdbAccessMethod vdb_hnsw_method = {
+	.name = "hnsw",
+	.costestimate = vdb_hnsw_costestimate,
+	.check = vdb_hnsw_check,
+};
+
 static relopt_kind hnsw_relopt_kind;
 
 static const struct config_enum_entry iterative_scan_options[] = {
@@ -60,6 +66,7 @@ void
 vdb_hnsw_init(void)
 {
 	check_settings_are_free();
+	vdb_index_register(&vdb_hnsw_method);
 	hnsw_relopt_kind = add_reloption_kind();
 	add_int_reloption(hnsw_relopt_kind, "m", "Max number of connections",
 					  HNSW_DEFAULT_M, HNSW_MIN_M, HNSW_MAX_M, AccessExclusiveLock);
@@ -142,8 +149,8 @@ vdb_hnsw_handler(PG_FUNCTION_ARGS)
 {
 	IndexAmRoutine *am = makeNode(IndexAmRoutine);
 
-	am->amstrategies = HNSW_NUM_STRATEGIES;
-	am->amsupport = HNSW_NUM_PROCS;
+	am->amstrategies = VDB_NUM_STRATEGIES;
+	am->amsupport = VDB_NUM_PROCS;
 	am->amcanorderbyop = true;
 	am->amcanmulticol = true;
 	am->amoptionalkey = true;
@@ -162,7 +169,7 @@ vdb_hnsw_handler(PG_FUNCTION_ARGS)
 	am->amcostestimate = vdb_hnsw_costestimate;
 	am->amoptions = parse_options;
 	am->ambuildphasename = phase_name;
-	am->amvalidate = vdb_hnsw_validate;
+	am->amvalidate = vdb_index_validate;
 	am->ambeginscan = vdb_hnsw_beginscan;
 	am->amrescan = vdb_hnsw_rescan;
 	am->amgettuple = vdb_hnsw_gettuple;

@@ -24,7 +24,7 @@
 
 /* Dimensions of the indexed column, from its type modifier. */
 static int
-column_dims(Relation rel, const HnswSupport *support)
+column_dims(Relation rel, const VdbSupport *support)
 {
 	int			dims = TupleDescAttr(rel->rd_att, 0)->atttypmod;
 
@@ -55,7 +55,7 @@ static void
 init_geometry(Relation rel, VdbCodec *codec, HnswGeometry *g)
 {
 	const HnswOptions *options = vdb_hnsw_options(rel);
-	uint32		attr_bytes = vdb_hnsw_attributes(rel, CurrentMemoryContext)->bytes;
+	uint32		attr_bytes = vdb_index_attributes(rel, CurrentMemoryContext)->bytes;
 
 	if (options->ef_construction < 2 * options->m)
 		ereport(ERROR,
@@ -72,7 +72,7 @@ init_geometry(Relation rel, VdbCodec *codec, HnswGeometry *g)
 
 /* Gives a builder a graph in private memory. */
 static void
-init_alone(HnswBuilder *builder, HnswRowEstimate rows)
+init_alone(HnswBuilder *builder, VdbRowEstimate rows)
 {
 	uint32		capacity = vdb_hnsw_build_capacity(builder, rows, 1);
 	Size		bytes = vdb_hnsw_build_bytes(builder->index, capacity);
@@ -85,7 +85,7 @@ init_alone(HnswBuilder *builder, HnswRowEstimate rows)
 
 /* Indexes the rows of the table, alone or with workers. */
 static void
-index_rows(HnswBuilder *builder, HnswRowEstimate rows)
+index_rows(HnswBuilder *builder, VdbRowEstimate rows)
 {
 	HnswParallel *parallel = NULL;
 	int			workers = vdb_hnsw_plan_workers(builder->heap, builder->index, builder->info,
@@ -113,10 +113,10 @@ vdb_hnsw_build(Relation heap, Relation rel, IndexInfo *info)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw build",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	const HnswSupport *support = vdb_hnsw_support(rel);
+	const VdbSupport *support = vdb_index_support(rel);
 	HnswBuilder *builder = palloc0(sizeof(HnswBuilder));
 	HnswGeometry geometry;
-	HnswRowEstimate rows;
+	VdbRowEstimate rows;
 	VdbCodec	codec;
 
 	if (RelationGetNumberOfBlocks(rel) != 0)
@@ -147,7 +147,7 @@ vdb_hnsw_build(Relation heap, Relation rel, IndexInfo *info)
 void
 vdb_hnsw_buildempty(Relation rel)
 {
-	const HnswSupport *support = vdb_hnsw_support(rel);
+	const VdbSupport *support = vdb_index_support(rel);
 	HnswGeometry geometry;
 	VdbCodec	codec;
 

@@ -102,12 +102,12 @@ extern Size vdb_hnsw_build_bytes(const HnswIndex *index, uint32 capacity);
  * The nodes to make room for, where so many rows are expected and so many
  * participants fill the graph.
  */
-extern uint32 vdb_hnsw_build_capacity(const HnswBuilder *builder, HnswRowEstimate rows,
+extern uint32 vdb_hnsw_build_capacity(const HnswBuilder *builder, VdbRowEstimate rows,
 									  int participants);
 
 /* Of a build of so many rows, in a graph of such a capacity. */
 extern void vdb_hnsw_build_state_init(HnswBuildState *state, const HnswBuilder *builder,
-									  HnswRowEstimate rows, uint32 capacity, int participants);
+									  VdbRowEstimate rows, uint32 capacity, int participants);
 
 /*
  * Gives a builder, whose first five fields are set, a graph in memory of
@@ -221,7 +221,7 @@ extern int	vdb_hnsw_plan_workers(Relation heap, const HnswIndex *index, IndexInf
  * part in that.  NULL, with nothing changed, when there is no
  * worker or no shared memory to be had.
  */
-extern HnswParallel *vdb_hnsw_begin_parallel(HnswBuilder *builder, HnswRowEstimate rows,
+extern HnswParallel *vdb_hnsw_begin_parallel(HnswBuilder *builder, VdbRowEstimate rows,
 											 int workers);
 
 /* Joins the workers' scan of the table. */

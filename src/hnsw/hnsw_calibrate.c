@@ -731,7 +731,7 @@ open_for_calibration(Oid indexoid, Relation *heap)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("recovery is in progress"),
 				 errhint("An index is calibrated on the primary; a standby has the result.")));
-	index = vdb_hnsw_open_named(indexoid, RowExclusiveLock, heap);
+	index = vdb_index_open_named(&vdb_hnsw_method, indexoid, RowExclusiveLock, heap);
 	if (!vdb_may_maintain(indexoid, RelationGetRelid(*heap), GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, RelationGetRelationName(index));
 	return index;
@@ -815,7 +815,7 @@ ask_values(Calibration *c, ArrayType *queries)
 		void	   *vector;
 
 		CHECK_FOR_INTERRUPTS();
-		vector = vdb_hnsw_transform(c->index->support, &c->index->codec, values[i], &norm);
+		vector = vdb_index_transform(c->index->support, &c->index->codec, values[i], &norm);
 		MemoryContextSwitchTo(old);
 		if (vector != NULL)
 			add_question(c, vector, norm, HNSW_NO_NODE);
@@ -847,7 +847,7 @@ Datum
 vdb_hnsw_calibration(PG_FUNCTION_ARGS)
 {
 	Relation	heap;
-	Relation	index = vdb_hnsw_open_named(PG_GETARG_OID(0), AccessShareLock, &heap);
+	Relation	index = vdb_index_open_named(&vdb_hnsw_method, PG_GETARG_OID(0), AccessShareLock, &heap);
 	HnswCalibration calibration;
 	uint32		extents = vdb_hnsw_load_calibration(index, &calibration);
 

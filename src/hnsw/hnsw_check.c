@@ -72,99 +72,14 @@ check_index(HnswCheck *check, Snapshot snapshot)
 	follow_edges(check);
 }
 
-/* The snapshot must be older than anything we are going to read. */
-static Snapshot
-register_snapshot(Relation index)
+void
+vdb_hnsw_check(Relation index, Relation heap, Snapshot snapshot, VdbCheckCounts *counts)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
-
-	/* such an index lacks versions of rows that an old snapshot may see */
-	if (IsolationUsesXactSnapshot() && index->rd_index->indcheckxmin &&
-		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), snapshot->xmin))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("index \"%s\" cannot be verified using transaction snapshot",
-						RelationGetRelationName(index))));
-	return snapshot;
-}
-
-/*
- * Opens an index of this access method that the user may check.  *heap is its
- * table; both are locked.
- */
-static Relation
-open_index(Oid oid, Relation *heap)
-{
-	Relation	index = vdb_hnsw_open_named(oid, AccessShareLock, heap);
-
-	if (!vdb_owns_relation(oid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, RelationGetRelationName(index));
-	if (RecoveryInProgress() && index->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("index \"%s\" has no content during recovery", RelationGetRelationName(index))));
-	return index;
-}
-
-static Datum
-form_counts(FunctionCallInfo fcinfo, const HnswCheckCounts *counts)
-{
-	TupleDesc	desc;
-	Datum		values[9];
-	bool		isnull[9] = {0};
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != 9)
-		elog(ERROR, "return type must be a row type of 9 columns");
-	values[0] = Int64GetDatum(counts->live + counts->dead);
-	values[1] = Int64GetDatum(counts->live);
-	values[2] = Int64GetDatum(counts->dead);
-	values[3] = Int64GetDatum(counts->free);
-	values[4] = Int64GetDatum(counts->upper_records);
-	values[5] = Int64GetDatum(counts->edges);
-	values[6] = Int64GetDatum(counts->dangling_edges);
-	values[7] = Int64GetDatum(counts->unreachable);
-	values[8] = Int64GetDatum(counts->attached);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull));
-}
-
-/* vdb.check_index(index regclass, heap_all_indexed boolean) */
-PG_FUNCTION_INFO_V1(vdb_check_index);
-Datum
-vdb_check_index(PG_FUNCTION_ARGS)
-{
-	bool		with_heap = PG_GETARG_BOOL(1);
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw check",
-												  ALLOCSET_DEFAULT_SIZES);
-	Snapshot	snapshot = NULL;
-	Relation	heap;
-	Relation	index = open_index(PG_GETARG_OID(0), &heap);
-	MemoryContext old;
 	HnswCheck	check;
-	Oid			user;
-	int			security;
-	int			nest;
 
-	/* an index's expressions are the owner's code: run them as the owner */
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(heap->rd_rel->relowner, security | SECURITY_RESTRICTED_OPERATION);
-	nest = NewGUCNestLevel();
-	RestrictSearchPath();
-
-	if (with_heap)
-		snapshot = register_snapshot(index);
-	old = MemoryContextSwitchTo(context);
 	begin_check(&check, index, heap);
 	check_index(&check, snapshot);
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
-	if (with_heap)
-		UnregisterSnapshot(snapshot);
-
-	AtEOXact_GUC(false, nest);
-	SetUserIdAndSecContext(user, security);
-	index_close(index, AccessShareLock);
-	table_close(heap, AccessShareLock);
-	return form_counts(fcinfo, &check.counts);
+	*counts = check.counts;
 }
 
 static void
@@ -555,7 +470,7 @@ check_node(HnswCheck *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNo
 static void
 check_attributes(HnswCheck *check, uint32 nid, BlockNumber block, const uint8 *attributes, bool occupied)
 {
-	const HnswAttributes *known = check->index->attributes;
+	const VdbAttributes *known = check->index->attributes;
 
 	for (uint32 i = 0; i < known->bytes && !occupied; i++)
 	{
@@ -567,7 +482,7 @@ check_attributes(HnswCheck *check, uint32 nid, BlockNumber block, const uint8 *a
 		bool		null = (attributes[i / BITS_PER_BYTE] >> i % BITS_PER_BYTE & 1) != 0;
 
 		if (null && (i >= known->count ||
-					 vdb_hnsw_attribute_load(attributes, known->columns[i].offset,
+					 vdb_index_attribute_load(attributes, known->columns[i].offset,
 											 known->columns[i].type->width) != 0))
 			corrupted(check, block, psprintf("Attribute %d of node %u cannot be null.", i + 1, nid));
 	}

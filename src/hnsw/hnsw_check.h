@@ -11,18 +11,6 @@
 
 #include "hnsw/hnsw_private.h"
 
-typedef struct HnswCheckCounts
-{
-	int64		live;
-	int64		dead;
-	int64		free;
-	int64		upper_records;
-	int64		edges;
-	int64		dangling_edges;
-	int64		unreachable;
-	int64		attached;		/* rows in postings */
-} HnswCheckCounts;
-
 /* A row and the slot that has it, of a live node or of postings. */
 typedef struct HnswNodeTid
 {
@@ -53,7 +41,7 @@ typedef struct HnswCheck
 	HnswBits	reached;
 	HnswBits	expanded;		/* reached, and its list was read */
 	Page	   *copies;			/* extent_pages pages of one extent */
-	HnswCheckCounts counts;
+	VdbCheckCounts counts;
 
 	/* rows in their order */
 	Tuplesortstate *sort;

@@ -377,14 +377,14 @@ check_row_node(HnswCheck *check, uint32 nid, HnswNode *node, int64 tid, Datum va
 static void
 check_row_attributes(HnswCheck *check, uint32 nid, int64 tid, const Datum *values, const bool *isnull)
 {
-	const HnswAttributes *known = check->index->attributes;
+	const VdbAttributes *known = check->index->attributes;
 	const HnswGeometry *g = &check->index->geometry;
 	HnswAddress a = vdb_hnsw_hot_address(g, nid);
 	uint8	   *expected = palloc(known->bytes);
 
 	if (known->bytes == 0)
 		return;
-	vdb_hnsw_form_attributes(known, values, isnull, expected);
+	vdb_index_form_attributes(known, values, isnull, expected);
 	vdb_hnsw_check_copy(check, a.block, VDB_PAGE_HNSW_HOT, a.extent, check->copies[0]);
 	if (memcmp(expected, vdb_hnsw_page_attributes(g, check->copies[0], a), known->bytes) != 0)
 		corrupted(check, a.block, psprintf("Node %u does not have the attributes of its row (%u,%u).",
@@ -401,7 +401,7 @@ check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool ali
 	float		norm;
 
 	if (!isnull[0])
-		x = vdb_hnsw_transform(check->index->support, &check->index->codec, values[0], &norm);
+		x = vdb_index_transform(check->index->support, &check->index->codec, values[0], &norm);
 	if (x != NULL)
 	{
 		int64		key = tid_key(tid);

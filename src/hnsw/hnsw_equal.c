@@ -57,6 +57,30 @@ vdb_hnsw_hash_row(const HnswIndex *index, uint32 hash, const uint8 *attributes)
 	return attr_bytes == 0 ? hash : hash_combine(hash, hash_bytes(attributes, attr_bytes));
 }
 
+/* Does an index's code tell all of a vector, but for rounding? */
+static bool
+is_told(const HnswIndex *index, const void *vector)
+{
+	const VdbCodec *codec = &index->codec;
+
+	if (codec->kind == VDB_CODEC_SPARSE)
+		return ((const VdbSparse *) vector)->count <= codec->P;
+	return vdb_codec_hot_is_whole(codec) || index->geometry.node_bits != 0;
+}
+
+uint32
+vdb_hnsw_hash_value(const HnswIndex *index, const void *vector, Datum value)
+{
+	struct varlena *bytes = (struct varlena *) DatumGetPointer(value);
+	uint64		hash;
+
+	if (!is_told(index, vector))
+		return 0;
+	hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(bytes),
+							   VARSIZE_ANY_EXHDR(bytes), index->incarnation);
+	return Max((uint32) (hash ^ hash >> 32), 1);
+}
+
 /* Numbers in the table: twice as many as there may be nodes, so half of it is empty. */
 static inline Size
 table_size(const HnswBuilder *builder)

@@ -97,7 +97,7 @@ graph_capacity(const HnswBuilder *builder, double share, int participants)
 }
 
 uint32
-vdb_hnsw_build_capacity(const HnswBuilder *builder, HnswRowEstimate rows, int participants)
+vdb_hnsw_build_capacity(const HnswBuilder *builder, VdbRowEstimate rows, int participants)
 {
 	const HnswGeometry *g = &builder->index->geometry;
 	double		wanted = Min(rows.most, (double) g->max_extents * g->extent_slots);
@@ -108,7 +108,7 @@ vdb_hnsw_build_capacity(const HnswBuilder *builder, HnswRowEstimate rows, int pa
 }
 
 void
-vdb_hnsw_build_state_init(HnswBuildState *state, const HnswBuilder *builder, HnswRowEstimate rows,
+vdb_hnsw_build_state_init(HnswBuildState *state, const HnswBuilder *builder, VdbRowEstimate rows,
 						  uint32 capacity, int participants)
 {
 	memset(state, 0, sizeof(*state));
@@ -360,12 +360,12 @@ build_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 		return;
 	old = MemoryContextSwitchTo(builder->row_context);
 	value = PointerGetDatum(PG_DETOAST_DATUM(values[0]));
-	row.vector = vdb_hnsw_transform(index->support, &index->codec, value, &row.norm);
+	row.vector = vdb_index_transform(index->support, &index->codec, value, &row.norm);
 	if (row.vector != NULL)
 	{
 		uint8	   *attributes = palloc(index->attributes->bytes);
 
-		vdb_hnsw_form_attributes(index->attributes, values, isnull, attributes);
+		vdb_index_form_attributes(index->attributes, values, isnull, attributes);
 		row.hash = vdb_hnsw_hash_value(index, row.vector, value);
 		row.attributes = attributes;
 		add_row(builder, &row);

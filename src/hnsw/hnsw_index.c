@@ -18,26 +18,11 @@
 
 #include "compat.h"
 #include "hnsw/hnsw_private.h"
+#include "index/index_known.h"
 #include "testpoint.h"
 
 /* Extents looked at for one with free records. */
 #define RECORD_PROBES 256
-
-/* Indexes a backend remembers; beyond it, the least recently used is forgotten. */
-#define MAX_KNOWN 64
-
-typedef struct KnownIndex
-{
-	HnswIndex	index;			/* first: vdb_hnsw_open hands this out */
-	VdbLocator	locator;
-	bool		temporary;		/* there may be another of the same locator */
-	MemoryContext context;		/* center and hints; NULL: entry is unused */
-	int			users;			/* open until their memory context is reset */
-	uint64		last_use;
-} KnownIndex;
-
-static KnownIndex *known;		/* MAX_KNOWN entries */
-static uint64 use_clock;
 
 /* The metapage, pinned and locked, with everything a reader relies on checked. */
 static Buffer
@@ -105,7 +90,7 @@ is_coarse(const VdbCodec *codec)
 
 /* Recomputes the geometry and compares it with what the metapage says. */
 bool
-vdb_hnsw_load_geometry(const HnswMeta *meta, const HnswSupport *support, uint32 attr_bytes,
+vdb_hnsw_load_geometry(const HnswMeta *meta, const VdbSupport *support, uint32 attr_bytes,
 					   VdbCodec *codec, HnswGeometry *g)
 {
 	if (meta->metric != support->metric || meta->dims < 1 ||
@@ -116,7 +101,7 @@ vdb_hnsw_load_geometry(const HnswMeta *meta, const HnswSupport *support, uint32 
 		meta->ef_construction < HNSW_MIN_EF_CONSTRUCTION ||
 		meta->ef_construction > HNSW_MAX_EF_CONSTRUCTION)
 		return false;
-	vdb_hnsw_init_codec(codec, support, meta->dims, meta->entries, meta->node_coarse,
+	vdb_index_init_codec(codec, support, meta->dims, meta->entries, meta->node_coarse,
 						meta->rotation_seed, NULL);
 	if (meta->node_coarse != 0 && !is_coarse(codec))
 		return false;
@@ -129,81 +114,28 @@ vdb_hnsw_load_geometry(const HnswMeta *meta, const HnswSupport *support, uint32 
 		meta->center_pages == g->center_pages && meta->extents <= g->max_extents;
 }
 
+/* What there is to know of an index, given its metapage. */
 static void
-forget(KnownIndex *entry)
+load_index(VdbKnown *known, Relation rel, const HnswMeta *meta)
 {
-	if (entry->context != NULL)
-		MemoryContextDelete(entry->context);
-	memset(entry, 0, sizeof(*entry));
-}
-
-static void
-release_index(void *arg)
-{
-	((KnownIndex *) arg)->users--;
-}
-
-/* The entry of a relation, or one to use for it. */
-static KnownIndex *
-find_entry(Relation rel)
-{
-	VdbLocator	locator = vdb_relation_locator(rel);
-	KnownIndex *oldest = NULL;
-
-	if (known == NULL)
-		known = MemoryContextAllocZero(CacheMemoryContext, MAX_KNOWN * sizeof(KnownIndex));
-	for (int i = 0; i < MAX_KNOWN; i++)
-	{
-		KnownIndex *entry = &known[i];
-
-		if (entry->context != NULL && memcmp(&entry->locator, &locator, sizeof(locator)) == 0 &&
-			entry->temporary == RelationUsesLocalBuffers(rel))
-			return entry;
-		if (entry->users == 0 && (oldest == NULL || entry->last_use < oldest->last_use))
-			oldest = entry;
-	}
-	if (oldest == NULL)
-	{
-		/* all in use at once: this one is forgotten with its user */
-		oldest = MemoryContextAllocZero(CurrentMemoryContext, sizeof(KnownIndex));
-	}
-	else
-		forget(oldest);
-	return oldest;
-}
-
-/* Fills an unused entry from the relation's metapage. */
-static void
-load_entry(KnownIndex *entry, Relation rel, const HnswMeta *meta)
-{
-	HnswIndex  *index = &entry->index;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw index",
 												  ALLOCSET_SMALL_SIZES);
-	const HnswSupport *support = vdb_hnsw_support(rel);
-	HnswAttributes *attributes = vdb_hnsw_attributes(rel, context);
-	HnswGeometry geometry;
-	VdbCodec	codec;
+	HnswIndex  *index = MemoryContextAllocZero(context, sizeof(HnswIndex));
 	float	   *center;
 
-	if (!vdb_hnsw_load_geometry(meta, support, attributes->bytes, &codec, &geometry))
+	index->support = vdb_index_support(rel);
+	index->attributes = vdb_index_attributes(rel, context);
+	index->incarnation = meta->incarnation;
+	if (!vdb_hnsw_load_geometry(meta, index->support, index->attributes->bytes, &index->codec,
+								&index->geometry))
 		vdb_page_corrupted(rel, HNSW_META_BLOCK,
 						   "The metapage contradicts itself or the operator classes.");
-	center = MemoryContextAlloc(context, geometry.center_values * sizeof(float));
-	read_center(rel, &geometry, center);
-
-	/* nothing below raises */
-	if (entry >= known && entry < known + MAX_KNOWN)
-		MemoryContextSetParent(context, CacheMemoryContext);
-	entry->context = context;
-	entry->locator = vdb_relation_locator(rel);
-	entry->temporary = RelationUsesLocalBuffers(rel);
-	index->support = support;
-	index->attributes = attributes;
-	index->incarnation = meta->incarnation;
-	index->geometry = geometry;
-	vdb_hnsw_init_codec(&index->codec, support, meta->dims, meta->entries, meta->node_coarse,
-						meta->rotation_seed, center);
+	center = MemoryContextAlloc(context, index->geometry.center_values * sizeof(float));
+	read_center(rel, &index->geometry, center);
+	vdb_index_init_codec(&index->codec, index->support, meta->dims, meta->entries,
+						 meta->node_coarse, meta->rotation_seed, center);
 	vdb_hints_init(&index->hints, rel, context);
+	vdb_known_keep(known, rel, meta->incarnation, index, context);
 }
 
 /*
@@ -213,36 +145,29 @@ load_entry(KnownIndex *entry, Relation rel, const HnswMeta *meta)
 HnswIndex *
 vdb_hnsw_open(Relation rel)
 {
-	KnownIndex *entry = find_entry(rel);
-	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
+	VdbKnown   *known = vdb_known_find(rel);
+	HnswIndex  *index = known->index;
 	HnswMeta	meta;
 	Buffer		buffer;
 
-	if (entry->context != NULL)
-		buffer = vdb_hints_read(&entry->index.hints, rel, HNSW_META_BLOCK);
+	if (index != NULL)
+		buffer = vdb_hints_read(&index->hints, rel, HNSW_META_BLOCK);
 	else
 		buffer = ReadBuffer(rel, HNSW_META_BLOCK);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	memcpy(&meta, vdb_hnsw_page_meta(BufferGetPage(buffer)), sizeof(meta));
 	UnlockReleaseBuffer(buffer);
 
-	if (entry->context == NULL || entry->index.incarnation != meta.incarnation)
+	if (index == NULL || known->incarnation != meta.incarnation)
 	{
 		UnlockReleaseBuffer(lock_meta(rel, BUFFER_LOCK_SHARE));
-		if (entry->users > 0)
-			elog(ERROR, "index \"%s\" was rebuilt while it is in use",
-				 RelationGetRelationName(rel));
-		forget(entry);
-		load_entry(entry, rel, &meta);
+		load_index(known, rel, &meta);
+		index = known->index;
 	}
-	entry->users++;
-	entry->last_use = ++use_clock;
-	callback->func = release_index;
-	callback->arg = entry;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
-	entry->index.rel = rel;
-	read_changing_fields(&entry->index, &meta);
-	return &entry->index;
+	vdb_known_use(known);
+	index->rel = rel;
+	read_changing_fields(index, &meta);
+	return index;
 }
 
 /* Reads what may have changed since the index was opened. */

@@ -773,7 +773,7 @@ vdb_hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Rela
 	old = MemoryContextSwitchTo(context);
 	index = vdb_hnsw_open(rel);
 	value = PointerGetDatum(PG_DETOAST_DATUM(values[0]));
-	vector = vdb_hnsw_transform(index->support, &index->codec, value, &norm);
+	vector = vdb_index_transform(index->support, &index->codec, value, &norm);
 	if (vector != NULL)
 	{
 		uint8	   *attributes = palloc(index->attributes->bytes);
@@ -783,7 +783,7 @@ vdb_hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Rela
 			.attributes = attributes
 		};
 
-		vdb_hnsw_form_attributes(index->attributes, values, isnull, attributes);
+		vdb_index_form_attributes(index->attributes, values, isnull, attributes);
 		insert_row(index, vector, norm, &row, vdb_hnsw_draw_layer(index->geometry.m));
 	}
 	MemoryContextSwitchTo(old);

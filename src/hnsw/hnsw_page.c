@@ -357,7 +357,7 @@ vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid)
 }
 
 float
-vdb_hnsw_weigh(HnswIndex *index, const VdbQuery *query, const HnswFilter *filter, uint32 nid,
+vdb_hnsw_weigh(HnswIndex *index, const VdbQuery *query, const VdbFilter *filter, uint32 nid,
 			   bool *passes)
 {
 	const HnswGeometry *g = &index->geometry;
@@ -378,7 +378,7 @@ vdb_hnsw_weigh(HnswIndex *index, const VdbQuery *query, const HnswFilter *filter
 		if (likely(*(volatile uint32 *) &hot->generation != 0))
 		{
 			pg_read_barrier();
-			*passes = vdb_hnsw_passes(filter, vdb_hnsw_page_attributes(g, page, a));
+			*passes = vdb_filter_passes(filter, vdb_hnsw_page_attributes(g, page, a));
 			score = score_slot(query, hot);
 			pg_read_barrier();
 			if (likely(vdb_hints_hold(&index->hints, a.block, buffer)))
@@ -388,7 +388,7 @@ vdb_hnsw_weigh(HnswIndex *index, const VdbQuery *query, const HnswFilter *filter
 	buffer = vdb_hnsw_read_hot(index, a);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
-	*passes = vdb_hnsw_passes(filter, vdb_hnsw_page_attributes(g, page, a));
+	*passes = vdb_filter_passes(filter, vdb_hnsw_page_attributes(g, page, a));
 	score = score_slot(query, vdb_hnsw_page_hot(page, a));
 	UnlockReleaseBuffer(buffer);
 	return score;

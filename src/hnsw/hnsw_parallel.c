@@ -224,7 +224,7 @@ allocate(ParallelContext *context, uint64 key, Size bytes)
 }
 
 static void
-fill_context(HnswParallel *parallel, HnswBuilder *builder, dsm_handle graph, HnswRowEstimate rows,
+fill_context(HnswParallel *parallel, HnswBuilder *builder, dsm_handle graph, VdbRowEstimate rows,
 			 uint32 capacity)
 {
 	ParallelContext *context = parallel->context;
@@ -261,7 +261,7 @@ destroy_parallel(HnswParallel *parallel)
 }
 
 HnswParallel *
-vdb_hnsw_begin_parallel(HnswBuilder *builder, HnswRowEstimate rows, int workers)
+vdb_hnsw_begin_parallel(HnswBuilder *builder, VdbRowEstimate rows, int workers)
 {
 	HnswParallel *parallel;
 	ParallelContext *context;

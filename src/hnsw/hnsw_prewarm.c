@@ -153,7 +153,7 @@ Datum
 vdb_hnsw_prewarm(PG_FUNCTION_ARGS)
 {
 	Relation	heap;
-	Relation	rel = vdb_hnsw_open_named(PG_GETARG_OID(0), AccessShareLock, &heap);
+	Relation	rel = vdb_index_open_named(&vdb_hnsw_method, PG_GETARG_OID(0), AccessShareLock, &heap);
 	AclResult	acl = pg_class_aclcheck(RelationGetRelid(heap), GetUserId(), ACL_SELECT);
 	int			buffers = RelationUsesLocalBuffers(rel) ? num_temp_buffers : NBuffers;
 	Prewarm		prewarm = {0};

@@ -13,49 +13,12 @@
 
 #include "hnsw/hnsw.h"
 #include "hnsw/hnsw_bits.h"
-#include "hnsw/hnsw_filter.h"
 #include "hnsw/hnsw_graph.h"
+#include "index/index.h"
+#include "index/index_sample.h"
 #include "storage/storage_hints.h"
 #include "storage/storage_patch.h"
 #include "storage/storage_wal.h"
-
-/* Support function of an operator class: () -> internal, a HnswSupport */
-#define HNSW_SUPPORT_PROC 1
-#define HNSW_NUM_PROCS 2		/* HNSW_ATTRIBUTE_PROC is the other */
-
-/*
- * Operators of an operator class: the distance that rows are ordered by, and
- * "~<=", a bound on that distance: from the question that the order is about.
- */
-#define HNSW_ORDER_STRATEGY 1
-#define HNSW_RADIUS_STRATEGY 2
-#define HNSW_NUM_STRATEGIES 18	/* hnsw_filter.h has the others */
-
-/* A value of an indexed type, taken apart for its codec. */
-typedef struct HnswValue
-{
-	uint32		count;			/* elements: dims, or the non-zero ones */
-	const float *elements;		/* dense, sparse */
-	const uint32 *index;		/* sparse: from 0, ascending */
-	const uint8 *bits;			/* binary */
-} HnswValue;
-
-/*
- * What an operator class says about its type and its distance.  The functions
- * take values that are not toasted, and use the current memory context.
- */
-typedef struct HnswSupport
-{
-	const char *type_name;		/* for messages */
-	VdbCodecKind kind;
-	VdbMetric	metric;
-	int			max_dims;
-	uint32		(*dims) (Datum value);
-	HnswValue	(*read) (Datum value);
-
-	/* what the operator returns for two values of the same dimensions */
-	double		(*distance) (Datum a, Datum b);
-} HnswSupport;
 
 /* Phases of CREATE INDEX after the server's own first one, see progress.h */
 #define HNSW_PHASE_LOAD 2
@@ -94,8 +57,8 @@ extern double hnsw_scan_mem_multiplier;
 typedef struct HnswIndex
 {
 	Relation	rel;			/* the caller's, valid while it is open */
-	const HnswSupport *support;
-	const HnswAttributes *attributes;
+	const VdbSupport *support;
+	const VdbAttributes *attributes;
 
 	/* constant */
 	uint64		incarnation;
@@ -212,7 +175,7 @@ typedef struct HnswSearch
 	int64		weighed;		/* scores computed */
 
 	/* with a filter, the overflow is all that waits to be expanded */
-	const HnswFilter *filter;	/* NULL: all rows are wanted */
+	const VdbFilter *filter;	/* NULL: all rows are wanted */
 	double		work;			/* done so far, in scores that it takes as long as */
 	double		work_limit;		/* at which a sweep is better */
 	uint32		sweep_rows;		/* that a sweep keeps at most */
@@ -234,34 +197,10 @@ typedef struct HnswEdge
 
 /* hnsw.c */
 extern Datum vdb_hnsw_handler(PG_FUNCTION_ARGS);
+extern const VdbAccessMethod vdb_hnsw_method;
 extern const HnswOptions *vdb_hnsw_options(Relation index);
 
-/* hnsw_support.c */
-extern const HnswSupport *vdb_hnsw_support(Relation index);
-
-/*
- * Fills a codec for an operator class.  entries: of a sparse code, else 0.  node_coarse:
- * of a dense one, else 0.
- */
-extern void vdb_hnsw_init_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims,
-								uint32 entries, uint32 node_coarse, uint64 seed,
-								const float *center);
-
-/*
- * A value taken apart, in the current context.  Raises when its dimensions
- * are not these.
- */
-extern HnswValue vdb_hnsw_read_value(const HnswSupport *support, uint32 dims, Datum value);
-
-/*
- * The value of an indexed row in code space, allocated in the current context;
- * NULL for one that is not indexed (a zero vector under cosine distance).
- * *norm: what the codec's transformation returned.  Raises when its dimensions
- * are not the codec's.
- */
-extern void *vdb_hnsw_transform(const HnswSupport *support, const VdbCodec *codec, Datum value,
-								float *norm);
-
+/* hnsw_equal.c */
 
 /*
  * A hash of an indexed value that is not toasted; vector: what it is in code space.
@@ -269,32 +208,6 @@ extern void *vdb_hnsw_transform(const HnswSupport *support, const VdbCodec *code
  * the code leaves so much out that a hash must not decide what is equal.
  */
 extern uint32 vdb_hnsw_hash_value(const HnswIndex *index, const void *vector, Datum value);
-
-/* hnsw_named.c */
-
-/*
- * Opens the table, with the lock of a reader, and then the index that a user
- * names, with this one.  Raises unless it is one of ours and can be used; what
- * the user may do with it is for the caller to ask.
- */
-extern Relation vdb_hnsw_open_named(Oid indexoid, LOCKMODE lock, Relation *heap);
-
-/*
- * Calls a support function, () -> internal, of a column's operator class, the
- * column being counted from 1; NULL where it has none.
- */
-extern const void *vdb_hnsw_call_support(Relation index, int column, int number);
-
-/* hnsw_attribute.c */
-
-/*
- * An array's elements and their type, in the current context; returns how many there
- * are, nulls among them.
- */
-extern int vdb_hnsw_take_apart(Datum array, Oid *type, Datum **elements, bool **nulls);
-
-/* Signatures of an array's elements, nulls left out, in the current context. */
-extern uint64 *vdb_hnsw_signatures(Datum array, Oid collation, uint32 *count);
 
 /* hnsw_index.c */
 extern HnswIndex *vdb_hnsw_open(Relation rel);
@@ -311,7 +224,7 @@ extern void vdb_hnsw_create_meta(Relation rel, ForkNumber fork, const HnswGeomet
  * Fills a codec, but for the center, and the geometry from a metapage; false
  * when it contradicts itself or the operator classes.
  */
-extern bool vdb_hnsw_load_geometry(const HnswMeta *meta, const HnswSupport *support,
+extern bool vdb_hnsw_load_geometry(const HnswMeta *meta, const VdbSupport *support,
 								   uint32 attr_bytes, VdbCodec *codec, HnswGeometry *geometry);
 /*
  * Makes a node the entry point if its top layer is higher than that of the
@@ -368,7 +281,7 @@ extern bool vdb_hnsw_peek_hot(HnswIndex *index, const VdbQuery *query, uint32 ni
  * caller's snapshot sees the latter is certain: its attributes were there before
  * the snapshot was, and stay as long as it is.
  */
-extern float vdb_hnsw_weigh(HnswIndex *index, const VdbQuery *query, const HnswFilter *filter,
+extern float vdb_hnsw_weigh(HnswIndex *index, const VdbQuery *query, const VdbFilter *filter,
 							uint32 nid, bool *passes);
 
 /*
@@ -474,20 +387,13 @@ extern void vdb_hnsw_sweep(HnswSearch *search);
 /* hnsw_sample.c */
 
 /* A codec for an index that is created without a sample. */
-extern void vdb_hnsw_default_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims);
-
-/* How many rows of a table are to be indexed. */
-typedef struct HnswRowEstimate
-{
-	double		expected;
-	double		most;			/* hardly ever more */
-} HnswRowEstimate;
+extern void vdb_hnsw_default_codec(VdbCodec *codec, const VdbSupport *support, uint32 dims);
 
 /*
  * A codec chosen from a sample of the table, and how many rows that suggests.
  * Its center is in the current context.  info: for evaluating what is indexed.
  */
-extern HnswRowEstimate vdb_hnsw_choose_codec(VdbCodec *codec, const HnswSupport *support,
+extern VdbRowEstimate vdb_hnsw_choose_codec(VdbCodec *codec, const VdbSupport *support,
 											 uint32 dims, Relation heap, Relation rel,
 											 IndexInfo *info);
 
@@ -847,17 +753,12 @@ extern void vdb_hnsw_repair(HnswVacuum *vacuum);
 /* Makes every live node reachable from the entry point over live nodes. */
 extern void vdb_hnsw_tie_unreached(HnswVacuum *vacuum);
 
-/* hnsw_condition.c */
-
-/* Conditions to be given to a path of an index, as a list of IndexClause. */
-extern List *vdb_hnsw_find_conditions(PlannerInfo *root, const IndexPath *path);
+/* hnsw_check.c */
+extern void vdb_hnsw_check(Relation index, Relation heap, Snapshot snapshot, VdbCheckCounts *counts);
 
 /* hnsw_cost.c */
 extern void vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 								  Cost *startup, Cost *total, Selectivity *selectivity,
 								  double *correlation, double *pages);
-
-/* hnsw_validate.c */
-extern bool vdb_hnsw_validate(Oid opclassoid);
 
 #endif							/* VDB_HNSW_PRIVATE_H */

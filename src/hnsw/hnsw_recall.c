@@ -119,7 +119,7 @@ vdb_hnsw_recall(PG_FUNCTION_ARGS)
 				 errmsg("\"queries\" must be between 1 and %d", MAX_QUERIES)));
 
 	recall.k = k;
-	recall.index = vdb_hnsw_open_named(indexoid, AccessShareLock, &recall.heap);
+	recall.index = vdb_index_open_named(&vdb_hnsw_method, indexoid, AccessShareLock, &recall.heap);
 	check_permission(recall.heap);
 
 	GetUserIdAndSecContext(&save_userid, &save_sec_context);

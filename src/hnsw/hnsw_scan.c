@@ -8,7 +8,7 @@
  * row itself is fetched and measured, so rows come back in the order of the
  * operator whatever the codes can tell apart.
  *
- * A scan may have a radius (hnsw_range.c).  It ends when all lower bounds are
+ * A scan may have a radius (index_range.c).  It ends when all lower bounds are
  * beyond; rows whose intervals the radius divides are returned, for the executor
  * to decide.
  *
@@ -32,7 +32,7 @@
 
 #include "compat.h"
 #include "hnsw/hnsw_private.h"
-#include "storage/storage_toast.h"
+#include "index/index_exact.h"
 #include "testpoint.h"
 
 /*
@@ -42,17 +42,6 @@
 #define MAX_ROUND 256
 
 #define NO_ROW PG_UINT32_MAX
-
-/* Fetches rows to measure them exactly. */
-typedef struct ExactFetch
-{
-	IndexFetchTableData *fetch; /* NULL until the first use */
-	TupleTableSlot *slot;
-	IndexInfo  *info;			/* for expressions, else NULL */
-	EState	   *estate;
-	VdbToast	toast;
-	MemoryContext context;		/* reset after each row */
-} ExactFetch;
 
 typedef struct HnswScan
 {
@@ -67,7 +56,7 @@ typedef struct HnswScan
 	bool		recheck;		/* keys say more than we look at */
 	double		radius;			/* rows farther away are not wanted */
 	HnswIterativeScan iterative;	/* hnsw.iterative_scan when the scan began */
-	Datum		query;			/* the user's value, not toasted; unset if null */
+	Datum		query;			/* the user's value, not toasted; 0 if null */
 
 	uint32	   *heap;			/* of indexes into search.found, by lower bound */
 	uint32		heap_count;
@@ -88,7 +77,7 @@ typedef struct HnswScan
 	bool		last_exact;
 
 	/* kept over rescans */
-	ExactFetch	exact;
+	VdbExact	exact;
 	BlockNumber table_blocks;	/* the table has at least */
 } HnswScan;
 
@@ -99,22 +88,9 @@ vdb_hnsw_beginscan(Relation index, int nkeys, int norderbys)
 	HnswScan   *so = palloc0(sizeof(HnswScan));
 
 	so->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw scan", ALLOCSET_DEFAULT_SIZES);
+	so->exact.memory = CurrentMemoryContext;
 	scan->opaque = so;
 	return scan;
-}
-
-static void
-end_exact(ExactFetch *exact)
-{
-	if (exact->fetch != NULL)
-	{
-		ExecDropSingleTupleTableSlot(exact->slot);
-		table_index_fetch_end(exact->fetch);
-		vdb_toast_close(&exact->toast);
-		if (exact->estate != NULL)
-			FreeExecutorState(exact->estate);
-		MemoryContextDelete(exact->context);
-	}
 }
 
 void
@@ -127,8 +103,7 @@ vdb_hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, i
 		.table_blocks = so->table_blocks
 	};
 
-	if (so->exact.fetch != NULL)
-		table_index_fetch_reset(so->exact.fetch);
+	vdb_exact_reset(&so->exact);
 	MemoryContextReset(so->context);
 	*so = fresh;
 	so->same = NO_ROW;
@@ -143,29 +118,10 @@ vdb_hnsw_endscan(IndexScanDesc scan)
 {
 	HnswScan   *so = scan->opaque;
 
-	end_exact(&so->exact);
+	vdb_exact_end(&so->exact);
 	MemoryContextDelete(so->context);
 	pfree(so);
 	scan->opaque = NULL;
-}
-
-static void
-begin_exact(IndexScanDesc scan, ExactFetch *exact)
-{
-	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(scan->opaque));
-
-	exact->toast.context = CurrentMemoryContext;
-	exact->slot = table_slot_create(scan->heapRelation, NULL);
-	exact->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw exact distance",
-										   ALLOCSET_DEFAULT_SIZES);
-	if (scan->indexRelation->rd_index->indkey.values[0] == 0)
-	{
-		exact->info = BuildIndexInfo(scan->indexRelation);
-		exact->estate = CreateExecutorState();
-		GetPerTupleExprContext(exact->estate)->ecxt_scantuple = exact->slot;
-	}
-	exact->fetch = table_index_fetch_begin(scan->heapRelation);
-	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -189,61 +145,14 @@ check_row(IndexScanDesc scan, const HnswFound *found, const ItemPointerData *tid
 									block, ItemPointerGetOffsetNumberNoCheck(tid)));
 }
 
-/*
- * The operator's distance to the row at tid; false when no version of it is
- * visible to the scan's snapshot.
- */
+/* The operator's distance to the row at tid; false when the scan's snapshot sees none. */
 static bool
 measure(IndexScanDesc scan, ItemPointerData tid, double *distance)
 {
 	HnswScan   *so = scan->opaque;
-	ExactFetch *exact = &so->exact;
-	bool		call_again = false;
-	bool		all_dead = false;
-	bool		isnull;
-	Datum		value;
-	MemoryContext old = MemoryContextSwitchTo(so->context);
 
-	if (exact->fetch == NULL)
-		begin_exact(scan, exact);
-	if (!table_index_fetch_tuple(exact->fetch, &tid, scan->xs_snapshot, exact->slot,
-								 &call_again, &all_dead))
-	{
-		MemoryContextSwitchTo(old);
-		return false;
-	}
-	MemoryContextSwitchTo(exact->context);
-	if (exact->info == NULL)
-		value = slot_getattr(exact->slot, scan->indexRelation->rd_index->indkey.values[0], &isnull);
-	else
-	{
-		Datum		values[INDEX_MAX_KEYS];
-		bool		isnulls[INDEX_MAX_KEYS];
-
-		FormIndexDatum(exact->info, exact->slot, exact->estate, values, isnulls);
-		value = values[0];
-		isnull = isnulls[0];
-	}
-	if (!isnull)
-	{
-		const HnswSupport *support = so->index->support;
-
-		value = vdb_toast_read(&exact->toast, value);
-		if (support->dims(value) != so->index->codec.dims)
-			isnull = true;
-		else if (so->null_query)
-			*distance = get_float8_infinity();
-		else
-			*distance = support->distance(value, so->query);
-	}
-	MemoryContextSwitchTo(old);
-	if (exact->estate != NULL)
-		ResetPerTupleExprContext(exact->estate);
-	MemoryContextReset(exact->context);
-	ExecClearTuple(exact->slot);
-	if (!isnull && isnan(*distance))
-		*distance = get_float8_infinity();
-	return !isnull;
+	return vdb_exact_measure(&so->exact, scan, tid, so->index->support, so->index->codec.dims,
+							 so->query, distance);
 }
 
 static inline double
@@ -326,7 +235,7 @@ replace_first(HnswScan *so)
 static void
 check_dims(const HnswScan *so)
 {
-	const HnswSupport *support = so->index->support;
+	const VdbSupport *support = so->index->support;
 	uint32		dims = support->dims(so->query);
 
 	if (dims != so->index->codec.dims)
@@ -354,54 +263,16 @@ load_query(IndexScanDesc scan, float *norm)
 	{
 		so->query = PointerGetDatum(PG_DETOAST_DATUM_COPY(scan->orderByData->sk_argument));
 		check_dims(so);
-		vector = vdb_hnsw_transform(so->index->support, codec, so->query, norm);
+		vector = vdb_index_transform(so->index->support, codec, so->query, norm);
 	}
 	return vector != NULL ? vector : palloc0(codec->vector_bytes);
-}
-
-/*
- * Takes the radius from the scan's keys, infinity if there are none.  NaN is
- * greater than every number, so it bounds nothing.
- */
-static void
-load_radius(IndexScanDesc scan)
-{
-	HnswScan   *so = scan->opaque;
-
-	so->radius = get_float8_infinity();
-	for (int i = 0; i < scan->numberOfKeys; i++)
-	{
-		const ScanKeyData *key = &scan->keyData[i];
-
-		if (key->sk_attno != 1)
-			continue;
-
-		/* rows without a vector are not indexed */
-		if ((key->sk_flags & SK_SEARCHNULL) != 0)
-			so->empty = true;
-		if ((key->sk_flags & (SK_SEARCHNULL | SK_SEARCHNOTNULL)) != 0)
-			continue;
-		if (key->sk_strategy != HNSW_RADIUS_STRATEGY)
-			elog(ERROR, "hnsw index scanned with strategy %d", key->sk_strategy);
-		if ((key->sk_flags & SK_SEARCHARRAY) != 0)
-		{
-			so->recheck = true;
-			continue;
-		}
-
-		/* nothing compares with what is not known */
-		if ((key->sk_flags & SK_ISNULL) != 0 || so->null_query)
-			so->empty = true;
-		else if (DatumGetFloat8(key->sk_argument) < so->radius)
-			so->radius = DatumGetFloat8(key->sk_argument);
-	}
 }
 
 static void
 start(IndexScanDesc scan)
 {
 	HnswScan   *so = scan->opaque;
-	HnswFilter *filter;
+	VdbFilter *filter;
 	uint32		places;
 	void	   *vector;
 	float		norm;
@@ -415,8 +286,9 @@ start(IndexScanDesc scan)
 
 	so->index = vdb_hnsw_open(scan->indexRelation);
 	vector = load_query(scan, &norm);
-	load_radius(scan);
-	filter = vdb_hnsw_form_filter(so->index->attributes, scan->keyData, scan->numberOfKeys);
+	so->radius = vdb_index_load_radius(scan->keyData, scan->numberOfKeys, so->null_query,
+									   &so->empty, &so->recheck);
+	filter = vdb_index_form_filter(so->index->attributes, scan->keyData, scan->numberOfKeys);
 	so->empty |= filter != NULL && filter->never;
 	so->started = true;
 	if (so->empty)

@@ -71,16 +71,16 @@ typedef struct PageNodes
 
 /* Keeps those of some nodes of a page for which a condition holds; returns their number. */
 static uint32
-keep_holding(const HnswCondition *condition, const uint8 *attributes, uint32 stride, uint16 *nodes,
+keep_holding(const VdbCondition *condition, const uint8 *attributes, uint32 stride, uint16 *nodes,
 			 uint32 count)
 {
 	uint32		kept = 0;
 
-	if (condition->kind != HNSW_IN_RANGE)
+	if (condition->kind != VDB_IN_RANGE)
 	{
 		for (uint32 i = 0; i < count; i++)
 		{
-			if (vdb_hnsw_condition_holds(condition, attributes + (Size) nodes[i] * stride))
+			if (vdb_index_condition_holds(condition, attributes + (Size) nodes[i] * stride))
 				nodes[kept++] = nodes[i];
 		}
 		return kept;
@@ -110,7 +110,7 @@ static void
 collect_nodes(HnswSearch *search, uint32 extent, Page page, PageNodes *out)
 {
 	const HnswGeometry *g = &search->index->geometry;
-	const HnswFilter *filter = search->filter;
+	const VdbFilter *filter = search->filter;
 	const VdbPageSpecial *special = vdb_page_special(page);
 	const uint8 *attributes = (const uint8 *) page + HNSW_HOT_FIRST;
 

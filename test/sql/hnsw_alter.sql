@@ -120,7 +120,7 @@ CALL life.expect('t_v', 230);
 -- what an index needs cannot be taken away
 
 DROP OPERATOR CLASS vector_l2_ops USING hnsw;
-DROP FUNCTION hnsw_vector_l2_support(internal);
+DROP FUNCTION vdb_vector_l2_support(internal);
 SET client_min_messages = warning;
 DROP SCHEMA life CASCADE;
 RESET client_min_messages;

@@ -307,7 +307,7 @@ RESET enable_seqscan;
 
 CREATE OPERATOR CLASS no_radius FOR TYPE vector USING hnsw AS
     OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_vector_l2_support(internal);
+    FUNCTION 1 vdb_vector_l2_support(internal);
 SELECT amvalidate(oid) FROM pg_opclass WHERE opcname = 'no_radius';
 DROP INDEX item_v;
 CREATE INDEX item_v ON item USING hnsw (v no_radius);

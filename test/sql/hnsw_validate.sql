@@ -21,14 +21,14 @@ SELECT amvalidate(oid) FROM pg_opclass WHERE opcname = 'bad_support';
 CREATE OPERATOR CLASS bad_operator FOR TYPE vector USING hnsw AS
     OPERATOR 1 < (vector, vector),
     OPERATOR 2 <-> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_vector_l2_support(internal);
+    FUNCTION 1 vdb_vector_l2_support(internal);
 SELECT amvalidate(oid) FROM pg_opclass WHERE opcname = 'bad_operator';
 
 -- stored as something else
 
 CREATE OPERATOR CLASS bad_storage FOR TYPE vector USING hnsw AS
     OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_vector_l2_support(internal),
+    FUNCTION 1 vdb_vector_l2_support(internal),
     STORAGE text;
 
 -- a function of another shape

@@ -1,6 +1,6 @@
 /*
- * hnsw_opclass.c
- *	  What the access method must know of each operator class: how its type's
+ * index_opclass.c
+ *	  What access methods must know of each operator class: how its type's
  *	  values are taken apart, and what its operator computes.
  *
  * The functions below are given values that are not toasted.  What tells the
@@ -11,19 +11,19 @@
 
 #include "fmgr.h"
 
-#include "hnsw/hnsw_private.h"
+#include "index/index.h"
 #include "types/bit.h"
 #include "types/halfvec.h"
 #include "types/sparsevec.h"
 #include "types/vector.h"
 
 /* Defines the support function, () -> internal, of one operator class. */
-#define HNSW_SUPPORT(class, type, codec_kind, class_metric, most_dims, distance_function) \
-	PG_FUNCTION_INFO_V1(vdb_hnsw_##class##_support); \
+#define OPCLASS(class, type, codec_kind, class_metric, most_dims, distance_function) \
+	PG_FUNCTION_INFO_V1(vdb_index_##class##_support); \
 	Datum \
-	vdb_hnsw_##class##_support(PG_FUNCTION_ARGS) \
+	vdb_index_##class##_support(PG_FUNCTION_ARGS) \
 	{ \
-		static const HnswSupport support = { \
+		static const VdbSupport support = { \
 			.type_name = #type, \
 			.kind = codec_kind, \
 			.metric = class_metric, \
@@ -55,12 +55,12 @@ vector_dims(Datum value)
 	return DatumGetVdbVectorP(value)->dim;
 }
 
-static HnswValue
+static VdbValue
 vector_read(Datum value)
 {
 	VdbVector  *vector = (VdbVector *) DatumGetPointer(value);
 
-	return (HnswValue) {.count = vector->dim, .elements = vector->x};
+	return (VdbValue) {.count = vector->dim, .elements = vector->x};
 }
 
 DENSE_DISTANCE(vector, VdbVector, l2);
@@ -68,11 +68,11 @@ DENSE_DISTANCE(vector, VdbVector, ip);
 DENSE_DISTANCE(vector, VdbVector, cosine);
 DENSE_DISTANCE(vector, VdbVector, l1);
 
-HNSW_SUPPORT(vector_l2, vector, VDB_CODEC_DENSE, VDB_METRIC_L2, VDB_VECTOR_MAX_DIM, vector_l2);
-HNSW_SUPPORT(vector_ip, vector, VDB_CODEC_DENSE, VDB_METRIC_IP, VDB_VECTOR_MAX_DIM, vector_ip);
-HNSW_SUPPORT(vector_cosine, vector, VDB_CODEC_DENSE, VDB_METRIC_COSINE, VDB_VECTOR_MAX_DIM,
+OPCLASS(vector_l2, vector, VDB_CODEC_DENSE, VDB_METRIC_L2, VDB_VECTOR_MAX_DIM, vector_l2);
+OPCLASS(vector_ip, vector, VDB_CODEC_DENSE, VDB_METRIC_IP, VDB_VECTOR_MAX_DIM, vector_ip);
+OPCLASS(vector_cosine, vector, VDB_CODEC_DENSE, VDB_METRIC_COSINE, VDB_VECTOR_MAX_DIM,
 			 vector_cosine);
-HNSW_SUPPORT(vector_l1, vector, VDB_CODEC_DENSE, VDB_METRIC_L1, VDB_VECTOR_MAX_DIM, vector_l1);
+OPCLASS(vector_l1, vector, VDB_CODEC_DENSE, VDB_METRIC_L1, VDB_VECTOR_MAX_DIM, vector_l1);
 
 /* --- halfvec --- */
 
@@ -82,14 +82,14 @@ halfvec_dims(Datum value)
 	return DatumGetVdbHalfvecP(value)->dim;
 }
 
-static HnswValue
+static VdbValue
 halfvec_read(Datum value)
 {
 	VdbHalfvec *vector = (VdbHalfvec *) DatumGetPointer(value);
 	float	   *elements = palloc(vector->dim * sizeof(float));
 
 	vdb_kernels->half_to_float(vector->dim, vector->x, elements);
-	return (HnswValue) {.count = vector->dim, .elements = elements};
+	return (VdbValue) {.count = vector->dim, .elements = elements};
 }
 
 DENSE_DISTANCE(halfvec, VdbHalfvec, l2);
@@ -97,11 +97,11 @@ DENSE_DISTANCE(halfvec, VdbHalfvec, ip);
 DENSE_DISTANCE(halfvec, VdbHalfvec, cosine);
 DENSE_DISTANCE(halfvec, VdbHalfvec, l1);
 
-HNSW_SUPPORT(halfvec_l2, halfvec, VDB_CODEC_DENSE, VDB_METRIC_L2, VDB_HALFVEC_MAX_DIM, halfvec_l2);
-HNSW_SUPPORT(halfvec_ip, halfvec, VDB_CODEC_DENSE, VDB_METRIC_IP, VDB_HALFVEC_MAX_DIM, halfvec_ip);
-HNSW_SUPPORT(halfvec_cosine, halfvec, VDB_CODEC_DENSE, VDB_METRIC_COSINE, VDB_HALFVEC_MAX_DIM,
+OPCLASS(halfvec_l2, halfvec, VDB_CODEC_DENSE, VDB_METRIC_L2, VDB_HALFVEC_MAX_DIM, halfvec_l2);
+OPCLASS(halfvec_ip, halfvec, VDB_CODEC_DENSE, VDB_METRIC_IP, VDB_HALFVEC_MAX_DIM, halfvec_ip);
+OPCLASS(halfvec_cosine, halfvec, VDB_CODEC_DENSE, VDB_METRIC_COSINE, VDB_HALFVEC_MAX_DIM,
 			 halfvec_cosine);
-HNSW_SUPPORT(halfvec_l1, halfvec, VDB_CODEC_DENSE, VDB_METRIC_L1, VDB_HALFVEC_MAX_DIM, halfvec_l1);
+OPCLASS(halfvec_l1, halfvec, VDB_CODEC_DENSE, VDB_METRIC_L1, VDB_HALFVEC_MAX_DIM, halfvec_l1);
 
 /* --- bit --- */
 
@@ -114,12 +114,12 @@ bit_dims(Datum value)
 	return VARBITLEN(vdb_bit_detoast(value));
 }
 
-static HnswValue
+static VdbValue
 bit_read(Datum value)
 {
 	VarBit	   *bits = DatumGetVarBitP(value);
 
-	return (HnswValue) {.count = VARBITLEN(bits), .bits = VARBITS(bits)};
+	return (VdbValue) {.count = VARBITLEN(bits), .bits = VARBITS(bits)};
 }
 
 static double
@@ -134,8 +134,8 @@ bit_jaccard(Datum a, Datum b)
 	return vdb_bit_distance_jaccard(DatumGetVarBitP(a), DatumGetVarBitP(b));
 }
 
-HNSW_SUPPORT(bit_hamming, bit, VDB_CODEC_BINARY, VDB_METRIC_HAMMING, BIT_MAX_DIMS, bit_hamming);
-HNSW_SUPPORT(bit_jaccard, bit, VDB_CODEC_BINARY, VDB_METRIC_JACCARD, BIT_MAX_DIMS, bit_jaccard);
+OPCLASS(bit_hamming, bit, VDB_CODEC_BINARY, VDB_METRIC_HAMMING, BIT_MAX_DIMS, bit_hamming);
+OPCLASS(bit_jaccard, bit, VDB_CODEC_BINARY, VDB_METRIC_JACCARD, BIT_MAX_DIMS, bit_jaccard);
 
 /* --- sparsevec --- */
 
@@ -145,12 +145,12 @@ sparsevec_dims(Datum value)
 	return DatumGetVdbSparsevecP(value)->dim;
 }
 
-static HnswValue
+static VdbValue
 sparsevec_read(Datum value)
 {
 	VdbSparsevec *vector = DatumGetVdbSparsevecP(value);
 
-	return (HnswValue) {
+	return (VdbValue) {
 		.count = vector->nnz,
 		.index = (const uint32 *) vector->indices,
 		.elements = vdb_sparsevec_values(vector),
@@ -170,11 +170,11 @@ SPARSEVEC_DISTANCE(ip);
 SPARSEVEC_DISTANCE(cosine);
 SPARSEVEC_DISTANCE(l1);
 
-HNSW_SUPPORT(sparsevec_l2, sparsevec, VDB_CODEC_SPARSE, VDB_METRIC_L2, VDB_SPARSEVEC_MAX_DIM,
+OPCLASS(sparsevec_l2, sparsevec, VDB_CODEC_SPARSE, VDB_METRIC_L2, VDB_SPARSEVEC_MAX_DIM,
 			 sparsevec_l2);
-HNSW_SUPPORT(sparsevec_ip, sparsevec, VDB_CODEC_SPARSE, VDB_METRIC_IP, VDB_SPARSEVEC_MAX_DIM,
+OPCLASS(sparsevec_ip, sparsevec, VDB_CODEC_SPARSE, VDB_METRIC_IP, VDB_SPARSEVEC_MAX_DIM,
 			 sparsevec_ip);
-HNSW_SUPPORT(sparsevec_cosine, sparsevec, VDB_CODEC_SPARSE, VDB_METRIC_COSINE,
+OPCLASS(sparsevec_cosine, sparsevec, VDB_CODEC_SPARSE, VDB_METRIC_COSINE,
 			 VDB_SPARSEVEC_MAX_DIM, sparsevec_cosine);
-HNSW_SUPPORT(sparsevec_l1, sparsevec, VDB_CODEC_SPARSE, VDB_METRIC_L1, VDB_SPARSEVEC_MAX_DIM,
+OPCLASS(sparsevec_l1, sparsevec, VDB_CODEC_SPARSE, VDB_METRIC_L1, VDB_SPARSEVEC_MAX_DIM,
 			 sparsevec_l1);

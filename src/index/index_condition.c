@@ -1,12 +1,12 @@
 /*
- * hnsw_condition.c
+ * index_condition.c
  *	  Conditions that an index can look at although the server does not offer
  *	  them to it.
  *
  * Up to release 16 the server takes an index that is given "column = ANY (array)"
  * for a further column to return rows in no order, and up to 15 it knows of none but
  * its own indexes that they can look for a truth value.  We give such conditions to
- * a path of ours ourselves (the hook is in hnsw_range.c); one that is given them
+ * a path of ours ourselves (the hook is in index_range.c); one that is given them
  * already is left alone.
  */
 #include "postgres.h"
@@ -20,7 +20,7 @@
 #include "optimizer/restrictinfo.h"
 #include "utils/lsyscache.h"
 
-#include "hnsw/hnsw_private.h"
+#include "index/index.h"
 
 static bool
 is_given(const IndexPath *path, const RestrictInfo *condition)
@@ -110,7 +110,7 @@ match_condition(PlannerInfo *root, RestrictInfo *condition, const IndexOptInfo *
 }
 
 List *
-vdb_hnsw_find_conditions(PlannerInfo *root, const IndexPath *path)
+vdb_index_find_conditions(PlannerInfo *root, const IndexPath *path)
 {
 	const IndexOptInfo *index = path->indexinfo;
 	List	   *clauses = NIL;

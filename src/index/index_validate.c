@@ -1,5 +1,5 @@
 /*
- * hnsw_validate.c
+ * index_validate.c
  *	  Is an operator class one that this access method can work with?
  *
  * An operator class for what is searched has an operator that measures a
@@ -18,55 +18,64 @@
 #include "catalog/pg_opclass.h"
 #include "catalog/pg_opfamily.h"
 #include "catalog/pg_type.h"
+#include "commands/defrem.h"
 #include "utils/builtins.h"
 #include "utils/catcache.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/syscache.h"
 
-#include "hnsw/hnsw_private.h"
+#include "index/index.h"
 
 /* Members as bits of OpFamilyOpFuncGroup. */
-#define ORDER_STRATEGY_BIT (UINT64CONST(1) << HNSW_ORDER_STRATEGY)
-#define RADIUS_STRATEGY_BIT (UINT64CONST(1) << HNSW_RADIUS_STRATEGY)
-#define SUPPORT_PROC_BIT (UINT64CONST(1) << HNSW_SUPPORT_PROC)
-#define ATTRIBUTE_PROC_BIT (UINT64CONST(1) << HNSW_ATTRIBUTE_PROC)
+#define ORDER_STRATEGY_BIT (UINT64CONST(1) << VDB_ORDER_STRATEGY)
+#define RADIUS_STRATEGY_BIT (UINT64CONST(1) << VDB_RADIUS_STRATEGY)
+#define SUPPORT_PROC_BIT (UINT64CONST(1) << VDB_SUPPORT_PROC)
+#define ATTRIBUTE_PROC_BIT (UINT64CONST(1) << VDB_ATTRIBUTE_PROC)
 #define CONDITION_BITS \
-	((UINT64CONST(2) << HNSW_NUM_STRATEGIES) - (UINT64CONST(1) << HNSW_LESS_STRATEGY))
+	((UINT64CONST(2) << VDB_NUM_STRATEGIES) - (UINT64CONST(1) << VDB_LESS_STRATEGY))
+
+/* An operator family, and the access method that it is of. */
+typedef struct Family
+{
+	const char *name;
+	const char *method;
+} Family;
 
 static char *family_name(Oid familyoid);
-static bool check_functions(const char *family, CatCList *functions);
-static bool check_purpose(const char *family, Form_pg_amop form);
-static bool check_operator_signature(const char *family, Form_pg_amop form);
-static bool check_operators(const char *family, CatCList *operators);
-static bool check_groups(const char *family, List *groups);
-static bool check_class(Form_pg_opclass opclass, List *groups);
+static bool check_functions(const Family *family, CatCList *functions);
+static bool check_purpose(const Family *family, Form_pg_amop form);
+static bool check_operator_signature(const Family *family, Form_pg_amop form);
+static bool check_operators(const Family *family, CatCList *operators);
+static bool check_groups(const Family *family, List *groups);
+static bool check_class(const char *method, Form_pg_opclass opclass, List *groups);
 
 /* An amvalidate callback: what is wrong is reported at level INFO. */
 bool
-vdb_hnsw_validate(Oid opclassoid)
+vdb_index_validate(Oid opclassoid)
 {
 	HeapTuple	tuple = SearchSysCache1(CLAOID, ObjectIdGetDatum(opclassoid));
 	Form_pg_opclass opclass;
 	CatCList   *operators;
 	CatCList   *functions;
 	List	   *groups;
-	char	   *family;
+	Family		family;
 	bool		valid;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for operator class %u", opclassoid);
 	opclass = (Form_pg_opclass) GETSTRUCT(tuple);
-	family = family_name(opclass->opcfamily);
+	family.name = family_name(opclass->opcfamily);
+	family.method = get_am_name(opclass->opcmethod);
 	operators = SearchSysCacheList1(AMOPSTRATEGY, ObjectIdGetDatum(opclass->opcfamily));
 	functions = SearchSysCacheList1(AMPROCNUM, ObjectIdGetDatum(opclass->opcfamily));
 	groups = identify_opfamily_groups(operators, functions);
 
 	/* report all that is wrong, not just the first */
-	valid = check_functions(family, functions);
-	valid &= check_operators(family, operators);
-	valid &= check_groups(family, groups);
-	valid &= check_class(opclass, groups);
+	valid = check_functions(&family, functions);
+	valid &= check_operators(&family, operators);
+	valid &= check_groups(&family, groups);
+	valid &= check_class(family.method, opclass, groups);
 
 	ReleaseCatCacheList(functions);
 	ReleaseCatCacheList(operators);
@@ -88,7 +97,7 @@ family_name(Oid familyoid)
 }
 
 static bool
-check_functions(const char *family, CatCList *functions)
+check_functions(const Family *family, CatCList *functions)
 {
 	bool		valid = true;
 
@@ -101,15 +110,15 @@ check_functions(const char *family, CatCList *functions)
 			ereport(INFO,
 					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 					 errmsg("operator family \"%s\" of access method %s contains support function %s with different left and right input types",
-							family, "hnsw", format_procedure(form->amproc))));
+							family->name, family->method, format_procedure(form->amproc))));
 			valid = false;
 		}
-		if (form->amprocnum != HNSW_SUPPORT_PROC && form->amprocnum != HNSW_ATTRIBUTE_PROC)
+		if (form->amprocnum != VDB_SUPPORT_PROC && form->amprocnum != VDB_ATTRIBUTE_PROC)
 		{
 			ereport(INFO,
 					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 					 errmsg("operator family \"%s\" of access method %s contains function %s with invalid support number %d",
-							family, "hnsw", format_procedure(form->amproc), form->amprocnum)));
+							family->name, family->method, format_procedure(form->amproc), form->amprocnum)));
 			valid = false;
 		}
 		else if (!check_amproc_signature(form->amproc, INTERNALOID, true, 1, 1, INTERNALOID))
@@ -117,7 +126,7 @@ check_functions(const char *family, CatCList *functions)
 			ereport(INFO,
 					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 					 errmsg("operator family \"%s\" of access method %s contains function %s with wrong signature for support number %d",
-							family, "hnsw", format_procedure(form->amproc), form->amprocnum)));
+							family->name, family->method, format_procedure(form->amproc), form->amprocnum)));
 			valid = false;
 		}
 	}
@@ -128,21 +137,21 @@ check_functions(const char *family, CatCList *functions)
 static inline bool
 is_condition(StrategyNumber strategy)
 {
-	return strategy >= HNSW_LESS_STRATEGY;
+	return strategy >= VDB_LESS_STRATEGY;
 }
 
 /* What is searched is found by being near, not by being equal. */
 static bool
-check_purpose(const char *family, Form_pg_amop form)
+check_purpose(const Family *family, Form_pg_amop form)
 {
-	if (form->amopstrategy == HNSW_RADIUS_STRATEGY || is_condition(form->amopstrategy) ?
+	if (form->amopstrategy == VDB_RADIUS_STRATEGY || is_condition(form->amopstrategy) ?
 		form->amoppurpose == AMOP_SEARCH :
 		form->amoppurpose == AMOP_ORDER && opfamily_can_sort_type(form->amopsortfamily, FLOAT8OID))
 		return true;
 	ereport(INFO,
 			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 			 errmsg("operator family \"%s\" of access method %s contains invalid ORDER BY specification for operator %s",
-					family, "hnsw", format_operator(form->amopopr))));
+					family->name, family->method, format_operator(form->amopopr))));
 	return false;
 }
 
@@ -151,9 +160,9 @@ check_purpose(const char *family, Form_pg_amop form)
  * types -> boolean for a condition.
  */
 static bool
-check_operator_signature(const char *family, Form_pg_amop form)
+check_operator_signature(const Family *family, Form_pg_amop form)
 {
-	bool		bounds = form->amopstrategy == HNSW_RADIUS_STRATEGY;
+	bool		bounds = form->amopstrategy == VDB_RADIUS_STRATEGY;
 
 	if (is_condition(form->amopstrategy))
 	{
@@ -167,12 +176,12 @@ check_operator_signature(const char *family, Form_pg_amop form)
 	ereport(INFO,
 			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 			 errmsg("operator family \"%s\" of access method %s contains operator %s with wrong signature",
-					family, "hnsw", format_operator(form->amopopr))));
+					family->name, family->method, format_operator(form->amopopr))));
 	return false;
 }
 
 static bool
-check_operators(const char *family, CatCList *operators)
+check_operators(const Family *family, CatCList *operators)
 {
 	bool		valid = true;
 
@@ -180,13 +189,13 @@ check_operators(const char *family, CatCList *operators)
 	{
 		Form_pg_amop form = (Form_pg_amop) GETSTRUCT(&operators->members[i]->tuple);
 
-		if (form->amopstrategy < 1 || form->amopstrategy > HNSW_NUM_STRATEGIES ||
-			(form->amopstrategy > HNSW_RADIUS_STRATEGY && !is_condition(form->amopstrategy)))
+		if (form->amopstrategy < 1 || form->amopstrategy > VDB_NUM_STRATEGIES ||
+			(form->amopstrategy > VDB_RADIUS_STRATEGY && !is_condition(form->amopstrategy)))
 		{
 			ereport(INFO,
 					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 					 errmsg("operator family \"%s\" of access method %s contains operator %s with invalid strategy number %d",
-							family, "hnsw", format_operator(form->amopopr), form->amopstrategy)));
+							family->name, family->method, format_operator(form->amopopr), form->amopstrategy)));
 			valid = false;
 		}
 		valid &= check_purpose(family, form);
@@ -201,7 +210,7 @@ check_operators(const char *family, CatCList *operators)
  * own, and so are operators between two types.
  */
 static bool
-check_groups(const char *family, List *groups)
+check_groups(const Family *family, List *groups)
 {
 	bool		valid = true;
 	ListCell   *cell;
@@ -220,7 +229,7 @@ check_groups(const char *family, List *groups)
 			ereport(INFO,
 					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 					 errmsg("operator family \"%s\" of access method %s is missing operator(s) for types %s and %s",
-							family, "hnsw", format_type_be(group->lefttype),
+							family->name, family->method, format_type_be(group->lefttype),
 							format_type_be(group->righttype))));
 			valid = false;
 		}
@@ -229,7 +238,7 @@ check_groups(const char *family, List *groups)
 			ereport(INFO,
 					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 					 errmsg("operator family \"%s\" of access method %s is missing support function(s) for types %s and %s",
-							family, "hnsw", format_type_be(group->lefttype),
+							family->name, family->method, format_type_be(group->lefttype),
 							format_type_be(group->righttype))));
 			valid = false;
 		}
@@ -239,7 +248,7 @@ check_groups(const char *family, List *groups)
 
 /* The class's own type is a member of the family, and stored as nothing else. */
 static bool
-check_class(Form_pg_opclass opclass, List *groups)
+check_class(const char *method, Form_pg_opclass opclass, List *groups)
 {
 	bool		valid = true;
 	bool		found = false;
@@ -256,7 +265,7 @@ check_class(Form_pg_opclass opclass, List *groups)
 		ereport(INFO,
 				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 				 errmsg("operator class \"%s\" of access method %s is missing operator(s)",
-						NameStr(opclass->opcname), "hnsw"),
+						NameStr(opclass->opcname), method),
 				 errdetail("There are none for type %s.", format_type_be(opclass->opcintype))));
 		valid = false;
 	}
@@ -265,7 +274,7 @@ check_class(Form_pg_opclass opclass, List *groups)
 		ereport(INFO,
 				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 				 errmsg("operator class \"%s\" of access method %s has a storage type",
-						NameStr(opclass->opcname), "hnsw"),
+						NameStr(opclass->opcname), method),
 				 errdetail("The access method stores codes of its own making.")));
 		valid = false;
 	}

@@ -1,5 +1,5 @@
 /*
- * hnsw_named.c
+ * index_named.c
  *	  Opening an index that a user names: for vdb.check_index(), vdb.recall(),
  *	  vdb.calibrate() and vdb.prewarm().
  */
@@ -12,16 +12,25 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "hnsw/hnsw_private.h"
+#include "index/index.h"
+
+/* What to call an access method's indexes. */
+static const char *
+name_of(const VdbAccessMethod *method)
+{
+	return method != NULL ? method->name : "hnsw";
+}
 
 static void
-check_index_is_ready(Relation index)
+check_index_is_ready(const VdbAccessMethod *method, Relation index)
 {
-	if (index->rd_indam->amvalidate != vdb_hnsw_validate)
+	const VdbAccessMethod *found = vdb_index_method(index->rd_indam->amcostestimate);
+
+	if (found == NULL || (method != NULL && found != method))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not an hnsw index", RelationGetRelationName(index)),
-				 errhint("Name an index made with USING hnsw.")));
+				 errmsg("\"%s\" is not an %s index", RelationGetRelationName(index), name_of(method)),
+				 errhint("Name an index made with USING %s.", name_of(method))));
 	if (RELATION_IS_OTHER_TEMP(index))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -35,7 +44,7 @@ check_index_is_ready(Relation index)
 }
 
 Relation
-vdb_hnsw_open_named(Oid indexoid, LOCKMODE lock, Relation *heap)
+vdb_index_open_named(const VdbAccessMethod *method, Oid indexoid, LOCKMODE lock, Relation *heap)
 {
 	char		relkind = get_rel_relkind(indexoid);
 	Oid			heapoid;
@@ -53,9 +62,9 @@ vdb_hnsw_open_named(Oid indexoid, LOCKMODE lock, Relation *heap)
 				 get_rel_name(indexoid) == NULL
 				 ? errmsg("there is no index with OID %u", indexoid)
 				 : errmsg("\"%s\" is not an index", get_rel_name(indexoid)),
-				 errhint("Name an index made with USING hnsw.")));
+				 errhint("Name an index made with USING %s.", name_of(method))));
 	*heap = table_open(heapoid, AccessShareLock);
 	index = index_open(indexoid, lock);
-	check_index_is_ready(index);
+	check_index_is_ready(method, index);
 	return index;
 }

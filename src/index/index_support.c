@@ -1,25 +1,26 @@
 /*
- * hnsw_support.c
+ * index_support.c
  *	  From the values of an indexed column to vectors in code space.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
+#include "commands/defrem.h"
+#include "common/pg_prng.h"
 #include "fmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
 
-#include "hnsw/hnsw_private.h"
+#include "index/index.h"
 
 /*
  * What the function returns is static memory.  An operator class made for another
  * access method of the same name has something else in this place.
  */
 const void *
-vdb_hnsw_call_support(Relation index, int column, int number)
+vdb_index_call_support(Relation index, int column, int number)
 {
 	FmgrInfo   *proc;
 
@@ -35,22 +36,33 @@ vdb_hnsw_call_support(Relation index, int column, int number)
 	return DatumGetPointer(FunctionCall1(proc, PointerGetDatum(NULL)));
 }
 
-const HnswSupport *
-vdb_hnsw_support(Relation index)
+const VdbSupport *
+vdb_index_support(Relation index)
 {
-	const HnswSupport *support = vdb_hnsw_call_support(index, 1, HNSW_SUPPORT_PROC);
+	const VdbSupport *support = vdb_index_call_support(index, 1, VDB_SUPPORT_PROC);
 
 	if (support == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("first column of hnsw index \"%s\" has no distance",
-						RelationGetRelationName(index)),
+				 errmsg("first column of %s index \"%s\" has no distance",
+						get_am_name(index->rd_rel->relam), RelationGetRelationName(index)),
 				 errhint("Name the vector first, then the columns that conditions are about.")));
 	return support;
 }
 
+uint64
+vdb_index_random_seed(const VdbSupport *support)
+{
+	uint64		seed = 0;
+
+	/* city-block distance does not survive a rotation, nor do zeros and ones */
+	while (seed == 0 && support->kind == VDB_CODEC_DENSE && support->metric != VDB_METRIC_L1)
+		seed = pg_prng_uint64(&pg_global_prng_state);
+	return seed;
+}
+
 void
-vdb_hnsw_init_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims, uint32 entries,
+vdb_index_init_codec(VdbCodec *codec, const VdbSupport *support, uint32 dims, uint32 entries,
 					uint32 node_coarse, uint64 seed, const float *center)
 {
 	switch (support->kind)
@@ -68,8 +80,8 @@ vdb_hnsw_init_codec(VdbCodec *codec, const HnswSupport *support, uint32 dims, ui
 	}
 }
 
-HnswValue
-vdb_hnsw_read_value(const HnswSupport *support, uint32 dims, Datum value)
+VdbValue
+vdb_index_read_value(const VdbSupport *support, uint32 dims, Datum value)
 {
 	Datum		plain = PointerGetDatum(PG_DETOAST_DATUM(value));
 
@@ -81,9 +93,9 @@ vdb_hnsw_read_value(const HnswSupport *support, uint32 dims, Datum value)
 }
 
 void *
-vdb_hnsw_transform(const HnswSupport *support, const VdbCodec *codec, Datum value, float *norm)
+vdb_index_transform(const VdbSupport *support, const VdbCodec *codec, Datum value, float *norm)
 {
-	HnswValue	v = vdb_hnsw_read_value(support, codec->dims, value);
+	VdbValue	v = vdb_index_read_value(support, codec->dims, value);
 	void	   *out = NULL;
 
 	*norm = 0;
@@ -110,28 +122,4 @@ vdb_hnsw_transform(const HnswSupport *support, const VdbCodec *codec, Datum valu
 		return NULL;
 	}
 	return out;
-}
-
-/* Does an index's code tell all of a vector, but for rounding? */
-static bool
-is_told(const HnswIndex *index, const void *vector)
-{
-	const VdbCodec *codec = &index->codec;
-
-	if (codec->kind == VDB_CODEC_SPARSE)
-		return ((const VdbSparse *) vector)->count <= codec->P;
-	return vdb_codec_hot_is_whole(codec) || index->geometry.node_bits != 0;
-}
-
-uint32
-vdb_hnsw_hash_value(const HnswIndex *index, const void *vector, Datum value)
-{
-	struct varlena *bytes = (struct varlena *) DatumGetPointer(value);
-	uint64		hash;
-
-	if (!is_told(index, vector))
-		return 0;
-	hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(bytes),
-							   VARSIZE_ANY_EXHDR(bytes), index->incarnation);
-	return Max((uint32) (hash ^ hash >> 32), 1);
 }

@@ -1,5 +1,5 @@
 /*
- * hnsw_target.c
+ * index_target.c
  *	  Keeps the executor from computing distances that nobody reads.
  *
  * ORDER BY makes the distance a column of the plan, hidden from the user.  An
@@ -21,8 +21,7 @@
 #include "utils/rel.h"
 #include "utils/relcache.h"
 
-#include "hnsw/hnsw_module.h"
-#include "hnsw/hnsw_private.h"
+#include "index/index.h"
 
 static planner_hook_type previous_planner;
 
@@ -31,7 +30,7 @@ static planner_hook_type previous_planner;
  * not exist was made up by a tool that wants to know its plan.
  */
 static bool
-is_hnsw_scan(const Plan *plan)
+is_our_scan(const Plan *plan)
 {
 	Relation	index;
 	bool		ours;
@@ -41,7 +40,7 @@ is_hnsw_scan(const Plan *plan)
 	index = RelationIdGetRelation(((const IndexScan *) plan)->indexid);
 	if (index == NULL)
 		return false;
-	ours = index->rd_indam != NULL && index->rd_indam->amgettuple == vdb_hnsw_gettuple;
+	ours = index->rd_indam != NULL && vdb_index_method(index->rd_indam->amcostestimate) != NULL;
 	RelationClose(index);
 	return ours;
 }
@@ -64,7 +63,7 @@ drop_hidden_distances(const Limit *limit)
 	Plan	   *scan = outerPlan(limit);
 	ListCell   *cell;
 
-	if (limit->limitOption != LIMIT_OPTION_COUNT || scan == NULL || !is_hnsw_scan(scan))
+	if (limit->limitOption != LIMIT_OPTION_COUNT || scan == NULL || !is_our_scan(scan))
 		return;
 	foreach(cell, limit->plan.targetlist)
 	{
@@ -122,7 +121,7 @@ plan_statement(Query *query, const char *text, int cursor_options, ParamListInfo
 }
 
 void
-vdb_hnsw_hook_plans(void)
+vdb_index_hook_plans(void)
 {
 	previous_planner = planner_hook;
 	planner_hook = plan_statement;

@@ -1,14 +1,15 @@
 /*
- * hnsw_attribute.c
+ * index_attribute.c
  *	  From the values of an index's further columns to attributes.
  *
  * What each operator class of such columns keeps of its type, and where.  How
- * attributes are compared is the affair of hnsw_filter.c.
+ * attributes are compared is the affair of index_filter.c.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "catalog/pg_type.h"
+#include "commands/defrem.h"
 #include "common/hashfn.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -19,8 +20,7 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
-#include "hnsw/hnsw_filter.h"
-#include "hnsw/hnsw_private.h"
+#include "index/index.h"
 
 /*
  * Bits of a signature that an element sets.  An array of n elements sets up to 3 n of
@@ -29,12 +29,12 @@
 #define ELEMENT_BITS 3
 
 /* Defines the support function, () -> internal, of operator classes. */
-#define HNSW_ATTRIBUTE(name, ...) \
-	PG_FUNCTION_INFO_V1(vdb_hnsw_##name##_attribute); \
+#define ATTRIBUTE_TYPE(name, ...) \
+	PG_FUNCTION_INFO_V1(vdb_index_##name##_attribute); \
 	Datum \
-	vdb_hnsw_##name##_attribute(PG_FUNCTION_ARGS) \
+	vdb_index_##name##_attribute(PG_FUNCTION_ARGS) \
 	{ \
-		static const HnswAttributeType type = {__VA_ARGS__}; \
+		static const VdbAttributeType type = {__VA_ARGS__}; \
 		PG_RETURN_POINTER(&type); \
 	} \
 	extern int	no_such_variable
@@ -64,9 +64,9 @@ integer_number(Datum value, Oid type, Oid collation)
 	}
 }
 
-HNSW_ATTRIBUTE(int2,.width = 2,.exact = true,.base = SMALLEST(16),.number = integer_number);
-HNSW_ATTRIBUTE(int4,.width = 4,.exact = true,.base = SMALLEST(32),.number = integer_number);
-HNSW_ATTRIBUTE(int8,.width = 8,.exact = true,.number = integer_number);
+ATTRIBUTE_TYPE(int2,.width = 2,.exact = true,.base = SMALLEST(16),.number = integer_number);
+ATTRIBUTE_TYPE(int4,.width = 4,.exact = true,.base = SMALLEST(32),.number = integer_number);
+ATTRIBUTE_TYPE(int8,.width = 8,.exact = true,.number = integer_number);
 
 static uint64
 bool_number(Datum value, Oid type, Oid collation)
@@ -74,7 +74,7 @@ bool_number(Datum value, Oid type, Oid collation)
 	return DatumGetBool(value);
 }
 
-HNSW_ATTRIBUTE(bool,.width = 1,.exact = true,.number = bool_number);
+ATTRIBUTE_TYPE(bool,.width = 1,.exact = true,.number = bool_number);
 
 static uint64
 oid_number(Datum value, Oid type, Oid collation)
@@ -82,7 +82,7 @@ oid_number(Datum value, Oid type, Oid collation)
 	return DatumGetObjectId(value);
 }
 
-HNSW_ATTRIBUTE(oid,.width = 4,.exact = true,.number = oid_number);
+ATTRIBUTE_TYPE(oid,.width = 4,.exact = true,.number = oid_number);
 
 static uint64
 date_number(Datum value, Oid type, Oid collation)
@@ -90,7 +90,7 @@ date_number(Datum value, Oid type, Oid collation)
 	return from_signed(DatumGetDateADT(value));
 }
 
-HNSW_ATTRIBUTE(date,.width = 4,.exact = true,.base = SMALLEST(32),.number = date_number);
+ATTRIBUTE_TYPE(date,.width = 4,.exact = true,.base = SMALLEST(32),.number = date_number);
 
 static uint64
 timestamp_number(Datum value, Oid type, Oid collation)
@@ -98,7 +98,7 @@ timestamp_number(Datum value, Oid type, Oid collation)
 	return from_signed(DatumGetTimestamp(value));
 }
 
-HNSW_ATTRIBUTE(timestamp,.width = 8,.exact = true,.number = timestamp_number);
+ATTRIBUTE_TYPE(timestamp,.width = 8,.exact = true,.number = timestamp_number);
 
 /* Zero is neither positive nor negative, and NaN is greater than all. */
 static uint64
@@ -120,7 +120,7 @@ float_number(Datum value, Oid type, Oid collation)
 	return float_order(type == FLOAT4OID ? (double) DatumGetFloat4(value) : DatumGetFloat8(value));
 }
 
-HNSW_ATTRIBUTE(float,.width = 8,.exact = true,.number = float_number);
+ATTRIBUTE_TYPE(float,.width = 8,.exact = true,.number = float_number);
 
 /* The nearest float8: in the same order, but some fall together. */
 static uint64
@@ -129,7 +129,7 @@ numeric_number(Datum value, Oid type, Oid collation)
 	return float_order(DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, value)));
 }
 
-HNSW_ATTRIBUTE(numeric,.width = 8,.number = numeric_number);
+ATTRIBUTE_TYPE(numeric,.width = 8,.number = numeric_number);
 
 /* By the hash function of the type, which knows what is equal under a collation. */
 static uint32
@@ -150,14 +150,14 @@ hash_number(Datum value, Oid type, Oid collation)
 	return hash_value(value, type, collation);
 }
 
-HNSW_ATTRIBUTE(hash,.width = 4,.number = hash_number);
+ATTRIBUTE_TYPE(hash,.width = 4,.number = hash_number);
 
 static uint64
 array_number(Datum value, Oid type, Oid collation)
 {
 	uint64		signature = 0;
 	uint32		count;
-	uint64	   *elements = vdb_hnsw_signatures(value, collation, &count);
+	uint64	   *elements = vdb_index_signatures(value, collation, &count);
 
 	for (uint32 i = 0; i < count; i++)
 		signature |= elements[i];
@@ -165,10 +165,10 @@ array_number(Datum value, Oid type, Oid collation)
 	return signature;
 }
 
-HNSW_ATTRIBUTE(array,.width = 8,.signature = true,.number = array_number);
+ATTRIBUTE_TYPE(array,.width = 8,.signature = true,.number = array_number);
 
 int
-vdb_hnsw_take_apart(Datum value, Oid *type, Datum **elements, bool **nulls)
+vdb_index_take_apart(Datum value, Oid *type, Datum **elements, bool **nulls)
 {
 	ArrayType  *array = DatumGetArrayTypeP(value);
 	int16		length;
@@ -183,12 +183,12 @@ vdb_hnsw_take_apart(Datum value, Oid *type, Datum **elements, bool **nulls)
 }
 
 uint64 *
-vdb_hnsw_signatures(Datum array, Oid collation, uint32 *count)
+vdb_index_signatures(Datum array, Oid collation, uint32 *count)
 {
 	Oid			type;
 	Datum	   *elements;
 	bool	   *nulls;
-	int			size = vdb_hnsw_take_apart(array, &type, &elements, &nulls);
+	int			size = vdb_index_take_apart(array, &type, &elements, &nulls);
 	uint64	   *signatures = palloc(Max(size, 1) * sizeof(uint64));
 
 	*count = 0;
@@ -211,33 +211,33 @@ vdb_hnsw_signatures(Datum array, Oid collation, uint32 *count)
 }
 
 /* What the operator class of a further column, counted from 1, keeps of its type. */
-static const HnswAttributeType *
+static const VdbAttributeType *
 attribute_type(Relation index, int column)
 {
-	const HnswAttributeType *type = vdb_hnsw_call_support(index, column, HNSW_ATTRIBUTE_PROC);
+	const VdbAttributeType *type = vdb_index_call_support(index, column, VDB_ATTRIBUTE_PROC);
 
 	if (type == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("column %d of hnsw index \"%s\" cannot be of an operator class with a distance",
-						column, RelationGetRelationName(index)),
+				 errmsg("column %d of %s index \"%s\" cannot be of an operator class with a distance",
+						column, get_am_name(index->rd_rel->relam), RelationGetRelationName(index)),
 				 errdetail("The first column is searched by distance, further ones are for conditions."),
 				 errhint("Create an index for each vector.")));
 	return type;
 }
 
-HnswAttributes *
-vdb_hnsw_attributes(Relation index, MemoryContext context)
+VdbAttributes *
+vdb_index_attributes(Relation index, MemoryContext context)
 {
 	int			count = IndexRelationGetNumberOfKeyAttributes(index) - 1;
-	HnswAttributes *attributes = MemoryContextAllocZero(context, offsetof(HnswAttributes, columns) +
-														count * sizeof(HnswAttribute));
+	VdbAttributes *attributes = MemoryContextAllocZero(context, offsetof(VdbAttributes, columns) +
+														count * sizeof(VdbAttribute));
 
 	attributes->count = count;
 	attributes->bytes = (count + BITS_PER_BYTE - 1) / BITS_PER_BYTE;
 	for (int i = 0; i < count; i++)
 	{
-		HnswAttribute *column = &attributes->columns[i];
+		VdbAttribute *column = &attributes->columns[i];
 
 		column->type = attribute_type(index, i + 2);
 		column->value_type = index->rd_opcintype[i + 1];
@@ -273,13 +273,13 @@ store_number(uint8 *out, uint8 width, uint64 number)
 }
 
 void
-vdb_hnsw_form_attributes(const HnswAttributes *attributes, const Datum *values,
+vdb_index_form_attributes(const VdbAttributes *attributes, const Datum *values,
 						 const bool *isnull, uint8 *out)
 {
 	memset(out, 0, attributes->bytes);
 	for (int i = 0; i < attributes->count; i++)
 	{
-		const HnswAttribute *column = &attributes->columns[i];
+		const VdbAttribute *column = &attributes->columns[i];
 
 		if (isnull[i + 1])
 			out[i / BITS_PER_BYTE] |= 1 << i % BITS_PER_BYTE;

@@ -1,5 +1,5 @@
 /*
- * hnsw_range.c
+ * index_range.c
  *	  A bound on the very distance that rows are ordered by,
  *	  WHERE v <-> q < r ORDER BY v <-> q, becomes a key of the scan.
  *
@@ -11,7 +11,7 @@
  * path a condition of the proper form which follows from them: "v ~<= r", the
  * distance from the scan's own question may be r or less.  (At the same place paths
  * are given conditions on further columns that the server keeps from them,
- * hnsw_condition.c.)
+ * index_condition.c.)
  *
  * That condition promises nothing.  The index leaves out what is certainly
  * farther away, the executor filters by the query's own condition as it did
@@ -31,8 +31,7 @@
 #include "parser/parse_coerce.h"
 #include "utils/lsyscache.h"
 
-#include "hnsw/hnsw_module.h"
-#include "hnsw/hnsw_private.h"
+#include "index/index.h"
 
 static set_rel_pathlist_hook_type previous_hook;
 
@@ -49,7 +48,7 @@ static IndexClause *form_clause(PlannerInfo *root, const IndexPath *path, Oid op
  * makes paths for the index.
  */
 void
-vdb_hnsw_hook_planner(void)
+vdb_index_hook_planner(void)
 {
 	previous_hook = set_rel_pathlist_hook;
 	set_rel_pathlist_hook = bound_paths;
@@ -61,9 +60,9 @@ vdb_hnsw_hook_planner(void)
  * the conditions of the index.  Without the question nothing can be said against
  * it; the query's own condition is looked at next.
  */
-PG_FUNCTION_INFO_V1(vdb_hnsw_may_be_within);
+PG_FUNCTION_INFO_V1(vdb_index_may_be_within);
 Datum
-vdb_hnsw_may_be_within(PG_FUNCTION_ARGS)
+vdb_index_may_be_within(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(true);
 }
@@ -106,14 +105,14 @@ bound_path(PlannerInfo *root, IndexPath *path)
 	Oid			operator;
 	ListCell   *cell;
 
-	if (index->amcostestimate != vdb_hnsw_costestimate || list_length(path->indexorderbys) != 1 ||
+	if (vdb_index_method(index->amcostestimate) == NULL || list_length(path->indexorderbys) != 1 ||
 		path->path.pathkeys == NIL || path->path.param_info != NULL)
 		return NULL;
 
 	/* an operator class of somebody's own may do without */
 	operator = get_opfamily_member(index->opfamily[0], index->opcintype[0], FLOAT8OID,
-								   HNSW_RADIUS_STRATEGY);
-	clauses = vdb_hnsw_find_conditions(root, path);
+								   VDB_RADIUS_STRATEGY);
+	clauses = vdb_index_find_conditions(root, path);
 
 	/*
 	 * A condition of row security or of a view may have to be looked at before

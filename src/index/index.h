@@ -1,0 +1,178 @@
+/*
+ * index.h
+ *	  What the access methods of vectors have in common: operator classes, values,
+ *	  conditions on further columns, and what the planner is told.
+ */
+#ifndef VDB_INDEX_H
+#define VDB_INDEX_H
+
+#include "access/amapi.h"
+#include "nodes/pathnodes.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+#include "index/index_filter.h"
+#include "quant/codec.h"
+
+/* Support function of an operator class: () -> internal, a VdbSupport */
+#define VDB_SUPPORT_PROC 1
+#define VDB_NUM_PROCS 2			/* VDB_ATTRIBUTE_PROC is the other */
+
+/*
+ * Operators of an operator class: the distance that rows are ordered by, and
+ * "~<=", a bound on that distance: from the question that the order is about.
+ */
+#define VDB_ORDER_STRATEGY 1
+#define VDB_RADIUS_STRATEGY 2
+#define VDB_NUM_STRATEGIES 18	/* index_filter.h has the others */
+
+/* What vdb.check_index() counts. */
+typedef struct VdbCheckCounts
+{
+	int64		live;			/* rows, or nodes of them */
+	int64		dead;
+	int64		free;			/* slots, or lanes */
+	int64		upper_records;
+	int64		edges;
+	int64		dangling_edges;
+	int64		unreachable;
+	int64		attached;		/* rows that share another one's node */
+} VdbCheckCounts;
+
+/* An access method, known by the one thing that both relations and paths know of it. */
+typedef struct VdbAccessMethod
+{
+	const char *name;
+	amcostestimate_function costestimate;
+
+	/*
+	 * Raises ERRCODE_INDEX_CORRUPTED for the first promise that an index does not keep;
+	 * with a snapshot, also of the rows that it sees.  Uses memory of the current
+	 * context.
+	 */
+	void		(*check) (Relation index, Relation heap, Snapshot snapshot, VdbCheckCounts *counts);
+} VdbAccessMethod;
+
+/* A value of an indexed type, taken apart for its codec. */
+typedef struct VdbValue
+{
+	uint32		count;			/* elements: dims, or the non-zero ones */
+	const float *elements;		/* dense, sparse */
+	const uint32 *index;		/* sparse: from 0, ascending */
+	const uint8 *bits;			/* binary */
+} VdbValue;
+
+/*
+ * What an operator class says about its type and its distance.  The functions
+ * take values that are not toasted, and use the current memory context.
+ */
+typedef struct VdbSupport
+{
+	const char *type_name;		/* for messages */
+	VdbCodecKind kind;
+	VdbMetric	metric;
+	int			max_dims;
+	uint32		(*dims) (Datum value);
+	VdbValue	(*read) (Datum value);
+
+	/* what the operator returns for two values of the same dimensions */
+	double		(*distance) (Datum a, Datum b);
+} VdbSupport;
+
+/* index_method.c */
+
+/* Makes an access method known, for good; from _PG_init. */
+extern void vdb_index_register(const VdbAccessMethod *method);
+
+/* The access method that has this function, if it is one of ours; else NULL. */
+extern const VdbAccessMethod *vdb_index_method(amcostestimate_function costestimate);
+
+/* index_support.c */
+extern const VdbSupport *vdb_index_support(Relation index);
+
+/* For the rotation of a new index's vectors; 0 for none. */
+extern uint64 vdb_index_random_seed(const VdbSupport *support);
+
+/*
+ * Fills a codec for an operator class.  entries: of a sparse code, else 0.  node_coarse:
+ * of a dense one, else 0.
+ */
+extern void vdb_index_init_codec(VdbCodec *codec, const VdbSupport *support, uint32 dims,
+								 uint32 entries, uint32 node_coarse, uint64 seed,
+								 const float *center);
+
+/*
+ * A value taken apart, in the current context.  Raises when its dimensions
+ * are not these.
+ */
+extern VdbValue vdb_index_read_value(const VdbSupport *support, uint32 dims, Datum value);
+
+/*
+ * The value of an indexed row in code space, allocated in the current context;
+ * NULL for one that is not indexed (a zero vector under cosine distance).
+ * *norm: what the codec's transformation returned.  Raises when its dimensions
+ * are not the codec's.
+ */
+extern void *vdb_index_transform(const VdbSupport *support, const VdbCodec *codec, Datum value,
+								 float *norm);
+
+/*
+ * Calls a support function, () -> internal, of a column's operator class, the
+ * column being counted from 1; NULL where it has none.
+ */
+extern const void *vdb_index_call_support(Relation index, int column, int number);
+
+/* index_named.c */
+
+/*
+ * Opens the table, with the lock of a reader, and then the index that a user
+ * names, with this one.  Raises unless it is one of the access method's (NULL: of any of
+ * ours) and can be used;
+ * what the user may do with it is for the caller to ask.
+ */
+extern Relation vdb_index_open_named(const VdbAccessMethod *method, Oid indexoid, LOCKMODE lock,
+									 Relation *heap);
+
+/* index_attribute.c */
+
+/*
+ * An array's elements and their type, in the current context; returns how many there
+ * are, nulls among them.
+ */
+extern int	vdb_index_take_apart(Datum array, Oid *type, Datum **elements, bool **nulls);
+
+/* Signatures of an array's elements, nulls left out, in the current context. */
+extern uint64 *vdb_index_signatures(Datum array, Oid collation, uint32 *count);
+
+/* index_filter.c; what it says of further columns is in index_filter.h */
+
+/*
+ * The radius that a scan's keys give, infinity where they give none.  NaN is greater
+ * than every number, so it bounds nothing.  Sets *empty where no row can pass, and
+ * *recheck where keys say more than is looked at.
+ */
+extern double vdb_index_load_radius(const ScanKeyData *keys, int count, bool null_query,
+									bool *empty, bool *recheck);
+
+/* index_condition.c */
+
+/* Conditions to be given to a path of an index, as a list of IndexClause. */
+extern List *vdb_index_find_conditions(PlannerInfo *root, const IndexPath *path);
+
+/* index_validate.c */
+
+/* An amvalidate callback. */
+extern bool vdb_index_validate(Oid opclassoid);
+
+/* index_range.c, index_target.c */
+
+/*
+ * Has the planner ask us about conditions on distances.  The last steps of
+ * _PG_init: if one after them failed, the next try would hook us to ourselves.
+ */
+extern void vdb_index_hook_planner(void);
+
+/* Has finished plans leave out distances that nobody reads.  The same holds. */
+extern void vdb_index_hook_plans(void);
+
+#endif							/* VDB_INDEX_H */

@@ -1,0 +1,88 @@
+/*
+ * index_known.c
+ *	  A few entries, each for an index that this backend has opened.
+ *
+ * An index is known by the identity of its files and by an incarnation, the random
+ * number that each build draws: whatever else is said of the same files is another
+ * index's.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "index/index_known.h"
+
+/* Indexes a backend remembers; beyond it, the least recently used is forgotten. */
+#define MAX_KNOWN 64
+
+static VdbKnown *entries;		/* MAX_KNOWN */
+static uint64 use_clock;
+
+static void
+forget(VdbKnown *known)
+{
+	if (known->context != NULL)
+		MemoryContextDelete(known->context);
+	memset(known, 0, sizeof(*known));
+}
+
+VdbKnown *
+vdb_known_find(Relation rel)
+{
+	VdbLocator	locator = vdb_relation_locator(rel);
+	VdbKnown   *oldest = NULL;
+
+	if (entries == NULL)
+		entries = MemoryContextAllocZero(CacheMemoryContext, MAX_KNOWN * sizeof(VdbKnown));
+	for (int i = 0; i < MAX_KNOWN; i++)
+	{
+		VdbKnown   *known = &entries[i];
+
+		if (known->context != NULL && memcmp(&known->locator, &locator, sizeof(locator)) == 0 &&
+			known->temporary == RelationUsesLocalBuffers(rel))
+			return known;
+		if (known->users == 0 && (oldest == NULL || known->last_use < oldest->last_use))
+			oldest = known;
+	}
+
+	/* all in use at once: this one is forgotten with its user */
+	if (oldest == NULL)
+		return MemoryContextAllocZero(CurrentMemoryContext, sizeof(VdbKnown));
+	forget(oldest);
+	return oldest;
+}
+
+void
+vdb_known_keep(VdbKnown *known, Relation rel, uint64 incarnation, void *index,
+			   MemoryContext context)
+{
+	if (known->users > 0)
+		elog(ERROR, "index \"%s\" was rebuilt while it is in use", RelationGetRelationName(rel));
+	forget(known);
+	if (known >= entries && known < entries + MAX_KNOWN)
+		MemoryContextSetParent(context, CacheMemoryContext);
+	known->index = index;
+	known->incarnation = incarnation;
+	known->context = context;
+	known->locator = vdb_relation_locator(rel);
+	known->temporary = RelationUsesLocalBuffers(rel);
+}
+
+static void
+release_index(void *arg)
+{
+	((VdbKnown *) arg)->users--;
+}
+
+void
+vdb_known_use(VdbKnown *known)
+{
+	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
+
+	callback->func = release_index;
+	callback->arg = known;
+	known->users++;
+	known->last_use = ++use_clock;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+}
