@@ -80,6 +80,19 @@ OBJS = \
 	src/index/index_support.o \
 	src/index/index_target.o \
 	src/index/index_validate.o \
+	src/ivf/ivf.o \
+	src/ivf/ivf_build.o \
+	src/ivf/ivf_check.o \
+	src/ivf/ivf_code.o \
+	src/ivf/ivf_cost.o \
+	src/ivf/ivf_index.o \
+	src/ivf/ivf_insert.o \
+	src/ivf/ivf_layout.o \
+	src/ivf/ivf_rank.o \
+	src/ivf/ivf_scan.o \
+	src/ivf/ivf_train.o \
+	src/ivf/ivf_vacuum.o \
+	src/ivf/ivf_write.o \
 	src/quant/cluster.o \
 	src/quant/codec.o \
 	src/quant/codec_binary.o \

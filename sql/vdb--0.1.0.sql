@@ -1028,6 +1028,24 @@ CREATE ACCESS METHOD hnsw TYPE INDEX HANDLER hnswhandler;
 COMMENT ON ACCESS METHOD hnsw IS 'hierarchical navigable small world graph';
 
 /*
+ * Access methods ivfflat and ivfpq
+ */
+
+CREATE FUNCTION ivfflathandler(internal) RETURNS index_am_handler
+	AS 'MODULE_PATHNAME', 'vdb_ivfflat_handler' LANGUAGE C;
+
+CREATE ACCESS METHOD ivfflat TYPE INDEX HANDLER ivfflathandler;
+
+COMMENT ON ACCESS METHOD ivfflat IS 'inverted file, all rows of the lists probed in exact order';
+
+CREATE FUNCTION ivfpqhandler(internal) RETURNS index_am_handler
+	AS 'MODULE_PATHNAME', 'vdb_ivfpq_handler' LANGUAGE C;
+
+CREATE ACCESS METHOD ivfpq TYPE INDEX HANDLER ivfpqhandler;
+
+COMMENT ON ACCESS METHOD ivfpq IS 'inverted file of short codes';
+
+/*
  * The planner puts ~<= in the place of "distance < radius" beside an order by
  * this distance.  It says nothing to anybody but an index scan, which has the
  * question, and is true everywhere else.
@@ -1204,7 +1222,30 @@ CREATE OPERATOR CLASS sparsevec_l1_ops
 	FUNCTION 1 vdb_sparsevec_l1_support(internal);
 
 /*
- * Further columns of an index: their values are looked at while the graph is
+ * The inverted files take the same distances, but for L1, and the types of floats.
+ */
+
+DO $do$
+DECLARE
+	class record;
+BEGIN
+	FOR class IN
+		SELECT method, type, distance.name, distance.operator
+		FROM unnest(ARRAY['ivfflat', 'ivfpq']) AS method, unnest(ARRAY['vector', 'halfvec']) AS type,
+			(VALUES ('l2', '<->'), ('ip', '<#>'), ('cosine', '<=>')) AS distance (name, operator)
+	LOOP
+		EXECUTE format('CREATE OPERATOR CLASS %1$s_%2$s_ops %3$s FOR TYPE %1$s USING %4$s AS '
+			'OPERATOR 1 %5$s (%1$s, %1$s) FOR ORDER BY pg_catalog.float_ops, '
+			'OPERATOR 2 vdb.~<= (%1$s, double precision), '
+			'FUNCTION 1 vdb_%1$s_%2$s_support(internal)',
+			class.type, class.name, CASE class.name WHEN 'l2' THEN 'DEFAULT' ELSE '' END,
+			class.method, class.operator);
+	END LOOP;
+END
+$do$;
+
+/*
+ * Further columns of an index: their values are looked at while the index is
  * searched.  Strategies 11 to 15 are <, <=, =, >= and >, 16 to 18 &&, @> and <@.
  */
 
@@ -1241,10 +1282,16 @@ CREATE FUNCTION vdb_hash_attribute(internal) RETURNS internal
 CREATE FUNCTION vdb_array_attribute(internal) RETURNS internal
 	AS 'MODULE_PATHNAME', 'vdb_index_array_attribute' LANGUAGE C STABLE PARALLEL SAFE;
 
-CREATE OPERATOR FAMILY integer_ops USING hnsw;
+DO $do$
+DECLARE
+	method text;
+BEGIN
+	FOREACH method IN ARRAY ARRAY['hnsw', 'ivfpq'] LOOP
+		EXECUTE replace($classes$
+CREATE OPERATOR FAMILY integer_ops USING @method@;
 
 CREATE OPERATOR CLASS int2_ops
-	DEFAULT FOR TYPE int2 USING hnsw FAMILY integer_ops AS
+	DEFAULT FOR TYPE int2 USING @method@ FAMILY integer_ops AS
 	OPERATOR 11 <,
 	OPERATOR 12 <=,
 	OPERATOR 13 =,
@@ -1253,7 +1300,7 @@ CREATE OPERATOR CLASS int2_ops
 	FUNCTION 2 vdb_int2_attribute(internal);
 
 CREATE OPERATOR CLASS int4_ops
-	DEFAULT FOR TYPE int4 USING hnsw FAMILY integer_ops AS
+	DEFAULT FOR TYPE int4 USING @method@ FAMILY integer_ops AS
 	OPERATOR 11 <,
 	OPERATOR 12 <=,
 	OPERATOR 13 =,
@@ -1262,7 +1309,7 @@ CREATE OPERATOR CLASS int4_ops
 	FUNCTION 2 vdb_int4_attribute(internal);
 
 CREATE OPERATOR CLASS int8_ops
-	DEFAULT FOR TYPE int8 USING hnsw FAMILY integer_ops AS
+	DEFAULT FOR TYPE int8 USING @method@ FAMILY integer_ops AS
 	OPERATOR 11 <,
 	OPERATOR 12 <=,
 	OPERATOR 13 =,
@@ -1270,7 +1317,7 @@ CREATE OPERATOR CLASS int8_ops
 	OPERATOR 15 >,
 	FUNCTION 2 vdb_int8_attribute(internal);
 
-ALTER OPERATOR FAMILY integer_ops USING hnsw ADD
+ALTER OPERATOR FAMILY integer_ops USING @method@ ADD
 	OPERATOR 11 < (int2, int4),
 	OPERATOR 12 <= (int2, int4),
 	OPERATOR 13 = (int2, int4),
@@ -1302,10 +1349,10 @@ ALTER OPERATOR FAMILY integer_ops USING hnsw ADD
 	OPERATOR 14 >= (int8, int4),
 	OPERATOR 15 > (int8, int4);
 
-CREATE OPERATOR FAMILY float_ops USING hnsw;
+CREATE OPERATOR FAMILY float_ops USING @method@;
 
 CREATE OPERATOR CLASS float4_ops
-	DEFAULT FOR TYPE float4 USING hnsw FAMILY float_ops AS
+	DEFAULT FOR TYPE float4 USING @method@ FAMILY float_ops AS
 	OPERATOR 11 <,
 	OPERATOR 12 <=,
 	OPERATOR 13 =,
@@ -1314,7 +1361,7 @@ CREATE OPERATOR CLASS float4_ops
 	FUNCTION 2 vdb_float_attribute(internal);
 
 CREATE OPERATOR CLASS float8_ops
-	DEFAULT FOR TYPE float8 USING hnsw FAMILY float_ops AS
+	DEFAULT FOR TYPE float8 USING @method@ FAMILY float_ops AS
 	OPERATOR 11 <,
 	OPERATOR 12 <=,
 	OPERATOR 13 =,
@@ -1322,7 +1369,7 @@ CREATE OPERATOR CLASS float8_ops
 	OPERATOR 15 >,
 	FUNCTION 2 vdb_float_attribute(internal);
 
-ALTER OPERATOR FAMILY float_ops USING hnsw ADD
+ALTER OPERATOR FAMILY float_ops USING @method@ ADD
 	OPERATOR 11 < (float4, float8),
 	OPERATOR 12 <= (float4, float8),
 	OPERATOR 13 = (float4, float8),
@@ -1335,7 +1382,7 @@ ALTER OPERATOR FAMILY float_ops USING hnsw ADD
 	OPERATOR 15 > (float8, float4);
 
 CREATE OPERATOR CLASS bool_ops
-	DEFAULT FOR TYPE bool USING hnsw AS
+	DEFAULT FOR TYPE bool USING @method@ AS
 	OPERATOR 11 <,
 	OPERATOR 12 <=,
 	OPERATOR 13 =,
@@ -1344,7 +1391,7 @@ CREATE OPERATOR CLASS bool_ops
 	FUNCTION 2 vdb_bool_attribute(internal);
 
 CREATE OPERATOR CLASS oid_ops
-	DEFAULT FOR TYPE oid USING hnsw AS
+	DEFAULT FOR TYPE oid USING @method@ AS
 	OPERATOR 11 <,
 	OPERATOR 12 <=,
 	OPERATOR 13 =,
@@ -1353,7 +1400,7 @@ CREATE OPERATOR CLASS oid_ops
 	FUNCTION 2 vdb_oid_attribute(internal);
 
 CREATE OPERATOR CLASS date_ops
-	DEFAULT FOR TYPE date USING hnsw AS
+	DEFAULT FOR TYPE date USING @method@ AS
 	OPERATOR 11 <,
 	OPERATOR 12 <=,
 	OPERATOR 13 =,
@@ -1362,7 +1409,7 @@ CREATE OPERATOR CLASS date_ops
 	FUNCTION 2 vdb_date_attribute(internal);
 
 CREATE OPERATOR CLASS timestamp_ops
-	DEFAULT FOR TYPE timestamp USING hnsw AS
+	DEFAULT FOR TYPE timestamp USING @method@ AS
 	OPERATOR 11 <,
 	OPERATOR 12 <=,
 	OPERATOR 13 =,
@@ -1371,7 +1418,7 @@ CREATE OPERATOR CLASS timestamp_ops
 	FUNCTION 2 vdb_timestamp_attribute(internal);
 
 CREATE OPERATOR CLASS numeric_ops
-	DEFAULT FOR TYPE numeric USING hnsw AS
+	DEFAULT FOR TYPE numeric USING @method@ AS
 	OPERATOR 11 <,
 	OPERATOR 12 <=,
 	OPERATOR 13 =,
@@ -1380,7 +1427,7 @@ CREATE OPERATOR CLASS numeric_ops
 	FUNCTION 2 vdb_numeric_attribute(internal);
 
 CREATE OPERATOR CLASS timestamptz_ops
-	DEFAULT FOR TYPE timestamptz USING hnsw AS
+	DEFAULT FOR TYPE timestamptz USING @method@ AS
 	OPERATOR 11 <,
 	OPERATOR 12 <=,
 	OPERATOR 13 =,
@@ -1389,32 +1436,36 @@ CREATE OPERATOR CLASS timestamptz_ops
 	FUNCTION 2 vdb_timestamp_attribute(internal);
 
 CREATE OPERATOR CLASS uuid_ops
-	DEFAULT FOR TYPE uuid USING hnsw AS
+	DEFAULT FOR TYPE uuid USING @method@ AS
 	OPERATOR 13 =,
 	FUNCTION 2 vdb_hash_attribute(internal);
 
 CREATE OPERATOR CLASS text_ops
-	DEFAULT FOR TYPE text USING hnsw AS
+	DEFAULT FOR TYPE text USING @method@ AS
 	OPERATOR 13 =,
 	FUNCTION 2 vdb_hash_attribute(internal);
 
 CREATE OPERATOR CLASS bpchar_ops
-	DEFAULT FOR TYPE bpchar USING hnsw AS
+	DEFAULT FOR TYPE bpchar USING @method@ AS
 	OPERATOR 13 =,
 	FUNCTION 2 vdb_hash_attribute(internal);
 
 CREATE OPERATOR CLASS enum_ops
-	DEFAULT FOR TYPE anyenum USING hnsw AS
+	DEFAULT FOR TYPE anyenum USING @method@ AS
 	OPERATOR 13 =,
 	FUNCTION 2 vdb_hash_attribute(internal);
 
 CREATE OPERATOR CLASS array_ops
-	DEFAULT FOR TYPE anyarray USING hnsw AS
+	DEFAULT FOR TYPE anyarray USING @method@ AS
 	OPERATOR 13 =,
 	OPERATOR 16 &&,
 	OPERATOR 17 @>,
 	OPERATOR 18 <@,
 	FUNCTION 2 vdb_array_attribute(internal);
+		$classes$, '@method@', method);
+	END LOOP;
+END
+$do$;
 
 /*
  * Looking after indexes

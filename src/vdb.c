@@ -13,6 +13,7 @@
 #include "distance/distance.h"
 #include "hnsw/hnsw_module.h"
 #include "index/index.h"
+#include "ivf/ivf_module.h"
 #include "testpoint.h"
 #include "vdb.h"
 
@@ -44,6 +45,7 @@ _PG_init(void)
 {
 	/* the first one may refuse, and must not leave settings behind */
 	vdb_hnsw_init();
+	vdb_ivf_init();
 	vdb_distance_init();
 	init_simd_setting();
 	vdb_testpoint_init();

@@ -26,7 +26,7 @@
 #define VDB_RADIUS_STRATEGY 2
 #define VDB_NUM_STRATEGIES 18	/* index_filter.h has the others */
 
-/* What vdb.check_index() counts. */
+/* What vdb.check_index() counts.  A list of an inverted file counts as an upper record. */
 typedef struct VdbCheckCounts
 {
 	int64		live;			/* rows, or nodes of them */

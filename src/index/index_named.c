@@ -18,7 +18,7 @@
 static const char *
 name_of(const VdbAccessMethod *method)
 {
-	return method != NULL ? method->name : "hnsw";
+	return method != NULL ? method->name : "hnsw, ivfflat or ivfpq";
 }
 
 static void

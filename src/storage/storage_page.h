@@ -16,7 +16,11 @@ typedef enum VdbPageKind
 	VDB_PAGE_CENTER = 2,
 	VDB_PAGE_HNSW_HOT = 3,
 	VDB_PAGE_HNSW_NODE = 4,
-	VDB_PAGE_HNSW_UPPER = 5
+	VDB_PAGE_HNSW_UPPER = 5,
+	VDB_PAGE_IVF_ROWS = 6,
+	VDB_PAGE_IVF_ROW_RECORDS = 7,
+	VDB_PAGE_IVF_LISTS = 8,
+	VDB_PAGE_IVF_LIST_RECORDS = 9
 } VdbPageKind;
 
 /* The special area of every page. */

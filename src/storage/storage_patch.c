@@ -119,6 +119,16 @@ vdb_patch_write(VdbPatch *patch, Buffer buffer, int offset, const void *bytes, i
 		entry->lower = Max(entry->lower, offset + length);
 }
 
+void
+vdb_patch_cover(VdbPatch *patch, Buffer buffer, int end)
+{
+	VdbPatchPage *entry = find_page(patch, buffer);
+
+	if (end > VDB_PAGE_END)
+		elog(ERROR, "a patch leaves its part of the page");
+	entry->lower = Max(entry->lower, end);
+}
+
 /* Has pd_lower move to where the writes end, if it is not there. */
 static void
 append_lower(VdbPatchPage *entry)

@@ -42,6 +42,9 @@ extern void vdb_patch_begin(VdbPatch *patch, Relation index);
 extern void vdb_patch_write(VdbPatch *patch, Buffer buffer, int offset, const void *bytes,
 							int length);
 
+/* Has what lies before an offset hold data: zeros, where nothing was written yet. */
+extern void vdb_patch_cover(VdbPatch *patch, Buffer buffer, int end);
+
 /* Writes all, in one record. Locks stay with the caller. */
 extern void vdb_patch_finish(VdbPatch *patch);
 

@@ -5,9 +5,11 @@ CREATE SCHEMA life;
 
 -- One row a kind of index: a new type or distance is a line here.  `value`
 -- makes the i-th of many different values.  `further` are columns of the index
--- after the vector: the table has a column id.
+-- after the vector: the table has a column id.  `method` is the access method,
+-- `options` are some that it has.
 
-CREATE TABLE life.kinds (name text PRIMARY KEY, type text, opclass text, value text, further text DEFAULT '');
+CREATE TABLE life.kinds (name text PRIMARY KEY, type text, opclass text, value text, further text DEFAULT '',
+    method text DEFAULT 'hnsw', options text DEFAULT 'm = 4, ef_construction = 20');
 
 CREATE FUNCTION life.numbers(i int, dims int DEFAULT 64) RETURNS real[] IMMUTABLE LANGUAGE sql AS
 $$ SELECT array_agg(sin(i * j * 1.7 + j)::real ORDER BY j) FROM generate_series(1, dims) j $$;
@@ -48,6 +50,13 @@ INSERT INTO life.kinds VALUES
     ('vector_wide', 'vector(768)', 'vector_cosine_ops', 'life.numbers(i, 768)::vector'),
     ('halfvec_wide', 'halfvec(1024)', 'halfvec_l1_ops', 'life.numbers(i, 1024)::halfvec');
 
+INSERT INTO life.kinds VALUES
+    ('ivfflat_l2', 'vector(64)', 'vector_l2_ops', 'life.numbers(i)::vector', '', 'ivfflat', 'lists = 8'),
+    ('ivfflat_cosine', 'halfvec(64)', 'halfvec_cosine_ops', 'life.numbers(i)::halfvec', '', 'ivfflat', 'lists = 8'),
+    ('ivfpq_l2', 'halfvec(64)', 'halfvec_l2_ops', 'life.numbers(i)::halfvec', '', 'ivfpq', 'lists = 8'),
+    ('ivfpq_ip', 'vector(64)', 'vector_ip_ops', 'life.numbers(i)::vector', '', 'ivfpq', 'lists = 8'),
+    ('ivfpq_further', 'vector(768)', 'vector_cosine_ops', 'life.numbers(i, 768)::vector', ', id, (id % 3 = 0)', 'ivfpq', 'lists = 8');
+
 CREATE FUNCTION life.value(kind text, i int) RETURNS text LANGUAGE plpgsql AS
 $$
 DECLARE
@@ -68,6 +77,7 @@ CREATE FUNCTION life.compare(tab regclass, index name, expression text, conditio
     question text, OUT rows bigint, OUT differences bigint)
 LANGUAGE plpgsql
 SET hnsw.ef_search = 1000 SET hnsw.max_scan_tuples = 1000000 SET hnsw.iterative_scan = strict_order
+SET ivfflat.probes = 1000 SET ivfpq.probes = 1000 SET ivfpq.refine_factor = 1000
 SET enable_seqscan = on SET enable_bitmapscan = off SET enable_sort = on SET enable_indexscan = off
 AS
 $$
@@ -119,13 +129,14 @@ BEGIN
             JOIN pg_class ON pg_class.oid = indexrelid
             JOIN pg_attribute ON attrelid = indexrelid AND attnum = 1
             JOIN pg_opclass ON pg_opclass.oid = indclass[0]
+            JOIN pg_am ON pg_am.oid = opcmethod
             JOIN pg_amop ON amopfamily = opcfamily AND amoplefttype = opcintype AND amopstrategy = 1
             JOIN pg_operator o ON o.oid = amopopr,
             LATERAL pg_get_indexdef(indexrelid, 1, false) AS expression,
             LATERAL (
                 SELECT life.value(name, 1000 + n) AS question
                 FROM life.kinds, generate_series(1, 3) n
-                WHERE opclass = opcname AND starts_with(type, format_type(atttypid, atttypmod))) q,
+                WHERE opclass = opcname AND method = amname AND starts_with(type, format_type(atttypid, atttypmod))) q,
             LATERAL life.compare(indrelid, relname, expression, coalesce(pg_get_expr(indpred, indrelid), 'true'),
                 format('OPERATOR(%s.%s)', oprnamespace::regnamespace, oprname), question) c
         WHERE indexrelid = index

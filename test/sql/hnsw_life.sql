@@ -18,8 +18,8 @@ SELECT count(DISTINCT kind) - (SELECT count(*) FROM life.kinds) AS kinds_left_ou
     (SELECT last_value FROM life.checks) / count(DISTINCT kind) AS checks_of_each
 FROM life.sizes;
 
--- twenty rounds without growth
+-- ten rounds without growth; a list that other rows come to than have gone may take an extent
 
-SELECT * FROM life.sizes WHERE after > before;
+SELECT * FROM life.sizes WHERE after > before + CASE WHEN kind LIKE 'ivf%' THEN 65536 ELSE 0 END;
 
 DROP SCHEMA life CASCADE;

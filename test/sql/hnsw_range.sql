@@ -325,7 +325,7 @@ BEGIN
     FOR k IN SELECT * FROM life.kinds LOOP
         EXECUTE format('CREATE TABLE life.%I (i int, v %s)', k.name, k.type);
         EXECUTE format('INSERT INTO life.%I SELECT i, %s FROM generate_series(1, 200) i', k.name, k.value);
-        EXECUTE format('CREATE INDEX %I ON life.%I USING hnsw (v %s)', k.name || '_v', k.name, k.opclass);
+        EXECUTE format('CREATE INDEX %I ON life.%I USING %s (v %s)', k.name || '_v', k.name, k.method, k.opclass);
         EXECUTE format('ANALYZE life.%I', k.name);
     END LOOP;
 END
@@ -337,6 +337,7 @@ CREATE FUNCTION differences(kind text, OUT rows bigint, OUT differences bigint, 
 $$
 DECLARE
     name text := (SELECT oprname FROM life.kinds k JOIN pg_opclass c ON opcname = opclass
+        JOIN pg_am a ON a.oid = opcmethod AND amname = method
         JOIN pg_amop ON amopfamily = opcfamily AND amopstrategy = 1 JOIN pg_operator o ON o.oid = amopopr
         WHERE k.name = kind);
     question text := life.value(kind, 1001);

@@ -1,0 +1,248 @@
+/*
+ * ivf.c
+ *	  The two access methods as the server sees them: handlers, options, settings
+ *	  and the names of build phases.
+ *
+ * ivfflat promises what pgvector's does: all rows of the lists that are probed, in exact
+ * order.  ivfpq returns the nearest by estimate of many more lists.
+ */
+#include "postgres.h"
+
+#include "access/reloptions.h"
+#include "commands/progress.h"
+#include "commands/vacuum.h"
+#include "utils/guc.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "ivf/ivf_module.h"
+#include "ivf/ivf_private.h"
+
+#define DEFAULT_FLAT_LISTS 100
+#define MAX_PROBES 32768
+
+static IvfSettings flat;
+static IvfSettings pq;
+
+static relopt_kind flat_relopt_kind;
+static relopt_kind pq_relopt_kind;
+
+static void cost_flat(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup,
+					  Cost *total, Selectivity *selectivity, double *correlation, double *pages);
+static void cost_pq(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup,
+					Cost *total, Selectivity *selectivity, double *correlation, double *pages);
+
+const VdbAccessMethod vdb_ivfflat_method = {
+	.name = "ivfflat",
+	.costestimate = cost_flat,
+	.check = vdb_ivf_check,
+};
+const VdbAccessMethod vdb_ivfpq_method = {
+	.name = "ivfpq",
+	.costestimate = cost_pq,
+	.check = vdb_ivf_check,
+};
+
+static const struct config_enum_entry flat_iterative_options[] = {
+	{"off", IVF_ITERATIVE_OFF, false},
+	{"relaxed_order", IVF_ITERATIVE_RELAXED, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry pq_iterative_options[] = {
+	{"off", IVF_ITERATIVE_OFF, false},
+	{"relaxed_order", IVF_ITERATIVE_RELAXED, false},
+	{"strict_order", IVF_ITERATIVE_STRICT, false},
+	{NULL, 0, false}
+};
+
+static relopt_enum_elt_def refine_options[] = {
+	{"heap", IVF_REFINE_HEAP},
+	{"4", IVF_REFINE_4},
+	{"8", IVF_REFINE_8},
+	{"12", IVF_REFINE_12},
+	{NULL}
+};
+
+static void
+define_settings(void)
+{
+	DefineCustomIntVariable("ivfflat.probes", "Sets the number of probes",
+							"Valid range is 1..lists.",
+							&flat.probes, 1, 1, MAX_PROBES, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("ivfflat.iterative_scan", "Sets the mode for iterative scans", NULL,
+							 &flat.iterative_scan, IVF_ITERATIVE_OFF, flat_iterative_options,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("ivfflat.max_probes", "Sets the max number of probes for iterative scans",
+							NULL,
+							&flat.max_probes, MAX_PROBES, 1, MAX_PROBES, PGC_USERSET, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("ivfflat");
+
+	DefineCustomIntVariable("ivfpq.probes", "Sets how many lists a scan looks at.",
+							"Larger values find more of the true neighbors and take longer.",
+							&pq.probes, 20, 1, MAX_PROBES, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("ivfpq.refine_factor",
+							"Sets how many rows are refined for each that is returned.",
+							"Larger values find more of the true neighbors and take longer.",
+							&pq.refine_factor, 8, 1, 1000, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("ivfpq.iterative_scan",
+							 "Sets whether a scan goes on to more lists when more rows are asked for.",
+							 NULL,
+							 &pq.iterative_scan, IVF_ITERATIVE_STRICT, pq_iterative_options,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("ivfpq.max_probes", "Sets the max number of lists that a scan looks at.",
+							NULL,
+							&pq.max_probes, MAX_PROBES, 1, MAX_PROBES, PGC_USERSET, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("ivfpq");
+}
+
+void
+vdb_ivf_init(void)
+{
+	vdb_index_register(&vdb_ivfflat_method);
+	vdb_index_register(&vdb_ivfpq_method);
+	flat_relopt_kind = add_reloption_kind();
+	add_int_reloption(flat_relopt_kind, "lists", "Number of inverted lists", DEFAULT_FLAT_LISTS,
+					  IVF_MIN_LISTS, IVF_MAX_LISTS, AccessExclusiveLock);
+	pq_relopt_kind = add_reloption_kind();
+	add_int_reloption(pq_relopt_kind, "lists", "Number of lists, 0 to have it follow from that of rows",
+					  0, 0, IVF_MAX_LISTS, AccessExclusiveLock);
+	add_enum_reloption(pq_relopt_kind, "refine", "How the rows nearest by estimate are looked at again",
+					   refine_options, IVF_REFINE_8,
+					   "Valid values are \"heap\", \"4\", \"8\" and \"12\".", AccessExclusiveLock);
+	define_settings();
+}
+
+static bytea *
+parse_flat_options(Datum reloptions, bool validate)
+{
+	static const relopt_parse_elt table[] = {
+		{.optname = "lists", .opttype = RELOPT_TYPE_INT, .offset = offsetof(IvfOptions, lists)},
+	};
+
+	return (bytea *) build_reloptions(reloptions, validate, flat_relopt_kind, sizeof(IvfOptions),
+									  table, lengthof(table));
+}
+
+static bytea *
+parse_pq_options(Datum reloptions, bool validate)
+{
+	static const relopt_parse_elt table[] = {
+		{.optname = "lists", .opttype = RELOPT_TYPE_INT, .offset = offsetof(IvfOptions, lists)},
+		{.optname = "refine", .opttype = RELOPT_TYPE_ENUM, .offset = offsetof(IvfOptions, refine)},
+	};
+
+	return (bytea *) build_reloptions(reloptions, validate, pq_relopt_kind, sizeof(IvfOptions),
+									  table, lengthof(table));
+}
+
+bool
+vdb_ivf_is_flat(Relation index)
+{
+	return index->rd_indam->amcostestimate == cost_flat;
+}
+
+IvfOptions
+vdb_ivf_options(Relation index)
+{
+	IvfOptions	options = {.lists = 0, .refine = IVF_REFINE_8};
+
+	if (vdb_ivf_is_flat(index))
+		options.lists = DEFAULT_FLAT_LISTS;
+	if (index->rd_options != NULL)
+		options = *(IvfOptions *) index->rd_options;
+	if (vdb_ivf_is_flat(index))
+		options.refine = IVF_REFINE_12;
+	return options;
+}
+
+const IvfSettings *
+vdb_ivf_settings(Relation index)
+{
+	return vdb_ivf_is_flat(index) ? &flat : &pq;
+}
+
+static void
+cost_flat(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup, Cost *total,
+		  Selectivity *selectivity, double *correlation, double *pages)
+{
+	vdb_ivf_costestimate(&flat, path, startup, total, selectivity, correlation, pages);
+}
+
+static void
+cost_pq(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup, Cost *total,
+		Selectivity *selectivity, double *correlation, double *pages)
+{
+	vdb_ivf_costestimate(&pq, path, startup, total, selectivity, correlation, pages);
+}
+
+static char *
+phase_name(int64 phase)
+{
+	switch (phase)
+	{
+		case PROGRESS_CREATEIDX_SUBPHASE_INITIALIZE:
+			return "initializing";
+		case IVF_PHASE_KMEANS:
+			return "performing k-means";
+		case IVF_PHASE_ASSIGN:
+			return "assigning tuples";
+		case IVF_PHASE_LOAD:
+			return "loading tuples";
+		default:
+			return NULL;
+	}
+}
+
+/* What the two have in common. */
+static IndexAmRoutine *
+make_routine(void)
+{
+	IndexAmRoutine *am = makeNode(IndexAmRoutine);
+
+	am->amstrategies = VDB_NUM_STRATEGIES;
+	am->amsupport = VDB_NUM_PROCS;
+	am->amcanorderbyop = true;
+	am->amcanmulticol = true;
+	am->amoptionalkey = true;
+	am->amsearcharray = true;
+	am->amsearchnulls = true;
+	am->amusemaintenanceworkmem = true;
+	am->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL;
+	am->amkeytype = InvalidOid;
+
+	am->ambuild = vdb_ivf_build;
+	am->ambuildempty = vdb_ivf_buildempty;
+	am->aminsert = vdb_ivf_insert;
+	am->ambulkdelete = vdb_ivf_bulkdelete;
+	am->amvacuumcleanup = vdb_ivf_vacuumcleanup;
+	am->ambuildphasename = phase_name;
+	am->amvalidate = vdb_index_validate;
+	am->ambeginscan = vdb_ivf_beginscan;
+	am->amrescan = vdb_ivf_rescan;
+	am->amgettuple = vdb_ivf_gettuple;
+	am->amendscan = vdb_ivf_endscan;
+	return am;
+}
+
+PG_FUNCTION_INFO_V1(vdb_ivfflat_handler);
+Datum
+vdb_ivfflat_handler(PG_FUNCTION_ARGS)
+{
+	IndexAmRoutine *am = make_routine();
+
+	am->amcostestimate = cost_flat;
+	am->amoptions = parse_flat_options;
+	PG_RETURN_POINTER(am);
+}
+
+PG_FUNCTION_INFO_V1(vdb_ivfpq_handler);
+Datum
+vdb_ivfpq_handler(PG_FUNCTION_ARGS)
+{
+	IndexAmRoutine *am = make_routine();
+
+	am->amcostestimate = cost_pq;
+	am->amoptions = parse_pq_options;
+	PG_RETURN_POINTER(am);
+}

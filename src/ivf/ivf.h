@@ -1,0 +1,265 @@
+/*
+ * ivf.h
+ *	  The bytes of an inverted file on disk, and how the number of a group becomes an
+ *	  address.
+ *
+ * The fork is: block 0 the metapage, then the center pages, then extents of equal
+ * size.  An extent belongs to one of two shelves, that of rows or that of lists.  It has
+ * scan pages, with groups of 32 lanes, and behind them record pages, with a record for
+ * each lane at a computed place.  A lane of the shelf of lists is a list: its code and
+ * its record are those of its centroid.  See README.md for the invariants and
+ * docs/on-disk-format.md for offsets.
+ */
+#ifndef VDB_IVF_H
+#define VDB_IVF_H
+
+#include "quant/scan.h"
+#include "storage/itemptr.h"
+#include "storage/storage_page.h"
+
+#define IVF_MAGIC 0x00465649	/* "IVF", little-endian */
+#define IVF_VERSION 1
+
+#define IVF_META_BLOCK 0
+#define IVF_NO_EXTENT PG_UINT32_MAX
+#define IVF_NO_GROUP PG_UINT32_MAX
+
+#define IVF_LANES VDB_SCAN_LANES
+
+/* Whose groups the lists' own are: of no list. */
+#define IVF_ROOT PG_UINT32_MAX
+
+typedef enum IvfShelfKind
+{
+	IVF_ROWS,
+	IVF_LISTS
+} IvfShelfKind;
+
+#define IVF_SHELVES 2
+
+/* The metapage's content, right after the page header. */
+typedef struct IvfMeta
+{
+	uint32		magic;
+	uint16		version;
+	uint16		metric;			/* VdbMetric */
+	uint64		incarnation;	/* random; another build, another number */
+	uint64		rotation_seed;
+	uint32		dims;
+
+	/* how rows are coded */
+	uint16		scan_bits;		/* of a dimension of a scan code */
+	uint16		refine_bits;	/* of a dimension of a record; 0: rows have none */
+	uint32		scan_dims;		/* that a scan code has */
+	uint16		attr_bytes;		/* of a row's attributes */
+
+	/* geometry: what IvfGeometry must come out as, checked on open */
+	uint16		extent_pages;
+	uint32		center_pages;
+	uint32		extent_groups[IVF_SHELVES];
+
+	/* what changes */
+	uint32		extents;		/* that exist; others do not, whatever the length of
+								 * the fork */
+	uint32		open_extent[IVF_SHELVES];	/* that takes new groups, or IVF_NO_EXTENT */
+	uint32		root;			/* the first group of lists */
+	uint32		lists;			/* how many there are */
+	uint8		reserved[408];	/* 0 */
+} IvfMeta;
+
+StaticAssertDecl(sizeof(IvfMeta) == 480, "IvfMeta is 480 bytes on disk");
+
+/*
+ * What a group begins with.  Followed by float add[32], float scale[32] (VdbScanFactors;
+ * a lane that is free has an infinite add), the payloads of 32 lanes, and their codes as
+ * the scan_below kernel reads them.
+ */
+typedef struct IvfGroup
+{
+	uint32		list;			/* whose rows these are, or IVF_ROOT */
+	uint32		next;			/* group of the same list, or IVF_NO_GROUP */
+	uint32		used;			/* lane l is taken: bit l */
+	uint32		reserved;		/* 0 */
+} IvfGroup;
+
+StaticAssertDecl(sizeof(IvfGroup) == 16, "IvfGroup is 16 bytes on disk");
+
+/* The payload of a row is its ItemPointerData and its attributes; that of a list: */
+typedef struct IvfList
+{
+	uint32		head;			/* its first group, or IVF_NO_GROUP: where a row is put */
+	uint32		rows;			/* when it was last counted */
+} IvfList;
+
+StaticAssertDecl(sizeof(IvfList) == 8, "IvfList is 8 bytes on disk");
+
+/*
+ * A record: the fuller code of a lane's vector, refine_bits a dimension of a row's
+ * residual, IVF_CENTROID_BITS or fewer of a centroid.  Codes of 12 bits are node codes,
+ * hi plane first, others are hot codes.
+ */
+typedef struct IvfRecord
+{
+	float		add;			/* of the vector that the code stands for, like
+								 * VdbNodeFactors.add */
+	float		scale;			/* VdbNodeFactors.scale, or VdbHotFactors.rescale */
+	uint16		residual;		/* bfloat16: how far that is from the row's */
+	uint16		length;			/* bfloat16: how far that is from the centroid */
+} IvfRecord;
+
+StaticAssertDecl(sizeof(IvfRecord) == 12, "IvfRecord is 12 bytes on disk");
+
+/* Where groups and records start on their pages. */
+#define IVF_PAGE_FIRST 64
+
+/* The constants of a shelf from which addresses are computed. */
+typedef struct IvfShelf
+{
+	uint16		scan_kind;		/* VdbPageKind */
+	uint16		record_kind;
+	uint32		code_bytes;		/* of a scan code */
+	uint32		payload_bytes;	/* of a lane */
+	uint32		record_bits;	/* a dimension; 0: no records */
+	uint32		group_stride;
+	uint32		page_groups;	/* groups of a scan page */
+	uint32		record_stride;
+	uint32		page_records;
+	uint32		scan_pages;		/* of an extent; the rest are record pages */
+	uint32		extent_groups;
+} IvfShelf;
+
+typedef struct IvfGeometry
+{
+	IvfShelf	shelves[IVF_SHELVES];
+	uint32		extent_pages;
+	uint32		center_pages;
+	uint32		center_values;	/* floats of the center */
+	uint32		max_extents;	/* keeps numbers of groups and lanes in 32 bits */
+} IvfGeometry;
+
+/* How rows are coded: what a build chooses, and the rest follows from. */
+typedef struct IvfCoding
+{
+	uint32		scan_dims;
+	uint32		scan_bits;
+	uint32		refine_bits;
+	uint32		attr_bytes;
+} IvfCoding;
+
+/* Bits of a dimension of a centroid's record: this, or 4 where it would not fit a page. */
+#define IVF_CENTROID_BITS 8
+
+/*
+ * Computes the geometry; false when a group or a record does not fit a page.
+ */
+extern bool vdb_ivf_geometry(IvfGeometry *geometry, const VdbCodec *codec, const IvfCoding *coding);
+
+/* The most dimensions that a scan code of so many bits may have, a multiple of 8. */
+extern uint32 vdb_ivf_max_scan_dims(uint32 bits, uint32 attr_bytes);
+
+/* Bytes of a record's code. */
+extern uint32 vdb_ivf_record_code_bytes(const VdbCodec *codec, uint32 bits);
+
+/* Center values a center page holds. */
+#define IVF_CENTER_FIRST 32
+#define IVF_CENTER_PER_PAGE ((VDB_PAGE_END - IVF_CENTER_FIRST) / (int) sizeof(float))
+
+static inline BlockNumber
+vdb_ivf_extent_block(const IvfGeometry *g, uint32 extent)
+{
+	return 1 + g->center_pages + (BlockNumber) extent * g->extent_pages;
+}
+
+/* Where something lies: a block and an offset in it. */
+typedef struct IvfAddress
+{
+	uint32		extent;
+	BlockNumber block;
+	uint32		slot;			/* on its page */
+	uint32		offset;
+} IvfAddress;
+
+static inline IvfAddress
+vdb_ivf_group_address(const IvfGeometry *g, const IvfShelf *shelf, uint32 group)
+{
+	IvfAddress	a;
+	uint32		at;
+
+	a.extent = group / shelf->extent_groups;
+	at = group % shelf->extent_groups;
+	a.block = vdb_ivf_extent_block(g, a.extent) + at / shelf->page_groups;
+	a.slot = at % shelf->page_groups;
+	a.offset = IVF_PAGE_FIRST + a.slot * shelf->group_stride;
+	return a;
+}
+
+static inline IvfAddress
+vdb_ivf_record_address(const IvfGeometry *g, const IvfShelf *shelf, uint32 group, uint32 lane)
+{
+	IvfAddress	a;
+	uint32		at = group % shelf->extent_groups * IVF_LANES + lane;
+
+	a.extent = group / shelf->extent_groups;
+	a.block = vdb_ivf_extent_block(g, a.extent) + shelf->scan_pages + at / shelf->page_records;
+	a.slot = at % shelf->page_records;
+	a.offset = IVF_PAGE_FIRST + a.slot * shelf->record_stride;
+	return a;
+}
+
+static inline IvfMeta *
+vdb_ivf_page_meta(Page page)
+{
+	return (IvfMeta *) PageGetContents(page);
+}
+
+static inline IvfGroup *
+vdb_ivf_page_group(Page page, IvfAddress a)
+{
+	return (IvfGroup *) ((char *) page + a.offset);
+}
+
+static inline IvfRecord *
+vdb_ivf_page_record(Page page, IvfAddress a)
+{
+	return (IvfRecord *) ((char *) page + a.offset);
+}
+
+/* The parts of a group. */
+static inline float *
+vdb_ivf_group_add(IvfGroup *group)
+{
+	return (float *) (group + 1);
+}
+
+static inline float *
+vdb_ivf_group_scale(IvfGroup *group)
+{
+	return vdb_ivf_group_add(group) + IVF_LANES;
+}
+
+static inline uint8 *
+vdb_ivf_group_payload(const IvfShelf *shelf, IvfGroup *group, uint32 lane)
+{
+	return (uint8 *) (vdb_ivf_group_scale(group) + IVF_LANES) + lane * shelf->payload_bytes;
+}
+
+static inline uint8 *
+vdb_ivf_group_codes(const IvfShelf *shelf, IvfGroup *group)
+{
+	return vdb_ivf_group_payload(shelf, group, IVF_LANES);
+}
+
+static inline uint8 *
+vdb_ivf_record_code(IvfRecord *record)
+{
+	return (uint8 *) (record + 1);
+}
+
+/* Number of a lane among all of its shelf, which is that of a list. */
+static inline uint32
+vdb_ivf_lane_number(uint32 group, uint32 lane)
+{
+	return group * IVF_LANES + lane;
+}
+
+#endif							/* VDB_IVF_H */

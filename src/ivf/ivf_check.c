@@ -1,0 +1,387 @@
+/*
+ * ivf_check.c
+ *	  Does an inverted file keep its promises?
+ *
+ * Verifies the invariants of README.md, numbered I1 to I8 there and here.  Like amcheck,
+ * it takes no lock that stands in the way of reads or writes.  Groups are read after
+ * what leads to them, and rows of the table after the index, with a snapshot that is
+ * older than that.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/tableam.h"
+#include "catalog/index.h"
+#include "miscadmin.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "ivf/ivf_private.h"
+#include "testpoint.h"
+
+/* How far a factor may be from what it would be now, relative to its parts. */
+#define FACTOR_TOLERANCE 1e-4
+
+/* A row, and the lane that has it. */
+typedef struct RowLane
+{
+	ItemPointerData tid;		/* the key */
+	uint32		lane;
+	uint32		list;
+} RowLane;
+
+typedef struct Check
+{
+	IvfIndex   *index;
+	Relation	heap;
+	VdbCheckCounts *counts;
+	HTAB	   *rows;			/* RowLane; NULL: nobody asks */
+	uint64		groups;			/* of rows, that lists lead to */
+	MemoryContext row_context;
+	IvfCoder	coder;
+	float	   *centroid;		/* of `list` */
+	uint32		list;
+} Check;
+
+static void
+corrupted(const Check *check, BlockNumber block, const char *what)
+{
+	vdb_page_corrupted(check->index->rel, block, what);
+}
+
+/* I1: all pages of an extent are of its shelf, and have no more than they have room for. */
+static void
+check_extent(Check *check, uint32 extent, uint64 *used_groups)
+{
+	IvfIndex   *index = check->index;
+	BlockNumber first = vdb_ivf_extent_block(&index->geometry, extent);
+	const IvfShelf *shelf = NULL;
+
+	for (uint32 i = 0; i < index->geometry.extent_pages; i++)
+	{
+		Buffer		buffer = ReadBuffer(index->rel, first + i);
+		Page		page = BufferGetPage(buffer);
+
+		CHECK_FOR_INTERRUPTS();
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		if (i == 0)
+			shelf = vdb_ivf_shelf(index, vdb_page_special(page)->kind == VDB_PAGE_IVF_LISTS ?
+								  IVF_LISTS : IVF_ROWS);
+		vdb_page_check(index->rel, first + i, page,
+					   i < shelf->scan_pages ? shelf->scan_kind : shelf->record_kind, extent);
+		if (i < shelf->scan_pages && vdb_page_special(page)->used > shelf->page_groups)
+			corrupted(check, first + i, "It counts more groups than it has.");
+		if (i < shelf->scan_pages && shelf == vdb_ivf_shelf(index, IVF_ROWS))
+			*used_groups += vdb_page_special(page)->used;
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/* I2: a lane that is taken has finite factors, one that is free an infinite add and no payload. */
+static void
+check_lane(Check *check, const IvfShelf *shelf, BlockNumber block, IvfGroup *group, uint32 lane)
+{
+	float		add = vdb_ivf_group_add(group)[lane];
+	const uint8 *payload = vdb_ivf_group_payload(shelf, group, lane);
+
+	if ((group->used >> lane & 1) != 0)
+	{
+		if (!isfinite(add) || !isfinite(vdb_ivf_group_scale(group)[lane]))
+			corrupted(check, block, "A lane that is taken has factors that are no numbers.");
+		return;
+	}
+	if (add != INFINITY)
+		corrupted(check, block, "A free lane can be found.");
+	for (uint32 i = 0; i < shelf->payload_bytes; i++)
+	{
+		if (payload[i] != 0)
+			corrupted(check, block, "A free lane has a payload.");
+	}
+}
+
+/* Does a lane still have this row? */
+static bool
+lane_has(Check *check, const RowLane *entry)
+{
+	IvfIndex   *index = check->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, entry->lane / IVF_LANES);
+	Buffer		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+	IvfGroup   *group = vdb_ivf_load_group(index, buffer, a, entry->list);
+	bool		same = memcmp(vdb_ivf_group_payload(shelf, group, entry->lane % IVF_LANES), &entry->tid,
+							  sizeof(ItemPointerData)) == 0;
+
+	UnlockReleaseBuffer(buffer);
+	return same;
+}
+
+/* Notes whose a lane is. */
+static void
+note_row(Check *check, BlockNumber block, const uint8 *payload, uint32 lane, uint32 list)
+{
+	ItemPointerData tid;
+	RowLane    *entry;
+	bool		found;
+
+	memcpy(&tid, payload, sizeof(tid));
+	if (!ItemPointerIsValid(&tid))
+		corrupted(check, block, "A lane that is taken has no row.");
+	if (check->rows == NULL)
+		return;
+	entry = hash_search(check->rows, &tid, HASH_ENTER, &found);
+
+	/* VACUUM may have freed the first, and another row have come in its place and here */
+	if (found && lane_has(check, entry))
+		corrupted(check, block, psprintf("Row (%u,%u) has two lanes.",
+										 ItemPointerGetBlockNumber(&tid),
+										 ItemPointerGetOffsetNumber(&tid)));
+	entry->lane = lane;
+	entry->list = list;
+}
+
+/* I3: groups that a list leads to are in use and its own, and there are not too many. */
+static void
+check_list(Check *check, uint32 list, uint32 head)
+{
+	IvfIndex   *index = check->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	IvfGroup   *copy = palloc(shelf->group_stride);
+
+	for (uint32 number = head; number != IVF_NO_GROUP; number = copy->next)
+	{
+		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
+		Buffer		buffer;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!vdb_ivf_group_exists(index, IVF_ROWS, number))
+			corrupted(check, IVF_META_BLOCK, psprintf("List %u leads beyond the index.", list));
+		if (check->groups++ > (uint64) index->extents * shelf->extent_groups)
+			corrupted(check, a.block, "Lists lead to more groups than there are.");
+		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+		memcpy(copy, vdb_ivf_load_group(index, buffer, a, list), shelf->group_stride);
+		UnlockReleaseBuffer(buffer);
+		for (uint32 lane = 0; lane < IVF_LANES; lane++)
+		{
+			check_lane(check, shelf, a.block, copy, lane);
+			if ((copy->used >> lane & 1) == 0)
+				check->counts->free++;
+			else
+			{
+				check->counts->live++;
+				note_row(check, a.block, vdb_ivf_group_payload(shelf, copy, lane),
+						 vdb_ivf_lane_number(number, lane), list);
+			}
+		}
+	}
+	pfree(copy);
+}
+
+/* A list's record, decoded to check->centroid. */
+static void
+load_centroid(Check *check, uint32 list)
+{
+	IvfIndex   *index = check->index;
+	IvfAddress	a = vdb_ivf_record_address(&index->geometry, vdb_ivf_shelf(index, IVF_LISTS),
+										   list / IVF_LANES, list % IVF_LANES);
+	Buffer		buffer = vdb_ivf_read_record_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
+
+	vdb_ivf_decode_centroid(index, vdb_ivf_page_record(BufferGetPage(buffer), a), check->centroid);
+	UnlockReleaseBuffer(buffer);
+	check->list = list;
+}
+
+static inline bool
+is_near(float a, float b, float size)
+{
+	return a == b || (isnan(a) && isnan(b)) || fabsf(a - b) <= FACTOR_TOLERANCE * (fabsf(a) + fabsf(b) + size);
+}
+
+/* Is a lane of a group what it would be now? */
+static bool
+is_coded_so(const IvfShelf *shelf, IvfGroup *group, uint32 lane, const IvfLane *expected)
+{
+	const uint8 *codes = vdb_ivf_group_codes(shelf, group);
+
+	for (uint32 b = 0; b < shelf->code_bytes; b++)
+	{
+		if (codes[vdb_distance_scan_place(shelf->code_bytes, lane, b)] != expected->code[b])
+			return false;
+	}
+	return is_near(vdb_ivf_group_add(group)[lane], expected->factors.add, expected->factors.scale) &&
+		is_near(vdb_ivf_group_scale(group)[lane], expected->factors.scale, 0);
+}
+
+/* I4: the scan code of a list is that of the centroid that its record stands for. */
+static void
+check_centroid(Check *check, BlockNumber block, IvfGroup *group, uint32 list)
+{
+	IvfLane		expected;
+
+	load_centroid(check, list);
+	expected.code = check->coder.code;
+	memset(check->coder.decoded, 0, check->index->codec.vector_bytes);
+	expected.factors = vdb_scan_encode(&check->index->scan, check->centroid, check->coder.decoded,
+									   check->coder.scratch, check->coder.code);
+	if (!is_coded_so(vdb_ivf_shelf(check->index, IVF_LISTS), group, list % IVF_LANES, &expected))
+		corrupted(check, block, psprintf("List %u is found by another centroid than its own.", list));
+}
+
+/* I5: there are as many lists as the metapage says. */
+static void
+check_lists(Check *check)
+{
+	IvfIndex   *index = check->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
+	IvfGroup   *copy = palloc(shelf->group_stride);
+
+	for (uint32 number = index->root; number != IVF_NO_GROUP; number = copy->next)
+	{
+		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
+		Buffer		buffer;
+
+		if (!vdb_ivf_group_exists(index, IVF_LISTS, number))
+			corrupted(check, IVF_META_BLOCK, "The lists lead beyond the index.");
+		buffer = vdb_ivf_read_scan_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
+		memcpy(copy, vdb_ivf_load_group(index, buffer, a, IVF_ROOT), shelf->group_stride);
+		UnlockReleaseBuffer(buffer);
+		for (uint32 lane = 0; lane < IVF_LANES; lane++)
+		{
+			IvfList		entry;
+
+			check_lane(check, shelf, a.block, copy, lane);
+			if ((copy->used >> lane & 1) == 0)
+				continue;
+			if (check->counts->upper_records++ == index->lists)
+				corrupted(check, a.block, "There are more lists than the metapage says.");
+			memcpy(&entry, vdb_ivf_group_payload(shelf, copy, lane), sizeof(entry));
+			check_centroid(check, a.block, copy, vdb_ivf_lane_number(number, lane));
+			check_list(check, vdb_ivf_lane_number(number, lane), entry.head);
+		}
+	}
+	if (check->counts->upper_records != index->lists)
+		corrupted(check, IVF_META_BLOCK, "There are fewer lists than it says.");
+	pfree(copy);
+}
+
+/* I7, I8: the lane of a row has its code, its attributes, and its record. */
+static void
+check_row_lane(Check *check, const RowLane *entry, Datum *values, bool *isnull, const float *x,
+			   float norm)
+{
+	IvfIndex   *index = check->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	uint32		number = entry->lane / IVF_LANES;
+	uint32		lane = entry->lane % IVF_LANES;
+	IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
+	IvfGroup   *copy = palloc(shelf->group_stride);
+	uint8	   *attributes = palloc(index->attributes->bytes);
+	IvfLane		expected;
+	Buffer		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+
+	memcpy(copy, vdb_ivf_load_group(index, buffer, a, entry->list), shelf->group_stride);
+	UnlockReleaseBuffer(buffer);
+	if (entry->list != check->list)
+		load_centroid(check, entry->list);
+	expected = vdb_ivf_code_row(&check->coder, x, norm, check->centroid);
+	if (!is_coded_so(shelf, copy, lane, &expected))
+		corrupted(check, a.block, psprintf("Lane %u does not have the code of its row (%u,%u).",
+										   entry->lane, ItemPointerGetBlockNumber(&entry->tid),
+										   ItemPointerGetOffsetNumber(&entry->tid)));
+	vdb_index_form_attributes(index->attributes, values, isnull, attributes);
+	if (memcmp(attributes, vdb_ivf_group_payload(shelf, copy, lane) + sizeof(ItemPointerData),
+			   index->attributes->bytes) != 0)
+		corrupted(check, a.block, psprintf("Lane %u does not have the attributes of its row (%u,%u).",
+										   entry->lane, ItemPointerGetBlockNumber(&entry->tid),
+										   ItemPointerGetOffsetNumber(&entry->tid)));
+	if (expected.record != NULL)
+	{
+		const IvfRecord *record;
+		bool		same;
+
+		a = vdb_ivf_record_address(&index->geometry, shelf, number, lane);
+		buffer = vdb_ivf_read_record_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+		record = vdb_ivf_page_record(BufferGetPage(buffer), a);
+		same = memcmp(record + 1, expected.record + 1,
+					  vdb_ivf_record_code_bytes(&index->refine, shelf->record_bits)) == 0 &&
+			is_near(record->scale, expected.record->scale, 0) &&
+			is_near(record->add, expected.record->add, record->scale);
+		UnlockReleaseBuffer(buffer);
+		if (!same)
+			corrupted(check, a.block, psprintf("The record of lane %u is not that of its row (%u,%u).",
+											   entry->lane, ItemPointerGetBlockNumber(&entry->tid),
+											   ItemPointerGetOffsetNumber(&entry->tid)));
+	}
+}
+
+/* I6: each row that our snapshot sees has a lane; a callback of the table's scan. */
+static void
+check_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *state)
+{
+	Check	   *check = state;
+	MemoryContext old = MemoryContextSwitchTo(check->row_context);
+	float	   *x = NULL;
+	float		norm;
+
+	if (!isnull[0])
+		x = vdb_index_transform(check->index->support, &check->index->codec, values[0], &norm);
+	if (x != NULL)
+	{
+		const RowLane *entry = hash_search(check->rows, tid, HASH_FIND, NULL);
+
+		if (entry == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INDEX_CORRUPTED),
+					 errmsg("row (%u,%u) of table \"%s\" is not in index \"%s\"",
+							ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid),
+							RelationGetRelationName(check->heap), RelationGetRelationName(check->index->rel)),
+					 errhint("Please REINDEX it.")));
+		check_row_lane(check, entry, values, isnull, x, norm);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(check->row_context);
+}
+
+static void
+check_heap(Check *check, Snapshot snapshot)
+{
+	IndexInfo  *info = BuildIndexInfo(check->index->rel);
+	TableScanDesc scan = table_beginscan_strat(check->heap, snapshot, 0, NULL, true, false);
+
+	info->ii_Concurrent = true;
+	info->ii_Unique = false;
+	/* ends the scan; "sync" is what the interface demands of a scan given */
+	table_index_build_scan(check->heap, check->index->rel, info, true, false, check_row, check, scan);
+}
+
+void
+vdb_ivf_check(Relation rel, Relation heap, Snapshot snapshot, VdbCheckCounts *counts)
+{
+	Check		check = {.heap = heap, .counts = counts, .list = IVF_NO_GROUP};
+	uint64		used_groups = 0;
+
+	check.index = vdb_ivf_open(rel);
+	check.row_context = AllocSetContextCreate(CurrentMemoryContext, "ivf check row",
+											  ALLOCSET_DEFAULT_SIZES);
+	check.centroid = palloc(check.index->codec.vector_bytes);
+	vdb_ivf_coder_init(&check.coder, check.index);
+	if (snapshot != NULL)
+	{
+		HASHCTL		control = {
+			.keysize = sizeof(ItemPointerData),
+			.entrysize = sizeof(RowLane),
+			.hcxt = CurrentMemoryContext
+		};
+
+		check.rows = hash_create("rows of an index", 1024, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	for (uint32 extent = 0; extent < check.index->extents; extent++)
+		check_extent(&check, extent, &used_groups);
+	check_lists(&check);
+	if (check.groups < used_groups)
+		corrupted(&check, IVF_META_BLOCK, "There are groups that no list leads to.");
+	VDB_TESTPOINT("ivf-check-before-rows");
+	if (snapshot != NULL)
+		check_heap(&check, snapshot);
+}

@@ -1,0 +1,133 @@
+/*
+ * ivf_code.c
+ *	  From vectors to lanes and records.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "ivf/ivf_private.h"
+
+void
+vdb_ivf_coder_init(IvfCoder *coder, IvfIndex *index)
+{
+	Size		vector = index->codec.vector_bytes;
+	Size		record = Max(vdb_ivf_shelf(index, IVF_ROWS)->record_stride,
+							 vdb_ivf_shelf(index, IVF_LISTS)->record_stride);
+	Size		payload = Max(vdb_ivf_shelf(index, IVF_ROWS)->payload_bytes,
+							  vdb_ivf_shelf(index, IVF_LISTS)->payload_bytes);
+
+	coder->index = index;
+	coder->residual = palloc(vector);
+	coder->decoded = palloc(vector);
+	coder->scratch = palloc(vector);
+	coder->code = palloc(index->scan.bytes);
+	coder->payload = palloc0(payload);
+	coder->record = palloc0(record);
+}
+
+/* A number that is no less, as records have it. */
+static inline uint16
+round_up(double number)
+{
+	return vdb_bfloat_above(isnan(number) ? INFINITY : (float) (number * 1.0001));
+}
+
+/*
+ * Fills the coder's record with the code of a residual, and decodes it to where the
+ * residual was.  bits: of the record.
+ */
+static void
+code_residual(IvfCoder *coder, const VdbCodec *codec, uint32 bits, float *residual)
+{
+	IvfRecord  *record = coder->record;
+	uint8	   *code = vdb_ivf_record_code(record);
+
+	if (bits == IVF_REFINE_12)
+	{
+		VdbNodeFactors f = vdb_encode_node(codec, residual, 0, code, code + codec->hi_bytes);
+
+		record->scale = f.scale;
+		vdb_decode_node(codec, f, code, code + codec->hi_bytes, residual);
+	}
+	else
+	{
+		VdbHotFactors f = vdb_encode_hot(codec, residual, code);
+
+		record->scale = f.rescale;
+		vdb_decode_hot(codec, f, code, residual);
+	}
+}
+
+/* Fills the coder's record with what is to be known of a row. */
+static void
+make_record(IvfCoder *coder, const float *x, float norm, const float *centroid)
+{
+	const VdbCodec *codec = &coder->index->refine;
+	uint32		P = codec->P;
+	double		error2 = 0;
+	double		length2 = 0;
+	double		size2 = 0;
+
+	for (uint32 i = 0; i < P; i++)
+		coder->residual[i] = x[i] - centroid[i];
+	code_residual(coder, codec, vdb_ivf_shelf(coder->index, IVF_ROWS)->record_bits, coder->residual);
+	for (uint32 i = 0; i < P; i++)
+	{
+		float		decoded = centroid[i] + coder->residual[i];
+		double		error = (double) x[i] - ((double) centroid[i] + coder->residual[i]);
+
+		error2 += error * error;
+		length2 += (double) coder->residual[i] * coder->residual[i];
+		size2 += (double) decoded * decoded;
+		coder->decoded[i] = decoded;
+	}
+	coder->record->add = vdb_codec_score_add(codec, coder->decoded);
+	coder->record->residual = round_up(sqrt(error2) +
+									   vdb_codec_transform_error(codec, norm, sqrt(size2) + sqrt(error2)));
+	coder->record->length = round_up(sqrt(length2));
+}
+
+IvfLane
+vdb_ivf_code_row(IvfCoder *coder, const float *x, float norm, const float *centroid)
+{
+	IvfIndex   *index = coder->index;
+	IvfLane		lane = {.payload = coder->payload, .code = coder->code};
+
+	lane.factors = vdb_scan_encode(&index->scan, x, centroid, coder->scratch, coder->code);
+	if (vdb_ivf_shelf(index, IVF_ROWS)->record_bits > 0)
+	{
+		make_record(coder, x, norm, centroid);
+		lane.record = coder->record;
+	}
+	return lane;
+}
+
+IvfLane
+vdb_ivf_code_centroid(IvfCoder *coder, const float *centroid)
+{
+	IvfIndex   *index = coder->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
+	IvfLane		lane = {.payload = coder->payload, .code = coder->code, .record = coder->record};
+
+	memcpy(coder->residual, centroid, index->codec.vector_bytes);
+	code_residual(coder, &index->codec, shelf->record_bits, coder->residual);
+	coder->record->add = vdb_codec_score_add(&index->codec, coder->residual);
+	coder->record->residual = 0;
+	coder->record->length = round_up(sqrt(vdb_kernels->inner_product(index->codec.P, coder->residual,
+																	 coder->residual)));
+
+	/* centroids are in a list whose own centroid is the center */
+	memset(coder->decoded, 0, index->codec.vector_bytes);
+	lane.factors = vdb_scan_encode(&index->scan, coder->residual, coder->decoded, coder->scratch,
+								   coder->code);
+	return lane;
+}
+
+void
+vdb_ivf_decode_centroid(const IvfIndex *index, const IvfRecord *record, float *out)
+{
+	VdbHotFactors f = {.add = record->add, .rescale = record->scale};
+
+	vdb_decode_hot(&index->codec, f, vdb_ivf_record_code((IvfRecord *) record), out);
+}

@@ -1,0 +1,417 @@
+/*
+ * ivf_index.c
+ *	  The index as a whole: metapage, extents, and pages of its shelves.
+ */
+#include "postgres.h"
+
+#include "access/xloginsert.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "index/index_known.h"
+#include "ivf/ivf_private.h"
+#include "testpoint.h"
+
+/* The metapage, pinned and locked, with everything a reader relies on checked. */
+static Buffer
+lock_meta(Relation rel, int lock)
+{
+	Buffer		buffer = ReadBuffer(rel, IVF_META_BLOCK);
+	IvfMeta    *meta;
+
+	LockBuffer(buffer, lock);
+	vdb_page_check(rel, IVF_META_BLOCK, BufferGetPage(buffer), VDB_PAGE_META, IVF_NO_EXTENT);
+	meta = vdb_ivf_page_meta(BufferGetPage(buffer));
+	if (meta->magic != IVF_MAGIC)
+		vdb_page_corrupted(rel, IVF_META_BLOCK, "The metapage is not an inverted file's.");
+	if (meta->version != IVF_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("index \"%s\" has format version %u, this library reads version %u",
+						RelationGetRelationName(rel), meta->version, IVF_VERSION),
+				 errhint("Install the version of vdb that wrote it, or REINDEX it.")));
+	return buffer;
+}
+
+static void
+read_changing_fields(IvfIndex *index, const IvfMeta *meta)
+{
+	index->extents = meta->extents;
+	memcpy(index->open_extent, meta->open_extent, sizeof(index->open_extent));
+	index->root = meta->root;
+	index->lists = meta->lists;
+}
+
+/* Reads the center from its pages into out[center_values]. */
+static void
+read_center(Relation rel, const IvfGeometry *g, float *out)
+{
+	for (uint32 i = 0; i < g->center_pages; i++)
+	{
+		Buffer		buffer = ReadBuffer(rel, 1 + i);
+		uint32		first = i * IVF_CENTER_PER_PAGE;
+		uint32		count = Min((uint32) IVF_CENTER_PER_PAGE, g->center_values - first);
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		vdb_page_check(rel, 1 + i, BufferGetPage(buffer), VDB_PAGE_CENTER, i);
+		memcpy(out + first, (char *) BufferGetPage(buffer) + IVF_CENTER_FIRST, count * sizeof(float));
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/* Recomputes the geometry and compares it with what the metapage says. */
+static bool
+load_geometry(IvfIndex *index, const IvfMeta *meta, IvfCoding *coding)
+{
+	IvfGeometry *g = &index->geometry;
+
+	if (meta->metric != index->support->metric || meta->dims < 1 ||
+		meta->dims > (uint32) index->support->max_dims ||
+		meta->scan_bits < 1 || meta->scan_bits > 2 || meta->scan_dims < 8 ||
+		meta->scan_dims % 8 != 0 || meta->scan_dims > vdb_codec_padded(meta->dims) ||
+		meta->attr_bytes != index->attributes->bytes ||
+		(meta->refine_bits != IVF_REFINE_HEAP && meta->refine_bits != IVF_REFINE_4 &&
+		 meta->refine_bits != IVF_REFINE_8 && meta->refine_bits != IVF_REFINE_12))
+		return false;
+	*coding = (IvfCoding) {
+		.scan_dims = meta->scan_dims,
+		.scan_bits = meta->scan_bits,
+		.refine_bits = meta->refine_bits,
+		.attr_bytes = meta->attr_bytes
+	};
+	vdb_index_init_codec(&index->codec, index->support, meta->dims, 0, 0, meta->rotation_seed, NULL);
+	return vdb_ivf_geometry(g, &index->codec, coding) && meta->extent_pages == g->extent_pages &&
+		meta->center_pages == g->center_pages && meta->extents <= g->max_extents &&
+		meta->extent_groups[IVF_ROWS] == g->shelves[IVF_ROWS].extent_groups &&
+		meta->extent_groups[IVF_LISTS] == g->shelves[IVF_LISTS].extent_groups;
+}
+
+/* What there is to know of an index, given its metapage. */
+static void
+load_index(VdbKnown *known, Relation rel, const IvfMeta *meta)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "ivf index",
+												  ALLOCSET_SMALL_SIZES);
+	IvfIndex   *index = MemoryContextAllocZero(context, sizeof(IvfIndex));
+	IvfCoding	coding;
+	float	   *center;
+
+	index->support = vdb_index_support(rel);
+	index->attributes = vdb_index_attributes(rel, context);
+	if (!load_geometry(index, meta, &coding))
+		vdb_page_corrupted(rel, IVF_META_BLOCK,
+						   "The metapage contradicts itself or the operator classes.");
+	center = MemoryContextAlloc(context, index->geometry.center_values * sizeof(float));
+	read_center(rel, &index->geometry, center);
+	vdb_index_init_codec(&index->codec, index->support, meta->dims, 0, 0, meta->rotation_seed, center);
+	index->refine = index->codec;
+	vdb_codec_set_hot_bits(&index->codec, index->geometry.shelves[IVF_LISTS].record_bits);
+	if (coding.refine_bits == IVF_REFINE_4 || coding.refine_bits == IVF_REFINE_8)
+		vdb_codec_set_hot_bits(&index->refine, coding.refine_bits);
+	vdb_scan_init(&index->scan, &index->codec, coding.scan_dims, coding.scan_bits);
+	vdb_hints_init(&index->hints, rel, context);
+	vdb_known_keep(known, rel, meta->incarnation, index, context);
+}
+
+IvfIndex *
+vdb_ivf_open(Relation rel)
+{
+	VdbKnown   *known = vdb_known_find(rel);
+	IvfIndex   *index = known->index;
+	IvfMeta		meta;
+	Buffer		buffer;
+
+	if (index != NULL)
+		buffer = vdb_hints_read(&index->hints, rel, IVF_META_BLOCK);
+	else
+		buffer = ReadBuffer(rel, IVF_META_BLOCK);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	memcpy(&meta, vdb_ivf_page_meta(BufferGetPage(buffer)), sizeof(meta));
+	UnlockReleaseBuffer(buffer);
+
+	if (index == NULL || known->incarnation != meta.incarnation)
+	{
+		UnlockReleaseBuffer(lock_meta(rel, BUFFER_LOCK_SHARE));
+		load_index(known, rel, &meta);
+		index = known->index;
+	}
+	vdb_known_use(known);
+	index->rel = rel;
+	read_changing_fields(index, &meta);
+	return index;
+}
+
+void
+vdb_ivf_refresh(IvfIndex *index)
+{
+	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_SHARE);
+
+	read_changing_fields(index, vdb_ivf_page_meta(BufferGetPage(buffer)));
+	UnlockReleaseBuffer(buffer);
+}
+
+uint32
+vdb_ivf_count_lists(Relation rel)
+{
+	Buffer		buffer = lock_meta(rel, BUFFER_LOCK_SHARE);
+	uint32		lists = vdb_ivf_page_meta(BufferGetPage(buffer))->lists;
+
+	UnlockReleaseBuffer(buffer);
+	return lists;
+}
+
+/* Adds one block to a fork of a new relation, locked. */
+static Buffer
+add_first_block(Relation rel, ForkNumber fork)
+{
+	Buffer		buffer = ReadBufferExtended(rel, fork, P_NEW, RBM_NORMAL, NULL);
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	return buffer;
+}
+
+/* Marks a formatted buffer dirty, logs it when asked to, and lets go of it. */
+static void
+finish_first_block(Buffer buffer, bool log)
+{
+	START_CRIT_SECTION();
+	MarkBufferDirty(buffer);
+	if (log)
+		log_newpage_buffer(buffer, true);
+	END_CRIT_SECTION();
+	UnlockReleaseBuffer(buffer);
+}
+
+void
+vdb_ivf_create_meta(Relation rel, ForkNumber fork, const IvfGeometry *g, const VdbCodec *codec,
+					const IvfCoding *coding)
+{
+	bool		log = fork == INIT_FORKNUM;
+	Buffer		buffer = add_first_block(rel, fork);
+	Page		page = BufferGetPage(buffer);
+	IvfMeta    *meta;
+
+	vdb_page_init(page, VDB_PAGE_META, IVF_NO_EXTENT, MAXALIGN(SizeOfPageHeaderData) + sizeof(IvfMeta));
+	meta = vdb_ivf_page_meta(page);
+	memset(meta, 0, sizeof(*meta));
+	meta->magic = IVF_MAGIC;
+	meta->version = IVF_VERSION;
+	meta->metric = codec->metric;
+	if (!pg_strong_random(&meta->incarnation, sizeof(meta->incarnation)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate a random number for the index")));
+	meta->rotation_seed = codec->seed;
+	meta->dims = codec->dims;
+	meta->scan_bits = coding->scan_bits;
+	meta->scan_dims = coding->scan_dims;
+	meta->refine_bits = coding->refine_bits;
+	meta->attr_bytes = coding->attr_bytes;
+	meta->extent_pages = g->extent_pages;
+	meta->center_pages = g->center_pages;
+	for (int i = 0; i < IVF_SHELVES; i++)
+	{
+		meta->extent_groups[i] = g->shelves[i].extent_groups;
+		meta->open_extent[i] = IVF_NO_EXTENT;
+	}
+	meta->root = IVF_NO_GROUP;
+	finish_first_block(buffer, log);
+
+	for (uint32 i = 0; i < g->center_pages; i++)
+	{
+		uint32		first = i * IVF_CENTER_PER_PAGE;
+		uint32		count = Min((uint32) IVF_CENTER_PER_PAGE, g->center_values - first);
+
+		buffer = add_first_block(rel, fork);
+		page = BufferGetPage(buffer);
+		vdb_page_init(page, VDB_PAGE_CENTER, i, IVF_CENTER_FIRST + count * sizeof(float));
+		if (codec->center != NULL)
+			memcpy((char *) page + IVF_CENTER_FIRST, codec->center + first, count * sizeof(float));
+		finish_first_block(buffer, log);
+	}
+}
+
+void
+vdb_ivf_set_lists(IvfIndex *index, uint32 root, uint32 lists)
+{
+	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
+	VdbChange	change;
+	IvfMeta    *meta;
+
+	vdb_change_begin(&change, index->rel, true);
+	meta = vdb_ivf_page_meta(vdb_change_page(&change, buffer, false));
+	meta->root = root;
+	meta->lists = lists;
+	vdb_change_finish(&change);
+	read_changing_fields(index, vdb_ivf_page_meta(BufferGetPage(buffer)));
+	UnlockReleaseBuffer(buffer);
+}
+
+/* Formats the pages of an extent that is about to exist, logging each. */
+static void
+format_extent(IvfIndex *index, IvfShelfKind kind, uint32 extent, bool building)
+{
+	const IvfGeometry *g = &index->geometry;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, kind);
+	BlockNumber first = vdb_ivf_extent_block(g, extent);
+	BlockNumber blocks = RelationGetNumberOfBlocks(index->rel);
+
+	for (uint32 i = 0; i < g->extent_pages; i++)
+	{
+		BlockNumber block = first + i;
+		Buffer		buffer;
+		VdbChange	change;
+
+		/* a crash may have left blocks that no metapage counts: use them */
+		if (block < blocks)
+			buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_ZERO_AND_LOCK, NULL);
+		else
+		{
+			buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, P_NEW, RBM_NORMAL, NULL);
+			LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+			if (BufferGetBlockNumber(buffer) != block)
+				elog(ERROR, "unexpected block %u in index \"%s\", expected %u",
+					 BufferGetBlockNumber(buffer), RelationGetRelationName(index->rel), block);
+		}
+		vdb_change_begin(&change, index->rel, building);
+		vdb_page_init(vdb_change_page(&change, buffer, true),
+					  i < shelf->scan_pages ? shelf->scan_kind : shelf->record_kind, extent,
+					  IVF_PAGE_FIRST);
+		vdb_change_finish(&change);
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/* Has the metapage say that an extent exists and takes new groups. */
+static void
+open_extent(IvfIndex *index, IvfShelfKind kind, uint32 extent, bool building)
+{
+	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
+	VdbChange	change;
+	IvfMeta    *meta;
+
+	vdb_change_begin(&change, index->rel, building);
+	meta = vdb_ivf_page_meta(vdb_change_page(&change, buffer, false));
+	meta->extents = Max(meta->extents, extent + 1);
+	meta->open_extent[kind] = extent;
+	vdb_change_finish(&change);
+	read_changing_fields(index, vdb_ivf_page_meta(BufferGetPage(buffer)));
+	UnlockReleaseBuffer(buffer);
+}
+
+/* Adds an extent.  The caller has locked the relation for extension. */
+static uint32
+add_extent(IvfIndex *index, IvfShelfKind kind, bool building)
+{
+	uint32		extent = index->extents;
+
+	if (extent >= index->geometry.max_extents)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("index \"%s\" is full", RelationGetRelationName(index->rel)),
+				 errdetail("It has %u extents.", extent),
+				 errhint("Partition the table.")));
+	format_extent(index, kind, extent, building);
+	VDB_TESTPOINT("ivf-extend-after-pages");
+	open_extent(index, kind, extent, building);
+	return extent;
+}
+
+uint32
+vdb_ivf_extend(IvfIndex *index, IvfShelfKind kind, uint32 full, bool building)
+{
+	uint32		extent;
+
+	LockRelationForExtension(index->rel, ExclusiveLock);
+	vdb_ivf_refresh(index);
+	extent = index->open_extent[kind];
+	if (extent == full)
+		extent = add_extent(index, kind, building);
+	UnlockRelationForExtension(index->rel, ExclusiveLock);
+	return extent;
+}
+
+/* Writes the only list into the first slot of an extent, and says so in the metapage. */
+static void
+write_first_list(IvfIndex *index, uint32 extent, const IvfLane *lane)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
+	uint32		group = extent * shelf->extent_groups;
+	IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, group);
+	IvfAddress	r = vdb_ivf_record_address(&index->geometry, shelf, group, 0);
+	Buffer		meta_buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
+	Buffer		buffer = vdb_ivf_read_scan_page(index, IVF_LISTS, a, BUFFER_LOCK_EXCLUSIVE);
+	Buffer		record = vdb_ivf_read_record_page(index, IVF_LISTS, r, BUFFER_LOCK_EXCLUSIVE);
+	IvfMeta		meta = *vdb_ivf_page_meta(BufferGetPage(meta_buffer));
+	VdbPatch	patch;
+
+	meta.root = group;
+	meta.lists = 1;
+	vdb_patch_begin(&patch, index->rel);
+	vdb_patch_write(&patch, meta_buffer, MAXALIGN(SizeOfPageHeaderData), &meta, sizeof(meta));
+	vdb_ivf_patch_group(&patch, shelf, buffer, a, IVF_ROOT, IVF_NO_GROUP, lane);
+	vdb_ivf_patch_record(&patch, shelf, record, r, lane->record);
+	vdb_patch_finish(&patch);
+	read_changing_fields(index, vdb_ivf_page_meta(BufferGetPage(meta_buffer)));
+	UnlockReleaseBuffer(record);
+	UnlockReleaseBuffer(buffer);
+	UnlockReleaseBuffer(meta_buffer);
+}
+
+void
+vdb_ivf_add_first_list(IvfIndex *index, const IvfLane *lane)
+{
+	LockRelationForExtension(index->rel, ExclusiveLock);
+	vdb_ivf_refresh(index);
+	if (index->lists == 0)
+		write_first_list(index, add_extent(index, IVF_LISTS, false), lane);
+	UnlockRelationForExtension(index->rel, ExclusiveLock);
+}
+
+bool
+vdb_ivf_group_exists(IvfIndex *index, IvfShelfKind kind, uint32 group)
+{
+	uint32		extent = group / vdb_ivf_shelf(index, kind)->extent_groups;
+
+	if (extent >= index->extents)
+		vdb_ivf_refresh(index);
+	return extent < index->extents;
+}
+
+static Buffer
+read_page(IvfIndex *index, IvfAddress a, VdbPageKind kind, int lock)
+{
+	Buffer		buffer = vdb_hints_read(&index->hints, index->rel, a.block);
+
+	LockBuffer(buffer, lock);
+	vdb_page_check(index->rel, a.block, BufferGetPage(buffer), kind, a.extent);
+	return buffer;
+}
+
+Buffer
+vdb_ivf_read_scan_page(IvfIndex *index, IvfShelfKind kind, IvfAddress a, int lock)
+{
+	return read_page(index, a, vdb_ivf_shelf(index, kind)->scan_kind, lock);
+}
+
+Buffer
+vdb_ivf_read_record_page(IvfIndex *index, IvfShelfKind kind, IvfAddress a, int lock)
+{
+	return read_page(index, a, vdb_ivf_shelf(index, kind)->record_kind, lock);
+}
+
+IvfGroup *
+vdb_ivf_load_group(IvfIndex *index, Buffer buffer, IvfAddress a, uint32 list)
+{
+	Page		page = BufferGetPage(buffer);
+	IvfGroup   *group = vdb_ivf_page_group(page, a);
+
+	if (a.slot >= vdb_page_special(page)->used)
+		vdb_page_corrupted(index->rel, a.block, "A list leads to a group that is not in use.");
+	if (group->list != list)
+		vdb_page_corrupted(index->rel, a.block, psprintf("List %u leads to a group of list %u.", list,
+														 group->list));
+	return group;
+}

@@ -1,0 +1,198 @@
+/*
+ * ivf_rank.c
+ *	  Which lists are nearest to a query.
+ *
+ * The lists are a list themselves: their centroids have scan codes, which are all looked
+ * at, and records, by which the nearest are put in their order.
+ */
+#include "postgres.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "miscadmin.h"
+
+#include "ivf/ivf_private.h"
+
+/* Lists that are looked at more closely, for each that is taken, and beyond. */
+#define CLOSER_FACTOR 2
+#define CLOSER_MORE 8
+
+static inline bool
+is_before(const IvfRanking *ranking, uint32 a, uint32 b)
+{
+	return ranking->probes[a].score < ranking->probes[b].score;
+}
+
+static void
+sift_down(IvfRanking *ranking, uint32 at)
+{
+	IvfProbe	moved = ranking->probes[at];
+
+	for (;;)
+	{
+		uint32		child = 2 * at + 1;
+
+		if (child >= ranking->count)
+			break;
+		if (child + 1 < ranking->count && is_before(ranking, child + 1, child))
+			child++;
+		if (moved.score <= ranking->probes[child].score)
+			break;
+		ranking->probes[at] = ranking->probes[child];
+		at = child;
+	}
+	ranking->probes[at] = moved;
+}
+
+static void
+sift_up(IvfRanking *ranking, uint32 at)
+{
+	IvfProbe	moved = ranking->probes[at];
+
+	while (at > 0 && moved.score < ranking->probes[(at - 1) / 2].score)
+	{
+		ranking->probes[at] = ranking->probes[(at - 1) / 2];
+		at = (at - 1) / 2;
+	}
+	ranking->probes[at] = moved;
+}
+
+static IvfProbe
+pop(IvfRanking *ranking)
+{
+	IvfProbe	first = ranking->probes[0];
+
+	ranking->probes[0] = ranking->probes[--ranking->count];
+	if (ranking->count > 0)
+		sift_down(ranking, 0);
+	return first;
+}
+
+/* Estimates the lists of a group, whose page is locked. */
+static void
+estimate_group(IvfRanking *ranking, uint32 number, IvfGroup *group)
+{
+	IvfIndex   *index = ranking->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
+	float		scores[IVF_LANES];
+	uint32		lanes;
+
+	vdb_kernels->scan_below(shelf->code_bytes, ranking->table, vdb_ivf_group_codes(shelf, group),
+							vdb_ivf_group_add(group), vdb_ivf_group_scale(group), ranking->scale, scores);
+	for (lanes = group->used; lanes != 0; lanes &= lanes - 1)
+	{
+		int			lane = __builtin_ctz(lanes);
+		IvfList		list;
+		IvfProbe   *probe;
+
+		if (ranking->count == index->lists)
+			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "There are more lists than it says.");
+		memcpy(&list, vdb_ivf_group_payload(shelf, group, lane), sizeof(list));
+		probe = &ranking->probes[ranking->count++];
+		probe->score = scores[lane];
+		probe->list = vdb_ivf_lane_number(number, lane);
+		probe->head = list.head;
+	}
+}
+
+void
+vdb_ivf_rank(IvfRanking *ranking, IvfIndex *index, void *vector, float norm)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
+	uint32		number = index->root;
+
+	ranking->index = index;
+	ranking->query.vector = vector;
+	ranking->query.hot = palloc(vdb_query_bytes(&index->codec, vector));
+	vdb_query_prepare(&ranking->query, &index->codec, norm);
+	ranking->table = palloc(2 * 16 * index->scan.bytes);
+	ranking->scale = vdb_scan_table(&index->scan, &ranking->query, ranking->table);
+	ranking->probes = MemoryContextAllocHuge(CurrentMemoryContext, Max(index->lists, 1) * sizeof(IvfProbe));
+	ranking->count = 0;
+	ranking->centroid = palloc(index->codec.vector_bytes);
+	while (number != IVF_NO_GROUP)
+	{
+		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
+		BlockNumber block = a.block;
+		Buffer		buffer;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!vdb_ivf_group_exists(index, IVF_LISTS, number))
+			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "The lists lead beyond the index.");
+		buffer = vdb_ivf_read_scan_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
+		while (number != IVF_NO_GROUP && a.block == block)
+		{
+			IvfGroup   *group = vdb_ivf_load_group(index, buffer, a, IVF_ROOT);
+
+			estimate_group(ranking, number, group);
+			number = group->next;
+			if (number != IVF_NO_GROUP)
+				a = vdb_ivf_group_address(&index->geometry, shelf, number);
+		}
+		UnlockReleaseBuffer(buffer);
+	}
+	for (uint32 at = ranking->count / 2; at-- > 0;)
+		sift_down(ranking, at);
+}
+
+/* Looks at a list's centroid itself. */
+static void
+look_closer(IvfRanking *ranking, IvfProbe *probe)
+{
+	IvfIndex   *index = ranking->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
+	IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, probe->list / IVF_LANES,
+										   probe->list % IVF_LANES);
+	Buffer		buffer = vdb_ivf_read_record_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
+	const IvfRecord *record = vdb_ivf_page_record(BufferGetPage(buffer), a);
+	float		product;
+
+	vdb_ivf_decode_centroid(index, record, ranking->centroid);
+	probe->size = vdb_bfloat_load(record->length);
+	probe->score = record->add;
+	UnlockReleaseBuffer(buffer);
+
+	/* the base is what all scores of its rows have in common */
+	product = vdb_kernels->inner_product(index->codec.P, ranking->query.vector, ranking->centroid);
+	probe->base = index->codec.base + ranking->query.add - vdb_codec_ip_weight(&index->codec) * product;
+	probe->score += probe->base;
+	if (isnan(probe->score))
+		probe->score = FLT_MAX;
+}
+
+static int
+compare_probes(const void *a, const void *b)
+{
+	float		x = ((const IvfProbe *) a)->score;
+	float		y = ((const IvfProbe *) b)->score;
+
+	return x < y ? -1 : x > y;
+}
+
+uint32
+vdb_ivf_take_probes(IvfRanking *ranking, IvfProbe *probes, uint32 count)
+{
+	uint32		most = Min(ranking->count, CLOSER_FACTOR * count + CLOSER_MORE);
+	IvfProbe   *closer = palloc(Max(most, 1) * sizeof(IvfProbe));
+
+	count = Min(count, ranking->count);
+	for (uint32 i = 0; i < most; i++)
+		closer[i] = pop(ranking);
+	for (uint32 i = 0; i < most; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		look_closer(ranking, &closer[i]);
+	}
+	qsort(closer, most, sizeof(IvfProbe), compare_probes);
+	memcpy(probes, closer, count * sizeof(IvfProbe));
+
+	/* those that are not taken wait with their scores, by which they come first again */
+	for (uint32 i = count; i < most; i++)
+	{
+		ranking->probes[ranking->count] = closer[i];
+		sift_up(ranking, ranking->count++);
+	}
+	pfree(closer);
+	return count;
+}

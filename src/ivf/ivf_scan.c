@@ -1,0 +1,708 @@
+/*
+ * ivf_scan.c
+ *	  Index scans: lists, then rows by their scan codes, then by their records, then
+ *	  by themselves.
+ *
+ * A scan goes on in rounds.  A round looks at the scan codes of all rows in the lists
+ * that are probed, and takes the nearest by estimate that no round before has taken;
+ * their records bound the operator's distance, and where bounds overlap, the row is
+ * measured.  When no row is left in these lists, more lists are probed, if the user
+ * lets it.
+ *
+ * A scan holds no pin or lock between rows.  It needs an MVCC snapshot: a
+ * row's identifier may be used again after it was copied out of the index.
+ */
+#include "postgres.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "access/relscan.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/float.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "index/index_exact.h"
+#include "index/index_order.h"
+#include "ivf/ivf_private.h"
+#include "testpoint.h"
+
+/* Rows that the first round is for; each further one is for twice as many. */
+#define FIRST_ROWS 10
+#define MAX_ROWS 100000
+
+/* Candidates for each row of a round, before more lists are probed for it. */
+#define ENOUGH_FACTOR 2
+
+/* Rows that are refined beyond a factor: of few rows, estimates say little. */
+#define REFINE_MORE 20
+
+/*
+ * Candidates that there is room for to begin with, and for each that a round will take
+ * before others are left out.
+ */
+#define FIRST_CANDIDATES 256
+#define CANDIDATES_FACTOR 4
+
+/* A row that a round may take. */
+typedef struct Candidate
+{
+	float		score;			/* estimated */
+	uint32		lane;			/* number of its lane */
+	ItemPointerData tid;
+	uint32		probe;			/* its list, as a place in IvfScan.probes */
+} Candidate;
+
+typedef struct IvfScan
+{
+	MemoryContext context;		/* of one rescan */
+	IvfIndex   *index;
+	const IvfSettings *settings;
+	bool		started;
+	bool		complete;		/* nothing more to be looked at */
+	bool		null_query;		/* no distance is known to anything */
+	bool		empty;			/* no row can be the answer */
+	bool		recheck;		/* keys say more than we look at */
+	double		radius;			/* rows farther away are not wanted */
+	bool		relaxed;		/* late rows are returned */
+	Datum		query;			/* the user's value, not toasted; 0 if null */
+	VdbFilter  *filter;			/* NULL: all rows are wanted */
+
+	IvfRanking	ranking;
+	VdbQuery	refine;			/* the query, for records of rows */
+	double		rounding;		/* of it, in a product with a code of length 1 */
+	IvfProbe   *probes;			/* probed at present */
+	uint32		probe_count;
+	uint32		probe_room;
+	uint32		probed;			/* lists, before them */
+
+	Candidate  *candidates;		/* of this round */
+	uint32		count;
+	uint32		room;			/* of the array */
+	uint32		rows;			/* that the next round is for */
+	uint32		keep;			/* candidates that the round takes */
+	float		bound;			/* no candidate is wanted whose score is greater */
+	float		floor;			/* the greatest score of a row taken from these lists */
+	uint32	   *edge;			/* lanes taken that have this score */
+	uint32		edge_count;
+	uint32		edge_room;
+	bool		left_out;		/* were there more candidates than the round took? */
+
+	VdbOrder	order;
+	uint32		allowed;		/* rows that may be returned before the next round */
+	uint32		yielded;		/* rows that were */
+
+	bool		has_last;
+	double		last;			/* upper bound of the last row's distance */
+
+	/* kept over rescans */
+	VdbExact	exact;
+	BlockNumber table_blocks;	/* the table has at least */
+} IvfScan;
+
+IndexScanDesc
+vdb_ivf_beginscan(Relation rel, int nkeys, int norderbys)
+{
+	IndexScanDesc scan = RelationGetIndexScan(rel, nkeys, norderbys);
+	IvfScan    *so = palloc0(sizeof(IvfScan));
+
+	so->context = AllocSetContextCreate(CurrentMemoryContext, "ivf scan", ALLOCSET_DEFAULT_SIZES);
+	so->exact.memory = CurrentMemoryContext;
+	scan->opaque = so;
+	return scan;
+}
+
+void
+vdb_ivf_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
+{
+	IvfScan    *so = scan->opaque;
+	IvfScan		fresh = {
+		.context = so->context,
+		.exact = so->exact,
+		.table_blocks = so->table_blocks
+	};
+
+	vdb_exact_reset(&so->exact);
+	MemoryContextReset(so->context);
+	*so = fresh;
+	if (keys != NULL && scan->numberOfKeys > 0)
+		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
+	if (orderbys != NULL && scan->numberOfOrderBys > 0)
+		memmove(scan->orderByData, orderbys, scan->numberOfOrderBys * sizeof(ScanKeyData));
+}
+
+void
+vdb_ivf_endscan(IndexScanDesc scan)
+{
+	IvfScan    *so = scan->opaque;
+
+	vdb_exact_end(&so->exact);
+	MemoryContextDelete(so->context);
+	pfree(so);
+	scan->opaque = NULL;
+}
+
+/* Says of a question of other dimensions what the operator would say. */
+static void
+check_dims(const IvfScan *so)
+{
+	const VdbSupport *support = so->index->support;
+	uint32		dims = support->dims(so->query);
+
+	if (dims != so->index->codec.dims)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("different %s dimensions %u and %u", support->type_name, dims,
+						so->index->codec.dims)));
+}
+
+/*
+ * Keeps the query as the user gave it; returns it in code space.  Where there
+ * is no such vector (null, or zero under cosine), any will do.
+ */
+static void *
+load_query(IndexScanDesc scan, float *norm)
+{
+	IvfScan    *so = scan->opaque;
+	void	   *vector = NULL;
+
+	*norm = 0;
+	so->null_query = (scan->orderByData->sk_flags & SK_ISNULL) != 0;
+	if (!so->null_query)
+	{
+		so->query = PointerGetDatum(PG_DETOAST_DATUM_COPY(scan->orderByData->sk_argument));
+		check_dims(so);
+		vector = vdb_index_transform(so->index->support, &so->index->codec, so->query, norm);
+	}
+	return vector != NULL ? vector : palloc0(so->index->codec.vector_bytes);
+}
+
+/* Prepares a query, which has the vector already, for records of rows. */
+static void
+prepare_refine(IvfScan *so, void *vector, float norm)
+{
+	const VdbCodec *codec = &so->index->refine;
+
+	so->refine.vector = vector;
+	so->refine.hot = palloc(vdb_query_bytes(codec, vector));
+	vdb_query_prepare(&so->refine, codec, norm);
+
+	/* hot scores round each coordinate of the query to a multiple of this, twice */
+	if (vdb_ivf_shelf(so->index, IVF_ROWS)->record_bits != IVF_REFINE_12)
+		so->rounding = 0.5 * so->refine.hot_mult * sqrt(codec->P) / 2;
+}
+
+static void
+start(IndexScanDesc scan)
+{
+	IvfScan    *so = scan->opaque;
+	void	   *vector;
+	float		norm;
+
+	if (scan->numberOfOrderBys != 1)
+		elog(ERROR, "cannot scan an inverted file without order");
+	if (!IsMVCCSnapshot(scan->xs_snapshot))
+		elog(ERROR, "non-MVCC snapshots are not supported with inverted files");
+	pgstat_count_index_scan(scan->indexRelation);
+	vdb_count_index_search(scan);
+
+	so->index = vdb_ivf_open(scan->indexRelation);
+	so->settings = vdb_ivf_settings(scan->indexRelation);
+	vector = load_query(scan, &norm);
+	so->radius = vdb_index_load_radius(scan->keyData, scan->numberOfKeys, so->null_query, &so->empty,
+									   &so->recheck);
+	so->filter = vdb_index_form_filter(so->index->attributes, scan->keyData, scan->numberOfKeys);
+	so->empty |= so->filter != NULL && so->filter->never;
+	so->started = true;
+	if (so->empty)
+		return;
+	so->relaxed = so->settings->iterative_scan == IVF_ITERATIVE_RELAXED;
+	so->order.context = so->context;
+	vdb_ivf_rank(&so->ranking, so->index, vector, norm);
+	prepare_refine(so, vector, norm);
+	so->rows = FIRST_ROWS;
+	VDB_TESTPOINT("ivf-scan-ranked");
+}
+
+/* Moves the `keep` candidates of the least scores to the front (Hoare's quickselect). */
+static void
+select_nearest(Candidate *candidates, uint32 count, uint32 keep)
+{
+	int64		low = 0;
+	int64		high = (int64) count - 1;
+	int64		last = (int64) keep - 1;
+
+	while (low < high)
+	{
+		float		pivot = candidates[low + (high - low) / 2].score;
+		int64		i = low;
+		int64		j = high;
+
+		while (i <= j)
+		{
+			Candidate	moved;
+
+			while (candidates[i].score < pivot)
+				i++;
+			while (pivot < candidates[j].score)
+				j--;
+			if (i > j)
+				break;
+			moved = candidates[i];
+			candidates[i++] = candidates[j];
+			candidates[j--] = moved;
+		}
+		if (last <= j)
+			high = j;
+		else if (last >= i)
+			low = i;
+		else
+			break;
+	}
+}
+
+/* Leaves out all but the nearest candidates, and bounds those to come. */
+static void
+cut_candidates(IvfScan *so)
+{
+	if (so->count <= so->keep)
+		return;
+	select_nearest(so->candidates, so->count, so->keep);
+	so->count = so->keep;
+	so->left_out = true;
+	so->bound = so->candidates[0].score;
+	for (uint32 i = 1; i < so->count; i++)
+		so->bound = Max(so->bound, so->candidates[i].score);
+}
+
+/* Makes room for another candidate: by leaving others out, when there are a few times too many. */
+static void
+make_room(IvfScan *so)
+{
+	if (so->count / CANDIDATES_FACTOR >= so->keep)
+		cut_candidates(so);
+	else
+	{
+		so->room = Max(2 * so->room, FIRST_CANDIDATES);
+		if (so->candidates == NULL)
+			so->candidates = palloc(so->room * sizeof(Candidate));
+		else
+			so->candidates = repalloc_huge(so->candidates, (Size) so->room * sizeof(Candidate));
+	}
+}
+
+/* Has an earlier round taken this row? */
+static bool
+is_taken(const IvfScan *so, float score, uint32 lane)
+{
+	if (score != so->floor)
+		return score < so->floor;
+	for (uint32 i = 0; i < so->edge_count; i++)
+	{
+		if (so->edge[i] == lane)
+			return true;
+	}
+	return false;
+}
+
+/* Considers the lanes of a group, whose page is locked, that the bits say. */
+static void
+consider_lanes(IvfScan *so, uint32 probe, uint32 number, IvfGroup *group, const float *scores,
+			   uint32 lanes)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(so->index, IVF_ROWS);
+	float		base = isfinite(so->probes[probe].base) ? so->probes[probe].base : 0;
+
+	for (; lanes != 0; lanes &= lanes - 1)
+	{
+		int			lane = __builtin_ctz(lanes);
+		const uint8 *payload = vdb_ivf_group_payload(shelf, group, lane);
+		float		score = scores[lane] + base;
+		Candidate  *candidate;
+
+		if (score > so->bound || is_taken(so, score, vdb_ivf_lane_number(number, lane)) ||
+			(so->filter != NULL && !vdb_filter_passes(so->filter, payload + sizeof(ItemPointerData))))
+			continue;
+		if (so->count == so->room)
+			make_room(so);
+		candidate = &so->candidates[so->count++];
+		candidate->score = score;
+		candidate->lane = vdb_ivf_lane_number(number, lane);
+		memcpy(&candidate->tid, payload, sizeof(ItemPointerData));
+		candidate->probe = probe;
+	}
+}
+
+/* Has the CPU fetch a group that is looked at next, but for what belongs to single lanes. */
+static inline void
+prefetch_group(const IvfIndex *index, uint32 number)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
+
+	vdb_hints_prefetch(&index->hints, a.block, a.offset, shelf->group_stride);
+	if (a.slot == 0)
+		vdb_hints_prefetch_special(&index->hints, a.block);
+}
+
+/* Looks at the scan codes of a list. */
+static void
+scan_list(IvfScan *so, uint32 probe)
+{
+	IvfIndex   *index = so->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	uint32		list = so->probes[probe].list;
+	uint32		number = so->probes[probe].head;
+	float		base = isfinite(so->probes[probe].base) ? so->probes[probe].base : 0;
+	uint64		groups = (uint64) index->extents * shelf->extent_groups;
+
+	while (number != IVF_NO_GROUP)
+	{
+		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
+		BlockNumber block = a.block;
+		Buffer		buffer;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!vdb_ivf_group_exists(index, IVF_ROWS, number))
+			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "A list leads beyond the index.");
+		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+		while (number != IVF_NO_GROUP && a.block == block)
+		{
+			IvfGroup   *group = vdb_ivf_load_group(index, buffer, a, list);
+			VdbScanScale scale = so->ranking.scale;
+			float		scores[IVF_LANES];
+			uint32		lanes;
+
+			if (group->next != IVF_NO_GROUP)
+				prefetch_group(index, group->next);
+			else if (probe + 1 < so->probe_count && so->probes[probe + 1].head != IVF_NO_GROUP)
+				prefetch_group(index, so->probes[probe + 1].head);
+
+			/* a little more, as sums with the base are rounded */
+			scale.bound = isfinite(so->bound) ?
+				so->bound - base + (fabsf(so->bound) + fabsf(base)) * 4 * FLT_EPSILON : INFINITY;
+			lanes = vdb_kernels->scan_below(shelf->code_bytes, so->ranking.table,
+											vdb_ivf_group_codes(shelf, group), vdb_ivf_group_add(group),
+											vdb_ivf_group_scale(group), scale, scores);
+			consider_lanes(so, probe, number, group, scores, lanes & group->used);
+			number = group->next;
+			if (number != IVF_NO_GROUP)
+			{
+				a = vdb_ivf_group_address(&index->geometry, shelf, number);
+				if (groups-- == 0)
+					vdb_page_corrupted(index->rel, block, "A list leads to more groups than there are.");
+			}
+		}
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/* The score of a row's record, whose page is locked. */
+static float
+record_score(const IvfScan *so, const IvfProbe *probe, const IvfRecord *record)
+{
+	const VdbCodec *codec = &so->index->refine;
+	const uint8 *code = vdb_ivf_record_code((IvfRecord *) record);
+
+	if (vdb_ivf_shelf(so->index, IVF_ROWS)->record_bits == IVF_REFINE_12)
+		return probe->base + record->add - vdb_codec_ip_weight(codec) * record->scale *
+			vdb_kernels->node12_ip(codec->P, so->refine.vector, (const int8 *) code,
+								   code + codec->hi_bytes);
+	return probe->base + record->add + vdb_hot_score(&so->refine, (VdbHotFactors)
+													  {.rescale = record->scale}, code) -
+		so->refine.hot_const;
+}
+
+/* Bounds of a row's distance, by its record. */
+static VdbBounds
+refine_row(IvfScan *so, const Candidate *candidate)
+{
+	IvfIndex   *index = so->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	const IvfProbe *probe = &so->probes[candidate->probe];
+	IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, candidate->lane / IVF_LANES,
+										   candidate->lane % IVF_LANES);
+	Buffer		buffer = vdb_ivf_read_record_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+	const IvfRecord *record = vdb_ivf_page_record(BufferGetPage(buffer), a);
+	float		score = record_score(so, probe, record);
+	double		length = vdb_bfloat_load(record->length);
+	VdbBounds	bounds = vdb_codec_bounds(&so->refine, record->add, vdb_bfloat_load(record->residual),
+										  probe->size + length, so->rounding * length, score);
+
+	UnlockReleaseBuffer(buffer);
+	return bounds;
+}
+
+/* Has the CPU fetch a candidate's record. */
+static inline void
+prefetch_record(IvfScan *so, const Candidate *candidate)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(so->index, IVF_ROWS);
+	IvfAddress	a = vdb_ivf_record_address(&so->index->geometry, shelf, candidate->lane / IVF_LANES,
+										   candidate->lane % IVF_LANES);
+
+	vdb_hints_prefetch(&so->index->hints, a.block, a.offset, shelf->record_stride);
+	vdb_hints_prefetch_special(&so->index->hints, a.block);
+}
+
+#define PREFETCH_AHEAD 4
+
+/* Moves this round's candidates to the rows that wait to be returned. */
+static void
+take_candidates(IvfScan *so)
+{
+	bool		has_records = vdb_ivf_shelf(so->index, IVF_ROWS)->record_bits > 0;
+
+	for (uint32 i = 0; i < so->count; i++)
+	{
+		const Candidate *candidate = &so->candidates[i];
+		VdbFound	found = {.lower = -INFINITY, .upper = INFINITY, .tid = candidate->tid};
+
+		CHECK_FOR_INTERRUPTS();
+		if (has_records)
+		{
+			VdbBounds	bounds;
+
+			if (i + PREFETCH_AHEAD < so->count)
+				prefetch_record(so, candidate + PREFETCH_AHEAD);
+			bounds = refine_row(so, candidate);
+			found.lower = bounds.lower;
+			found.upper = bounds.upper;
+		}
+		vdb_order_push(&so->order, &found);
+	}
+}
+
+/* Remembers what was taken of these lists, by the farthest. */
+static void
+raise_floor(IvfScan *so)
+{
+	float		highest = so->floor;
+
+	for (uint32 i = 0; i < so->count; i++)
+		highest = Max(highest, so->candidates[i].score);
+	if (highest > so->floor)
+		so->edge_count = 0;
+	so->floor = highest;
+	for (uint32 i = 0; i < so->count; i++)
+	{
+		if (so->candidates[i].score != highest)
+			continue;
+		if (so->edge_count == so->edge_room)
+		{
+			so->edge_room = Max(2 * so->edge_room, 64);
+			so->edge = so->edge == NULL ? palloc(so->edge_room * sizeof(uint32)) :
+				repalloc_huge(so->edge, so->edge_room * sizeof(uint32));
+		}
+		so->edge[so->edge_count++] = so->candidates[i].lane;
+	}
+}
+
+/* How many lists more the user allows to be probed, at most as many as a scan begins with. */
+static uint32
+lists_allowed(const IvfScan *so)
+{
+	uint32		probed = so->probed + so->probe_count;
+	uint32		most = (uint32) so->settings->max_probes;
+
+	if (probed == 0)
+		return so->settings->probes;
+	if (so->settings->iterative_scan == IVF_ITERATIVE_OFF || probed >= most)
+		return 0;
+	return Min((uint32) so->settings->probes, most - probed);
+}
+
+/* Takes more lists to those that are probed; returns how many. */
+static uint32
+add_lists(IvfScan *so)
+{
+	uint32		more = Min(lists_allowed(so), so->ranking.count);
+
+	if (more == 0)
+		return 0;
+	if (so->probe_count + more > so->probe_room)
+	{
+		so->probe_room = Max(2 * so->probe_room, so->probe_count + more);
+		so->probes = so->probes == NULL ? palloc(so->probe_room * sizeof(IvfProbe)) :
+			repalloc_huge(so->probes, so->probe_room * sizeof(IvfProbe));
+	}
+	more = vdb_ivf_take_probes(&so->ranking, so->probes + so->probe_count, more);
+	so->probe_count += more;
+	return more;
+}
+
+/* Turns to the next lists; false when there are none. */
+static bool
+next_lists(IvfScan *so)
+{
+	so->probed += so->probe_count;
+	so->probe_count = 0;
+	so->floor = -INFINITY;
+	so->edge_count = 0;
+	return add_lists(so) > 0;
+}
+
+/*
+ * Looks at the scan codes of all lists that are probed, of which nothing was taken yet,
+ * and where they have too few rows that pass, of further ones: none is returned before
+ * there are enough to choose from.
+ */
+static void
+scan_lists(IvfScan *so)
+{
+	uint32		done = 0;
+
+	do
+	{
+		for (; done < so->probe_count; done++)
+			scan_list(so, done);
+	} while (so->floor == -INFINITY && so->count < ENOUGH_FACTOR * so->rows && add_lists(so) > 0);
+}
+
+/* One more round. */
+static void
+go_on(IvfScan *so)
+{
+	uint32		factor = so->settings->refine_factor;
+
+	if (!so->left_out && !next_lists(so))
+	{
+		so->complete = true;
+		return;
+	}
+	so->keep = PG_INT32_MAX;
+	so->allowed = PG_UINT32_MAX;
+	if (factor > 0)
+	{
+		so->keep = (uint32) Min((uint64) so->rows * factor + REFINE_MORE, PG_INT32_MAX);
+		so->allowed = so->yielded + so->rows;
+	}
+	so->left_out = false;
+	so->count = 0;
+	so->bound = INFINITY;
+	scan_lists(so);
+	cut_candidates(so);
+	raise_floor(so);
+	take_candidates(so);
+	so->rows = Min(2 * so->rows, MAX_ROWS);
+}
+
+/* Is a distance smaller than that of a row which has been returned? */
+static bool
+is_late(const IvfScan *so, double distance)
+{
+	return so->has_last && distance < so->last && !so->null_query && !so->relaxed;
+}
+
+/*
+ * Raises when a row that was found is on a block which the table does not have: the
+ * server, asked for it, would not blame the index.  A table that is being scanned
+ * does not get shorter.
+ */
+static void
+check_row(IndexScanDesc scan, const ItemPointerData *tid)
+{
+	IvfScan    *so = scan->opaque;
+	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
+
+	if (likely(block < so->table_blocks))
+		return;
+	so->table_blocks = RelationGetNumberOfBlocks(scan->heapRelation);
+	if (block >= so->table_blocks || !ItemPointerIsValid(tid))
+		vdb_page_corrupted(scan->indexRelation, IVF_META_BLOCK,
+						   psprintf("It leads to row (%u,%u), which cannot exist.", block,
+									ItemPointerGetOffsetNumberNoCheck(tid)));
+}
+
+/* Is the first row's place certain without measuring it? */
+static bool
+first_is_certain(const IvfScan *so)
+{
+	const VdbFound *first = &so->order.rows[0];
+
+	return first->exact || so->null_query ||
+		(!is_late(so, first->lower) && vdb_order_is_certain(&so->order));
+}
+
+/* Measures the first row, and puts it in its place, or drops it. */
+static void
+measure_first(IndexScanDesc scan)
+{
+	IvfScan    *so = scan->opaque;
+	double		distance;
+
+	if (vdb_exact_measure(&so->exact, scan, so->order.rows[0].tid, so->index->support,
+						  so->index->codec.dims, so->query, &distance))
+		vdb_order_measured(&so->order, distance);
+	else
+		vdb_order_pop(&so->order);
+}
+
+/*
+ * The next row, when its turn has come; false when there is none.  A row beyond the
+ * radius ends a scan in strict order: see hnsw/README.md.
+ */
+static bool
+next_row(IndexScanDesc scan)
+{
+	IvfScan    *so = scan->opaque;
+
+	for (;;)
+	{
+		VdbFound	first;
+
+		CHECK_FOR_INTERRUPTS();
+		if ((so->yielded >= so->allowed || so->order.count == 0) && !so->complete)
+		{
+			go_on(so);
+			continue;
+		}
+		if (so->order.count == 0)
+			return false;
+		if (so->order.rows[0].lower > so->radius)
+		{
+			if (!so->relaxed || so->complete)
+				return false;
+			vdb_order_pop(&so->order);
+			so->yielded++;
+			continue;
+		}
+		check_row(scan, &so->order.rows[0].tid);
+		if (!first_is_certain(so))
+		{
+			measure_first(scan);
+			continue;
+		}
+		first = so->order.rows[0];
+		vdb_order_pop(&so->order);
+		if (is_late(so, first.upper))
+			continue;
+		so->has_last = true;
+		so->last = first.upper;
+		so->yielded++;
+		scan->xs_heaptid = first.tid;
+		return true;
+	}
+}
+
+bool
+vdb_ivf_gettuple(IndexScanDesc scan, ScanDirection dir)
+{
+	IvfScan    *so = scan->opaque;
+	MemoryContext old = MemoryContextSwitchTo(so->context);
+	bool		found;
+
+	if (!so->started)
+		start(scan);
+	found = !so->empty && next_row(scan);
+
+	/* a filter may let too much pass */
+	scan->xs_recheck = so->filter != NULL || so->recheck;
+	scan->xs_recheckorderby = false;
+	MemoryContextSwitchTo(old);
+	return found;
+}

@@ -1,0 +1,272 @@
+/*
+ * ivf_vacuum.c
+ *	  VACUUM: lanes of rows that are gone become free.
+ *
+ * A lane's record is cleared before the lane is free: from then on a new row may take
+ * both.
+ */
+#include "postgres.h"
+
+#include "commands/vacuum.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "ivf/ivf_private.h"
+#include "testpoint.h"
+
+/* What one scan page has of lanes that are taken. */
+typedef struct PageLanes
+{
+	uint32		groups;
+	uint32	   *used;			/* of each group */
+	uint32	   *dead;			/* of these, those whose rows are gone */
+	ItemPointerData *tids;		/* IVF_LANES for each group */
+} PageLanes;
+
+typedef struct Vacuum
+{
+	IndexVacuumInfo *info;
+	IvfIndex   *index;
+	MemoryContext page_context; /* reset after each scan page */
+	PageLanes	lanes;
+	double		rows;			/* left */
+	double		removed;
+} Vacuum;
+
+/* A page of an extent that exists, read once: with a strategy, locked. */
+static Buffer
+read_page(Vacuum *vacuum, BlockNumber block, int lock)
+{
+	Buffer		buffer = ReadBufferExtended(vacuum->index->rel, MAIN_FORKNUM, block, RBM_NORMAL,
+											vacuum->info->strategy);
+
+	LockBuffer(buffer, lock);
+	return buffer;
+}
+
+/* Is an extent one of rows?  Pages never change their kind. */
+static bool
+has_rows(Vacuum *vacuum, uint32 extent)
+{
+	IvfIndex   *index = vacuum->index;
+	BlockNumber block = vdb_ivf_extent_block(&index->geometry, extent);
+	Buffer		buffer = read_page(vacuum, block, BUFFER_LOCK_SHARE);
+	VdbPageSpecial special = *vdb_page_special(BufferGetPage(buffer));
+
+	if (special.kind != VDB_PAGE_IVF_LISTS)
+		vdb_page_check(index->rel, block, BufferGetPage(buffer), VDB_PAGE_IVF_ROWS, extent);
+	UnlockReleaseBuffer(buffer);
+	return special.kind == VDB_PAGE_IVF_ROWS;
+}
+
+/* The address of a scan page's group. */
+static inline IvfAddress
+group_address(const IvfIndex *index, uint32 extent, uint32 page, uint32 slot, uint32 *number)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+
+	*number = extent * shelf->extent_groups + page * shelf->page_groups + slot;
+	return vdb_ivf_group_address(&index->geometry, shelf, *number);
+}
+
+/* Copies what a scan page says of its lanes. */
+static void
+copy_lanes(Vacuum *vacuum, uint32 extent, uint32 page)
+{
+	IvfIndex   *index = vacuum->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	PageLanes  *lanes = &vacuum->lanes;
+	uint32		number;
+	BlockNumber block = group_address(index, extent, page, 0, &number).block;
+	Buffer		buffer = read_page(vacuum, block, BUFFER_LOCK_SHARE);
+
+	vdb_page_check(index->rel, block, BufferGetPage(buffer), VDB_PAGE_IVF_ROWS, extent);
+	lanes->groups = vdb_page_special(BufferGetPage(buffer))->used;
+	if (lanes->groups > shelf->page_groups)
+		vdb_page_corrupted(index->rel, block, "It counts more groups than it has.");
+	lanes->used = palloc0(shelf->page_groups * sizeof(uint32));
+	lanes->dead = palloc0(shelf->page_groups * sizeof(uint32));
+	lanes->tids = palloc(shelf->page_groups * IVF_LANES * sizeof(ItemPointerData));
+	for (uint32 slot = 0; slot < lanes->groups; slot++)
+	{
+		IvfGroup   *group = vdb_ivf_page_group(BufferGetPage(buffer),
+											   group_address(index, extent, page, slot, &number));
+
+		lanes->used[slot] = group->used;
+		for (uint32 left = group->used; left != 0; left &= left - 1)
+		{
+			int			lane = __builtin_ctz(left);
+
+			memcpy(&lanes->tids[slot * IVF_LANES + lane], vdb_ivf_group_payload(shelf, group, lane),
+				   sizeof(ItemPointerData));
+		}
+	}
+	UnlockReleaseBuffer(buffer);
+}
+
+/* Asks of which lanes the rows are gone; true when there are any. */
+static bool
+find_dead(Vacuum *vacuum, IndexBulkDeleteCallback callback, void *callback_state)
+{
+	PageLanes  *lanes = &vacuum->lanes;
+	bool		any = false;
+
+	for (uint32 slot = 0; slot < lanes->groups; slot++)
+	{
+		for (uint32 left = lanes->used[slot]; left != 0; left &= left - 1)
+		{
+			int			lane = __builtin_ctz(left);
+
+			if (callback != NULL && callback(&lanes->tids[slot * IVF_LANES + lane], callback_state))
+			{
+				lanes->dead[slot] |= 1u << lane;
+				any = true;
+				vacuum->removed++;
+			}
+			else
+				vacuum->rows++;
+		}
+	}
+	return any;
+}
+
+/* Clears the records of dead lanes, page by page: they are in the order of their lanes. */
+static void
+clear_records(Vacuum *vacuum, uint32 extent, uint32 page)
+{
+	IvfIndex   *index = vacuum->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	IvfRecord  *zero = palloc0(shelf->record_stride);
+	Buffer		buffer = InvalidBuffer;
+	VdbPatch	patch;
+
+	for (uint32 slot = 0; slot < vacuum->lanes.groups; slot++)
+	{
+		uint32		number;
+
+		group_address(index, extent, page, slot, &number);
+		for (uint32 left = vacuum->lanes.dead[slot]; left != 0; left &= left - 1)
+		{
+			IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, number, __builtin_ctz(left));
+
+			if (!BufferIsValid(buffer) || BufferGetBlockNumber(buffer) != a.block)
+			{
+				if (BufferIsValid(buffer))
+				{
+					vdb_patch_finish(&patch);
+					UnlockReleaseBuffer(buffer);
+				}
+				buffer = read_page(vacuum, a.block, BUFFER_LOCK_EXCLUSIVE);
+				vdb_page_check(index->rel, a.block, BufferGetPage(buffer), VDB_PAGE_IVF_ROW_RECORDS, extent);
+				vdb_patch_begin(&patch, index->rel);
+			}
+			vdb_ivf_patch_record(&patch, shelf, buffer, a, zero);
+		}
+	}
+	if (BufferIsValid(buffer))
+	{
+		vdb_patch_finish(&patch);
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/* Makes dead lanes free. */
+static void
+free_lanes(Vacuum *vacuum, uint32 extent, uint32 page)
+{
+	IvfIndex   *index = vacuum->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	uint32		number;
+	BlockNumber block = group_address(index, extent, page, 0, &number).block;
+	Buffer		buffer = read_page(vacuum, block, BUFFER_LOCK_EXCLUSIVE);
+	VdbPatch	patch;
+
+	vdb_page_check(index->rel, block, BufferGetPage(buffer), VDB_PAGE_IVF_ROWS, extent);
+	vdb_patch_begin(&patch, index->rel);
+	for (uint32 slot = 0; slot < vacuum->lanes.groups; slot++)
+	{
+		if (vacuum->lanes.dead[slot] != 0)
+			vdb_ivf_patch_free(&patch, shelf, buffer, group_address(index, extent, page, slot, &number),
+							   vacuum->lanes.dead[slot]);
+	}
+	vdb_patch_finish(&patch);
+	UnlockReleaseBuffer(buffer);
+}
+
+/* Goes through all rows; with a callback, removes those of which it says so. */
+static void
+pass_rows(Vacuum *vacuum, IndexBulkDeleteCallback callback, void *callback_state)
+{
+	IvfIndex   *index = vacuum->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+
+	for (uint32 extent = 0; extent < index->extents; extent++)
+	{
+		if (!has_rows(vacuum, extent))
+			continue;
+		for (uint32 page = 0; page < shelf->scan_pages; page++)
+		{
+			MemoryContext old = MemoryContextSwitchTo(vacuum->page_context);
+
+			vdb_vacuum_delay_point();
+			copy_lanes(vacuum, extent, page);
+			if (find_dead(vacuum, callback, callback_state))
+			{
+				if (shelf->record_bits > 0)
+					clear_records(vacuum, extent, page);
+				VDB_TESTPOINT("ivf-vacuum-before-free");
+				free_lanes(vacuum, extent, page);
+			}
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(vacuum->page_context);
+		}
+	}
+}
+
+static void
+begin_vacuum(Vacuum *vacuum, IndexVacuumInfo *info)
+{
+	memset(vacuum, 0, sizeof(*vacuum));
+	vacuum->info = info;
+	vacuum->index = vdb_ivf_open(info->index);
+	vacuum->page_context = AllocSetContextCreate(CurrentMemoryContext, "ivf vacuum page",
+												 ALLOCSET_DEFAULT_SIZES);
+}
+
+IndexBulkDeleteResult *
+vdb_ivf_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
+				   IndexBulkDeleteCallback callback, void *callback_state)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "ivf vacuum",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+	Vacuum		vacuum;
+
+	if (stats == NULL)
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+	old = MemoryContextSwitchTo(context);
+	begin_vacuum(&vacuum, info);
+	pass_rows(&vacuum, callback, callback_state);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	stats->tuples_removed += vacuum.removed;
+	stats->num_index_tuples = vacuum.rows;
+	stats->estimated_count = false;
+	return stats;
+}
+
+IndexBulkDeleteResult *
+vdb_ivf_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
+{
+	if (info->analyze_only)
+		return stats;
+	if (stats == NULL)
+	{
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+		stats->num_index_tuples = info->num_heap_tuples;
+		stats->estimated_count = true;
+	}
+	stats->num_pages = RelationGetNumberOfBlocks(info->index);
+	return stats;
+}
