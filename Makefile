@@ -92,6 +92,7 @@ OBJS = \
 	src/ivf/ivf_scan.o \
 	src/ivf/ivf_train.o \
 	src/ivf/ivf_vacuum.o \
+	src/ivf/ivf_value.o \
 	src/ivf/ivf_write.o \
 	src/quant/cluster.o \
 	src/quant/codec.o \

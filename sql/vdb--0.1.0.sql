@@ -1222,7 +1222,7 @@ CREATE OPERATOR CLASS sparsevec_l1_ops
 	FUNCTION 1 vdb_sparsevec_l1_support(internal);
 
 /*
- * The inverted files take the same distances, but for L1, and the types of floats.
+ * The inverted files take the same distances, but for L1 and Jaccard, and no sparse vectors.
  */
 
 DO $do$
@@ -1230,15 +1230,17 @@ DECLARE
 	class record;
 BEGIN
 	FOR class IN
-		SELECT method, type, distance.name, distance.operator
-		FROM unnest(ARRAY['ivfflat', 'ivfpq']) AS method, unnest(ARRAY['vector', 'halfvec']) AS type,
-			(VALUES ('l2', '<->'), ('ip', '<#>'), ('cosine', '<=>')) AS distance (name, operator)
+		SELECT method, distance.*
+		FROM unnest(ARRAY['ivfflat', 'ivfpq']) AS method,
+			(VALUES ('vector', 'l2', '<->'), ('vector', 'ip', '<#>'), ('vector', 'cosine', '<=>'),
+				('halfvec', 'l2', '<->'), ('halfvec', 'ip', '<#>'), ('halfvec', 'cosine', '<=>'),
+				('bit', 'hamming', '<~>')) AS distance (type, name, operator)
 	LOOP
 		EXECUTE format('CREATE OPERATOR CLASS %1$s_%2$s_ops %3$s FOR TYPE %1$s USING %4$s AS '
 			'OPERATOR 1 %5$s (%1$s, %1$s) FOR ORDER BY pg_catalog.float_ops, '
 			'OPERATOR 2 vdb.~<= (%1$s, double precision), '
 			'FUNCTION 1 vdb_%1$s_%2$s_support(internal)',
-			class.type, class.name, CASE class.name WHEN 'l2' THEN 'DEFAULT' ELSE '' END,
+			class.type, class.name, CASE WHEN (class.type, class.name) = ('vector', 'l2') THEN 'DEFAULT' ELSE '' END,
 			class.method, class.operator);
 	END LOOP;
 END

@@ -12,7 +12,6 @@
 #include "access/tableam.h"
 #include "access/xloginsert.h"
 #include "catalog/index.h"
-#include "catalog/pg_type.h"
 #include "commands/progress.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
@@ -21,34 +20,6 @@
 
 #include "hnsw/hnsw_build.h"
 #include "testpoint.h"
-
-/* Dimensions of the indexed column, from its type modifier. */
-static int
-column_dims(Relation rel, const VdbSupport *support)
-{
-	int			dims = TupleDescAttr(rel->rd_att, 0)->atttypmod;
-
-	/* accepted by the operator classes of bit, as one can stand for the other */
-	if (TupleDescAttr(rel->rd_att, 0)->atttypid == VARBITOID)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("type not supported for hnsw index"),
-				 errdetail("The length of type bit varying is not fixed."),
-				 errhint("Use bit(n), or index an expression: ((column)::bit(n)).")));
-	if (dims < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("column does not have dimensions"),
-				 rel->rd_index->indkey.values[0] == 0 ?
-				 errhint("Cast the expression to %s(n).", support->type_name) :
-				 errhint("Declare it as %s(n).", support->type_name)));
-	if (dims > support->max_dims)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("column cannot have more than %d dimensions for hnsw index",
-						support->max_dims)));
-	return dims;
-}
 
 /* Chooses the geometry, and with it the codec's node_coarse. */
 static void
@@ -121,7 +92,7 @@ vdb_hnsw_build(Relation heap, Relation rel, IndexInfo *info)
 
 	if (RelationGetNumberOfBlocks(rel) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(rel));
-	rows = vdb_hnsw_choose_codec(&codec, support, column_dims(rel, support), heap, rel, info);
+	rows = vdb_hnsw_choose_codec(&codec, support, vdb_index_column_dims(rel, support), heap, rel, info);
 	init_geometry(rel, &codec, &geometry);
 	vdb_hnsw_create_meta(rel, MAIN_FORKNUM, &geometry, &codec);
 
@@ -151,7 +122,7 @@ vdb_hnsw_buildempty(Relation rel)
 	HnswGeometry geometry;
 	VdbCodec	codec;
 
-	vdb_hnsw_default_codec(&codec, support, column_dims(rel, support));
+	vdb_hnsw_default_codec(&codec, support, vdb_index_column_dims(rel, support));
 	init_geometry(rel, &codec, &geometry);
 	vdb_hnsw_create_meta(rel, INIT_FORKNUM, &geometry, &codec);
 }

@@ -90,6 +90,9 @@ extern const VdbAccessMethod *vdb_index_method(amcostestimate_function costestim
 /* index_support.c */
 extern const VdbSupport *vdb_index_support(Relation index);
 
+/* Dimensions of the indexed column, from its type modifier; raises where they cannot be indexed. */
+extern int	vdb_index_column_dims(Relation rel, const VdbSupport *support);
+
 /* For the rotation of a new index's vectors; 0 for none. */
 extern uint64 vdb_index_random_seed(const VdbSupport *support);
 

@@ -123,3 +123,31 @@ vdb_index_transform(const VdbSupport *support, const VdbCodec *codec, Datum valu
 	}
 	return out;
 }
+
+int
+vdb_index_column_dims(Relation rel, const VdbSupport *support)
+{
+	int			dims = TupleDescAttr(rel->rd_att, 0)->atttypmod;
+	const char *method = get_am_name(rel->rd_rel->relam);
+
+	/* accepted by the operator classes of bit, as one can stand for the other */
+	if (TupleDescAttr(rel->rd_att, 0)->atttypid == VARBITOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("type not supported for %s index", method),
+				 errdetail("The length of type bit varying is not fixed."),
+				 errhint("Use bit(n), or index an expression: ((column)::bit(n)).")));
+	if (dims < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("column does not have dimensions"),
+				 rel->rd_index->indkey.values[0] == 0 ?
+				 errhint("Cast the expression to %s(n).", support->type_name) :
+				 errhint("Declare it as %s(n).", support->type_name)));
+	if (dims > support->max_dims)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("column cannot have more than %d dimensions for %s index",
+						support->max_dims, method)));
+	return dims;
+}

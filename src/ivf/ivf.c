@@ -19,6 +19,7 @@
 #include "ivf/ivf_private.h"
 
 #define DEFAULT_FLAT_LISTS 100
+#define MAX_FLAT_LISTS 32768
 #define MAX_PROBES 32768
 
 static IvfSettings flat;
@@ -103,7 +104,7 @@ vdb_ivf_init(void)
 	vdb_index_register(&vdb_ivfpq_method);
 	flat_relopt_kind = add_reloption_kind();
 	add_int_reloption(flat_relopt_kind, "lists", "Number of inverted lists", DEFAULT_FLAT_LISTS,
-					  IVF_MIN_LISTS, IVF_MAX_LISTS, AccessExclusiveLock);
+					  IVF_MIN_LISTS, MAX_FLAT_LISTS, AccessExclusiveLock);
 	pq_relopt_kind = add_reloption_kind();
 	add_int_reloption(pq_relopt_kind, "lists", "Number of lists, 0 to have it follow from that of rows",
 					  0, 0, IVF_MAX_LISTS, AccessExclusiveLock);

@@ -31,6 +31,9 @@
 #define FEW_DIMS_BITS 2
 #define MANY_DIMS_BITS 1
 
+/* A centroid of more would not fit a page. */
+#define MAX_DIMS 16000
+
 typedef struct Builder
 {
 	Relation	heap;
@@ -56,32 +59,26 @@ typedef struct Builder
 	double		rows;
 } Builder;
 
-/* Dimensions of the indexed column, from its type modifier. */
-static int
-column_dims(Relation rel, const VdbSupport *support)
+/* A codec without a center for the indexed column. */
+static void
+init_codec(Relation rel, const VdbSupport *support, VdbCodec *codec)
 {
-	int			dims = TupleDescAttr(rel->rd_att, 0)->atttypmod;
 	const char *method = vdb_ivf_is_flat(rel) ? vdb_ivfflat_method.name : vdb_ivfpq_method.name;
+	int			dims;
 
 	/* an operator class of somebody's own may have any distance of ours */
-	if (support->kind != VDB_CODEC_DENSE || support->metric == VDB_METRIC_L1)
+	if (!vdb_ivf_serves(support))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("distance not supported for %s index", method),
-				 errhint("Use L2 distance, inner product or cosine distance, or USING hnsw.")));
-	if (dims < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("column does not have dimensions"),
-				 rel->rd_index->indkey.values[0] == 0 ?
-				 errhint("Cast the expression to %s(n).", support->type_name) :
-				 errhint("Declare it as %s(n).", support->type_name)));
-	if (dims > support->max_dims)
+				 errhint("Index it USING hnsw.")));
+	dims = vdb_index_column_dims(rel, support);
+	if (dims > MAX_DIMS)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("column cannot have more than %d dimensions for %s index", support->max_dims,
-						method)));
-	return dims;
+				 errmsg("column cannot have more than %d dimensions for %s index", MAX_DIMS, method),
+				 errhint("Index it USING hnsw.")));
+	vdb_codec_init(codec, vdb_ivf_metric(support), dims, vdb_ivf_random_seed(), NULL);
 }
 
 /* How rows are to be coded, and what geometry follows. */
@@ -250,7 +247,7 @@ load_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive,
 	if (isnull[0])
 		return;
 	old = MemoryContextSwitchTo(builder->row_context);
-	x = vdb_index_transform(index->support, &index->codec, values[0], &builder->norms[i]);
+	x = vdb_ivf_transform(index->support, &index->codec, values[0], &builder->norms[i]);
 	if (x != NULL)
 	{
 		memcpy(builder->vectors + (Size) i * l2->P, x, l2->vector_bytes);
@@ -336,8 +333,7 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 
 	if (RelationGetNumberOfBlocks(rel) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(rel));
-	vdb_index_init_codec(&codec, support, column_dims(rel, support), 0, 0,
-						 vdb_index_random_seed(support), NULL);
+	init_codec(rel, support, &codec);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, IVF_PHASE_KMEANS);
 	vdb_ivf_train(&training, &codec, support, heap, rel, info, vdb_ivf_options(rel).lists);
 	if (vdb_ivf_is_flat(rel) && training.rows < (double) vdb_ivf_options(rel).lists)
@@ -387,8 +383,7 @@ vdb_ivf_buildempty(Relation rel)
 	IvfCoding	coding;
 	VdbCodec	codec;
 
-	vdb_index_init_codec(&codec, support, column_dims(rel, support), 0, 0,
-						 vdb_index_random_seed(support), NULL);
+	init_codec(rel, support, &codec);
 	coding = choose_coding(rel, &codec, &geometry);
 	vdb_ivf_create_meta(rel, INIT_FORKNUM, &geometry, &codec, &coding);
 }

@@ -325,7 +325,7 @@ check_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 	float		norm;
 
 	if (!isnull[0])
-		x = vdb_index_transform(check->index->support, &check->index->codec, values[0], &norm);
+		x = vdb_ivf_transform(check->index->support, &check->index->codec, values[0], &norm);
 	if (x != NULL)
 	{
 		const RowLane *entry = hash_search(check->rows, tid, HASH_FIND, NULL);

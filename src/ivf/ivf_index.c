@@ -67,7 +67,7 @@ load_geometry(IvfIndex *index, const IvfMeta *meta, IvfCoding *coding)
 {
 	IvfGeometry *g = &index->geometry;
 
-	if (meta->metric != index->support->metric || meta->dims < 1 ||
+	if (!vdb_ivf_serves(index->support) || meta->metric != vdb_ivf_metric(index->support) || meta->dims < 1 ||
 		meta->dims > (uint32) index->support->max_dims ||
 		meta->scan_bits < 1 || meta->scan_bits > 2 || meta->scan_dims < 8 ||
 		meta->scan_dims % 8 != 0 || meta->scan_dims > vdb_codec_padded(meta->dims) ||
@@ -81,7 +81,7 @@ load_geometry(IvfIndex *index, const IvfMeta *meta, IvfCoding *coding)
 		.refine_bits = meta->refine_bits,
 		.attr_bytes = meta->attr_bytes
 	};
-	vdb_index_init_codec(&index->codec, index->support, meta->dims, 0, 0, meta->rotation_seed, NULL);
+	vdb_codec_init(&index->codec, meta->metric, meta->dims, meta->rotation_seed, NULL);
 	return vdb_ivf_geometry(g, &index->codec, coding) && meta->extent_pages == g->extent_pages &&
 		meta->center_pages == g->center_pages && meta->extents <= g->max_extents &&
 		meta->extent_groups[IVF_ROWS] == g->shelves[IVF_ROWS].extent_groups &&
@@ -105,7 +105,7 @@ load_index(VdbKnown *known, Relation rel, const IvfMeta *meta)
 						   "The metapage contradicts itself or the operator classes.");
 	center = MemoryContextAlloc(context, index->geometry.center_values * sizeof(float));
 	read_center(rel, &index->geometry, center);
-	vdb_index_init_codec(&index->codec, index->support, meta->dims, 0, 0, meta->rotation_seed, center);
+	vdb_codec_init(&index->codec, meta->metric, meta->dims, meta->rotation_seed, center);
 	index->refine = index->codec;
 	vdb_codec_set_hot_bits(&index->codec, index->geometry.shelves[IVF_LISTS].record_bits);
 	if (coding.refine_bits == IVF_REFINE_4 || coding.refine_bits == IVF_REFINE_8)

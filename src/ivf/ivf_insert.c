@@ -264,7 +264,7 @@ vdb_ivf_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Relat
 	context = AllocSetContextCreate(CurrentMemoryContext, "ivf insert", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	index = vdb_ivf_open(rel);
-	vector = vdb_index_transform(index->support, &index->codec, values[0], &norm);
+	vector = vdb_ivf_transform(index->support, &index->codec, values[0], &norm);
 	if (vector != NULL)
 	{
 		float	   *centroid = palloc(index->codec.vector_bytes);

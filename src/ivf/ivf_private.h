@@ -157,6 +157,28 @@ extern Buffer vdb_ivf_read_record_page(IvfIndex *index, IvfShelfKind kind, IvfAd
 /* The group of an address on its locked page; raises when it is not in use, or not of the list. */
 extern IvfGroup *vdb_ivf_load_group(IvfIndex *index, Buffer buffer, IvfAddress a, uint32 list);
 
+/* ivf_value.c */
+
+/* Does an inverted file serve an operator class's distance? */
+extern bool vdb_ivf_serves(const VdbSupport *support);
+
+/* The metric of its codes: that of floats. */
+extern VdbMetric vdb_ivf_metric(const VdbSupport *support);
+
+/* For the rotation of a new index. */
+extern uint64 vdb_ivf_random_seed(void);
+
+/* A value's elements as floats, in the current context.  Raises when there are not `dims`. */
+extern const float *vdb_ivf_elements(const VdbSupport *support, uint32 dims, Datum value);
+
+/*
+ * A value in code space, allocated in the current context; NULL for one that is not
+ * indexed (a zero vector under cosine distance).  *norm: what the codec's transformation
+ * returned.
+ */
+extern float *vdb_ivf_transform(const VdbSupport *support, const VdbCodec *codec, Datum value,
+								float *norm);
+
 /* ivf_code.c */
 extern void vdb_ivf_coder_init(IvfCoder *coder, IvfIndex *index);
 

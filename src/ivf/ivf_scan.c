@@ -156,8 +156,9 @@ check_dims(const IvfScan *so)
 	if (dims != so->index->codec.dims)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("different %s dimensions %u and %u", support->type_name, dims,
-						so->index->codec.dims)));
+				 errmsg("different %s %s %u and %u", support->type_name,
+						support->kind == VDB_CODEC_BINARY ? "lengths" : "dimensions",
+						dims, so->index->codec.dims)));
 }
 
 /*
@@ -176,7 +177,7 @@ load_query(IndexScanDesc scan, float *norm)
 	{
 		so->query = PointerGetDatum(PG_DETOAST_DATUM_COPY(scan->orderByData->sk_argument));
 		check_dims(so);
-		vector = vdb_index_transform(so->index->support, &so->index->codec, so->query, norm);
+		vector = vdb_ivf_transform(so->index->support, &so->index->codec, so->query, norm);
 	}
 	return vector != NULL ? vector : palloc0(so->index->codec.vector_bytes);
 }
@@ -434,6 +435,11 @@ refine_row(IvfScan *so, const Candidate *candidate)
 										  probe->size + length, so->rounding * length, score);
 
 	UnlockReleaseBuffer(buffer);
+	if (index->support->metric == VDB_METRIC_HAMMING)
+	{
+		bounds.lower *= bounds.lower;
+		bounds.upper *= bounds.upper;
+	}
 	return bounds;
 }
 

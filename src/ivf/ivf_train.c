@@ -55,9 +55,8 @@ static void
 add_row(Datum value, void *state)
 {
 	Sample	   *sample = state;
-	VdbValue	v = vdb_index_read_value(sample->support, sample->codec->dims, value);
-
-	vdb_codec_accumulate(sample->codec, v.elements, sample->scratch, sample->sum);
+	vdb_codec_accumulate(sample->codec, vdb_ivf_elements(sample->support, sample->codec->dims, value),
+						 sample->scratch, sample->sum);
 	sample->rows++;
 }
 
@@ -67,7 +66,7 @@ keep_row(Datum value, void *state)
 {
 	Sample	   *sample = state;
 	float		norm;
-	float	   *x = vdb_index_transform(sample->support, sample->codec, value, &norm);
+	float	   *x = vdb_ivf_transform(sample->support, sample->codec, value, &norm);
 	uint8	   *code = sample->codes + sample->rows * code_bytes(sample->l2);
 
 	if (x == NULL || sample->rows == sample->room)
@@ -92,7 +91,7 @@ find_center(Sample *sample, VdbCodec *codec, Relation heap, Relation rel, IndexI
 
 		center[i] = isfinite((float) mean) ? (float) mean : 0;
 	}
-	vdb_index_init_codec(codec, sample->support, codec->dims, 0, 0, codec->seed, center);
+	vdb_codec_init(codec, codec->metric, codec->dims, codec->seed, center);
 	sample->rows = 0;
 	return rows.expected;
 }
@@ -110,7 +109,7 @@ static uint32
 choose_lists(const VdbCodec *l2, double rows, uint32 wanted)
 {
 	double		memory = maintenance_work_mem * 1024.0;
-	uint32		lists = wanted;
+	uint32		lists = (uint32) Min((double) wanted, Max(rows, 1));
 
 	if (wanted == 0)
 	{
@@ -119,7 +118,7 @@ choose_lists(const VdbCodec *l2, double rows, uint32 wanted)
 		while (lists > 1 && cluster_bytes(l2, lists) > memory)
 			lists -= (lists + 7) / 8;
 	}
-	else if (cluster_bytes(l2, lists) > memory)
+	else if (lists > 1 && cluster_bytes(l2, lists) > memory)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("memory required is %d MB, maintenance_work_mem is %d MB",
@@ -194,11 +193,11 @@ find_centroids(IvfTraining *training, Sample *sample, Relation heap, Relation re
 	VdbClusters clusters;
 	char	   *memory;
 
-	sample->room = (uint32) Min((double) lists * LIST_ROWS, Max(training->rows, VDB_SAMPLE_MIN_ROWS));
+	sample->room = (uint32) Min((double) lists * LIST_ROWS, Max(2 * training->rows, VDB_SAMPLE_MIN_ROWS));
 	sample->factors = MemoryContextAllocHuge(context, sample->room * sizeof(VdbNodeFactors));
 	sample->codes = MemoryContextAllocHuge(context, sample->room * code_bytes(l2));
 	vdb_index_sample(heap, rel, info, sample->room, sample->room, keep_row, sample);
-	if (sample->rows >= VDB_SAMPLE_MIN_ROWS)
+	if (sample->rows > 0)
 	{
 		lists = Min(lists, sample->rows);
 		memory = MemoryContextAllocHuge(context, vdb_cluster_bytes(l2, lists) + 64);
@@ -224,7 +223,7 @@ vdb_ivf_train(IvfTraining *training, VdbCodec *codec, const VdbSupport *support,
 	sample.l2 = &l2;
 	lists = choose_lists(&l2, training->rows, lists);
 	training->count = 0;
-	if (lists > 1 && training->rows >= VDB_SAMPLE_MIN_ROWS)
+	if (lists > 1)
 		find_centroids(training, &sample, heap, rel, info, lists);
 
 	/* a list that takes everything, of rows of which nothing is known */

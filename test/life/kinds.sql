@@ -53,6 +53,7 @@ INSERT INTO life.kinds VALUES
 INSERT INTO life.kinds VALUES
     ('ivfflat_l2', 'vector(64)', 'vector_l2_ops', 'life.numbers(i)::vector', '', 'ivfflat', 'lists = 8'),
     ('ivfflat_cosine', 'halfvec(64)', 'halfvec_cosine_ops', 'life.numbers(i)::halfvec', '', 'ivfflat', 'lists = 8'),
+    ('ivfflat_hamming', 'bit(128)', 'bit_hamming_ops', 'life.bits(i)', '', 'ivfflat', 'lists = 8'),
     ('ivfpq_l2', 'halfvec(64)', 'halfvec_l2_ops', 'life.numbers(i)::halfvec', '', 'ivfpq', 'lists = 8'),
     ('ivfpq_ip', 'vector(64)', 'vector_ip_ops', 'life.numbers(i)::vector', '', 'ivfpq', 'lists = 8'),
     ('ivfpq_further', 'vector(768)', 'vector_cosine_ops', 'life.numbers(i, 768)::vector', ', id, (id % 3 = 0)', 'ivfpq', 'lists = 8');

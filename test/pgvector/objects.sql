@@ -31,7 +31,7 @@ SELECT line FROM (
 			SELECT format('operator class %s on %s for %s default %s operators %s',
 				c.opcname, a.amname, format_type(c.opcintype, NULL), c.opcdefault,
 				(SELECT string_agg(format('%s %s', amopstrategy, o.oprname), ', ' ORDER BY amopstrategy)
-				 FROM pg_amop JOIN pg_operator o ON o.oid = amopopr WHERE amopfamily = c.opcfamily AND NOT (a.amname = 'hnsw' AND amopstrategy > 1)))
+				 FROM pg_amop JOIN pg_operator o ON o.oid = amopopr WHERE amopfamily = c.opcfamily AND NOT (a.amname IN ('hnsw', 'ivfflat') AND amopstrategy > 1)))
 			FROM pg_opclass c JOIN pg_am a ON a.oid = c.opcmethod WHERE c.oid = d.objid)
 		END AS line
 	FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid

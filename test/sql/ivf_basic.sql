@@ -2,18 +2,22 @@
 -- same order, for every distance they know, and that none is lost for being equal to
 -- others, far away, or alone in its list.
 
-CREATE TABLE points (id int, v vector(24), h halfvec(24));
+CREATE TABLE points (id int, v vector(24), h halfvec(24), b bit(200), c bit(200));
 CREATE FUNCTION place(i int) RETURNS real[] IMMUTABLE LANGUAGE sql AS
 $$ SELECT array_agg(sin(i * j * 1.7 + j)::real ORDER BY j) FROM generate_series(1, 24) j $$;
-INSERT INTO points SELECT i, place(i)::vector, place(i)::halfvec FROM generate_series(1, 3000) i;
-INSERT INTO points VALUES (10001, NULL, NULL);
-INSERT INTO points SELECT 10002, v, v FROM (SELECT array_fill(0, ARRAY[24])::vector AS v) s;
+CREATE FUNCTION bits(i int) RETURNS bit(200) IMMUTABLE LANGUAGE sql AS
+$$ SELECT ('x' || md5(i::text) || md5((i + 1)::text))::bit(200) $$;
+INSERT INTO points SELECT i, place(i)::vector, place(i)::halfvec, bits(i), bits(i) FROM generate_series(1, 3000) i;
+INSERT INTO points VALUES (10001);
+INSERT INTO points SELECT 10002, v, v, 0::bit(200), 0::bit(200) FROM (SELECT array_fill(0, ARRAY[24])::vector AS v) s;
 ANALYZE points;
 
 CREATE INDEX flat_l2 ON points USING ivfflat (v) WITH (lists = 20);
 CREATE INDEX flat_ip ON points USING ivfflat (v vector_ip_ops) WITH (lists = 20);
 CREATE INDEX flat_cosine ON points USING ivfflat (h halfvec_cosine_ops) WITH (lists = 20);
-CREATE INDEX pq_l2 ON points USING ivfpq (h) WITH (refine = 4);
+CREATE INDEX flat_hamming ON points USING ivfflat (b bit_hamming_ops) WITH (lists = 20);
+CREATE INDEX pq_hamming ON points USING ivfpq (c bit_hamming_ops);
+CREATE INDEX pq_l2 ON points USING ivfpq (h halfvec_l2_ops) WITH (refine = 4);
 CREATE INDEX pq_ip ON points USING ivfpq (h halfvec_ip_ops) WITH (refine = 8, lists = 11);
 CREATE INDEX pq_cosine ON points USING ivfpq (v vector_cosine_ops) WITH (refine = heap, lists = 33);
 SELECT relname, live, upper_records AS lists, unreachable FROM pg_class, vdb.check_index(oid, true)
@@ -22,7 +26,7 @@ WHERE relname ~ '^(flat|pq)_' ORDER BY 1;
 SET enable_sort = off;
 SET enable_seqscan = off;
 SET ivfflat.probes = 40;
-SET ivfpq.probes = 40;
+SET ivfpq.probes = 100;
 EXPLAIN (COSTS OFF) SELECT id FROM points ORDER BY v <-> (SELECT v FROM points WHERE id = 7) LIMIT 3;
 EXPLAIN (COSTS OFF) SELECT id FROM points ORDER BY h <#> (SELECT h FROM points WHERE id = 7) LIMIT 3;
 
@@ -31,8 +35,8 @@ EXPLAIN (COSTS OFF) SELECT id FROM points ORDER BY h <#> (SELECT h FROM points W
 CREATE FUNCTION differing(index text, col text, operator text, question int, howmany int) RETURNS bigint LANGUAGE plpgsql AS
 $$
 DECLARE
-    statement text := format('SELECT array_agg(d) FROM (SELECT %1$s %2$s place(%3$s)::%4$s AS d FROM points ORDER BY %1$s %2$s place(%3$s)::%4$s LIMIT %5$s) s WHERE d <> ''NaN''',
-        col, operator, question, CASE col WHEN 'v' THEN 'vector' ELSE 'halfvec' END, howmany);
+    distance text := format('%s %s %s', col, operator, format(CASE col WHEN 'v' THEN 'place(%s)::vector' WHEN 'h' THEN 'place(%s)::halfvec' ELSE 'bits(%s)' END, question));
+    statement text := format('SELECT array_agg(d) FROM (SELECT %1$s AS d FROM points ORDER BY %1$s LIMIT %2$s) s WHERE d <> ''NaN''', distance, howmany);
     exact float8[];
     found float8[];
     plan json;
@@ -52,9 +56,9 @@ BEGIN
     RETURN (SELECT count(*) FROM unnest(exact, found) AS u (e, f) WHERE e IS DISTINCT FROM f);
 END
 $$;
-CREATE TABLE orders (index text, col text, operator text);
+CREATE TABLE orders (index name, col text, operator text);
 INSERT INTO orders VALUES ('flat_l2', 'v', '<->'), ('flat_ip', 'v', '<#>'), ('flat_cosine', 'h', '<=>'),
-    ('pq_l2', 'h', '<->'), ('pq_ip', 'h', '<#>'), ('pq_cosine', 'v', '<=>');
+    ('flat_hamming', 'b', '<~>'), ('pq_hamming', 'c', '<~>'), ('pq_l2', 'h', '<->'), ('pq_ip', 'h', '<#>'), ('pq_cosine', 'v', '<=>');
 SET ivfpq.refine_factor = 1000;
 SELECT index, sum(differing(index, col, operator, q, 3001)) FROM orders, unnest(ARRAY[1, 5000, 5001]) q GROUP BY 1 ORDER BY 1;
 SET ivfpq.refine_factor = 30;
@@ -122,8 +126,8 @@ VACUUM (INDEX_CLEANUP ON) equal;
 SELECT live FROM vdb.check_index('equal_v', true);
 INSERT INTO equal (v) SELECT place(i)::vector FROM generate_series(1, 2000) i WHERE i % 4 = 0;
 SELECT live FROM vdb.check_index('equal_v', true);
-SELECT pg_relation_size('equal_v') - :size AS grown;
+SELECT pg_relation_size('equal_v') - :size <= 65536 AS an_extent_at_most;
 
 DROP TABLE points, equal, orders;
 DROP FUNCTION differing;
-DROP FUNCTION place;
+DROP FUNCTION place, bits;

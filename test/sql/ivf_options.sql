@@ -2,14 +2,16 @@
 
 CREATE TABLE t (v vector(3), plain vector, s sparsevec(3), b bit(3), n int);
 CREATE INDEX ON t USING ivfflat (v) WITH (lists = 0);
-CREATE INDEX ON t USING ivfflat (v) WITH (lists = 65537);
+CREATE INDEX ON t USING ivfflat (v) WITH (lists = 32769);
 CREATE INDEX ON t USING ivfflat (v) WITH (refine = 8);
 CREATE INDEX ON t USING ivfpq (v) WITH (refine = 7);
 CREATE INDEX ON t USING ivfpq (v) WITH (lists = -1);
 CREATE INDEX ON t USING ivfpq (plain);
 CREATE INDEX ON t USING ivfpq (v vector_l1_ops);
 CREATE INDEX ON t USING ivfpq (s);
-CREATE INDEX ON t USING ivfflat (b bit_hamming_ops);
+CREATE INDEX ON t USING ivfflat (b);
+CREATE INDEX ON t USING ivfpq (b bit_jaccard_ops);
+CREATE INDEX ON t USING ivfpq ((b::bit(16001)) bit_hamming_ops);
 CREATE INDEX ON t USING ivfpq (n);
 CREATE INDEX ON t USING ivfpq (v, v);
 CREATE UNIQUE INDEX ON t USING ivfpq (v);

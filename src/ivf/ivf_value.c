@@ -1,0 +1,66 @@
+/*
+ * ivf_value.c
+ *	  From the values of an indexed column to vectors of floats.
+ *
+ * Bits are the floats 0 and 1: the squared Euclidean distance of these is the Hamming
+ * distance.
+ */
+#include "postgres.h"
+
+#include "common/pg_prng.h"
+
+#include "ivf/ivf_private.h"
+
+bool
+vdb_ivf_serves(const VdbSupport *support)
+{
+	return support->metric == VDB_METRIC_HAMMING ||
+		(support->kind == VDB_CODEC_DENSE && support->metric != VDB_METRIC_L1);
+}
+
+VdbMetric
+vdb_ivf_metric(const VdbSupport *support)
+{
+	return support->metric == VDB_METRIC_HAMMING ? VDB_METRIC_L2 : support->metric;
+}
+
+uint64
+vdb_ivf_random_seed(void)
+{
+	uint64		seed;
+
+	do
+		seed = pg_prng_uint64(&pg_global_prng_state);
+	while (seed == 0);
+	return seed;
+}
+
+const float *
+vdb_ivf_elements(const VdbSupport *support, uint32 dims, Datum value)
+{
+	VdbValue	v = vdb_index_read_value(support, dims, value);
+	float	   *elements;
+
+	if (support->kind == VDB_CODEC_DENSE)
+		return v.elements;
+	elements = palloc(dims * sizeof(float));
+	for (uint32 i = 0; i < dims; i++)
+		elements[i] = (float) (v.bits[i / BITS_PER_BYTE] >> (BITS_PER_BYTE - 1 - i % BITS_PER_BYTE) & 1);
+	return elements;
+}
+
+float *
+vdb_ivf_transform(const VdbSupport *support, const VdbCodec *codec, Datum value, float *norm)
+{
+	float	   *out = palloc(codec->vector_bytes);
+
+	*norm = vdb_codec_transform(codec, vdb_ivf_elements(support, codec->dims, value), out);
+
+	/* no angle to anything: not indexed, as in a sequential scan's last place */
+	if (codec->metric == VDB_METRIC_COSINE && !(*norm > 0))
+	{
+		pfree(out);
+		return NULL;
+	}
+	return out;
+}
