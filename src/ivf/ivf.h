@@ -71,8 +71,8 @@ StaticAssertDecl(sizeof(IvfMeta) == 480, "IvfMeta is 480 bytes on disk");
 
 /*
  * What a group begins with.  Followed by float add[32], float scale[32] (VdbScanFactors;
- * a lane that is free has an infinite add), the payloads of 32 lanes, and their codes as
- * the scan_below kernel reads them.
+ * a lane that is free has an infinite add), the codes of 32 lanes as the scan_below kernel
+ * reads them, and their payloads, which are read of few.
  */
 typedef struct IvfGroup
 {
@@ -238,15 +238,15 @@ vdb_ivf_group_scale(IvfGroup *group)
 }
 
 static inline uint8 *
-vdb_ivf_group_payload(const IvfShelf *shelf, IvfGroup *group, uint32 lane)
+vdb_ivf_group_codes(IvfGroup *group)
 {
-	return (uint8 *) (vdb_ivf_group_scale(group) + IVF_LANES) + lane * shelf->payload_bytes;
+	return (uint8 *) (vdb_ivf_group_scale(group) + IVF_LANES);
 }
 
 static inline uint8 *
-vdb_ivf_group_codes(const IvfShelf *shelf, IvfGroup *group)
+vdb_ivf_group_payload(const IvfShelf *shelf, IvfGroup *group, uint32 lane)
 {
-	return vdb_ivf_group_payload(shelf, group, IVF_LANES);
+	return vdb_ivf_group_codes(group) + IVF_LANES * shelf->code_bytes + lane * shelf->payload_bytes;
 }
 
 static inline uint8 *

@@ -202,7 +202,7 @@ is_near(float a, float b, float size)
 static bool
 is_coded_so(const IvfShelf *shelf, IvfGroup *group, uint32 lane, const IvfLane *expected)
 {
-	const uint8 *codes = vdb_ivf_group_codes(shelf, group);
+	const uint8 *codes = vdb_ivf_group_codes(group);
 
 	for (uint32 b = 0; b < shelf->code_bytes; b++)
 	{

@@ -78,7 +78,7 @@ estimate_group(IvfRanking *ranking, uint32 number, IvfGroup *group)
 	float		scores[IVF_LANES];
 	uint32		lanes;
 
-	vdb_kernels->scan_below(shelf->code_bytes, ranking->table, vdb_ivf_group_codes(shelf, group),
+	vdb_kernels->scan_below(shelf->code_bytes, ranking->table, vdb_ivf_group_codes(group),
 							vdb_ivf_group_add(group), vdb_ivf_group_scale(group), ranking->scale, scores);
 	for (lanes = group->used; lanes != 0; lanes &= lanes - 1)
 	{

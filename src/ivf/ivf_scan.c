@@ -338,14 +338,15 @@ consider_lanes(IvfScan *so, uint32 probe, uint32 number, IvfGroup *group, const 
 	}
 }
 
-/* Has the CPU fetch a group that is looked at next, but for what belongs to single lanes. */
+/* Has the CPU fetch a group that is looked at next, but for its payloads. */
 static inline void
 prefetch_group(const IvfIndex *index, uint32 number)
 {
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
 	IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
 
-	vdb_hints_prefetch(&index->hints, a.block, a.offset, shelf->group_stride);
+	vdb_hints_prefetch(&index->hints, a.block, a.offset,
+					   sizeof(IvfGroup) + IVF_LANES * (2 * sizeof(float) + shelf->code_bytes));
 	if (a.slot == 0)
 		vdb_hints_prefetch_special(&index->hints, a.block);
 }
@@ -387,7 +388,7 @@ scan_list(IvfScan *so, uint32 probe)
 			scale.bound = isfinite(so->bound) ?
 				so->bound - base + (fabsf(so->bound) + fabsf(base)) * 4 * FLT_EPSILON : INFINITY;
 			lanes = vdb_kernels->scan_below(shelf->code_bytes, so->ranking.table,
-											vdb_ivf_group_codes(shelf, group), vdb_ivf_group_add(group),
+											vdb_ivf_group_codes(group), vdb_ivf_group_add(group),
 											vdb_ivf_group_scale(group), scale, scores);
 			consider_lanes(so, probe, number, group, scores, lanes & group->used);
 			number = group->next;

@@ -82,7 +82,7 @@ add_group(IvfWriter *writer)
 static void
 fill_lane(const IvfShelf *shelf, IvfGroup *group, uint32 number, const IvfLane *lane)
 {
-	uint8	   *codes = vdb_ivf_group_codes(shelf, group);
+	uint8	   *codes = vdb_ivf_group_codes(group);
 
 	group->used |= 1u << number;
 	vdb_ivf_group_add(group)[number] = lane->factors.add;
@@ -144,7 +144,7 @@ vdb_ivf_patch_lane(VdbPatch *patch, const IvfShelf *shelf, Buffer buffer, IvfAdd
 				   uint32 number, const IvfLane *lane)
 {
 	IvfGroup   *group = vdb_ivf_page_group(BufferGetPage(buffer), a);
-	const uint8 *codes = vdb_ivf_group_codes(shelf, group);
+	const uint8 *codes = vdb_ivf_group_codes(group);
 	uint32		used = group->used | 1u << number;
 
 	vdb_patch_write(patch, buffer, offset_of(buffer, &group->used), &used, sizeof(used));
@@ -165,7 +165,7 @@ vdb_ivf_patch_free(VdbPatch *patch, const IvfShelf *shelf, Buffer buffer, IvfAdd
 {
 	IvfGroup   *group = vdb_ivf_page_group(BufferGetPage(buffer), a);
 	IvfGroup   *copy = palloc(shelf->group_stride);
-	uint8	   *codes = vdb_ivf_group_codes(shelf, copy);
+	uint8	   *codes = vdb_ivf_group_codes(copy);
 
 	memcpy(copy, group, shelf->group_stride);
 	copy->used &= ~lanes;
