@@ -68,6 +68,7 @@ OBJS = \
 	src/index/index_attribute.o \
 	src/index/index_check.o \
 	src/index/index_condition.o \
+	src/index/index_cost.o \
 	src/index/index_exact.o \
 	src/index/index_filter.o \
 	src/index/index_known.o \

@@ -20,7 +20,8 @@
 
 #define DEFAULT_FLAT_LISTS 100
 #define MAX_FLAT_LISTS 32768
-#define MAX_PROBES 32768
+#define MAX_FLAT_PROBES MAX_FLAT_LISTS
+#define MAX_PQ_PROBES IVF_MAX_LISTS
 
 static IvfSettings flat;
 static IvfSettings pq;
@@ -70,18 +71,18 @@ define_settings(void)
 {
 	DefineCustomIntVariable("ivfflat.probes", "Sets the number of probes",
 							"Valid range is 1..lists.",
-							&flat.probes, 1, 1, MAX_PROBES, PGC_USERSET, 0, NULL, NULL, NULL);
+							&flat.probes, 1, 1, MAX_FLAT_PROBES, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("ivfflat.iterative_scan", "Sets the mode for iterative scans", NULL,
 							 &flat.iterative_scan, IVF_ITERATIVE_OFF, flat_iterative_options,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("ivfflat.max_probes", "Sets the max number of probes for iterative scans",
 							NULL,
-							&flat.max_probes, MAX_PROBES, 1, MAX_PROBES, PGC_USERSET, 0, NULL, NULL, NULL);
+							&flat.max_probes, MAX_FLAT_PROBES, 1, MAX_FLAT_PROBES, PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("ivfflat");
 
 	DefineCustomIntVariable("ivfpq.probes", "Sets how many lists a scan looks at.",
 							"Larger values find more of the true neighbors and take longer.",
-							&pq.probes, 20, 1, MAX_PROBES, PGC_USERSET, 0, NULL, NULL, NULL);
+							&pq.probes, 20, 1, MAX_PQ_PROBES, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("ivfpq.refine_factor",
 							"Sets how many rows are refined for each that is returned.",
 							"Larger values find more of the true neighbors and take longer.",
@@ -93,7 +94,7 @@ define_settings(void)
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("ivfpq.max_probes", "Sets the max number of lists that a scan looks at.",
 							NULL,
-							&pq.max_probes, MAX_PROBES, 1, MAX_PROBES, PGC_USERSET, 0, NULL, NULL, NULL);
+							&pq.max_probes, MAX_PQ_PROBES, 1, MAX_PQ_PROBES, PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("ivfpq");
 }
 
@@ -167,14 +168,14 @@ static void
 cost_flat(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup, Cost *total,
 		  Selectivity *selectivity, double *correlation, double *pages)
 {
-	vdb_ivf_costestimate(&flat, path, startup, total, selectivity, correlation, pages);
+	vdb_ivf_costestimate(&flat, root, path, startup, total, selectivity, correlation, pages);
 }
 
 static void
 cost_pq(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup, Cost *total,
 		Selectivity *selectivity, double *correlation, double *pages)
 {
-	vdb_ivf_costestimate(&pq, path, startup, total, selectivity, correlation, pages);
+	vdb_ivf_costestimate(&pq, root, path, startup, total, selectivity, correlation, pages);
 }
 
 static char *

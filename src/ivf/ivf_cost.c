@@ -3,70 +3,127 @@
  *	  What a scan of an inverted file will cost.
  *
  * A scan ranks all lists, looks at the scan codes of the rows in those that are probed,
- * and refines some; all that comes before the first row.  A row costs little more then.
+ * and refines some; all that comes before the first row.  Where few rows satisfy conditions
+ * on further columns, it probes more lists.
  */
 #include "postgres.h"
 
 #include <math.h>
 
 #include "access/genam.h"
-#include "miscadmin.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
-#include "utils/float.h"
 #include "utils/rel.h"
-#include "utils/selfuncs.h"
 #include "utils/spccache.h"
 
-#include "compat.h"
+#include "index/index_cost.h"
 #include "ivf/ivf_private.h"
 
-/* To look at a scan code, and to refine a row, in units of cpu_operator_cost. */
+/* To look at a scan code, in units of cpu_operator_cost. */
 #define SCAN_OPERATORS 0.05
-#define REFINE_OPERATORS 1.0
+
+/* To refine a row, in units of what the operator costs: see hnsw_cost.c. */
+#define REFINE_SHARE 0.5
 
 /* Rows for which the first round refines. */
 #define FIRST_ROWS 10
 
-void
-vdb_ivf_costestimate(const IvfSettings *settings, IndexPath *path, Cost *startup, Cost *total,
-					 Selectivity *selectivity, double *correlation, double *pages)
+/* Lists of an index that exists in the planner alone: each of so many rows. */
+#define HYPOTHETICAL_ROWS 300
+
+typedef struct IvfCostModel
+{
+	VdbCostModel shared;		/* first: what its functions are given */
+	const IvfSettings *settings;
+	double		lists;
+	double		scan_cost;		/* of a row's scan code */
+	double		refine_cost;	/* of a row */
+} IvfCostModel;
+
+/* Lists that are probed until so many rows were found. */
+static double
+lists_probed(const IvfCostModel *model, double rows)
+{
+	double		each = model->shared.matching / model->lists;
+	double		needed = rows / each;
+
+	if (!model->shared.goes_on)
+		return Min(model->settings->probes, model->lists);
+	return Min(Max(model->settings->probes, Min(needed, model->settings->max_probes)), model->lists);
+}
+
+static double
+rows_searched(const VdbCostModel *shared, double rows)
+{
+	return Min(rows, shared->matching);
+}
+
+static Cost
+search_cost(const VdbCostModel *shared, double rows)
+{
+	const IvfCostModel *model = (const IvfCostModel *) shared;
+	double		share = lists_probed(model, rows) / model->lists;
+	double		factor = model->settings->refine_factor;
+	double		refined = shared->matching * share;
+
+	if (factor > 0)
+		refined = Min(refined, factor * rows);
+	return model->lists * model->scan_cost + shared->rows * share * model->scan_cost +
+		refined * model->refine_cost;
+}
+
+static void
+init_model(IvfCostModel *model, const IvfSettings *settings, PlannerInfo *root, IndexPath *path,
+		   Cost distance)
 {
 	IndexOptInfo *info = path->indexinfo;
-	double		rows = Max(1.0, info->tuples);
-	double		lists;
-	double		share;
-	double		scanned;
-	double		refined;
 	double		random_page;
-	Relation	index;
+	double		missing;
+	double		probed;
 
-	*correlation = 0;
-
-	/* a search is for what is near to one thing */
-	if (list_length(path->indexorderbys) != 1)
+	model->settings = settings;
+	model->shared.rows = Max(1.0, info->tuples);
+	model->shared.matching = Max(1.0, model->shared.rows * vdb_cost_selectivity(root, path));
+	model->shared.pages = Max(1.0, info->pages);
+	model->lists = Max(1.0, model->shared.rows / HYPOTHETICAL_ROWS);
+	if (!info->hypothetical)
 	{
-		*startup = *total = get_float8_infinity();
-		*selectivity = 0;
-		*pages = 0;
-#ifdef VDB_HAVE_DISABLED_NODES
-		/* worse than a sequential scan that is disabled */
-		path->path.disabled_nodes = 2;
-#endif
-		return;
+		Relation	index = index_open(info->indexoid, NoLock);
+
+		model->lists = Max(1.0, vdb_ivf_count_lists(index));
+		index_close(index, NoLock);
 	}
-	index = index_open(info->indexoid, NoLock);
-	lists = Max(1, vdb_ivf_count_lists(index));
-	index_close(index, NoLock);
-	share = Min(1.0, settings->probes / lists);
-	scanned = rows * share;
-	refined = settings->refine_factor == 0 ? scanned :
-		Min(scanned, FIRST_ROWS * (double) settings->refine_factor);
+	model->shared.goes_on = settings->iterative_scan != IVF_ITERATIVE_OFF;
+	probed = model->shared.goes_on ? settings->max_probes : settings->probes;
+	model->shared.first = FIRST_ROWS;
+	model->shared.in_reach = model->shared.matching * Min(1.0, probed / model->lists);
+	model->shared.searched = rows_searched;
+	model->shared.cost = search_cost;
+
+	/* most of it is in memory, see hnsw_cost.c; what is not is read in order */
 	get_tablespace_page_costs(info->reltablespace, &random_page, NULL);
-	*startup = cpu_operator_cost * (SCAN_OPERATORS * (lists + scanned) + REFINE_OPERATORS * refined) +
-		random_page * Min(1.0, settings->probes) +
-		seq_page_cost * info->pages * share * Min(1.0, info->pages * share / Max(1.0, effective_cache_size));
-	*total = *startup + cpu_index_tuple_cost * scanned;
-	*selectivity = share;
-	*pages = info->pages * share;
+	missing = Max(0.0, 1.0 - effective_cache_size / (model->shared.pages + info->rel->pages));
+	model->scan_cost = cpu_operator_cost * SCAN_OPERATORS +
+		seq_page_cost * missing * model->shared.pages / model->shared.rows;
+	model->refine_cost = distance * REFINE_SHARE + random_page * missing;
+}
+
+void
+vdb_ivf_costestimate(const IvfSettings *settings, PlannerInfo *root, IndexPath *path, Cost *startup,
+					 Cost *total, Selectivity *selectivity, double *correlation, double *pages)
+{
+	IvfCostModel model;
+	VdbCosts	costs;
+	QualCost	distance;
+
+	if (vdb_cost_begin(&costs, root, path, &distance))
+	{
+		init_model(&model, settings, root, path, distance.per_tuple);
+		vdb_cost_finish(&costs, root, path, &model.shared, distance);
+	}
+	*startup = costs.startup;
+	*total = costs.total;
+	*selectivity = costs.selectivity;
+	*correlation = 0;
+	*pages = costs.pages;
 }

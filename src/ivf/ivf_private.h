@@ -72,7 +72,9 @@ typedef struct IvfIndex
 	IvfGeometry geometry;
 	VdbCodec	codec;			/* hot codes of it are those of centroids */
 	VdbCodec	refine;			/* and of this one, those of rows, if they have any */
+	VdbCodec	nearest;		/* by which rows find their lists: of L2 */
 	VdbScanCodec scan;
+	VdbScanCodec list_scan;		/* of centroids, for `nearest` */
 	VdbHints	hints;
 
 	/* as last read from the metapage */
@@ -149,6 +151,13 @@ extern void vdb_ivf_add_first_list(IvfIndex *index, const IvfLane *lane);
 
 /* Does a group exist, as far as the metapage says? */
 extern bool vdb_ivf_group_exists(IvfIndex *index, IvfShelfKind kind, uint32 group);
+
+/*
+ * Raises when so many groups of a shelf as were followed are more than there are.  Not to
+ * be called with a page locked.
+ */
+extern void vdb_ivf_check_length(IvfIndex *index, IvfShelfKind kind, uint64 groups,
+								 BlockNumber block);
 
 /* A page of a shelf, pinned and locked; raises unless it is one. */
 extern Buffer vdb_ivf_read_scan_page(IvfIndex *index, IvfShelfKind kind, IvfAddress a, int lock);
@@ -227,6 +236,12 @@ extern void vdb_ivf_patch_lane(VdbPatch *patch, const IvfShelf *shelf, Buffer bu
 extern void vdb_ivf_patch_record(VdbPatch *patch, const IvfShelf *shelf, Buffer buffer,
 								 IvfAddress a, const IvfRecord *record);
 
+/* Tells a patch what a list's lane says of it, or a group of the next one with room. */
+extern void vdb_ivf_patch_list(VdbPatch *patch, const IvfShelf *shelf, Buffer buffer, IvfAddress a,
+							   uint32 list, const IvfList *entry);
+extern void vdb_ivf_patch_roomy(VdbPatch *patch, Buffer buffer, const IvfGroup *group,
+								uint32 link);
+
 /* Tells a patch what frees lanes, bits of a group, and clears all that is said of them. */
 extern void vdb_ivf_patch_free(VdbPatch *patch, const IvfShelf *shelf, Buffer buffer, IvfAddress a,
 							   uint32 lanes);
@@ -250,16 +265,21 @@ typedef struct IvfProbe
 typedef struct IvfRanking
 {
 	IvfIndex   *index;
-	VdbQuery	query;			/* for records of centroids */
+	VdbQuery	query;			/* for rows */
 	VdbScanScale scale;			/* of the table */
-	uint8	   *table;			/* for scan codes */
+	uint8	   *table;			/* for scan codes of rows */
+	bool		by_product;		/* lists are ranked by inner product, not by distance */
 	IvfProbe   *probes;			/* of all lists, a heap by score, but for those taken */
 	uint32		count;
 	float	   *centroid;		/* scratch: P floats */
 } IvfRanking;
 
-/* Ranks all lists for a query in code space.  Memory is of the current context. */
-extern void vdb_ivf_rank(IvfRanking *ranking, IvfIndex *index, void *vector, float norm);
+/*
+ * Ranks all lists for a query in code space: as the metric does, or by distance as for a
+ * row that looks for its own.  Memory is of the current context.
+ */
+extern void vdb_ivf_rank(IvfRanking *ranking, IvfIndex *index, void *vector, float norm,
+						 bool by_distance);
 
 /* Takes the nearest lists, at most so many; returns how many. */
 extern uint32 vdb_ivf_take_probes(IvfRanking *ranking, IvfProbe *probes, uint32 count);
@@ -286,6 +306,10 @@ extern void vdb_ivf_train(IvfTraining *training, VdbCodec *codec, const VdbSuppo
 						  Relation heap, Relation rel, IndexInfo *info, uint32 lists);
 
 /* ivf_insert.c */
+
+/* The scan page of a list's lane, locked; its address, and what it says of the list. */
+extern Buffer vdb_ivf_lock_list(IvfIndex *index, uint32 number, int lock, IvfAddress *a,
+								IvfList *list);
 extern bool vdb_ivf_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
 						   Relation heap, IndexUniqueCheck unique, bool unchanged,
 						   IndexInfo *info);
@@ -309,8 +333,8 @@ extern IndexBulkDeleteResult *vdb_ivf_vacuumcleanup(IndexVacuumInfo *info,
 extern void vdb_ivf_check(Relation rel, Relation heap, Snapshot snapshot, VdbCheckCounts *counts);
 
 /* ivf_cost.c */
-extern void vdb_ivf_costestimate(const IvfSettings *settings, IndexPath *path, Cost *startup,
-								 Cost *total, Selectivity *selectivity, double *correlation,
-								 double *pages);
+extern void vdb_ivf_costestimate(const IvfSettings *settings, PlannerInfo *root, IndexPath *path,
+								 Cost *startup, Cost *total, Selectivity *selectivity,
+								 double *correlation, double *pages);
 
 #endif							/* VDB_IVF_PRIVATE_H */
