@@ -46,26 +46,27 @@ static const struct config_enum_entry iterative_scan_options[] = {
  * terms nobody understands.
  */
 static void
-check_settings_are_free(void)
+check_setting_is_free(const char *name)
 {
-	int			flags = 0;
+	int			flags = GUC_CUSTOM_PLACEHOLDER;
 
-	if (GetConfigOption("hnsw.ef_search", true, false) != NULL)
-		flags = GetConfigOptionFlags("hnsw.ef_search", true);
-	else
-		flags = GUC_CUSTOM_PLACEHOLDER;
+	if (GetConfigOption(name, true, false) != NULL)
+		flags = GetConfigOptionFlags(name, true);
 	if (!(flags & GUC_CUSTOM_PLACEHOLDER))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("vdb cannot be loaded into a session that has loaded pgvector"),
-				 errdetail("Both define the setting \"hnsw.ef_search\"."),
+				 errdetail("Both define the setting \"%s\".", name),
 				 errhint("Use one of them in a session; a library in shared_preload_libraries is in every session.")));
 }
 
 void
 vdb_hnsw_init(void)
 {
-	check_settings_are_free();
+	check_setting_is_free("hnsw.ef_search");
+
+	/* releases that know no graph have this one */
+	check_setting_is_free("ivfflat.probes");
 	vdb_index_register(&vdb_hnsw_method);
 	hnsw_relopt_kind = add_reloption_kind();
 	add_int_reloption(hnsw_relopt_kind, "m", "Max number of connections",

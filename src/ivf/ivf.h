@@ -79,7 +79,8 @@ typedef struct IvfGroup
 	uint32		list;			/* whose rows these are, or IVF_ROOT */
 	uint32		next;			/* group of the same list, or IVF_NO_GROUP */
 	uint32		used;			/* lane l is taken: bit l */
-	uint32		reserved;		/* 0 */
+	uint32		roomy;			/* link to the next group of the list that VACUUM made room
+								 * in, IVF_LAST_LINK, or IVF_NO_LINK: this is none */
 } IvfGroup;
 
 StaticAssertDecl(sizeof(IvfGroup) == 16, "IvfGroup is 16 bytes on disk");
@@ -88,10 +89,15 @@ StaticAssertDecl(sizeof(IvfGroup) == 16, "IvfGroup is 16 bytes on disk");
 typedef struct IvfList
 {
 	uint32		head;			/* its first group, or IVF_NO_GROUP: where a row is put */
-	uint32		rows;			/* when it was last counted */
+	uint32		rows;			/* when it was built */
+	uint32		roomy;			/* link to a group that VACUUM made room in */
 } IvfList;
 
-StaticAssertDecl(sizeof(IvfList) == 8, "IvfList is 8 bytes on disk");
+StaticAssertDecl(sizeof(IvfList) == 12, "IvfList is 12 bytes on disk");
+
+/* A link to a group: its number + 1, or one of these. */
+#define IVF_NO_LINK 0
+#define IVF_LAST_LINK PG_UINT32_MAX
 
 /*
  * A record: the fuller code of a lane's vector, refine_bits a dimension of a row's

@@ -111,7 +111,7 @@ write_lists(Builder *builder)
 	IvfIndex   *index = builder->index;
 	uint32		P = index->codec.P;
 	uint32		count = builder->training->count;
-	IvfList		empty = {.head = IVF_NO_GROUP};
+	IvfList		empty = {.head = IVF_NO_GROUP, .roomy = IVF_NO_LINK};
 	IvfWriter	writer;
 
 	builder->lists = MemoryContextAllocHuge(CurrentMemoryContext, count * sizeof(uint32));
@@ -155,6 +155,17 @@ init_clusters(Builder *builder, const VdbCodec *l2)
 	pfree(code);
 }
 
+/* Kilobytes that the sort may take: what the centroids leave, and a part in any case. */
+static int
+sort_memory(const Builder *builder)
+{
+	const VdbCodec *l2 = builder->clusters.codec;
+	Size		taken = vdb_cluster_bytes(l2, builder->training->count) +
+		builder->training->count * l2->vector_bytes;
+
+	return (int) Max(maintenance_work_mem - (double) taken / 1024, maintenance_work_mem / 4.0);
+}
+
 static void
 begin_sort(Builder *builder)
 {
@@ -167,7 +178,7 @@ begin_sort(Builder *builder)
 	TupleDescInitEntry(desc, 1, "list", INT4OID, -1, 0);
 	TupleDescInitEntry(desc, 2, "row", BYTEAOID, -1, 0);
 	builder->sort = tuplesort_begin_heap(desc, 1, &column, &operator, &collation, &nulls_first,
-										 maintenance_work_mem / 2, NULL, false);
+										 sort_memory(builder), NULL, false);
 	builder->unsorted = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	builder->sorted = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 }

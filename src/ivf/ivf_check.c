@@ -2,7 +2,7 @@
  * ivf_check.c
  *	  Does an inverted file keep its promises?
  *
- * Verifies the invariants of README.md, numbered I1 to I8 there and here.  Like amcheck,
+ * Verifies the invariants of README.md, numbered I1 to I9 there and here.  Like amcheck,
  * it takes no lock that stands in the way of reads or writes.  Groups are read after
  * what leads to them, and rows of the table after the index, with a snapshot that is
  * older than that.
@@ -21,7 +21,7 @@
 #include "ivf/ivf_private.h"
 #include "testpoint.h"
 
-/* How far a factor may be from what it would be now, relative to its parts. */
+/* How far a factor may be from what it would be now, relative to the parts it is made of. */
 #define FACTOR_TOLERANCE 1e-4
 
 /* A row, and the lane that has it. */
@@ -157,8 +157,7 @@ check_list(Check *check, uint32 list, uint32 head)
 		CHECK_FOR_INTERRUPTS();
 		if (!vdb_ivf_group_exists(index, IVF_ROWS, number))
 			corrupted(check, IVF_META_BLOCK, psprintf("List %u leads beyond the index.", list));
-		if (check->groups++ > (uint64) index->extents * shelf->extent_groups)
-			corrupted(check, a.block, "Lists lead to more groups than there are.");
+		vdb_ivf_check_length(index, IVF_ROWS, ++check->groups, a.block);
 		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
 		memcpy(copy, vdb_ivf_load_group(index, buffer, a, list), shelf->group_stride);
 		UnlockReleaseBuffer(buffer);
@@ -176,6 +175,29 @@ check_list(Check *check, uint32 list, uint32 head)
 		}
 	}
 	pfree(copy);
+}
+
+/* I9: groups that are said to have room are in use, and of the list that says so. */
+static void
+check_roomy(Check *check, uint32 list, uint32 link)
+{
+	IvfIndex   *index = check->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	uint64		groups = 0;
+
+	while (link != IVF_NO_LINK && link != IVF_LAST_LINK)
+	{
+		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, link - 1);
+		Buffer		buffer;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!vdb_ivf_group_exists(index, IVF_ROWS, link - 1))
+			corrupted(check, IVF_META_BLOCK, psprintf("List %u finds room beyond the index.", list));
+		vdb_ivf_check_length(index, IVF_ROWS, ++groups, a.block);
+		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+		link = vdb_ivf_load_group(index, buffer, a, list)->roomy;
+		UnlockReleaseBuffer(buffer);
+	}
 }
 
 /* A list's record, decoded to check->centroid. */
@@ -198,9 +220,24 @@ is_near(float a, float b, float size)
 	return a == b || (isnan(a) && isnan(b)) || fabsf(a - b) <= FACTOR_TOLERANCE * (fabsf(a) + fabsf(b) + size);
 }
 
-/* Is a lane of a group what it would be now? */
+/* Squares of all that products in a row's factors are made of. */
+static float
+squares(const Check *check, const float *x)
+{
+	const VdbCodec *codec = &check->index->codec;
+
+	return vdb_kernels->inner_product(codec->P, x, x) +
+		vdb_kernels->inner_product(codec->P, check->centroid, check->centroid) +
+		vdb_kernels->inner_product(codec->P, codec->center, codec->center);
+}
+
+/*
+ * Is a lane of a group what it would be now?  Sums of floats differ between instruction
+ * sets; parts: what they are sums of.
+ */
 static bool
-is_coded_so(const IvfShelf *shelf, IvfGroup *group, uint32 lane, const IvfLane *expected)
+is_coded_so(const IvfShelf *shelf, IvfGroup *group, uint32 lane, const IvfLane *expected,
+			float parts)
 {
 	const uint8 *codes = vdb_ivf_group_codes(group);
 
@@ -209,7 +246,7 @@ is_coded_so(const IvfShelf *shelf, IvfGroup *group, uint32 lane, const IvfLane *
 		if (codes[vdb_distance_scan_place(shelf->code_bytes, lane, b)] != expected->code[b])
 			return false;
 	}
-	return is_near(vdb_ivf_group_add(group)[lane], expected->factors.add, expected->factors.scale) &&
+	return is_near(vdb_ivf_group_add(group)[lane], expected->factors.add, parts) &&
 		is_near(vdb_ivf_group_scale(group)[lane], expected->factors.scale, 0);
 }
 
@@ -222,9 +259,10 @@ check_centroid(Check *check, BlockNumber block, IvfGroup *group, uint32 list)
 	load_centroid(check, list);
 	expected.code = check->coder.code;
 	memset(check->coder.decoded, 0, check->index->codec.vector_bytes);
-	expected.factors = vdb_scan_encode(&check->index->scan, check->centroid, check->coder.decoded,
+	expected.factors = vdb_scan_encode(&check->index->list_scan, check->centroid, check->coder.decoded,
 									   check->coder.scratch, check->coder.code);
-	if (!is_coded_so(vdb_ivf_shelf(check->index, IVF_LISTS), group, list % IVF_LANES, &expected))
+	if (!is_coded_so(vdb_ivf_shelf(check->index, IVF_LISTS), group, list % IVF_LANES, &expected,
+					 squares(check, check->centroid)))
 		corrupted(check, block, psprintf("List %u is found by another centroid than its own.", list));
 }
 
@@ -235,14 +273,17 @@ check_lists(Check *check)
 	IvfIndex   *index = check->index;
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
 	IvfGroup   *copy = palloc(shelf->group_stride);
+	uint64		groups = 0;
 
 	for (uint32 number = index->root; number != IVF_NO_GROUP; number = copy->next)
 	{
 		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
 		Buffer		buffer;
 
+		CHECK_FOR_INTERRUPTS();
 		if (!vdb_ivf_group_exists(index, IVF_LISTS, number))
 			corrupted(check, IVF_META_BLOCK, "The lists lead beyond the index.");
+		vdb_ivf_check_length(index, IVF_LISTS, ++groups, a.block);
 		buffer = vdb_ivf_read_scan_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
 		memcpy(copy, vdb_ivf_load_group(index, buffer, a, IVF_ROOT), shelf->group_stride);
 		UnlockReleaseBuffer(buffer);
@@ -258,6 +299,7 @@ check_lists(Check *check)
 			memcpy(&entry, vdb_ivf_group_payload(shelf, copy, lane), sizeof(entry));
 			check_centroid(check, a.block, copy, vdb_ivf_lane_number(number, lane));
 			check_list(check, vdb_ivf_lane_number(number, lane), entry.head);
+			check_roomy(check, vdb_ivf_lane_number(number, lane), entry.roomy);
 		}
 	}
 	if (check->counts->upper_records != index->lists)
@@ -285,7 +327,7 @@ check_row_lane(Check *check, const RowLane *entry, Datum *values, bool *isnull, 
 	if (entry->list != check->list)
 		load_centroid(check, entry->list);
 	expected = vdb_ivf_code_row(&check->coder, x, norm, check->centroid);
-	if (!is_coded_so(shelf, copy, lane, &expected))
+	if (!is_coded_so(shelf, copy, lane, &expected, squares(check, x)))
 		corrupted(check, a.block, psprintf("Lane %u does not have the code of its row (%u,%u).",
 										   entry->lane, ItemPointerGetBlockNumber(&entry->tid),
 										   ItemPointerGetOffsetNumber(&entry->tid)));
@@ -306,7 +348,7 @@ check_row_lane(Check *check, const RowLane *entry, Datum *values, bool *isnull, 
 		same = memcmp(record + 1, expected.record + 1,
 					  vdb_ivf_record_code_bytes(&index->refine, shelf->record_bits)) == 0 &&
 			is_near(record->scale, expected.record->scale, 0) &&
-			is_near(record->add, expected.record->add, record->scale);
+			is_near(record->add, expected.record->add, squares(check, x));
 		UnlockReleaseBuffer(buffer);
 		if (!same)
 			corrupted(check, a.block, psprintf("The record of lane %u is not that of its row (%u,%u).",

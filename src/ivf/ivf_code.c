@@ -68,6 +68,7 @@ make_record(IvfCoder *coder, const float *x, float norm, const float *centroid)
 	double		error2 = 0;
 	double		length2 = 0;
 	double		size2 = 0;
+	double		cdot = 0;
 
 	for (uint32 i = 0; i < P; i++)
 		coder->residual[i] = x[i] - centroid[i];
@@ -80,9 +81,11 @@ make_record(IvfCoder *coder, const float *x, float norm, const float *centroid)
 		error2 += error * error;
 		length2 += (double) coder->residual[i] * coder->residual[i];
 		size2 += (double) decoded * decoded;
-		coder->decoded[i] = decoded;
+		cdot += (double) decoded * codec->center[i];
 	}
-	coder->record->add = vdb_codec_score_add(codec, coder->decoded);
+
+	/* in double: whoever reads it knows no more than its own level's rounding */
+	coder->record->add = (float) (codec->metric == VDB_METRIC_IP ? -cdot : size2);
 	coder->record->residual = round_up(sqrt(error2) +
 									   vdb_codec_transform_error(codec, norm, sqrt(size2) + sqrt(error2)));
 	coder->record->length = round_up(sqrt(length2));
@@ -119,7 +122,7 @@ vdb_ivf_code_centroid(IvfCoder *coder, const float *centroid)
 
 	/* centroids are in a list whose own centroid is the center */
 	memset(coder->decoded, 0, index->codec.vector_bytes);
-	lane.factors = vdb_scan_encode(&index->scan, coder->residual, coder->decoded, coder->scratch,
+	lane.factors = vdb_scan_encode(&index->list_scan, coder->residual, coder->decoded, coder->scratch,
 								   coder->code);
 	return lane;
 }

@@ -110,7 +110,9 @@ load_index(VdbKnown *known, Relation rel, const IvfMeta *meta)
 	vdb_codec_set_hot_bits(&index->codec, index->geometry.shelves[IVF_LISTS].record_bits);
 	if (coding.refine_bits == IVF_REFINE_4 || coding.refine_bits == IVF_REFINE_8)
 		vdb_codec_set_hot_bits(&index->refine, coding.refine_bits);
+	vdb_codec_init(&index->nearest, VDB_METRIC_L2, meta->dims, meta->rotation_seed, center);
 	vdb_scan_init(&index->scan, &index->codec, coding.scan_dims, coding.scan_bits);
+	vdb_scan_init(&index->list_scan, &index->nearest, coding.scan_dims, coding.scan_bits);
 	vdb_hints_init(&index->hints, rel, context);
 	vdb_known_keep(known, rel, meta->incarnation, index, context);
 }
@@ -378,6 +380,18 @@ vdb_ivf_group_exists(IvfIndex *index, IvfShelfKind kind, uint32 group)
 	if (extent >= index->extents)
 		vdb_ivf_refresh(index);
 	return extent < index->extents;
+}
+
+void
+vdb_ivf_check_length(IvfIndex *index, IvfShelfKind kind, uint64 groups, BlockNumber block)
+{
+	uint64		each = vdb_ivf_shelf(index, kind)->extent_groups;
+
+	if (groups <= index->extents * each)
+		return;
+	vdb_ivf_refresh(index);
+	if (groups > index->extents * each)
+		vdb_page_corrupted(index->rel, block, "More groups are led to than there are.");
 }
 
 static Buffer

@@ -12,15 +12,8 @@
 #include "ivf/ivf_private.h"
 #include "testpoint.h"
 
-/*
- * Groups of a list that are looked at for a free lane, before the list gets one more
- * group: once for each 32 rows.
- */
-#define MOST_GROUPS 16
-
-/* Where a list's lane is, and what it says. */
-static Buffer
-lock_list(IvfIndex *index, uint32 number, int lock, IvfAddress *a, IvfList *list)
+Buffer
+vdb_ivf_lock_list(IvfIndex *index, uint32 number, int lock, IvfAddress *a, IvfList *list)
 {
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
 	Buffer		buffer;
@@ -118,8 +111,8 @@ lock_room(IvfIndex *index, uint32 extent, uint32 *number, IvfAddress *a)
 
 /*
  * Puts a row into a new group at the front of a list.  False, and the row is nowhere,
- * when the front is not this any more, or the open extent had no room: there is another
- * one then.
+ * when the front is not this any more, VACUUM has made room meanwhile, or the open extent
+ * had none: there is another one then.
  */
 static bool
 put_in_new_group(IvfIndex *index, uint32 list, uint32 head, const IvfLane *lane)
@@ -135,20 +128,16 @@ put_in_new_group(IvfIndex *index, uint32 list, uint32 head, const IvfLane *lane)
 	Buffer		buffer = InvalidBuffer;
 	Buffer		record = InvalidBuffer;
 
-	list_buffer = lock_list(index, list, BUFFER_LOCK_EXCLUSIVE, &list_address, &entry);
-	if (entry.head == head && extent != IVF_NO_EXTENT)
+	list_buffer = vdb_ivf_lock_list(index, list, BUFFER_LOCK_EXCLUSIVE, &list_address, &entry);
+	if (entry.head == head && entry.roomy == IVF_NO_LINK && extent != IVF_NO_EXTENT)
 		buffer = lock_room(index, extent, &number, &a);
 	if (BufferIsValid(buffer))
 	{
-		const char *page = BufferGetPage(list_buffer);
-		IvfGroup   *group = vdb_ivf_page_group((Page) page, list_address);
 		VdbPatch	patch;
 
 		entry.head = number;
 		vdb_patch_begin(&patch, index->rel);
-		vdb_patch_write(&patch, list_buffer,
-						(int) ((char *) vdb_ivf_group_payload(lists, group, list % IVF_LANES) - page),
-						&entry, sizeof(entry));
+		vdb_ivf_patch_list(&patch, lists, list_buffer, list_address, list, &entry);
 		vdb_ivf_patch_group(&patch, rows, buffer, a, list, head, lane);
 		record = patch_record(index, &patch, number, 0, lane->record);
 		vdb_patch_finish(&patch);
@@ -158,58 +147,65 @@ put_in_new_group(IvfIndex *index, uint32 list, uint32 head, const IvfLane *lane)
 	UnlockReleaseBuffer(list_buffer);
 	if (BufferIsValid(buffer))
 		return true;
-	if (entry.head == head)
+	if (entry.head == head && entry.roomy == IVF_NO_LINK)
 		vdb_ivf_extend(index, IVF_ROWS, extent, false);
 	return false;
 }
 
-/* A group of a list with a free lane, among the first; IVF_NO_GROUP when there is none. */
-static uint32
-find_room(IvfIndex *index, uint32 list, uint32 head)
+/* Takes a group without room off the list's stack of those with room, if it is on top. */
+static void
+pop_roomy(IvfIndex *index, uint32 list, uint32 link)
 {
-	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
-	uint32		number = head;
+	const IvfShelf *lists = vdb_ivf_shelf(index, IVF_LISTS);
+	const IvfShelf *rows = vdb_ivf_shelf(index, IVF_ROWS);
+	IvfAddress	list_address;
+	IvfAddress	a = vdb_ivf_group_address(&index->geometry, rows, link - 1);
+	IvfList		entry;
+	Buffer		list_buffer = vdb_ivf_lock_list(index, list, BUFFER_LOCK_EXCLUSIVE, &list_address, &entry);
+	Buffer		buffer;
+	IvfGroup   *group;
 
-	for (int i = 0; i < MOST_GROUPS && number != IVF_NO_GROUP; i++)
+	if (entry.roomy == link)
 	{
-		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
-		Buffer		buffer;
-		IvfGroup   *group;
-		bool		room;
-		uint32		next;
-
-		if (!vdb_ivf_group_exists(index, IVF_ROWS, number))
-			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "A list leads beyond the index.");
-		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_EXCLUSIVE);
 		group = vdb_ivf_load_group(index, buffer, a, list);
-		room = group->used != PG_UINT32_MAX;
-		next = group->next;
+		if (group->used == PG_UINT32_MAX)
+		{
+			VdbPatch	patch;
+
+			entry.roomy = group->roomy == IVF_LAST_LINK ? IVF_NO_LINK : group->roomy;
+			vdb_patch_begin(&patch, index->rel);
+			vdb_ivf_patch_list(&patch, lists, list_buffer, list_address, list, &entry);
+			vdb_ivf_patch_roomy(&patch, buffer, group, IVF_NO_LINK);
+			vdb_patch_finish(&patch);
+		}
 		UnlockReleaseBuffer(buffer);
-		if (room)
-			return number;
-		number = next;
 	}
-	return IVF_NO_GROUP;
+	UnlockReleaseBuffer(list_buffer);
 }
 
-/* Puts a row into a list. */
+/* Puts a row into a list: at its front, where VACUUM made room, or in a new group. */
 static void
 put_in_list(IvfIndex *index, uint32 list, const IvfLane *lane)
 {
-	bool		done = false;
-
-	while (!done)
+	for (;;)
 	{
 		IvfAddress	a;
 		IvfList		entry;
-		uint32		group;
 
 		CHECK_FOR_INTERRUPTS();
-		UnlockReleaseBuffer(lock_list(index, list, BUFFER_LOCK_SHARE, &a, &entry));
-		group = find_room(index, list, entry.head);
+		UnlockReleaseBuffer(vdb_ivf_lock_list(index, list, BUFFER_LOCK_SHARE, &a, &entry));
 		VDB_TESTPOINT("ivf-insert-chosen");
-		done = group != IVF_NO_GROUP ? put_in_group(index, list, group, lane) :
-			put_in_new_group(index, list, entry.head, lane);
+		if (entry.head != IVF_NO_GROUP && put_in_group(index, list, entry.head, lane))
+			return;
+		if (entry.roomy != IVF_NO_LINK)
+		{
+			if (put_in_group(index, list, entry.roomy - 1, lane))
+				return;
+			pop_roomy(index, list, entry.roomy);
+		}
+		else if (put_in_new_group(index, list, entry.head, lane))
+			return;
 	}
 }
 
@@ -223,7 +219,7 @@ choose_list(IvfIndex *index, float *vector, float norm, float *out)
 	IvfAddress	a;
 	Buffer		buffer;
 
-	vdb_ivf_rank(&ranking, index, vector, norm);
+	vdb_ivf_rank(&ranking, index, vector, norm, true);
 	if (vdb_ivf_take_probes(&ranking, &probe, 1) == 0)
 		vdb_page_corrupted(index->rel, IVF_META_BLOCK, "There are no lists.");
 	a = vdb_ivf_record_address(&index->geometry, shelf, probe.list / IVF_LANES, probe.list % IVF_LANES);
@@ -237,7 +233,7 @@ choose_list(IvfIndex *index, float *vector, float norm, float *out)
 static void
 ensure_list(IvfIndex *index, IvfCoder *coder)
 {
-	IvfList		empty = {.head = IVF_NO_GROUP};
+	IvfList		empty = {.head = IVF_NO_GROUP, .roomy = IVF_NO_LINK};
 	IvfLane		lane;
 	float	   *zero;
 

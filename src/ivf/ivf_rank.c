@@ -69,17 +69,55 @@ pop(IvfRanking *ranking)
 	return first;
 }
 
+/* What lists are estimated by. */
+typedef struct ListTable
+{
+	VdbScanScale scale;
+	uint8	   *entries;
+	const float *add;			/* of all lanes, in place of their own; NULL: their own */
+} ListTable;
+
+/*
+ * Prepares that.  The factors of lists are those of L2: |c|^2 - 2 <q, c>.  Under inner
+ * product the query is q + center, by which <q + center, c> ranks; the first term does
+ * not count, and the second half.
+ */
+static ListTable
+make_table(const IvfRanking *ranking)
+{
+	static const float nothing[IVF_LANES] = {0};
+	IvfIndex   *index = ranking->index;
+	uint32		P = index->codec.P;
+	VdbQuery	query = {.codec = &index->nearest, .vector = ranking->query.vector};
+	ListTable	table = {.entries = ranking->table, .scale = ranking->scale};
+	float	   *moved;
+
+	if (!ranking->by_product)
+		return table;
+	moved = palloc(index->codec.vector_bytes);
+	for (uint32 i = 0; i < P; i++)
+		moved[i] = ((float *) ranking->query.vector)[i] + index->codec.center[i];
+	query.vector = moved;
+	table.entries = palloc(2 * 16 * index->scan.bytes);
+	table.scale = vdb_scan_table(&index->list_scan, &query, table.entries);
+	table.scale.unit /= 2;
+	table.scale.low /= 2;
+	table.add = nothing;
+	return table;
+}
+
 /* Estimates the lists of a group, whose page is locked. */
 static void
-estimate_group(IvfRanking *ranking, uint32 number, IvfGroup *group)
+estimate_group(IvfRanking *ranking, const ListTable *table, uint32 number, IvfGroup *group)
 {
 	IvfIndex   *index = ranking->index;
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
 	float		scores[IVF_LANES];
 	uint32		lanes;
 
-	vdb_kernels->scan_below(shelf->code_bytes, ranking->table, vdb_ivf_group_codes(group),
-							vdb_ivf_group_add(group), vdb_ivf_group_scale(group), ranking->scale, scores);
+	vdb_kernels->scan_below(shelf->code_bytes, table->entries, vdb_ivf_group_codes(group),
+							table->add != NULL ? table->add : vdb_ivf_group_add(group),
+							vdb_ivf_group_scale(group), table->scale, scores);
 	for (lanes = group->used; lanes != 0; lanes &= lanes - 1)
 	{
 		int			lane = __builtin_ctz(lanes);
@@ -96,21 +134,16 @@ estimate_group(IvfRanking *ranking, uint32 number, IvfGroup *group)
 	}
 }
 
-void
-vdb_ivf_rank(IvfRanking *ranking, IvfIndex *index, void *vector, float norm)
+/* Estimates all lists. */
+static void
+estimate_lists(IvfRanking *ranking)
 {
+	IvfIndex   *index = ranking->index;
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
+	ListTable	table = make_table(ranking);
 	uint32		number = index->root;
+	uint64		groups = 0;
 
-	ranking->index = index;
-	ranking->query.vector = vector;
-	ranking->query.hot = palloc(vdb_query_bytes(&index->codec, vector));
-	vdb_query_prepare(&ranking->query, &index->codec, norm);
-	ranking->table = palloc(2 * 16 * index->scan.bytes);
-	ranking->scale = vdb_scan_table(&index->scan, &ranking->query, ranking->table);
-	ranking->probes = MemoryContextAllocHuge(CurrentMemoryContext, Max(index->lists, 1) * sizeof(IvfProbe));
-	ranking->count = 0;
-	ranking->centroid = palloc(index->codec.vector_bytes);
 	while (number != IVF_NO_GROUP)
 	{
 		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
@@ -120,18 +153,35 @@ vdb_ivf_rank(IvfRanking *ranking, IvfIndex *index, void *vector, float norm)
 		CHECK_FOR_INTERRUPTS();
 		if (!vdb_ivf_group_exists(index, IVF_LISTS, number))
 			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "The lists lead beyond the index.");
+		vdb_ivf_check_length(index, IVF_LISTS, ++groups, block);
 		buffer = vdb_ivf_read_scan_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
-		while (number != IVF_NO_GROUP && a.block == block)
+		for (uint32 i = 0; i < shelf->page_groups && number != IVF_NO_GROUP && a.block == block; i++)
 		{
 			IvfGroup   *group = vdb_ivf_load_group(index, buffer, a, IVF_ROOT);
 
-			estimate_group(ranking, number, group);
+			estimate_group(ranking, &table, number, group);
 			number = group->next;
 			if (number != IVF_NO_GROUP)
 				a = vdb_ivf_group_address(&index->geometry, shelf, number);
 		}
 		UnlockReleaseBuffer(buffer);
 	}
+}
+
+void
+vdb_ivf_rank(IvfRanking *ranking, IvfIndex *index, void *vector, float norm, bool by_distance)
+{
+	ranking->index = index;
+	ranking->by_product = !by_distance && index->codec.metric == VDB_METRIC_IP;
+	ranking->query.vector = vector;
+	ranking->query.hot = palloc(vdb_query_bytes(&index->codec, vector));
+	vdb_query_prepare(&ranking->query, &index->codec, norm);
+	ranking->table = palloc(2 * 16 * index->scan.bytes);
+	ranking->scale = vdb_scan_table(&index->scan, &ranking->query, ranking->table);
+	ranking->probes = MemoryContextAllocHuge(CurrentMemoryContext, Max(index->lists, 1) * sizeof(IvfProbe));
+	ranking->count = 0;
+	ranking->centroid = palloc(index->codec.vector_bytes);
+	estimate_lists(ranking);
 	for (uint32 at = ranking->count / 2; at-- > 0;)
 		sift_down(ranking, at);
 }
@@ -150,13 +200,14 @@ look_closer(IvfRanking *ranking, IvfProbe *probe)
 
 	vdb_ivf_decode_centroid(index, record, ranking->centroid);
 	probe->size = vdb_bfloat_load(record->length);
-	probe->score = record->add;
 	UnlockReleaseBuffer(buffer);
 
 	/* the base is what all scores of its rows have in common */
 	product = vdb_kernels->inner_product(index->codec.P, ranking->query.vector, ranking->centroid);
 	probe->base = index->codec.base + ranking->query.add - vdb_codec_ip_weight(&index->codec) * product;
-	probe->score += probe->base;
+	probe->score = ranking->by_product ? -product - vdb_kernels->inner_product(
+			index->codec.P, index->codec.center, ranking->centroid) :
+		vdb_kernels->l2_squared(index->codec.P, ranking->query.vector, ranking->centroid);
 	if (isnan(probe->score))
 		probe->score = FLT_MAX;
 }

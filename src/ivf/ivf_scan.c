@@ -73,6 +73,7 @@ typedef struct IvfScan
 	VdbFilter  *filter;			/* NULL: all rows are wanted */
 
 	IvfRanking	ranking;
+	const VdbKernels *kernels;	/* rounds are told apart by scores to the last bit */
 	VdbQuery	refine;			/* the query, for records of rows */
 	double		rounding;		/* of it, in a product with a code of length 1 */
 	IvfProbe   *probes;			/* probed at present */
@@ -87,7 +88,7 @@ typedef struct IvfScan
 	uint32		keep;			/* candidates that the round takes */
 	float		bound;			/* no candidate is wanted whose score is greater */
 	float		floor;			/* the greatest score of a row taken from these lists */
-	uint32	   *edge;			/* lanes taken that have this score */
+	uint32	   *edge;			/* lanes taken that have this score, ascending */
 	uint32		edge_count;
 	uint32		edge_room;
 	bool		left_out;		/* were there more candidates than the round took? */
@@ -98,6 +99,8 @@ typedef struct IvfScan
 
 	bool		has_last;
 	double		last;			/* upper bound of the last row's distance */
+	ItemPointerData last_tid;
+	bool		last_exact;
 
 	/* kept over rescans */
 	VdbExact	exact;
@@ -223,7 +226,8 @@ start(IndexScanDesc scan)
 		return;
 	so->relaxed = so->settings->iterative_scan == IVF_ITERATIVE_RELAXED;
 	so->order.context = so->context;
-	vdb_ivf_rank(&so->ranking, so->index, vector, norm);
+	so->kernels = vdb_kernels;
+	vdb_ivf_rank(&so->ranking, so->index, vector, norm, false);
 	prepare_refine(so, vector, norm);
 	so->rows = FIRST_ROWS;
 	VDB_TESTPOINT("ivf-scan-ranked");
@@ -296,18 +300,23 @@ make_room(IvfScan *so)
 	}
 }
 
+static int
+compare_lanes(const void *a, const void *b)
+{
+	uint32		x = *(const uint32 *) a;
+	uint32		y = *(const uint32 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
 /* Has an earlier round taken this row? */
 static bool
 is_taken(const IvfScan *so, float score, uint32 lane)
 {
 	if (score != so->floor)
 		return score < so->floor;
-	for (uint32 i = 0; i < so->edge_count; i++)
-	{
-		if (so->edge[i] == lane)
-			return true;
-	}
-	return false;
+	return so->edge_count > 0 &&
+		bsearch(&lane, so->edge, so->edge_count, sizeof(uint32), compare_lanes) != NULL;
 }
 
 /* Considers the lanes of a group, whose page is locked, that the bits say. */
@@ -360,7 +369,7 @@ scan_list(IvfScan *so, uint32 probe)
 	uint32		list = so->probes[probe].list;
 	uint32		number = so->probes[probe].head;
 	float		base = isfinite(so->probes[probe].base) ? so->probes[probe].base : 0;
-	uint64		groups = (uint64) index->extents * shelf->extent_groups;
+	uint64		groups = 0;
 
 	while (number != IVF_NO_GROUP)
 	{
@@ -371,8 +380,9 @@ scan_list(IvfScan *so, uint32 probe)
 		CHECK_FOR_INTERRUPTS();
 		if (!vdb_ivf_group_exists(index, IVF_ROWS, number))
 			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "A list leads beyond the index.");
+		vdb_ivf_check_length(index, IVF_ROWS, ++groups, block);
 		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
-		while (number != IVF_NO_GROUP && a.block == block)
+		for (uint32 i = 0; i < shelf->page_groups && number != IVF_NO_GROUP && a.block == block; i++)
 		{
 			IvfGroup   *group = vdb_ivf_load_group(index, buffer, a, list);
 			VdbScanScale scale = so->ranking.scale;
@@ -387,17 +397,13 @@ scan_list(IvfScan *so, uint32 probe)
 			/* a little more, as sums with the base are rounded */
 			scale.bound = isfinite(so->bound) ?
 				so->bound - base + (fabsf(so->bound) + fabsf(base)) * 4 * FLT_EPSILON : INFINITY;
-			lanes = vdb_kernels->scan_below(shelf->code_bytes, so->ranking.table,
+			lanes = so->kernels->scan_below(shelf->code_bytes, so->ranking.table,
 											vdb_ivf_group_codes(group), vdb_ivf_group_add(group),
 											vdb_ivf_group_scale(group), scale, scores);
 			consider_lanes(so, probe, number, group, scores, lanes & group->used);
 			number = group->next;
 			if (number != IVF_NO_GROUP)
-			{
 				a = vdb_ivf_group_address(&index->geometry, shelf, number);
-				if (groups-- == 0)
-					vdb_page_corrupted(index->rel, block, "A list leads to more groups than there are.");
-			}
 		}
 		UnlockReleaseBuffer(buffer);
 	}
@@ -482,6 +488,7 @@ take_candidates(IvfScan *so)
 		}
 		vdb_order_push(&so->order, &found);
 	}
+	so->count = 0;
 }
 
 /* Remembers what was taken of these lists, by the farthest. */
@@ -507,6 +514,8 @@ raise_floor(IvfScan *so)
 		}
 		so->edge[so->edge_count++] = so->candidates[i].lane;
 	}
+	if (so->edge_count > 1)
+		qsort(so->edge, so->edge_count, sizeof(uint32), compare_lanes);
 }
 
 /* How many lists more the user allows to be probed, at most as many as a scan begins with. */
@@ -566,8 +575,13 @@ scan_lists(IvfScan *so)
 	do
 	{
 		for (; done < so->probe_count; done++)
+		{
 			scan_list(so, done);
-	} while (so->floor == -INFINITY && so->count < ENOUGH_FACTOR * so->rows && add_lists(so) > 0);
+			if (so->settings->refine_factor == 0)
+				take_candidates(so);
+		}
+	} while (so->floor == -INFINITY && so->count + so->order.count < ENOUGH_FACTOR * so->rows &&
+			 add_lists(so) > 0);
 }
 
 /* One more round. */
@@ -592,9 +606,12 @@ go_on(IvfScan *so)
 	so->count = 0;
 	so->bound = INFINITY;
 	scan_lists(so);
-	cut_candidates(so);
-	raise_floor(so);
-	take_candidates(so);
+	if (factor > 0)
+	{
+		cut_candidates(so);
+		raise_floor(so);
+		take_candidates(so);
+	}
 	so->rows = Min(2 * so->rows, MAX_ROWS);
 }
 
@@ -650,6 +667,24 @@ measure_first(IndexScanDesc scan)
 }
 
 /*
+ * Measures the row returned last, if only bounds of its distance are known: what a further
+ * round finds is late where it is nearer than that, not where it is nearer than the bound.
+ */
+static void
+measure_last(IndexScanDesc scan)
+{
+	IvfScan    *so = scan->opaque;
+	double		distance;
+
+	if (!so->has_last || so->last_exact || so->relaxed || so->null_query)
+		return;
+	if (vdb_exact_measure(&so->exact, scan, so->last_tid, so->index->support, so->index->codec.dims,
+						  so->query, &distance))
+		so->last = distance;
+	so->last_exact = true;
+}
+
+/*
  * The next row, when its turn has come; false when there is none.  A row beyond the
  * radius ends a scan in strict order: see hnsw/README.md.
  */
@@ -665,6 +700,7 @@ next_row(IndexScanDesc scan)
 		CHECK_FOR_INTERRUPTS();
 		if ((so->yielded >= so->allowed || so->order.count == 0) && !so->complete)
 		{
+			measure_last(scan);
 			go_on(so);
 			continue;
 		}
@@ -690,6 +726,8 @@ next_row(IndexScanDesc scan)
 			continue;
 		so->has_last = true;
 		so->last = first.upper;
+		so->last_tid = first.tid;
+		so->last_exact = first.exact;
 		so->yielded++;
 		scan->xs_heaptid = first.tid;
 		return true;

@@ -3,7 +3,8 @@
  *	  VACUUM: lanes of rows that are gone become free.
  *
  * A lane's record is cleared before the lane is free: from then on a new row may take
- * both.
+ * both.  A list keeps the groups that have room in a stack, whose links nobody follows who
+ * looks for rows.
  */
 #include "postgres.h"
 
@@ -20,6 +21,7 @@ typedef struct PageLanes
 {
 	uint32		groups;
 	uint32	   *used;			/* of each group */
+	uint32	   *lists;			/* whose groups these are */
 	uint32	   *dead;			/* of these, those whose rows are gone */
 	ItemPointerData *tids;		/* IVF_LANES for each group */
 } PageLanes;
@@ -87,6 +89,7 @@ copy_lanes(Vacuum *vacuum, uint32 extent, uint32 page)
 		vdb_page_corrupted(index->rel, block, "It counts more groups than it has.");
 	lanes->used = palloc0(shelf->page_groups * sizeof(uint32));
 	lanes->dead = palloc0(shelf->page_groups * sizeof(uint32));
+	lanes->lists = palloc0(shelf->page_groups * sizeof(uint32));
 	lanes->tids = palloc(shelf->page_groups * IVF_LANES * sizeof(ItemPointerData));
 	for (uint32 slot = 0; slot < lanes->groups; slot++)
 	{
@@ -94,6 +97,7 @@ copy_lanes(Vacuum *vacuum, uint32 extent, uint32 page)
 											   group_address(index, extent, page, slot, &number));
 
 		lanes->used[slot] = group->used;
+		lanes->lists[slot] = group->list;
 		for (uint32 left = group->used; left != 0; left &= left - 1)
 		{
 			int			lane = __builtin_ctz(left);
@@ -194,6 +198,54 @@ free_lanes(Vacuum *vacuum, uint32 extent, uint32 page)
 	UnlockReleaseBuffer(buffer);
 }
 
+/* Tells a list of a group that has room, unless it knows. */
+static void
+push_roomy(Vacuum *vacuum, uint32 list, uint32 number)
+{
+	IvfIndex   *index = vacuum->index;
+	const IvfShelf *lists = vdb_ivf_shelf(index, IVF_LISTS);
+	const IvfShelf *rows = vdb_ivf_shelf(index, IVF_ROWS);
+	IvfAddress	list_address;
+	IvfAddress	a = vdb_ivf_group_address(&index->geometry, rows, number);
+	IvfList		entry;
+	Buffer		list_buffer;
+	Buffer		buffer;
+	IvfGroup   *group;
+
+	if (!vdb_ivf_group_exists(index, IVF_LISTS, list / IVF_LANES))
+		vdb_page_corrupted(index->rel, a.block, psprintf("A group is of list %u, which cannot exist.", list));
+	list_buffer = vdb_ivf_lock_list(index, list, BUFFER_LOCK_EXCLUSIVE, &list_address, &entry);
+	buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_EXCLUSIVE);
+	group = vdb_ivf_load_group(index, buffer, a, list);
+	if (group->roomy == IVF_NO_LINK)
+	{
+		VdbPatch	patch;
+
+		vdb_patch_begin(&patch, index->rel);
+		vdb_ivf_patch_roomy(&patch, buffer, group,
+							entry.roomy == IVF_NO_LINK ? IVF_LAST_LINK : entry.roomy);
+		entry.roomy = number + 1;
+		vdb_ivf_patch_list(&patch, lists, list_buffer, list_address, list, &entry);
+		vdb_patch_finish(&patch);
+	}
+	UnlockReleaseBuffer(buffer);
+	UnlockReleaseBuffer(list_buffer);
+}
+
+/* The same of all groups of a scan page of which lanes were freed. */
+static void
+push_all_roomy(Vacuum *vacuum, uint32 extent, uint32 page)
+{
+	for (uint32 slot = 0; slot < vacuum->lanes.groups; slot++)
+	{
+		uint32		number;
+
+		group_address(vacuum->index, extent, page, slot, &number);
+		if (vacuum->lanes.dead[slot] != 0)
+			push_roomy(vacuum, vacuum->lanes.lists[slot], number);
+	}
+}
+
 /* Goes through all rows; with a callback, removes those of which it says so. */
 static void
 pass_rows(Vacuum *vacuum, IndexBulkDeleteCallback callback, void *callback_state)
@@ -217,6 +269,7 @@ pass_rows(Vacuum *vacuum, IndexBulkDeleteCallback callback, void *callback_state
 					clear_records(vacuum, extent, page);
 				VDB_TESTPOINT("ivf-vacuum-before-free");
 				free_lanes(vacuum, extent, page);
+				push_all_roomy(vacuum, extent, page);
 			}
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(vacuum->page_context);

@@ -161,6 +161,23 @@ vdb_ivf_patch_lane(VdbPatch *patch, const IvfShelf *shelf, Buffer buffer, IvfAdd
 }
 
 void
+vdb_ivf_patch_list(VdbPatch *patch, const IvfShelf *shelf, Buffer buffer, IvfAddress a, uint32 list,
+				   const IvfList *entry)
+{
+	IvfGroup   *group = vdb_ivf_page_group(BufferGetPage(buffer), a);
+
+	vdb_patch_write(patch, buffer,
+					offset_of(buffer, vdb_ivf_group_payload(shelf, group, list % IVF_LANES)), entry,
+					sizeof(IvfList));
+}
+
+void
+vdb_ivf_patch_roomy(VdbPatch *patch, Buffer buffer, const IvfGroup *group, uint32 link)
+{
+	vdb_patch_write(patch, buffer, offset_of(buffer, &group->roomy), &link, sizeof(link));
+}
+
+void
 vdb_ivf_patch_free(VdbPatch *patch, const IvfShelf *shelf, Buffer buffer, IvfAddress a, uint32 lanes)
 {
 	IvfGroup   *group = vdb_ivf_page_group(BufferGetPage(buffer), a);

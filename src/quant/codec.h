@@ -292,8 +292,9 @@ extern void vdb_codec_set_hot_bits(VdbCodec *codec, uint32_t bits);
 /*
  * Bounds of the operator's distance between the query and a vector, given the score of
  * a vector x that a code stands for, which is no farther from it than `residual`.  add:
- * of x; size: no less than the norm of x; slack: what the score may be wrong by.
- * Not for L1.
+ * of x; size: no less than the norms of the parts of x together, products with which the
+ * score is the sum of (0 for one part, but under inner product); slack: what the score may
+ * be wrong by besides.  Not for L1.
  */
 extern VdbBounds vdb_codec_bounds(const VdbQuery *query, float add, double residual, double size,
 								  double slack, float score);

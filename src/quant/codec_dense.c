@@ -631,8 +631,8 @@ vdb_codec_bounds(const VdbQuery *query, float add, double residual, double size,
 			slack = INFINITY;
 		return vdb_codec_interval(score - slack, score + slack);
 	}
-	return vdb_codec_l2_bounds(codec->metric, score, slack + relative * ((double) query->add + add),
-							   residual + query->error, relative);
+	slack += relative * ((double) query->add + add + 2 * sqrt(fmax(query->add, 0)) * size);
+	return vdb_codec_l2_bounds(codec->metric, score, slack, residual + query->error, relative);
 }
 
 static VdbBounds
@@ -642,8 +642,10 @@ dense_node_bounds(const VdbQuery *query, VdbNodeFactors f, const uint8_t *hi, fl
 
 	if (codec->metric == VDB_METRIC_L1 && isfinite(score) && score != FLT_MAX)
 		return vdb_codec_l1_bounds(score, f.residual + query->error, sum_error(codec->P));
-	return vdb_codec_bounds(query, f.add, f.residual, NODE_MAX * (double) f.scale * sqrt(codec->P), 0,
-							score);
+
+	/* under other metrics the code has one part, whose norm `add` tells */
+	return vdb_codec_bounds(query, f.add, f.residual, codec->metric == VDB_METRIC_IP ?
+							NODE_MAX * (double) f.scale * sqrt(codec->P) : 0, 0, score);
 }
 
 static const VdbCodecOps dense_ops = {

@@ -86,12 +86,11 @@ vdb_scan_encode(const VdbScanCodec *scan, const float *x, const float *centroid,
 	double		dot;
 	float		rescale;
 	float		known;
+	VdbScanFactors f = {.add = (float) LARGEST_NORM2};
 
+	memset(code, 0, scan->bytes);
 	if (!(vdb_codec_norm2(codec->P, x) <= LARGEST_NORM2))
-	{
-		memset(code, 0, scan->bytes);
-		return (VdbScanFactors) {.add = (float) LARGEST_NORM2, .scale = 0};
-	}
+		return f;
 
 	for (uint32_t i = 0; i < codec->P; i++)
 		scratch[i] = x[i] - centroid[i];
@@ -113,10 +112,15 @@ vdb_scan_encode(const VdbScanCodec *scan, const float *x, const float *centroid,
 	known = float_product(codec->P, centroid, scratch);
 	vdb_scan_levels(scan, code, scratch);
 	known -= rescale * float_product(scan->dims, centroid, scratch);
-	return (VdbScanFactors) {
-		.add = vdb_codec_score_add(codec, x) - weight * known,
-		.scale = weight * rescale
-	};
+	known = vdb_codec_score_add(codec, x) - weight * known;
+
+	/* of a centroid so far away that its products are none, neither */
+	if (fabsf(known) <= (float) LARGEST_NORM2)
+	{
+		f.add = known;
+		f.scale = weight * rescale;
+	}
+	return f;
 }
 
 void

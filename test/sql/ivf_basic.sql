@@ -115,6 +115,19 @@ TRUNCATE equal RESTART IDENTITY;
 INSERT INTO equal (v) SELECT place(i)::vector FROM generate_series(1, 2000) i;
 SELECT id FROM equal ORDER BY v <-> place(1234)::vector LIMIT 1;
 SELECT live, upper_records AS lists FROM vdb.check_index('equal_v', true);
+
+-- a long list does not grow by churn, wherever in it rows go
+
+SELECT pg_relation_size('equal_v') AS size \gset
+DELETE FROM equal WHERE id % 50 < 10;
+VACUUM (INDEX_CLEANUP ON) equal;
+INSERT INTO equal (v) SELECT place(i)::vector FROM generate_series(1, 2000) i WHERE i % 50 < 10;
+DELETE FROM equal WHERE id % 50 BETWEEN 20 AND 29;
+VACUUM (INDEX_CLEANUP ON) equal;
+INSERT INTO equal (v) SELECT place(i)::vector FROM generate_series(1, 2000) i WHERE i % 50 BETWEEN 20 AND 29;
+SELECT pg_relation_size('equal_v') - :size AS grown, live, free FROM vdb.check_index('equal_v', true);
+TRUNCATE equal RESTART IDENTITY;
+INSERT INTO equal (v) SELECT place(i)::vector FROM generate_series(1, 2000) i;
 REINDEX INDEX equal_v;
 SELECT live, upper_records AS lists FROM vdb.check_index('equal_v', true);
 

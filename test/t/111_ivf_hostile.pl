@@ -1,0 +1,133 @@
+# Claims that an inverted file that was damaged gives clear errors or rows, and
+# never takes the server down, nor holds a session that is asked to end.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VdbTest;
+
+use constant BLCKSZ => 8192;
+
+my $node = new_server('hostile', 'ignore_checksum_failure = on', 'statement_timeout = 20s');
+
+load_words($node, 2000);
+$node->safe_psql(
+	'postgres', q(
+	CREATE TABLE t (v vector(100), n int);
+	INSERT INTO t SELECT v, id FROM words;
+	CREATE INDEX t_v_idx ON t USING ivfpq (v vector_l2_ops, n) WITH (lists = 8);
+	CHECKPOINT));
+
+my $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('t_v_idx')");
+my $sound = slurp_file($file);
+my $pages = length($sound) / BLCKSZ;
+
+my $scan = 'SET enable_seqscan = off; SELECT count(*) FROM
+	(SELECT FROM t ORDER BY v <-> (SELECT v FROM words WHERE id = 1) LIMIT 100) s';
+my $insert = 'INSERT INTO t SELECT v, id FROM words WHERE id = 1';
+my $check = "SELECT vdb.check_index('t_v_idx', true)";
+my $vacuum = 'DELETE FROM t WHERE n = 7; VACUUM (INDEX_CLEANUP ON) t';
+
+sub damage
+{
+	my ($bytes) = @_;
+
+	$node->stop;
+	open my $out, '+<:raw', $file or die "$file: $!";
+	truncate $out, 0;
+	print $out $bytes;
+	close $out;
+	$node->start;
+	return;
+}
+
+# The file with some bytes of a block replaced.
+sub with_bytes
+{
+	my ($block, $offset, $bytes) = @_;
+	my $changed = $sound;
+
+	substr($changed, $block * BLCKSZ + $offset, length $bytes) = $bytes;
+	return $changed;
+}
+
+sub page
+{
+	my ($block) = @_;
+	return substr $sound, $block * BLCKSZ, BLCKSZ;
+}
+
+my %first;
+$first{ unpack 'v', substr page($_), BLCKSZ - 12, 2 } = $_ for reverse 0 .. $pages - 1;
+my ($meta, $center, $rows, $row_records, $lists, $list_records) = map { $first{$_} } 1, 2, 6 .. 9;
+
+is(scalar(grep { defined } $meta, $center, $rows, $row_records, $lists, $list_records), 6,
+	'there is a page of each kind');
+
+# The root group is the first of its page, and so is the first group of rows.
+my $group = 64;
+my ($root) = unpack 'V', substr page(0), 24 + 64, 4;
+
+my %bad = (
+	'another magic number' => [ with_bytes(0, 24, 'ABCD'), 'is not an inverted file' ],
+	'a version from the future' => [ with_bytes(0, 28, pack 'v', 99), 'format version 99' ],
+	'too many dimensions' => [ with_bytes(0, 48, pack 'V', 99_999), 'contradicts itself' ],
+	'codes of another length' => [ with_bytes(0, 52, pack 'v', 1), 'contradicts itself' ],
+	'more lists than there are' => [ with_bytes(0, 24 + 68, pack 'V', 7), 'more lists than' ],
+	'a root that cannot exist' => [ with_bytes(0, 24 + 64, pack 'V', 0x7ffffff0), 'beyond the index' ],
+	'lists in a circle' => [ with_bytes($lists, $group + 4, pack 'V', $root), 'more' ],
+	'an empty circle' => [ with_bytes($lists, $group + 4, pack 'V2', $root, 0), 'More groups|A free lane' ],
+	'a list page of zeros' => [ with_bytes($lists, 0, "\0" x BLCKSZ), 't_v_idx' ],
+	'a list page of rows' => [ with_bytes($lists, 0, page($rows)), 'of kind|belongs to' ],
+	'a center page of rows' => [ with_bytes($center, 0, page($rows)), 'of kind|belongs to' ],
+	'list records of rows' => [ with_bytes($list_records, 0, page($row_records)), 'of kind|belongs to' ]);
+
+for my $what (sort keys %bad)
+{
+	my ($bytes, $text) = @{ $bad{$what} };
+
+	damage($bytes);
+	my ($status, undef, $error) = $node->psql('postgres', $check);
+	like($error, qr/$text/, "$what: check");
+	for my $sql ($scan, $insert)
+	{
+		($status, undef, $error) = $node->psql('postgres', $sql);
+		like($error, qr/$text|^$/, "$what: an error or rows");
+		unlike($error, qr/timeout|terminat|closed the connection/, "$what: it ends");
+	}
+}
+
+# The first group of that page of rows: those of an extent, and its number.
+my $first_group = unpack('V', substr page(0), 24 + 44, 4) * unpack('V', substr page($rows), BLCKSZ - 16, 4);
+
+# Pages of rows: what fails depends on what is asked for, but nothing crashes or hangs.
+my $noise = join('', map { pack 'V', $_ * 2654435761 % 2**32 } 1 .. BLCKSZ / 4);
+my %bad_rows = (
+	'of zeros' => with_bytes($rows, 0, "\0" x BLCKSZ),
+	'of noise' => with_bytes($rows, 0, $noise),
+	'with groups of noise' => with_bytes($rows, 64, substr $noise, 0, BLCKSZ - 64 - 16),
+	'whose group is another list\'s' => with_bytes($rows, $group, pack 'V', 5),
+	'whose group leads to itself' => with_bytes($rows, $group + 4, pack 'V', $first_group),
+	'that counts too many groups' => with_bytes($rows, BLCKSZ - 10, pack 'v', 60_000),
+	'with records of noise' => with_bytes($row_records, 64, substr $noise, 0, BLCKSZ - 64 - 16),
+	'with a stack that leads nowhere' => with_bytes($rows, $group + 12, pack 'V', 0x7ffffff0));
+
+for my $what (sort keys %bad_rows)
+{
+	damage($bad_rows{$what});
+	for my $sql ($scan, $insert, $check, $vacuum, $scan)
+	{
+		my ($status, undef, $error) = $node->psql('postgres', "SET ivfpq.probes = 8; $sql");
+		like($error, qr/^$|corrupted|not in index|invalid page/, "rows $what: an error or an answer");
+	}
+}
+
+damage($sound);
+$node->safe_psql('postgres', 'REINDEX INDEX t_v_idx');
+check_index($node, 't_v_idx', 'rebuilt');
+unlike(slurp_file($node->logfile), qr/PANIC|TRAP|was terminated by signal/, 'the server stayed up');
+$node->stop;
+done_testing();
