@@ -425,24 +425,18 @@ record_score(const IvfScan *so, const IvfProbe *probe, const IvfRecord *record)
 		so->refine.hot_const;
 }
 
-/* Bounds of a row's distance, by its record. */
+/* Bounds of a row's distance, by its record, which is at an address of the locked page. */
 static VdbBounds
-refine_row(IvfScan *so, const Candidate *candidate)
+refine_row(const IvfScan *so, const Candidate *candidate, Buffer buffer, IvfAddress a)
 {
-	IvfIndex   *index = so->index;
-	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
 	const IvfProbe *probe = &so->probes[candidate->probe];
-	IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, candidate->lane / IVF_LANES,
-										   candidate->lane % IVF_LANES);
-	Buffer		buffer = vdb_ivf_read_record_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
 	const IvfRecord *record = vdb_ivf_page_record(BufferGetPage(buffer), a);
 	float		score = record_score(so, probe, record);
 	double		length = vdb_bfloat_load(record->length);
 	VdbBounds	bounds = vdb_codec_bounds(&so->refine, record->add, vdb_bfloat_load(record->residual),
 										  probe->size + length, so->rounding * length, score);
 
-	UnlockReleaseBuffer(buffer);
-	if (index->support->metric == VDB_METRIC_HAMMING)
+	if (so->index->support->metric == VDB_METRIC_HAMMING)
 	{
 		bounds.lower *= bounds.lower;
 		bounds.upper *= bounds.upper;
@@ -464,30 +458,66 @@ prefetch_record(IvfScan *so, const Candidate *candidate)
 
 #define PREFETCH_AHEAD 4
 
-/* Moves this round's candidates to the rows that wait to be returned. */
+/* Moves candidates without records to the rows that wait to be returned. */
 static void
-take_candidates(IvfScan *so)
+take_unrefined(IvfScan *so)
 {
-	bool		has_records = vdb_ivf_shelf(so->index, IVF_ROWS)->record_bits > 0;
+	for (uint32 i = 0; i < so->count; i++)
+	{
+		VdbFound	found = {.lower = -INFINITY, .upper = INFINITY, .tid = so->candidates[i].tid};
+
+		vdb_order_push(&so->order, &found);
+	}
+}
+
+/*
+ * Refines candidates, and moves them to the rows that wait to be returned.  A page is
+ * locked once for those in turn whose records are on it: where all rows are refined they
+ * lie side by side.
+ */
+static void
+take_refined(IvfScan *so)
+{
+	IvfIndex   *index = so->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	BlockNumber block = InvalidBlockNumber;
+	Buffer		buffer = InvalidBuffer;
 
 	for (uint32 i = 0; i < so->count; i++)
 	{
 		const Candidate *candidate = &so->candidates[i];
-		VdbFound	found = {.lower = -INFINITY, .upper = INFINITY, .tid = candidate->tid};
+		IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, candidate->lane / IVF_LANES,
+											   candidate->lane % IVF_LANES);
+		VdbFound	found = {.tid = candidate->tid};
+		VdbBounds	bounds;
 
-		CHECK_FOR_INTERRUPTS();
-		if (has_records)
+		if (i + PREFETCH_AHEAD < so->count)
+			prefetch_record(so, candidate + PREFETCH_AHEAD);
+		if (a.block != block)
 		{
-			VdbBounds	bounds;
-
-			if (i + PREFETCH_AHEAD < so->count)
-				prefetch_record(so, candidate + PREFETCH_AHEAD);
-			bounds = refine_row(so, candidate);
-			found.lower = bounds.lower;
-			found.upper = bounds.upper;
+			if (BufferIsValid(buffer))
+				UnlockReleaseBuffer(buffer);
+			CHECK_FOR_INTERRUPTS();
+			buffer = vdb_ivf_read_record_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+			block = a.block;
 		}
+		bounds = refine_row(so, candidate, buffer, a);
+		found.lower = bounds.lower;
+		found.upper = bounds.upper;
 		vdb_order_push(&so->order, &found);
 	}
+	if (BufferIsValid(buffer))
+		UnlockReleaseBuffer(buffer);
+}
+
+/* Moves this round's candidates to the rows that wait to be returned. */
+static void
+take_candidates(IvfScan *so)
+{
+	if (vdb_ivf_shelf(so->index, IVF_ROWS)->record_bits > 0)
+		take_refined(so);
+	else
+		take_unrefined(so);
 	so->count = 0;
 }
 
