@@ -114,6 +114,62 @@ shim_mm512_cvtepi32_ps(__m512i x)
 }
 
 static inline __m512i
+shim_mm512_cvtepu16_epi32(__m256i x)
+{
+	uint16_t	shorts[16];
+	int32_t		lanes[16];
+	int			i;
+
+	_mm256_storeu_si256((__m256i *) shorts, x);
+	for (i = 0; i < 16; i++)
+		lanes[i] = shorts[i];
+	return _mm512_loadu_si512(lanes);
+}
+
+/* SIMDe's adds signed numbers, which overflow. */
+static inline __m512i
+shim_mm512_add_epi8(__m512i x, __m512i y)
+{
+	uint8_t		a[64];
+	uint8_t		b[64];
+	int			i;
+
+	_mm512_storeu_si512(a, x);
+	_mm512_storeu_si512(b, y);
+	for (i = 0; i < 64; i++)
+		a[i] = (uint8_t) (a[i] + b[i]);
+	return _mm512_loadu_si512(a);
+}
+
+static inline __m512i
+shim_mm512_add_epi16(__m512i x, __m512i y)
+{
+	uint16_t	a[32];
+	uint16_t	b[32];
+	int			i;
+
+	_mm512_storeu_si512(a, x);
+	_mm512_storeu_si512(b, y);
+	for (i = 0; i < 32; i++)
+		a[i] = (uint16_t) (a[i] + b[i]);
+	return _mm512_loadu_si512(a);
+}
+
+static inline __m512i
+shim_mm512_sub_epi16(__m512i x, __m512i y)
+{
+	uint16_t	a[32];
+	uint16_t	b[32];
+	int			i;
+
+	_mm512_storeu_si512(a, x);
+	_mm512_storeu_si512(b, y);
+	for (i = 0; i < 32; i++)
+		a[i] = (uint16_t) (a[i] - b[i]);
+	return _mm512_loadu_si512(a);
+}
+
+static inline __m512i
 shim_mm512_cvtepi8_epi32(__m128i x)
 {
 	int8_t		bytes[16];
@@ -239,6 +295,9 @@ shim_mm512_cvtepi32_pd(__m256i x)
 #undef _mm512_srai_epi32
 #undef _mm512_cvtepi32_ps
 #undef _mm512_cvtepi8_epi32
+#undef _mm512_sub_epi16
+#undef _mm512_add_epi16
+#undef _mm512_add_epi8
 #undef _mm512_cvtepu8_epi32
 #undef _mm256_maskz_loadu_epi16
 #undef _mm256_mask_storeu_epi16
@@ -253,7 +312,11 @@ shim_mm512_cvtepi32_pd(__m256i x)
 #define _mm_maskz_loadu_epi8(mask, p) shim_mm_maskz_loadu_epi8(mask, p)
 #define _mm512_srai_epi32(x, count) shim_mm512_srai_epi32(x, count)
 #define _mm512_cvtepi32_ps(x) shim_mm512_cvtepi32_ps(x)
+#define _mm512_add_epi8(x, y) shim_mm512_add_epi8(x, y)
+#define _mm512_add_epi16(x, y) shim_mm512_add_epi16(x, y)
+#define _mm512_sub_epi16(x, y) shim_mm512_sub_epi16(x, y)
 #define _mm512_cvtepi8_epi32(x) shim_mm512_cvtepi8_epi32(x)
+#define _mm512_cvtepu16_epi32(x) shim_mm512_cvtepu16_epi32(x)
 #define _mm512_cvtepu8_epi32(x) shim_mm512_cvtepu8_epi32(x)
 #define _mm256_maskz_loadu_epi16(mask, p) shim_mm256_maskz_loadu_epi16(mask, p)
 #define _mm256_mask_storeu_epi16(p, mask, x) shim_mm256_mask_storeu_epi16(p, mask, x)
