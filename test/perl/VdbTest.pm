@@ -18,7 +18,7 @@ our @EXPORT = qw(
   new_server new_server_with_alias load_words check_index recall_at_least
   begin_psql begin_pgbench await_end hold let_go begin_held notices_of
   kill_and_start await_server psql_fails
-  index_size make_kinds expect_rows kinds_are_right read_pages read_slots
+  index_size make_kinds expect_rows kinds_are_right read_pages read_slots read_lanes
 );
 
 # Word vectors shipped with the project: word, tab, 100 numbers.
@@ -151,6 +151,56 @@ sub read_pages
 	my $path = $node->safe_psql('postgres', "CHECKPOINT; SELECT pg_relation_filepath('$index')");
 
 	return slurp_file($node->data_dir . "/$path");
+}
+
+# The lanes of all rows of an inverted file, in groups that are in use. Of each: number, whether it
+# is taken, row identifier, payload, scan code, and record.
+sub read_lanes
+{
+	my ($pages) = @_;
+	my %meta;
+	my @lanes;
+
+	(@meta{qw(dims scan_bits refine_bits scan_dims attributes extent_pages center groups lists extents)}) =
+	  unpack('x48 V v2 V v2 V4', $pages);
+	my $code = $meta{scan_dims} * $meta{scan_bits} / 8;
+	my $payload = 6 + $meta{attributes};
+	my $stride = 16 * int((16 + 32 * (8 + $code + $payload) + 15) / 16);
+	my $per_page = int((8176 - 64) / $stride);
+	my $length = 4 * int((12 + int((8 * int(($meta{dims} + 7) / 8) * $meta{refine_bits} + 7) / 8) + 3) / 4);
+	my $records = int((8176 - 64) / $length);
+	my $kind = sub { unpack 'v', substr($pages, $_[0] * 8192 + 8180, 2) };
+
+	for my $extent (0 .. $meta{extents} - 1)
+	{
+		my $first = 1 + $meta{center} + $extent * $meta{extent_pages};
+
+		# scan pages of rows are of kind 6, and record pages of kind 7
+		next if $kind->($first) != 6;
+		my ($scan_pages) = grep { $kind->($first + $_) == 7 } 1 .. $meta{extent_pages} - 1;
+		for my $group (0 .. $meta{groups} - 1)
+		{
+			my $page = $first + int($group / $per_page);
+			my $bytes = substr($pages, $page * 8192 + 64 + $group % $per_page * $stride, $stride);
+
+			next if $group % $per_page >= unpack('v', substr($pages, $page * 8192 + 8182, 2));
+			for my $lane (0 .. 31)
+			{
+				my $own = substr($bytes, 272 + 32 * $code + $lane * $payload, $payload);
+				my $at = $group * 32 + $lane;
+
+				push @lanes, {
+					number => ($extent * $meta{groups} + $group) * 32 + $lane,
+					taken => unpack('x8 V', $bytes) >> $lane & 1,
+					tid => (tids(substr($own, 0, 6)))[0],
+					payload => $own,
+					code => join('', map { substr($bytes, 272 + (int($lane / 16) * $code + $_) * 16 + $lane % 16, 1) } 0 .. $code - 1),
+					record => substr($pages, ($first + $scan_pages + int($at / $records)) * 8192 + 64 + $at % $records * $length, $length)
+				};
+			}
+		}
+	}
+	return @lanes;
 }
 
 # The slots of all nodes of an index.  Of each: number, row identifier, state, generation,

@@ -14,11 +14,13 @@ my $node = new_server('life', 'max_prepared_transactions = 5', 'allow_in_place_t
 
 make_kinds($node);
 my @kinds = split /\n/, $node->safe_psql('postgres', 'SELECT name FROM life.kinds ORDER BY 1');
+my @graphs = split /\n/, $node->safe_psql('postgres', q(SELECT name FROM life.kinds WHERE method = 'hnsw' ORDER BY 1));
+my @lists = split /\n/, $node->safe_psql('postgres', q(SELECT name FROM life.kinds WHERE method <> 'hnsw' ORDER BY 1));
 
 # --- what is removed is gone -----------------------------------------------------
 
 $node->safe_psql('postgres', 'CALL life.fill(1, 120)');
-for my $kind (@kinds)
+for my $kind (@graphs)
 {
 	my $tids = "SELECT ctid FROM life.$kind WHERE id IN (7, 50, 111)";
 	my %removed = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', $tids);
@@ -39,10 +41,26 @@ for my $kind (@kinds)
 	is(scalar(grep { $_->{state} == 0 && $_->{rest} =~ /[^\0]/ } @nodes),
 		0, "$kind: a free slot has nothing but a generation");
 }
+for my $kind (@lists)
+{
+	my $index = "life.${kind}_v";
+	my $tids = "SELECT ctid FROM life.$kind WHERE id IN (7, 50, 111)";
+	my %removed = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', $tids);
+	my @before = grep { $removed{ $_->{tid} } } read_lanes(read_pages($node, $index));
+
+	is(scalar(grep { $_->{code} =~ /[^\0]/ && $_->{record} =~ /[^\0]/ } @before), 3, "$kind: codes of three rows are on the pages");
+	$node->safe_psql('postgres', "DELETE FROM life.$kind WHERE id IN (7, 50, 111)");
+	$node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON) life.$kind");
+
+	my %gone = map { $_->{number} => 1 } @before;
+	my @after = grep { $gone{ $_->{number} } } read_lanes(read_pages($node, $index));
+	is(scalar(grep { $_->{taken} || "$_->{payload}$_->{code}$_->{record}" =~ /[^\0]/ } @after),
+		0, "$kind: after vacuum their lanes are free and have nothing");
+}
 kinds_are_right($node, 117, 'after three rows were removed');
 
 # the same of rows that share a node: in postings, and in the nodes themselves
-for my $kind (@kinds)
+for my $kind (@graphs)
 {
 	my $index = "life.${kind}_v";
 	my @nodes = grep { $_->{state} == 1 } read_slots(read_pages($node, $index));
@@ -90,7 +108,7 @@ unlink @maps;
 $node->start;
 $node->safe_psql('postgres', "VACUUM (INDEX_CLEANUP ON) life.$_") for @kinds;
 $node->safe_psql('postgres', 'CALL life.fill(701, 950)');
-is(index_size($node, "life.${_}_v"), $size{$_}, "$_: room is found again after the map was lost") for @kinds;
+is(index_size($node, "life.${_}_v"), $size{$_}, "$_: room is found again after the map was lost") for @graphs;
 kinds_are_right($node, 508, 'after the free space map was lost');
 
 # --- two-phase commit --------------------------------------------------------------
