@@ -27,8 +27,6 @@ SET enable_sort = off;
 SET enable_seqscan = off;
 SET ivfflat.probes = 40;
 SET ivfpq.probes = 100;
-EXPLAIN (COSTS OFF) SELECT id FROM points ORDER BY v <-> (SELECT v FROM points WHERE id = 7) LIMIT 3;
-EXPLAIN (COSTS OFF) SELECT id FROM points ORDER BY h <#> (SELECT h FROM points WHERE id = 7) LIMIT 3;
 
 -- the whole order, against the exact one: no row is missing, nor at a wrong place
 
