@@ -51,7 +51,6 @@ OBJS = \
 	src/hnsw/hnsw_place.o \
 	src/hnsw/hnsw_postings.o \
 	src/hnsw/hnsw_prewarm.o \
-	src/hnsw/hnsw_recall.o \
 	src/hnsw/hnsw_release.o \
 	src/hnsw/hnsw_repair.o \
 	src/hnsw/hnsw_sample.o \
@@ -77,6 +76,7 @@ OBJS = \
 	src/index/index_opclass.o \
 	src/index/index_order.o \
 	src/index/index_range.o \
+	src/index/index_recall.o \
 	src/index/index_sample.o \
 	src/index/index_support.o \
 	src/index/index_target.o \

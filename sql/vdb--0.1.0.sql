@@ -1486,8 +1486,9 @@ COMMENT ON FUNCTION vdb.check_index(regclass, boolean) IS
 CREATE FUNCTION vdb.recall(
 	index regclass, OUT recall double precision,
 	INOUT k integer DEFAULT 10, INOUT queries integer DEFAULT 100,
-	OUT ef_search integer, OUT exact_ms double precision, OUT index_ms double precision)
-	AS 'MODULE_PATHNAME', 'vdb_hnsw_recall' LANGUAGE C STRICT;
+	OUT ef_search integer, OUT exact_ms double precision, OUT index_ms double precision,
+	OUT probes integer)
+	AS 'MODULE_PATHNAME', 'vdb_index_recall' LANGUAGE C STRICT;
 
 COMMENT ON FUNCTION vdb.recall(regclass, integer, integer) IS
 	'recall of an index at the present settings, measured on sampled rows against exact search';

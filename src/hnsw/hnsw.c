@@ -25,10 +25,22 @@ int			hnsw_iterative_scan;
 int			hnsw_max_scan_tuples;
 double		hnsw_scan_mem_multiplier;
 
+/* What hnsw.ef_search is, or what hnsw.target_recall makes of it. */
+static VdbEffort
+first_effort(Relation index)
+{
+	HnswCalibration calibration;
+	uint32		extents = vdb_hnsw_load_calibration(index, &calibration);
+	float		stretch;
+
+	return (VdbEffort) {.ef_search = vdb_hnsw_first_effort(&calibration, extents, &stretch)};
+}
+
 const VdbAccessMethod vdb_hnsw_method = {
 	.name = "hnsw",
 	.costestimate = vdb_hnsw_costestimate,
 	.check = vdb_hnsw_check,
+	.first_effort = first_effort,
 };
 
 static relopt_kind hnsw_relopt_kind;

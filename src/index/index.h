@@ -39,6 +39,13 @@ typedef struct VdbCheckCounts
 	int64		attached;		/* rows that share another one's node */
 } VdbCheckCounts;
 
+/* How far a scan begins to search, in the access method's own terms; 0 what it does not know. */
+typedef struct VdbEffort
+{
+	int			ef_search;
+	int			probes;
+} VdbEffort;
+
 /* An access method, known by the one thing that both relations and paths know of it. */
 typedef struct VdbAccessMethod
 {
@@ -51,6 +58,9 @@ typedef struct VdbAccessMethod
 	 * context.
 	 */
 	void		(*check) (Relation index, Relation heap, Snapshot snapshot, VdbCheckCounts *counts);
+
+	/* of a scan that begins now */
+	VdbEffort	(*first_effort) (Relation index);
 } VdbAccessMethod;
 
 /* A value of an indexed type, taken apart for its codec. */

@@ -34,15 +34,24 @@ static void cost_flat(PlannerInfo *root, IndexPath *path, double loop_count, Cos
 static void cost_pq(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup,
 					Cost *total, Selectivity *selectivity, double *correlation, double *pages);
 
+/* The setting, or the lists there are. */
+static VdbEffort
+first_effort(Relation index)
+{
+	return (VdbEffort) {.probes = Min((uint32) vdb_ivf_settings(index)->probes, vdb_ivf_count_lists(index))};
+}
+
 const VdbAccessMethod vdb_ivfflat_method = {
 	.name = "ivfflat",
 	.costestimate = cost_flat,
 	.check = vdb_ivf_check,
+	.first_effort = first_effort,
 };
 const VdbAccessMethod vdb_ivfpq_method = {
 	.name = "ivfpq",
 	.costestimate = cost_pq,
 	.check = vdb_ivf_check,
+	.first_effort = first_effort,
 };
 
 static const struct config_enum_entry flat_iterative_options[] = {

@@ -63,6 +63,17 @@ SET ivfpq.refine_factor = 30;
 SELECT index, sum(differing(index, col, operator, q, 20)) FROM orders, generate_series(6000, 6010) q GROUP BY 1 ORDER BY 1;
 RESET ivfpq.refine_factor;
 
+-- what an index finds is measured, of as many lists as a scan begins with
+
+SELECT index, probes, ef_search, queries, recall > CASE WHEN index ~ 'flat' THEN 0.999 ELSE 0.95 END AS good
+FROM orders, vdb.recall(index::text::regclass, 10, 50) ORDER BY 1;
+SET ivfflat.probes = 1;
+SET ivfpq.probes = 1;
+SELECT index, probes, recall > 0.02 AND recall < 0.9 AS low FROM orders, vdb.recall(index::text::regclass, 10, 50)
+WHERE index ~ 'hamming' ORDER BY 1;
+SET ivfflat.probes = 40;
+SET ivfpq.probes = 100;
+
 -- NULL is not indexed; nor is a zero vector where it has no angle to anything
 
 SET ivfflat.iterative_scan = relaxed_order;

@@ -38,7 +38,8 @@ WHERE amname LIKE 'ivf%' AND NOT amvalidate(pg_opclass.oid);
 -- few rows are told of, as k-means needs more memory than there is
 
 CREATE INDEX few ON t USING ivfflat (v);
-SELECT vdb.recall('few');
+SELECT vdb.calibrate('few');
+SELECT recall, k, queries, probes, ef_search FROM vdb.recall('few');
 SELECT vdb.check_index('t');
 INSERT INTO t (v) SELECT ARRAY[i, i, i]::vector FROM generate_series(1, 100) i;
 SET maintenance_work_mem = '1MB';

@@ -1,5 +1,5 @@
 /*
- * hnsw_recall.c
+ * index_recall.c
  *	  vdb.recall(): how many of the true nearest rows does an index find?
  *
  * A sample of the table's own rows is asked for its nearest other rows, twice:
@@ -41,7 +41,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
-#include "hnsw/hnsw_private.h"
+#include "index/index.h"
 
 #define MAX_K 1000
 #define MAX_QUERIES 10000
@@ -76,14 +76,13 @@ typedef struct Recall
 	int			k;
 	int			count;			/* of queries */
 	RecallQuery *queries;
-	int			ef;				/* with which scans begin */
+	VdbEffort	effort;			/* with which scans begin */
 	double		exact_ms;		/* of all queries together */
 	double		index_ms;
 } Recall;
 
 static void check_permission(Relation heap);
 static void become_owner(Relation heap);
-static int	find_ef(Relation index);
 static void init_evaluation(Recall *recall);
 static bool read_value(Recall *recall, Datum *value);
 static void draw_sample(Recall *recall, int wanted);
@@ -95,9 +94,9 @@ static double answer_by_index(Recall *recall);
 static int	count_right(Recall *recall, IndexScanDesc scan, RecallQuery *query);
 static Datum form_result(FunctionCallInfo fcinfo, const Recall *recall, double share);
 
-PG_FUNCTION_INFO_V1(vdb_hnsw_recall);
+PG_FUNCTION_INFO_V1(vdb_index_recall);
 Datum
-vdb_hnsw_recall(PG_FUNCTION_ARGS)
+vdb_index_recall(PG_FUNCTION_ARGS)
 {
 	Oid			indexoid = PG_GETARG_OID(0);
 	int			k = PG_GETARG_INT32(1);
@@ -119,14 +118,14 @@ vdb_hnsw_recall(PG_FUNCTION_ARGS)
 				 errmsg("\"queries\" must be between 1 and %d", MAX_QUERIES)));
 
 	recall.k = k;
-	recall.index = vdb_index_open_named(&vdb_hnsw_method, indexoid, AccessShareLock, &recall.heap);
+	recall.index = vdb_index_open_named(NULL, indexoid, AccessShareLock, &recall.heap);
 	check_permission(recall.heap);
 
 	GetUserIdAndSecContext(&save_userid, &save_sec_context);
 	save_nestlevel = NewGUCNestLevel();
 	become_owner(recall.heap);
 
-	recall.ef = find_ef(recall.index);
+	recall.effort = vdb_index_method(recall.index->rd_indam->amcostestimate)->first_effort(recall.index);
 	recall.snapshot = RegisterSnapshot(GetActiveSnapshot());
 	init_evaluation(&recall);
 	draw_sample(&recall, wanted);
@@ -172,17 +171,6 @@ become_owner(Relation heap)
 	/* the owner's functions must not find the caller's in their way */
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
-}
-
-/* What hnsw.ef_search is, or what hnsw.target_recall makes of it. */
-static int
-find_ef(Relation index)
-{
-	HnswCalibration calibration;
-	uint32		extents = vdb_hnsw_load_calibration(index, &calibration);
-	float		stretch;
-
-	return vdb_hnsw_first_effort(&calibration, extents, &stretch);
 }
 
 static void
@@ -399,23 +387,26 @@ count_right(Recall *recall, IndexScanDesc scan, RecallQuery *query)
 	return right;
 }
 
-/* recall, k, queries, ef_search, exact_ms, index_ms */
+/* recall, k, queries, ef_search, exact_ms, index_ms, probes */
 static Datum
 form_result(FunctionCallInfo fcinfo, const Recall *recall, double share)
 {
 	TupleDesc	desc;
-	Datum		values[6];
-	bool		isnull[6] = {0};
+	Datum		values[7];
+	bool		isnull[7] = {0};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	isnull[0] = isnan(share);
+	isnull[3] = recall->effort.ef_search == 0;
+	isnull[6] = recall->effort.probes == 0;
 	isnull[4] = isnull[5] = recall->count == 0;
 	values[0] = Float8GetDatum(share);
 	values[1] = Int32GetDatum(recall->k);
 	values[2] = Int32GetDatum(recall->count);
-	values[3] = Int32GetDatum(recall->ef);
+	values[3] = Int32GetDatum(recall->effort.ef_search);
 	values[4] = Float8GetDatum(recall->exact_ms / Max(1, recall->count));
 	values[5] = Float8GetDatum(recall->index_ms / Max(1, recall->count));
+	values[6] = Int32GetDatum(recall->effort.probes);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull));
 }
