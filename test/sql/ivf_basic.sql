@@ -150,6 +150,31 @@ INSERT INTO equal (v) SELECT place(i)::vector FROM generate_series(1, 2000) i WH
 SELECT live FROM vdb.check_index('equal_v', true);
 SELECT pg_relation_size('equal_v') - :size <= 65536 AS an_extent_at_most;
 
-DROP TABLE points, equal, orders;
+-- an insert goes to the list that a build would have put the row in, whatever rows are asked for by
+
+CREATE FUNCTION scattered(i int) RETURNS vector IMMUTABLE LANGUAGE sql AS
+$$ SELECT array_agg((1 + i % 9)::float8 * hashint4(i * 24 + j) ORDER BY j)::vector FROM generate_series(1, 24) j $$;
+CREATE TABLE again (id int, v vector(24));
+INSERT INTO again SELECT i, scattered(i) FROM generate_series(1, 4000) i;
+CREATE INDEX ON again USING ivfpq (v vector_l2_ops) WITH (lists = 30);
+CREATE INDEX ON again USING ivfpq (v vector_ip_ops) WITH (lists = 30);
+CREATE INDEX ON again USING ivfpq (v vector_cosine_ops) WITH (lists = 30);
+SET ivfpq.probes = 3;
+CREATE VIEW answers AS
+SELECT '<->' AS operator, q, n.id FROM generate_series(5001, 5200) q, LATERAL (SELECT id FROM again ORDER BY v <-> scattered(q) LIMIT 10) n
+UNION ALL
+SELECT '<#>', q, n.id FROM generate_series(5001, 5200) q, LATERAL (SELECT id FROM again ORDER BY v <#> scattered(q) LIMIT 10) n
+UNION ALL
+SELECT '<=>', q, n.id FROM generate_series(5001, 5200) q, LATERAL (SELECT id FROM again ORDER BY v <=> scattered(q) LIMIT 10) n;
+CREATE TABLE of_built AS SELECT * FROM answers;
+DELETE FROM again;
+VACUUM (INDEX_CLEANUP ON) again;
+INSERT INTO again SELECT i, scattered(i) FROM generate_series(1, 4000) i;
+SELECT operator, count(answers) / 2000.0 > 0.97 AS alike FROM of_built LEFT JOIN answers USING (operator, q, id)
+GROUP BY 1 ORDER BY 1;
+DROP VIEW answers;
+
+DROP TABLE points, equal, orders, again, of_built;
+DROP FUNCTION scattered;
 DROP FUNCTION differing;
 DROP FUNCTION place, bits;
