@@ -377,8 +377,12 @@ sub kill_and_start
 	die 'the server does not start';
 }
 
-# Waits until a server that restarts itself after a crash answers again.  Its
-# psql reads nothing: one that is turned away may be gone before it was written to.
+# Waits until a server that restarts itself after a crash, one that was not waited for
+# before, answers again.  The one that a backend dies under answers as well, until it
+# notices; so its log has to say first that it begins anew.  The psql reads nothing: one
+# that is turned away may be gone before it was written to.
+my %restarts;
+
 sub await_server
 {
 	my ($node) = @_;
@@ -386,7 +390,14 @@ sub await_server
 
 	for (1 .. 600)
 	{
-		return if IPC::Run::run(\@psql, '<', \undef, '>', \my $out, '2>', \my $err);
+		my $seen = () = slurp_file($node->logfile) =~ /all server processes terminated; reinitializing/g;
+
+		if ($seen > ($restarts{ $node->name } // 0) &&
+			IPC::Run::run(\@psql, '<', \undef, '>', \my $out, '2>', \my $err))
+		{
+			$restarts{ $node->name } = $seen;
+			return;
+		}
 		usleep(100_000);
 	}
 	die 'the server did not come back';
