@@ -17,9 +17,6 @@
 #include <math.h>
 
 #include "access/genam.h"
-#include "access/table.h"
-#include "access/tableam.h"
-#include "catalog/index.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
@@ -426,19 +423,6 @@ check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool ali
 	MemoryContextReset(check->context);
 }
 
-static void
-check_heap(HnswCheck *check, Snapshot snapshot)
-{
-	IndexInfo  *info = BuildIndexInfo(check->index->rel);
-	TableScanDesc scan = table_beginscan_strat(check->heap, snapshot, 0, NULL, true, false);
-
-	info->ii_Concurrent = true;
-	info->ii_Unique = false;
-	/* ends the scan; "sync" is what the interface demands of a scan given */
-	table_index_build_scan(check->heap, check->index->rel, info, true, false, check_row, check, scan);
-	search_missing(check);
-}
-
 void
 vdb_hnsw_check_rows(HnswCheck *check, Snapshot snapshot)
 {
@@ -447,7 +431,10 @@ vdb_hnsw_check_rows(HnswCheck *check, Snapshot snapshot)
 	(void) take_tid(check);
 	VDB_TESTPOINT("hnsw-check-before-rows");
 	if (snapshot != NULL)
-		check_heap(check, snapshot);
+	{
+		vdb_index_scan_rows(check->heap, check->index->rel, snapshot, check_row, check);
+		search_missing(check);
+	}
 	while (check->next.tid >= 0)
 		(void) take_tid(check);
 }

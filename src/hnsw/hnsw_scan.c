@@ -231,21 +231,6 @@ replace_first(HnswScan *so)
 		heap_pop(so);
 }
 
-/* Says of a question of other dimensions what the operator would say. */
-static void
-check_dims(const HnswScan *so)
-{
-	const VdbSupport *support = so->index->support;
-	uint32		dims = support->dims(so->query);
-
-	if (dims != so->index->codec.dims)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("different %s %s %u and %u", support->type_name,
-						support->kind == VDB_CODEC_BINARY ? "lengths" : "dimensions",
-						dims, so->index->codec.dims)));
-}
-
 /*
  * Keeps the query as the user gave it; returns it in code space.  Where there
  * is no such vector (null, or zero under cosine), any will do.
@@ -262,7 +247,7 @@ load_query(IndexScanDesc scan, float *norm)
 	if (!so->null_query)
 	{
 		so->query = PointerGetDatum(PG_DETOAST_DATUM_COPY(scan->orderByData->sk_argument));
-		check_dims(so);
+		vdb_index_check_dims(so->index->support, so->index->codec.dims, so->query);
 		vector = vdb_index_transform(so->index->support, codec, so->query, norm);
 	}
 	return vector != NULL ? vector : palloc0(codec->vector_bytes);

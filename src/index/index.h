@@ -7,6 +7,7 @@
 #define VDB_INDEX_H
 
 #include "access/amapi.h"
+#include "access/tableam.h"
 #include "nodes/pathnodes.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
@@ -120,6 +121,9 @@ extern void vdb_index_init_codec(VdbCodec *codec, const VdbSupport *support, uin
  */
 extern VdbValue vdb_index_read_value(const VdbSupport *support, uint32 dims, Datum value);
 
+/* Raises of a question of other dimensions than the index's what the operator would. */
+extern void vdb_index_check_dims(const VdbSupport *support, uint32 dims, Datum query);
+
 /*
  * The value of an indexed row in code space, allocated in the current context;
  * NULL for one that is not indexed (a zero vector under cosine distance).
@@ -134,6 +138,12 @@ extern void *vdb_index_transform(const VdbSupport *support, const VdbCodec *code
  * column being counted from 1; NULL where it has none.
  */
 extern const void *vdb_index_call_support(Relation index, int column, int number);
+
+/* index_check.c */
+
+/* Calls back for each row of the table that the snapshot sees, as a build of the index would. */
+extern void vdb_index_scan_rows(Relation heap, Relation index, Snapshot snapshot,
+								IndexBuildCallback callback, void *state);
 
 /* index_named.c */
 

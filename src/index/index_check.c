@@ -11,6 +11,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/index.h"
 #include "catalog/pg_class.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -56,6 +57,19 @@ open_index(Oid oid, Relation *heap)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("index \"%s\" has no content during recovery", RelationGetRelationName(index))));
 	return index;
+}
+
+void
+vdb_index_scan_rows(Relation heap, Relation index, Snapshot snapshot, IndexBuildCallback callback,
+					void *state)
+{
+	IndexInfo  *info = BuildIndexInfo(index);
+	TableScanDesc scan = table_beginscan_strat(heap, snapshot, 0, NULL, true, false);
+
+	info->ii_Concurrent = true;
+	info->ii_Unique = false;
+	/* ends the scan; "sync" is what the interface demands of a scan given */
+	table_index_build_scan(heap, index, info, true, false, callback, state, scan);
 }
 
 static Datum

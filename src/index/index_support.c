@@ -151,3 +151,15 @@ vdb_index_column_dims(Relation rel, const VdbSupport *support)
 						support->max_dims, method)));
 	return dims;
 }
+
+void
+vdb_index_check_dims(const VdbSupport *support, uint32 dims, Datum query)
+{
+	uint32		found = support->dims(query);
+
+	if (found != dims)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("different %s %s %u and %u", support->type_name,
+						support->kind == VDB_CODEC_BINARY ? "lengths" : "dimensions", found, dims)));
+}

@@ -11,8 +11,6 @@
 
 #include <math.h>
 
-#include "access/tableam.h"
-#include "catalog/index.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -385,18 +383,6 @@ check_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 	MemoryContextReset(check->row_context);
 }
 
-static void
-check_heap(Check *check, Snapshot snapshot)
-{
-	IndexInfo  *info = BuildIndexInfo(check->index->rel);
-	TableScanDesc scan = table_beginscan_strat(check->heap, snapshot, 0, NULL, true, false);
-
-	info->ii_Concurrent = true;
-	info->ii_Unique = false;
-	/* ends the scan; "sync" is what the interface demands of a scan given */
-	table_index_build_scan(check->heap, check->index->rel, info, true, false, check_row, check, scan);
-}
-
 void
 vdb_ivf_check(Relation rel, Relation heap, Snapshot snapshot, VdbCheckCounts *counts)
 {
@@ -425,5 +411,5 @@ vdb_ivf_check(Relation rel, Relation heap, Snapshot snapshot, VdbCheckCounts *co
 		corrupted(&check, IVF_META_BLOCK, "There are groups that no list leads to.");
 	VDB_TESTPOINT("ivf-check-before-rows");
 	if (snapshot != NULL)
-		check_heap(&check, snapshot);
+		vdb_index_scan_rows(heap, rel, snapshot, check_row, &check);
 }

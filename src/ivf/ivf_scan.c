@@ -149,21 +149,6 @@ vdb_ivf_endscan(IndexScanDesc scan)
 	scan->opaque = NULL;
 }
 
-/* Says of a question of other dimensions what the operator would say. */
-static void
-check_dims(const IvfScan *so)
-{
-	const VdbSupport *support = so->index->support;
-	uint32		dims = support->dims(so->query);
-
-	if (dims != so->index->codec.dims)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("different %s %s %u and %u", support->type_name,
-						support->kind == VDB_CODEC_BINARY ? "lengths" : "dimensions",
-						dims, so->index->codec.dims)));
-}
-
 /*
  * Keeps the query as the user gave it; returns it in code space.  Where there
  * is no such vector (null, or zero under cosine), any will do.
@@ -179,7 +164,7 @@ load_query(IndexScanDesc scan, float *norm)
 	if (!so->null_query)
 	{
 		so->query = PointerGetDatum(PG_DETOAST_DATUM_COPY(scan->orderByData->sk_argument));
-		check_dims(so);
+		vdb_index_check_dims(so->index->support, so->index->codec.dims, so->query);
 		vector = vdb_ivf_transform(so->index->support, &so->index->codec, so->query, norm);
 	}
 	return vector != NULL ? vector : palloc0(so->index->codec.vector_bytes);
@@ -319,13 +304,15 @@ is_taken(const IvfScan *so, float score, uint32 lane)
 		bsearch(&lane, so->edge, so->edge_count, sizeof(uint32), compare_lanes) != NULL;
 }
 
-/* Considers the lanes of a group, whose page is locked, that the bits say. */
+/*
+ * Considers the lanes of a group, whose page is locked, that the bits say; base is what
+ * its list adds to their scores.
+ */
 static void
-consider_lanes(IvfScan *so, uint32 probe, uint32 number, IvfGroup *group, const float *scores,
-			   uint32 lanes)
+consider_lanes(IvfScan *so, uint32 probe, float base, uint32 number, IvfGroup *group,
+			   const float *scores, uint32 lanes)
 {
 	const IvfShelf *shelf = vdb_ivf_shelf(so->index, IVF_ROWS);
-	float		base = isfinite(so->probes[probe].base) ? so->probes[probe].base : 0;
 
 	for (; lanes != 0; lanes &= lanes - 1)
 	{
@@ -400,7 +387,7 @@ scan_list(IvfScan *so, uint32 probe)
 			lanes = so->kernels->scan_below(shelf->code_bytes, so->ranking.table,
 											vdb_ivf_group_codes(group), vdb_ivf_group_add(group),
 											vdb_ivf_group_scale(group), scale, scores);
-			consider_lanes(so, probe, number, group, scores, lanes & group->used);
+			consider_lanes(so, probe, base, number, group, scores, lanes & group->used);
 			number = group->next;
 			if (number != IVF_NO_GROUP)
 				a = vdb_ivf_group_address(&index->geometry, shelf, number);
