@@ -86,9 +86,12 @@ OBJS = \
 	src/ivf/ivf_check.o \
 	src/ivf/ivf_code.o \
 	src/ivf/ivf_cost.o \
+	src/ivf/ivf_group.o \
 	src/ivf/ivf_index.o \
 	src/ivf/ivf_insert.o \
 	src/ivf/ivf_layout.o \
+	src/ivf/ivf_lists.o \
+	src/ivf/ivf_load.o \
 	src/ivf/ivf_rank.o \
 	src/ivf/ivf_scan.o \
 	src/ivf/ivf_train.o \

@@ -17,7 +17,6 @@
 
 #include "commands/vacuum.h"
 #include "miscadmin.h"
-#include "postmaster/autovacuum.h"
 #include "storage/indexfsm.h"
 #include "utils/memutils.h"
 
@@ -300,17 +299,6 @@ mark_rows(Marking *marking, Buffer buffer)
 	marking->stats->tuples_removed += marking->count;
 }
 
-/* Bytes that maintenance may take. */
-static Size
-maintenance_memory(void)
-{
-	int			kilobytes = maintenance_work_mem;
-
-	if (MyBackendType == B_AUTOVAC_WORKER && autovacuum_work_mem != -1)
-		kilobytes = autovacuum_work_mem;
-	return (Size) kilobytes * 1024;
-}
-
 /* Asks about all rows of a page, and removes those that are dead. */
 static void
 mark_page(Marking *marking, uint32 extent, int number)
@@ -321,7 +309,7 @@ mark_page(Marking *marking, uint32 extent, int number)
 	BlockNumber block = vdb_hnsw_extent_block(g, extent) + 1 + number;
 	Buffer		buffer;
 
-	vdb_hnsw_release_many(vacuum, maintenance_memory() / 8);
+	vdb_hnsw_release_many(vacuum, vdb_index_maintenance_memory() / 8);
 	buffer = vdb_hnsw_vacuum_page(vacuum, block, VDB_PAGE_HNSW_NODE, extent, BUFFER_LOCK_SHARE);
 	ask_page(marking, block, BufferGetPage(buffer), first, first + page_nodes(g, number));
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
@@ -341,7 +329,7 @@ mark_page(Marking *marking, uint32 extent, int number)
 static Size
 memory_limit(void)
 {
-	return Max(maintenance_memory(), LEAST_MEMORY);
+	return Max(vdb_index_maintenance_memory(), LEAST_MEMORY);
 }
 
 /*
@@ -385,11 +373,11 @@ repair_graph(HnswVacuum *vacuum, uint32 dead)
 		for_tree = 0;
 	vdb_hnsw_mend_tree(vacuum, for_tree);
 	used += vacuum->tree.size * sizeof(HnswTreeEdge);
-	if (dead >= vacuum->live.count / FEW_DEAD && used < maintenance_memory())
+	if (dead >= vacuum->live.count / FEW_DEAD && used < vdb_index_maintenance_memory())
 	{
-		vdb_hnsw_remember_inbound(vacuum, (maintenance_memory() - used) / 2);
+		vdb_hnsw_remember_inbound(vacuum, (vdb_index_maintenance_memory() - used) / 2);
 		used += vacuum->inbound.count * HNSW_INBOUND_BYTES;
-		vdb_hnsw_copy_codes(vacuum, maintenance_memory() - used);
+		vdb_hnsw_copy_codes(vacuum, vdb_index_maintenance_memory() - used);
 	}
 	vdb_hnsw_repair(vacuum);
 	vdb_hnsw_free_codes(vacuum);

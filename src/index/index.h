@@ -104,6 +104,9 @@ extern const VdbSupport *vdb_index_support(Relation index);
 /* Dimensions of the indexed column, from its type modifier; raises where they cannot be indexed. */
 extern int	vdb_index_column_dims(Relation rel, const VdbSupport *support);
 
+/* Bytes that whoever maintains an index may use. */
+extern Size vdb_index_maintenance_memory(void);
+
 /* For the rotation of a new index's vectors; 0 for none. */
 extern uint64 vdb_index_random_seed(const VdbSupport *support);
 

@@ -16,73 +16,91 @@
 #include "index/index_exact.h"
 
 static void
-begin_fetch(VdbExact *exact, IndexScanDesc scan)
+begin_fetch(VdbExact *exact, Relation heap, Relation index)
 {
 	MemoryContext old = MemoryContextSwitchTo(exact->memory);
 
 	exact->toast.context = CurrentMemoryContext;
-	exact->slot = table_slot_create(scan->heapRelation, NULL);
+	exact->slot = table_slot_create(heap, NULL);
 	exact->context = AllocSetContextCreate(CurrentMemoryContext, "vdb exact distance",
 										   ALLOCSET_DEFAULT_SIZES);
-	if (scan->indexRelation->rd_index->indkey.values[0] == 0)
+	if (index->rd_index->indkey.values[0] == 0)
 	{
-		exact->info = BuildIndexInfo(scan->indexRelation);
+		exact->info = BuildIndexInfo(index);
 		exact->estate = CreateExecutorState();
 		GetPerTupleExprContext(exact->estate)->ecxt_scantuple = exact->slot;
 	}
-	exact->fetch = table_index_fetch_begin(scan->heapRelation);
+	exact->fetch = table_index_fetch_begin(heap);
 	MemoryContextSwitchTo(old);
 }
 
 /* The indexed value of the row in the slot. */
 static Datum
-read_indexed(VdbExact *exact, IndexScanDesc scan, bool *isnull)
+read_indexed(VdbExact *exact, Relation index, bool *isnull)
 {
 	Datum		values[INDEX_MAX_KEYS];
 	bool		isnulls[INDEX_MAX_KEYS];
 
 	if (exact->info == NULL)
-		return slot_getattr(exact->slot, scan->indexRelation->rd_index->indkey.values[0], isnull);
+		return slot_getattr(exact->slot, index->rd_index->indkey.values[0], isnull);
 	FormIndexDatum(exact->info, exact->slot, exact->estate, values, isnulls);
 	*isnull = isnulls[0];
 	return values[0];
 }
 
 bool
-vdb_exact_measure(VdbExact *exact, IndexScanDesc scan, ItemPointerData tid,
-				  const VdbSupport *support, uint32 dims, Datum question, double *distance)
+vdb_exact_fetch(VdbExact *exact, Relation heap, Relation index, Snapshot snapshot,
+				ItemPointerData tid, Datum *value)
 {
 	bool		call_again = false;
 	bool		all_dead = false;
 	bool		isnull;
-	Datum		value;
 	MemoryContext old;
 
 	if (exact->fetch == NULL)
-		begin_fetch(exact, scan);
-	if (!table_index_fetch_tuple(exact->fetch, &tid, scan->xs_snapshot, exact->slot,
-								 &call_again, &all_dead))
+		begin_fetch(exact, heap, index);
+	if (!table_index_fetch_tuple(exact->fetch, &tid, snapshot, exact->slot, &call_again, &all_dead))
 		return false;
 	old = MemoryContextSwitchTo(exact->context);
-	value = read_indexed(exact, scan, &isnull);
+	*value = read_indexed(exact, index, &isnull);
 	if (!isnull)
-	{
-		value = vdb_toast_read(&exact->toast, value);
-		if (support->dims(value) != dims)
-			isnull = true;
-		else if (question == 0)
-			*distance = get_float8_infinity();
-		else
-			*distance = support->distance(value, question);
-	}
+		*value = vdb_toast_read(&exact->toast, *value);
 	MemoryContextSwitchTo(old);
+	if (isnull)
+		vdb_exact_release(exact);
+	return !isnull;
+}
+
+void
+vdb_exact_release(VdbExact *exact)
+{
 	if (exact->estate != NULL)
 		ResetPerTupleExprContext(exact->estate);
 	MemoryContextReset(exact->context);
 	ExecClearTuple(exact->slot);
-	if (!isnull && isnan(*distance))
-		*distance = get_float8_infinity();
-	return !isnull;
+}
+
+bool
+vdb_exact_measure(VdbExact *exact, IndexScanDesc scan, ItemPointerData tid,
+				  const VdbSupport *support, uint32 dims, Datum question, double *distance)
+{
+	bool		measured = false;
+	Datum		value;
+	MemoryContext old;
+
+	if (!vdb_exact_fetch(exact, scan->heapRelation, scan->indexRelation, scan->xs_snapshot, tid, &value))
+		return false;
+	old = MemoryContextSwitchTo(exact->context);
+	if (support->dims(value) == dims)
+	{
+		*distance = question == 0 ? get_float8_infinity() : support->distance(value, question);
+		if (isnan(*distance))
+			*distance = get_float8_infinity();
+		measured = true;
+	}
+	MemoryContextSwitchTo(old);
+	vdb_exact_release(exact);
+	return measured;
 }
 
 void

@@ -11,10 +11,10 @@
 #include "index/index.h"
 #include "storage/storage_toast.h"
 
-/* Fetches rows for a scan; all zero but for the memory: nothing is open. */
+/* Fetches rows, for a scan or others; all zero but for the memory: nothing is open. */
 typedef struct VdbExact
 {
-	MemoryContext memory;		/* of the scan, over rescans */
+	MemoryContext memory;		/* of the caller, over rescans */
 	IndexFetchTableData *fetch; /* NULL until the first use */
 	TupleTableSlot *slot;
 	IndexInfo  *info;			/* for expressions, else NULL */
@@ -31,6 +31,15 @@ typedef struct VdbExact
 extern bool vdb_exact_measure(VdbExact *exact, IndexScanDesc scan, ItemPointerData tid,
 							  const VdbSupport *support, uint32 dims, Datum question,
 							  double *distance);
+
+/*
+ * The indexed value of a row of an index's table, of a version that a snapshot of any kind
+ * sees.  It is not toasted, and there until the row is released, which is to be done when
+ * true was returned.
+ */
+extern bool vdb_exact_fetch(VdbExact *exact, Relation heap, Relation index, Snapshot snapshot,
+							ItemPointerData tid, Datum *value);
+extern void vdb_exact_release(VdbExact *exact);
 
 /* Before the scan starts anew, and when it ends. */
 extern void vdb_exact_reset(VdbExact *exact);

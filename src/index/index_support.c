@@ -9,6 +9,8 @@
 #include "commands/defrem.h"
 #include "common/pg_prng.h"
 #include "fmgr.h"
+#include "miscadmin.h"
+#include "postmaster/autovacuum.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
@@ -162,4 +164,14 @@ vdb_index_check_dims(const VdbSupport *support, uint32 dims, Datum query)
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("different %s %s %u and %u", support->type_name,
 						support->kind == VDB_CODEC_BINARY ? "lengths" : "dimensions", found, dims)));
+}
+
+Size
+vdb_index_maintenance_memory(void)
+{
+	int			kilobytes = maintenance_work_mem;
+
+	if (MyBackendType == B_AUTOVAC_WORKER && autovacuum_work_mem != -1)
+		kilobytes = autovacuum_work_mem;
+	return (Size) kilobytes * 1024;
 }

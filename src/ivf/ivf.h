@@ -18,7 +18,7 @@
 #include "storage/storage_page.h"
 
 #define IVF_MAGIC 0x00465649	/* "IVF", little-endian */
-#define IVF_VERSION 1
+#define IVF_VERSION 2
 
 #define IVF_META_BLOCK 0
 #define IVF_NO_EXTENT PG_UINT32_MAX
@@ -26,8 +26,9 @@
 
 #define IVF_LANES VDB_SCAN_LANES
 
-/* Whose groups the lists' own are: of no list. */
+/* Whose groups the lists' own are, and those that no list has. */
 #define IVF_ROOT PG_UINT32_MAX
+#define IVF_NO_LIST (PG_UINT32_MAX - 1)
 
 typedef enum IvfShelfKind
 {
@@ -63,8 +64,15 @@ typedef struct IvfMeta
 								 * the fork */
 	uint32		open_extent[IVF_SHELVES];	/* that takes new groups, or IVF_NO_EXTENT */
 	uint32		root;			/* the first group of lists */
-	uint32		lists;			/* how many there are */
-	uint8		reserved[408];	/* 0 */
+	uint32		lists;			/* how many are in force */
+
+	/* lists that change, see README.md */
+	uint32		epoch;			/* says which lists are in force */
+	uint32		free_group;		/* of no list, which leads to the next; or IVF_NO_GROUP */
+	uint64		trained_rows;	/* there were when all lists were made */
+	uint64		counted_rows;	/* there were when they were last counted, list by list */
+	uint64		removed_rows;	/* since then, by VACUUM */
+	uint8		reserved[376];	/* 0 */
 } IvfMeta;
 
 StaticAssertDecl(sizeof(IvfMeta) == 480, "IvfMeta is 480 bytes on disk");
@@ -76,7 +84,7 @@ StaticAssertDecl(sizeof(IvfMeta) == 480, "IvfMeta is 480 bytes on disk");
  */
 typedef struct IvfGroup
 {
-	uint32		list;			/* whose rows these are, or IVF_ROOT */
+	uint32		list;			/* whose rows these are, IVF_ROOT or IVF_NO_LIST */
 	uint32		next;			/* group of the same list, or IVF_NO_GROUP */
 	uint32		used;			/* lane l is taken: bit l */
 	uint32		roomy;			/* link to the next group of the list that VACUUM made room
@@ -89,13 +97,26 @@ StaticAssertDecl(sizeof(IvfGroup) == 16, "IvfGroup is 16 bytes on disk");
 typedef struct IvfList
 {
 	uint32		head;			/* its first group, or IVF_NO_GROUP: where a row is put */
-	uint32		rows;			/* when it was built */
+	uint32		rows;			/* when it was made */
 	uint32		roomy;			/* link to a group that VACUUM made room in */
+	uint32		born;			/* the first epoch in which it is in force, */
+	uint32		died;			/* and the first in which it no longer is, or IVF_NEVER */
 } IvfList;
 
-StaticAssertDecl(sizeof(IvfList) == 12, "IvfList is 12 bytes on disk");
+StaticAssertDecl(sizeof(IvfList) == 20, "IvfList is 20 bytes on disk");
 
-/* A link to a group: its number + 1, or one of these. */
+#define IVF_NEVER PG_UINT32_MAX
+
+/* The epoch of an index that was just built. */
+#define IVF_FIRST_EPOCH 1
+
+static inline bool
+vdb_ivf_in_force(const IvfList *list, uint32 epoch)
+{
+	return list->born <= epoch && epoch < list->died;
+}
+
+/* A link to a group of rows: its number + 1, or one of these. */
 #define IVF_NO_LINK 0
 #define IVF_LAST_LINK PG_UINT32_MAX
 

@@ -2,7 +2,7 @@
  * ivf_check.c
  *	  Does an inverted file keep its promises?
  *
- * Verifies the invariants of README.md, numbered I1 to I9 there and here.  Like amcheck,
+ * Verifies the invariants of README.md, numbered I1 to I10 there and here.  Like amcheck,
  * it takes no lock that stands in the way of reads or writes.  Groups are read after
  * what leads to them, and rows of the table after the index, with a snapshot that is
  * older than that.
@@ -36,6 +36,8 @@ typedef struct Check
 	Relation	heap;
 	VdbCheckCounts *counts;
 	HTAB	   *rows;			/* RowLane; NULL: nobody asks */
+	uint32		epoch;			/* whose lists have rows */
+	uint32		lists;			/* so many */
 	uint64		groups;			/* of rows, that lists lead to */
 	MemoryContext row_context;
 	IvfCoder	coder;
@@ -43,10 +45,40 @@ typedef struct Check
 	uint32		list;
 } Check;
 
+/*
+ * On a primary lists do not change while we look: that is locked.  A standby replays what
+ * changes them.
+ */
+static void
+check_epoch(const Check *check)
+{
+	if (vdb_ivf_is_stale(check->index, check->epoch))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("lists of index \"%s\" have changed while it was checked",
+						RelationGetRelationName(check->index->rel)),
+				 errhint("Check it again.")));
+}
+
 static void
 corrupted(const Check *check, BlockNumber block, const char *what)
 {
+	check_epoch(check);
 	vdb_page_corrupted(check->index->rel, block, what);
+}
+
+/* The group of an address on its page, which is locked, copied. */
+static void
+copy_group(Check *check, IvfShelfKind kind, IvfAddress a, uint32 list, IvfGroup *copy)
+{
+	Buffer		buffer = vdb_ivf_read_scan_page(check->index, kind, a, BUFFER_LOCK_SHARE);
+	IvfGroup   *group = vdb_ivf_find_group(buffer, a, list);
+
+	if (group != NULL)
+		memcpy(copy, group, vdb_ivf_shelf(check->index, kind)->group_stride);
+	UnlockReleaseBuffer(buffer);
+	if (group == NULL)
+		corrupted(check, a.block, psprintf("List %u leads to a group that is not its own.", list));
 }
 
 /* I1: all pages of an extent are of its shelf, and have no more than they have room for. */
@@ -139,9 +171,12 @@ note_row(Check *check, BlockNumber block, const uint8 *payload, uint32 lane, uin
 	entry->list = list;
 }
 
-/* I3: groups that a list leads to are in use and its own, and there are not too many. */
+/*
+ * I3: groups that a list leads to are in use and its own, and there are not too many.
+ * Rows of a list that is not in force are another one's.
+ */
 static void
-check_list(Check *check, uint32 list, uint32 head)
+check_list(Check *check, uint32 list, uint32 head, bool in_force)
 {
 	IvfIndex   *index = check->index;
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
@@ -150,21 +185,19 @@ check_list(Check *check, uint32 list, uint32 head)
 	for (uint32 number = head; number != IVF_NO_GROUP; number = copy->next)
 	{
 		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
-		Buffer		buffer;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!vdb_ivf_group_exists(index, IVF_ROWS, number))
 			corrupted(check, IVF_META_BLOCK, psprintf("List %u leads beyond the index.", list));
-		vdb_ivf_check_length(index, IVF_ROWS, ++check->groups, a.block);
-		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
-		memcpy(copy, vdb_ivf_load_group(index, buffer, a, list), shelf->group_stride);
-		UnlockReleaseBuffer(buffer);
+		if (!vdb_ivf_may_have(index, IVF_ROWS, ++check->groups))
+			corrupted(check, a.block, "More groups are led to than there are.");
+		copy_group(check, IVF_ROWS, a, list, copy);
 		for (uint32 lane = 0; lane < IVF_LANES; lane++)
 		{
 			check_lane(check, shelf, a.block, copy, lane);
 			if ((copy->used >> lane & 1) == 0)
 				check->counts->free++;
-			else
+			else if (in_force)
 			{
 				check->counts->live++;
 				note_row(check, a.block, vdb_ivf_group_payload(shelf, copy, lane),
@@ -175,27 +208,84 @@ check_list(Check *check, uint32 list, uint32 head)
 	pfree(copy);
 }
 
+/* A group that no list has, copied; false when a list has got it meanwhile. */
+static bool
+copy_free_group(Check *check, IvfAddress a, IvfGroup *copy)
+{
+	IvfIndex   *index = check->index;
+	uint32		first = index->free_group;
+	Buffer		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+	IvfGroup   *group = vdb_ivf_find_group(buffer, a, IVF_NO_LIST);
+
+	if (group != NULL)
+		memcpy(copy, group, vdb_ivf_shelf(index, IVF_ROWS)->group_stride);
+	UnlockReleaseBuffer(buffer);
+	if (group != NULL)
+		return true;
+	vdb_ivf_refresh(index);
+	if (index->free_group == first)
+		corrupted(check, a.block, "A group of a list is said to be free.");
+	return false;
+}
+
+/* I10: groups of no list have no rows.  Returns how many there are. */
+static uint64
+check_free_groups(Check *check)
+{
+	IvfIndex   *index = check->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	IvfGroup   *copy = palloc(shelf->group_stride);
+	uint32		number = index->free_group;
+	uint64		groups = 0;
+
+	while (number != IVF_NO_GROUP)
+	{
+		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!vdb_ivf_group_exists(index, IVF_ROWS, number))
+			corrupted(check, IVF_META_BLOCK, "Free groups lead beyond the index.");
+		if (!vdb_ivf_may_have(index, IVF_ROWS, ++groups))
+			corrupted(check, a.block, "More groups are led to than there are.");
+		if (!copy_free_group(check, a, copy))
+		{
+			number = index->free_group;
+			groups = 0;
+			continue;
+		}
+		if (copy->used != 0)
+			corrupted(check, a.block, "A group that no list has has rows.");
+		for (uint32 lane = 0; lane < IVF_LANES; lane++)
+			check_lane(check, shelf, a.block, copy, lane);
+		number = copy->next;
+	}
+	check->counts->free += groups * IVF_LANES;
+	pfree(copy);
+	return groups;
+}
+
 /* I9: groups that are said to have room are in use, and of the list that says so. */
 static void
 check_roomy(Check *check, uint32 list, uint32 link)
 {
 	IvfIndex   *index = check->index;
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	IvfGroup   *copy = palloc(shelf->group_stride);
 	uint64		groups = 0;
 
 	while (link != IVF_NO_LINK && link != IVF_LAST_LINK)
 	{
 		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, link - 1);
-		Buffer		buffer;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!vdb_ivf_group_exists(index, IVF_ROWS, link - 1))
 			corrupted(check, IVF_META_BLOCK, psprintf("List %u finds room beyond the index.", list));
-		vdb_ivf_check_length(index, IVF_ROWS, ++groups, a.block);
-		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
-		link = vdb_ivf_load_group(index, buffer, a, list)->roomy;
-		UnlockReleaseBuffer(buffer);
+		if (!vdb_ivf_may_have(index, IVF_ROWS, ++groups))
+			corrupted(check, a.block, "More groups are led to than there are.");
+		copy_group(check, IVF_ROWS, a, list, copy);
+		link = copy->roomy;
 	}
+	pfree(copy);
 }
 
 /* A list's record, decoded to check->centroid. */
@@ -276,39 +366,38 @@ check_lists(Check *check)
 	for (uint32 number = index->root; number != IVF_NO_GROUP; number = copy->next)
 	{
 		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
-		Buffer		buffer;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!vdb_ivf_group_exists(index, IVF_LISTS, number))
 			corrupted(check, IVF_META_BLOCK, "The lists lead beyond the index.");
-		vdb_ivf_check_length(index, IVF_LISTS, ++groups, a.block);
-		buffer = vdb_ivf_read_scan_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
-		memcpy(copy, vdb_ivf_load_group(index, buffer, a, IVF_ROOT), shelf->group_stride);
-		UnlockReleaseBuffer(buffer);
+		if (!vdb_ivf_may_have(index, IVF_LISTS, ++groups))
+			corrupted(check, a.block, "More groups are led to than there are.");
+		copy_group(check, IVF_LISTS, a, IVF_ROOT, copy);
 		for (uint32 lane = 0; lane < IVF_LANES; lane++)
 		{
 			IvfList		entry;
+			bool		in_force;
 
 			check_lane(check, shelf, a.block, copy, lane);
 			if ((copy->used >> lane & 1) == 0)
 				continue;
-			if (check->counts->upper_records++ == index->lists)
-				corrupted(check, a.block, "There are more lists than the metapage says.");
 			memcpy(&entry, vdb_ivf_group_payload(shelf, copy, lane), sizeof(entry));
+			in_force = vdb_ivf_in_force(&entry, check->epoch);
+			if (in_force && check->counts->upper_records++ == check->lists)
+				corrupted(check, a.block, "There are more lists than the metapage says.");
 			check_centroid(check, a.block, copy, vdb_ivf_lane_number(number, lane));
-			check_list(check, vdb_ivf_lane_number(number, lane), entry.head);
+			check_list(check, vdb_ivf_lane_number(number, lane), entry.head, in_force);
 			check_roomy(check, vdb_ivf_lane_number(number, lane), entry.roomy);
 		}
 	}
-	if (check->counts->upper_records != index->lists)
+	if (check->counts->upper_records != check->lists)
 		corrupted(check, IVF_META_BLOCK, "There are fewer lists than it says.");
 	pfree(copy);
 }
 
 /* I7, I8: the lane of a row has its code, its attributes, and its record. */
 static void
-check_row_lane(Check *check, const RowLane *entry, Datum *values, bool *isnull, const float *x,
-			   float norm)
+check_row_lane(Check *check, const RowLane *entry, Datum *values, bool *isnull, const IvfRow *row)
 {
 	IvfIndex   *index = check->index;
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
@@ -318,14 +407,12 @@ check_row_lane(Check *check, const RowLane *entry, Datum *values, bool *isnull, 
 	IvfGroup   *copy = palloc(shelf->group_stride);
 	uint8	   *attributes = palloc(index->attributes->bytes);
 	IvfLane		expected;
-	Buffer		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
 
-	memcpy(copy, vdb_ivf_load_group(index, buffer, a, entry->list), shelf->group_stride);
-	UnlockReleaseBuffer(buffer);
+	copy_group(check, IVF_ROWS, a, entry->list, copy);
 	if (entry->list != check->list)
 		load_centroid(check, entry->list);
-	expected = vdb_ivf_code_row(&check->coder, x, norm, check->centroid);
-	if (!is_coded_so(shelf, copy, lane, &expected, squares(check, x)))
+	expected = vdb_ivf_code_row(&check->coder, row, check->centroid);
+	if (!is_coded_so(shelf, copy, lane, &expected, squares(check, row->vector)))
 		corrupted(check, a.block, psprintf("Lane %u does not have the code of its row (%u,%u).",
 										   entry->lane, ItemPointerGetBlockNumber(&entry->tid),
 										   ItemPointerGetOffsetNumber(&entry->tid)));
@@ -338,6 +425,7 @@ check_row_lane(Check *check, const RowLane *entry, Datum *values, bool *isnull, 
 	if (expected.record != NULL)
 	{
 		const IvfRecord *record;
+		Buffer		buffer;
 		bool		same;
 
 		a = vdb_ivf_record_address(&index->geometry, shelf, number, lane);
@@ -346,7 +434,7 @@ check_row_lane(Check *check, const RowLane *entry, Datum *values, bool *isnull, 
 		same = memcmp(record + 1, expected.record + 1,
 					  vdb_ivf_record_code_bytes(&index->refine, shelf->record_bits)) == 0 &&
 			is_near(record->scale, expected.record->scale, 0) &&
-			is_near(record->add, expected.record->add, squares(check, x));
+			is_near(record->add, expected.record->add, squares(check, row->vector));
 		UnlockReleaseBuffer(buffer);
 		if (!same)
 			corrupted(check, a.block, psprintf("The record of lane %u is not that of its row (%u,%u).",
@@ -361,12 +449,11 @@ check_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 {
 	Check	   *check = state;
 	MemoryContext old = MemoryContextSwitchTo(check->row_context);
-	float	   *x = NULL;
-	float		norm;
+	IvfRow		row = {0};
 
 	if (!isnull[0])
-		x = vdb_ivf_transform(check->index->support, &check->index->codec, values[0], &norm);
-	if (x != NULL)
+		row.vector = vdb_ivf_transform(check->index->support, &check->index->codec, values[0], &row.norm);
+	if (row.vector != NULL)
 	{
 		const RowLane *entry = hash_search(check->rows, tid, HASH_FIND, NULL);
 
@@ -377,7 +464,7 @@ check_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 							ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid),
 							RelationGetRelationName(check->heap), RelationGetRelationName(check->index->rel)),
 					 errhint("Please REINDEX it.")));
-		check_row_lane(check, entry, values, isnull, x, norm);
+		check_row_lane(check, entry, values, isnull, &row);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(check->row_context);
@@ -388,8 +475,12 @@ vdb_ivf_check(Relation rel, Relation heap, Snapshot snapshot, VdbCheckCounts *co
 {
 	Check		check = {.heap = heap, .counts = counts, .list = IVF_NO_GROUP};
 	uint64		used_groups = 0;
+	uint64		free_groups;
 
+	vdb_ivf_lock_lists(rel, IVF_LISTS_CHECK, true);
 	check.index = vdb_ivf_open(rel);
+	check.epoch = check.index->epoch;
+	check.lists = check.index->lists;
 	check.row_context = AllocSetContextCreate(CurrentMemoryContext, "ivf check row",
 											  ALLOCSET_DEFAULT_SIZES);
 	check.centroid = palloc(check.index->codec.vector_bytes);
@@ -406,10 +497,12 @@ vdb_ivf_check(Relation rel, Relation heap, Snapshot snapshot, VdbCheckCounts *co
 	}
 	for (uint32 extent = 0; extent < check.index->extents; extent++)
 		check_extent(&check, extent, &used_groups);
+	free_groups = check_free_groups(&check);
 	check_lists(&check);
-	if (check.groups < used_groups)
+	if (check.groups + free_groups < used_groups)
 		corrupted(&check, IVF_META_BLOCK, "There are groups that no list leads to.");
 	VDB_TESTPOINT("ivf-check-before-rows");
 	if (snapshot != NULL)
 		vdb_index_scan_rows(heap, rel, snapshot, check_row, &check);
+	vdb_ivf_unlock_lists(rel, IVF_LISTS_CHECK);
 }

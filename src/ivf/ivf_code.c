@@ -61,9 +61,10 @@ code_residual(IvfCoder *coder, const VdbCodec *codec, uint32 bits, float *residu
 
 /* Fills the coder's record with what is to be known of a row. */
 static void
-make_record(IvfCoder *coder, const float *x, float norm, const float *centroid)
+make_record(IvfCoder *coder, const IvfRow *row, const float *centroid)
 {
 	const VdbCodec *codec = &coder->index->refine;
+	const float *x = row->vector;
 	uint32		P = codec->P;
 	double		error2 = 0;
 	double		length2 = 0;
@@ -86,21 +87,22 @@ make_record(IvfCoder *coder, const float *x, float norm, const float *centroid)
 
 	/* in double: whoever reads it knows no more than its own level's rounding */
 	coder->record->add = (float) (codec->metric == VDB_METRIC_IP ? -cdot : size2);
-	coder->record->residual = round_up(sqrt(error2) +
-									   vdb_codec_transform_error(codec, norm, sqrt(size2) + sqrt(error2)));
+	coder->record->residual = round_up(sqrt(error2) + row->unsure +
+									   vdb_codec_transform_error(codec, row->norm,
+																 sqrt(size2) + sqrt(error2)));
 	coder->record->length = round_up(sqrt(length2));
 }
 
 IvfLane
-vdb_ivf_code_row(IvfCoder *coder, const float *x, float norm, const float *centroid)
+vdb_ivf_code_row(IvfCoder *coder, const IvfRow *row, const float *centroid)
 {
 	IvfIndex   *index = coder->index;
-	IvfLane		lane = {.payload = coder->payload, .code = coder->code};
+	IvfLane		lane = {.payload = row->payload, .code = coder->code};
 
-	lane.factors = vdb_scan_encode(&index->scan, x, centroid, coder->scratch, coder->code);
+	lane.factors = vdb_scan_encode(&index->scan, row->vector, centroid, coder->scratch, coder->code);
 	if (vdb_ivf_shelf(index, IVF_ROWS)->record_bits > 0)
 	{
-		make_record(coder, x, norm, centroid);
+		make_record(coder, row, centroid);
 		lane.record = coder->record;
 	}
 	return lane;
@@ -133,4 +135,18 @@ vdb_ivf_decode_centroid(const IvfIndex *index, const IvfRecord *record, float *o
 	VdbHotFactors f = {.add = record->add, .rescale = record->scale};
 
 	vdb_decode_hot(&index->codec, f, vdb_ivf_record_code((IvfRecord *) record), out);
+}
+
+void
+vdb_ivf_decode_row(const IvfIndex *index, const IvfRecord *record, const float *centroid, float *out)
+{
+	const VdbCodec *codec = &index->refine;
+	const uint8 *code = vdb_ivf_record_code((IvfRecord *) record);
+
+	if (vdb_ivf_shelf(index, IVF_ROWS)->record_bits == IVF_REFINE_12)
+		vdb_decode_node(codec, (VdbNodeFactors) {.scale = record->scale}, code, code + codec->hi_bytes, out);
+	else
+		vdb_decode_hot(codec, (VdbHotFactors) {.rescale = record->scale}, code, out);
+	for (uint32 i = 0; i < codec->P; i++)
+		out[i] += centroid[i];
 }

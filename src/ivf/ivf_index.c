@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/xloginsert.h"
+#include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
@@ -42,6 +43,8 @@ read_changing_fields(IvfIndex *index, const IvfMeta *meta)
 	memcpy(index->open_extent, meta->open_extent, sizeof(index->open_extent));
 	index->root = meta->root;
 	index->lists = meta->lists;
+	index->epoch = meta->epoch;
+	index->free_group = meta->free_group;
 }
 
 /* Reads the center from its pages into out[center_values]. */
@@ -154,6 +157,51 @@ vdb_ivf_refresh(IvfIndex *index)
 	UnlockReleaseBuffer(buffer);
 }
 
+Buffer
+vdb_ivf_lock_meta(IvfIndex *index, int lock)
+{
+	Buffer		buffer = lock_meta(index->rel, lock);
+
+	read_changing_fields(index, vdb_ivf_page_meta(BufferGetPage(buffer)));
+	return buffer;
+}
+
+void
+vdb_ivf_patch_meta(VdbPatch *patch, Buffer buffer, const IvfMeta *meta)
+{
+	vdb_patch_write(patch, buffer, MAXALIGN(SizeOfPageHeaderData), meta, sizeof(*meta));
+}
+
+bool
+vdb_ivf_is_stale(IvfIndex *index, uint32 epoch)
+{
+	Buffer		buffer = vdb_hints_read(&index->hints, index->rel, IVF_META_BLOCK);
+	bool		stale;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	stale = vdb_ivf_page_meta(BufferGetPage(buffer))->epoch != epoch;
+	UnlockReleaseBuffer(buffer);
+	return stale;
+}
+
+bool
+vdb_ivf_lock_lists(Relation rel, LOCKMODE mode, bool wait)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, RelationGetRelid(rel), 1);
+	return LockAcquire(&tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void
+vdb_ivf_unlock_lists(Relation rel, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, RelationGetRelid(rel), 1);
+	LockRelease(&tag, mode, false);
+}
+
 uint32
 vdb_ivf_count_lists(Relation rel)
 {
@@ -219,6 +267,8 @@ vdb_ivf_create_meta(Relation rel, ForkNumber fork, const IvfGeometry *g, const V
 		meta->open_extent[i] = IVF_NO_EXTENT;
 	}
 	meta->root = IVF_NO_GROUP;
+	meta->epoch = IVF_FIRST_EPOCH;
+	meta->free_group = IVF_NO_GROUP;
 	finish_first_block(buffer, log);
 
 	for (uint32 i = 0; i < g->center_pages; i++)
@@ -236,7 +286,7 @@ vdb_ivf_create_meta(Relation rel, ForkNumber fork, const IvfGeometry *g, const V
 }
 
 void
-vdb_ivf_set_lists(IvfIndex *index, uint32 root, uint32 lists)
+vdb_ivf_set_lists(IvfIndex *index, uint32 root, uint32 lists, uint64 rows)
 {
 	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
 	VdbChange	change;
@@ -246,6 +296,8 @@ vdb_ivf_set_lists(IvfIndex *index, uint32 root, uint32 lists)
 	meta = vdb_ivf_page_meta(vdb_change_page(&change, buffer, false));
 	meta->root = root;
 	meta->lists = lists;
+	meta->trained_rows = rows;
+	meta->counted_rows = rows;
 	vdb_change_finish(&change);
 	read_changing_fields(index, vdb_ivf_page_meta(BufferGetPage(buffer)));
 	UnlockReleaseBuffer(buffer);
@@ -335,12 +387,35 @@ vdb_ivf_extend(IvfIndex *index, IvfShelfKind kind, uint32 full, bool building)
 	return extent;
 }
 
-/* Writes the only list into the first slot of an extent, and says so in the metapage. */
-static void
-write_first_list(IvfIndex *index, uint32 extent, const IvfLane *lane)
+/* The next slot of the open extent of lists; of a new extent, if that is full. */
+static uint32
+next_lists_group(IvfIndex *index)
 {
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
-	uint32		group = extent * shelf->extent_groups;
+	uint32		extent = index->open_extent[IVF_LISTS];
+
+	for (uint32 page = 0; extent != IVF_NO_EXTENT && page < shelf->scan_pages; page++)
+	{
+		uint32		first = extent * shelf->extent_groups + page * shelf->page_groups;
+		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, first);
+		Buffer		buffer = vdb_ivf_read_scan_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
+		uint32		used = vdb_page_special(BufferGetPage(buffer))->used;
+
+		UnlockReleaseBuffer(buffer);
+		if (used < shelf->page_groups && page * shelf->page_groups + used < shelf->extent_groups)
+			return first + used;
+	}
+	return add_extent(index, IVF_LISTS, false) * shelf->extent_groups;
+}
+
+/*
+ * Writes a group of lists with one lane in front of the others, and says so in the
+ * metapage.  first: it is the only list, and in force.
+ */
+static void
+write_lists_group(IvfIndex *index, uint32 group, const IvfLane *lane, bool first)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
 	IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, group);
 	IvfAddress	r = vdb_ivf_record_address(&index->geometry, shelf, group, 0);
 	Buffer		meta_buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
@@ -349,12 +424,13 @@ write_first_list(IvfIndex *index, uint32 extent, const IvfLane *lane)
 	IvfMeta		meta = *vdb_ivf_page_meta(BufferGetPage(meta_buffer));
 	VdbPatch	patch;
 
-	meta.root = group;
-	meta.lists = 1;
 	vdb_patch_begin(&patch, index->rel);
-	vdb_patch_write(&patch, meta_buffer, MAXALIGN(SizeOfPageHeaderData), &meta, sizeof(meta));
-	vdb_ivf_patch_group(&patch, shelf, buffer, a, IVF_ROOT, IVF_NO_GROUP, lane);
+	vdb_ivf_patch_group(&patch, shelf, buffer, a, IVF_ROOT, meta.root, lane);
 	vdb_ivf_patch_record(&patch, shelf, record, r, lane->record);
+	meta.root = group;
+	if (first)
+		meta.lists = 1;
+	vdb_ivf_patch_meta(&patch, meta_buffer, &meta);
 	vdb_patch_finish(&patch);
 	read_changing_fields(index, vdb_ivf_page_meta(BufferGetPage(meta_buffer)));
 	UnlockReleaseBuffer(record);
@@ -368,8 +444,21 @@ vdb_ivf_add_first_list(IvfIndex *index, const IvfLane *lane)
 	LockRelationForExtension(index->rel, ExclusiveLock);
 	vdb_ivf_refresh(index);
 	if (index->lists == 0)
-		write_first_list(index, add_extent(index, IVF_LISTS, false), lane);
+		write_lists_group(index, next_lists_group(index), lane, true);
 	UnlockRelationForExtension(index->rel, ExclusiveLock);
+}
+
+uint32
+vdb_ivf_add_lists_group(IvfIndex *index, const IvfLane *lane)
+{
+	uint32		group;
+
+	LockRelationForExtension(index->rel, ExclusiveLock);
+	vdb_ivf_refresh(index);
+	group = next_lists_group(index);
+	write_lists_group(index, group, lane, false);
+	UnlockRelationForExtension(index->rel, ExclusiveLock);
+	return group;
 }
 
 bool
@@ -382,16 +471,14 @@ vdb_ivf_group_exists(IvfIndex *index, IvfShelfKind kind, uint32 group)
 	return extent < index->extents;
 }
 
-void
-vdb_ivf_check_length(IvfIndex *index, IvfShelfKind kind, uint64 groups, BlockNumber block)
+bool
+vdb_ivf_may_have(IvfIndex *index, IvfShelfKind kind, uint64 groups)
 {
 	uint64		each = vdb_ivf_shelf(index, kind)->extent_groups;
 
-	if (groups <= index->extents * each)
-		return;
-	vdb_ivf_refresh(index);
 	if (groups > index->extents * each)
-		vdb_page_corrupted(index->rel, block, "More groups are led to than there are.");
+		vdb_ivf_refresh(index);
+	return groups <= index->extents * each;
 }
 
 static Buffer
@@ -417,15 +504,20 @@ vdb_ivf_read_record_page(IvfIndex *index, IvfShelfKind kind, IvfAddress a, int l
 }
 
 IvfGroup *
-vdb_ivf_load_group(IvfIndex *index, Buffer buffer, IvfAddress a, uint32 list)
+vdb_ivf_find_group(Buffer buffer, IvfAddress a, uint32 list)
 {
 	Page		page = BufferGetPage(buffer);
 	IvfGroup   *group = vdb_ivf_page_group(page, a);
 
-	if (a.slot >= vdb_page_special(page)->used)
-		vdb_page_corrupted(index->rel, a.block, "A list leads to a group that is not in use.");
-	if (group->list != list)
-		vdb_page_corrupted(index->rel, a.block, psprintf("List %u leads to a group of list %u.", list,
-														 group->list));
+	return a.slot < vdb_page_special(page)->used && group->list == list ? group : NULL;
+}
+
+IvfGroup *
+vdb_ivf_load_group(IvfIndex *index, Buffer buffer, IvfAddress a, uint32 list)
+{
+	IvfGroup   *group = vdb_ivf_find_group(buffer, a, list);
+
+	if (group == NULL)
+		vdb_page_corrupted(index->rel, a.block, psprintf("List %u leads to a group that is not its own.", list));
 	return group;
 }

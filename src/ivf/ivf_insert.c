@@ -12,43 +12,6 @@
 #include "ivf/ivf_private.h"
 #include "testpoint.h"
 
-Buffer
-vdb_ivf_lock_list(IvfIndex *index, uint32 number, int lock, IvfAddress *a, IvfList *list)
-{
-	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
-	Buffer		buffer;
-	IvfGroup   *group;
-
-	*a = vdb_ivf_group_address(&index->geometry, shelf, number / IVF_LANES);
-	buffer = vdb_ivf_read_scan_page(index, IVF_LISTS, *a, lock);
-	group = vdb_ivf_load_group(index, buffer, *a, IVF_ROOT);
-	memcpy(list, vdb_ivf_group_payload(shelf, group, number % IVF_LANES), sizeof(*list));
-	return buffer;
-}
-
-/* Has a patch write a row's record, if rows have any; returns the page, locked. */
-static Buffer
-patch_record(IvfIndex *index, VdbPatch *patch, uint32 group, uint32 lane, const IvfRecord *record)
-{
-	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
-	IvfAddress	a;
-	Buffer		buffer;
-
-	if (record == NULL)
-		return InvalidBuffer;
-	a = vdb_ivf_record_address(&index->geometry, shelf, group, lane);
-	buffer = vdb_ivf_read_record_page(index, IVF_ROWS, a, BUFFER_LOCK_EXCLUSIVE);
-	vdb_ivf_patch_record(patch, shelf, buffer, a, record);
-	return buffer;
-}
-
-static void
-release(Buffer buffer)
-{
-	if (BufferIsValid(buffer))
-		UnlockReleaseBuffer(buffer);
-}
-
 /* Puts a row into a free lane of a group; false when there is none. */
 static bool
 put_in_group(IvfIndex *index, uint32 list, uint32 number, const IvfLane *lane)
@@ -73,83 +36,12 @@ put_in_group(IvfIndex *index, uint32 list, uint32 number, const IvfLane *lane)
 	}
 	vdb_patch_begin(&patch, index->rel);
 	vdb_ivf_patch_lane(&patch, shelf, buffer, a, __builtin_ctz(free_lanes), lane);
-	record = patch_record(index, &patch, number, __builtin_ctz(free_lanes), lane->record);
+	record = vdb_ivf_patch_row_record(index, &patch, number, __builtin_ctz(free_lanes), lane->record);
 	vdb_patch_finish(&patch);
-	release(record);
+	if (BufferIsValid(record))
+		UnlockReleaseBuffer(record);
 	UnlockReleaseBuffer(buffer);
 	return true;
-}
-
-/*
- * A scan page of an extent with room for a group, locked, and that group's number;
- * InvalidBuffer when there is none.
- */
-static Buffer
-lock_room(IvfIndex *index, uint32 extent, uint32 *number, IvfAddress *a)
-{
-	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
-
-	for (uint32 page = 0; page < shelf->scan_pages; page++)
-	{
-		uint32		first = page * shelf->page_groups;
-		Buffer		buffer;
-		uint32		used;
-
-		*a = vdb_ivf_group_address(&index->geometry, shelf, extent * shelf->extent_groups + first);
-		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, *a, BUFFER_LOCK_EXCLUSIVE);
-		used = vdb_page_special(BufferGetPage(buffer))->used;
-		if (used < shelf->page_groups && first + used < shelf->extent_groups)
-		{
-			*number = extent * shelf->extent_groups + first + used;
-			*a = vdb_ivf_group_address(&index->geometry, shelf, *number);
-			return buffer;
-		}
-		UnlockReleaseBuffer(buffer);
-	}
-	return InvalidBuffer;
-}
-
-/*
- * Puts a row into a new group at the front of a list.  False, and the row is nowhere,
- * when the front is not this any more, VACUUM has made room meanwhile, or the open extent
- * had none: there is another one then.
- */
-static bool
-put_in_new_group(IvfIndex *index, uint32 list, uint32 head, const IvfLane *lane)
-{
-	const IvfShelf *lists = vdb_ivf_shelf(index, IVF_LISTS);
-	const IvfShelf *rows = vdb_ivf_shelf(index, IVF_ROWS);
-	uint32		extent = index->open_extent[IVF_ROWS];
-	IvfAddress	list_address;
-	IvfAddress	a;
-	IvfList		entry;
-	uint32		number;
-	Buffer		list_buffer;
-	Buffer		buffer = InvalidBuffer;
-	Buffer		record = InvalidBuffer;
-
-	list_buffer = vdb_ivf_lock_list(index, list, BUFFER_LOCK_EXCLUSIVE, &list_address, &entry);
-	if (entry.head == head && entry.roomy == IVF_NO_LINK && extent != IVF_NO_EXTENT)
-		buffer = lock_room(index, extent, &number, &a);
-	if (BufferIsValid(buffer))
-	{
-		VdbPatch	patch;
-
-		entry.head = number;
-		vdb_patch_begin(&patch, index->rel);
-		vdb_ivf_patch_list(&patch, lists, list_buffer, list_address, list, &entry);
-		vdb_ivf_patch_group(&patch, rows, buffer, a, list, head, lane);
-		record = patch_record(index, &patch, number, 0, lane->record);
-		vdb_patch_finish(&patch);
-	}
-	release(record);
-	release(buffer);
-	UnlockReleaseBuffer(list_buffer);
-	if (BufferIsValid(buffer))
-		return true;
-	if (entry.head == head && entry.roomy == IVF_NO_LINK)
-		vdb_ivf_extend(index, IVF_ROWS, extent, false);
-	return false;
 }
 
 /* Takes a group without room off the list's stack of those with room, if it is on top. */
@@ -167,7 +59,7 @@ pop_roomy(IvfIndex *index, uint32 list, uint32 link)
 
 	if (entry.roomy == link)
 	{
-		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_EXCLUSIVE);
+		buffer = vdb_ivf_lock_rows(index, a, list_buffer);
 		group = vdb_ivf_load_group(index, buffer, a, list);
 		if (group->used == PG_UINT32_MAX)
 		{
@@ -184,9 +76,8 @@ pop_roomy(IvfIndex *index, uint32 list, uint32 link)
 	UnlockReleaseBuffer(list_buffer);
 }
 
-/* Puts a row into a list: at its front, where VACUUM made room, or in a new group. */
-static void
-put_in_list(IvfIndex *index, uint32 list, const IvfLane *lane)
+void
+vdb_ivf_put_in_list(IvfIndex *index, uint32 list, const IvfLane *lane)
 {
 	for (;;)
 	{
@@ -204,14 +95,14 @@ put_in_list(IvfIndex *index, uint32 list, const IvfLane *lane)
 				return;
 			pop_roomy(index, list, entry.roomy);
 		}
-		else if (put_in_new_group(index, list, entry.head, lane))
+		else if (vdb_ivf_add_group(index, list, entry.head, lane) != IVF_NO_GROUP)
 			return;
 	}
 }
 
 /* The list whose centroid is the nearest to a row; decodes that to out. */
 static uint32
-choose_list(IvfIndex *index, float *vector, float norm, float *out)
+choose_list(IvfIndex *index, const IvfRow *row, float *out)
 {
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
 	IvfRanking	ranking;
@@ -219,7 +110,7 @@ choose_list(IvfIndex *index, float *vector, float norm, float *out)
 	IvfAddress	a;
 	Buffer		buffer;
 
-	vdb_ivf_rank(&ranking, index, vector, norm, true);
+	vdb_ivf_rank(&ranking, index, row->vector, row->norm, true);
 	if (vdb_ivf_take_probes(&ranking, &probe, 1) == 0)
 		vdb_page_corrupted(index->rel, IVF_META_BLOCK, "There are no lists.");
 	a = vdb_ivf_record_address(&index->geometry, shelf, probe.list / IVF_LANES, probe.list % IVF_LANES);
@@ -231,17 +122,15 @@ choose_list(IvfIndex *index, float *vector, float norm, float *out)
 
 /* Gives an index that was made without a table, as one that a crash has emptied is, a list. */
 static void
-ensure_list(IvfIndex *index, IvfCoder *coder)
+add_first_list(IvfIndex *index)
 {
-	IvfList		empty = {.head = IVF_NO_GROUP, .roomy = IVF_NO_LINK};
+	const IvfList empty = {.head = IVF_NO_GROUP, .roomy = IVF_NO_LINK, .died = IVF_NEVER};
+	IvfCoder	coder;
 	IvfLane		lane;
-	float	   *zero;
 
-	if (index->lists > 0)
-		return;
-	zero = palloc0(index->codec.vector_bytes);
-	lane = vdb_ivf_code_centroid(coder, zero);
-	memcpy(coder->payload, &empty, sizeof(empty));
+	vdb_ivf_coder_init(&coder, index);
+	lane = vdb_ivf_code_centroid(&coder, palloc0(index->codec.vector_bytes));
+	memcpy(coder.payload, &empty, sizeof(empty));
 	vdb_ivf_add_first_list(index, &lane);
 }
 
@@ -252,16 +141,15 @@ vdb_ivf_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Relat
 	MemoryContext context;
 	MemoryContext old;
 	IvfIndex   *index;
-	float	   *vector;
-	float		norm;
+	IvfRow		row = {0};
 
 	if (isnull[0])
 		return false;
 	context = AllocSetContextCreate(CurrentMemoryContext, "ivf insert", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	index = vdb_ivf_open(rel);
-	vector = vdb_ivf_transform(index->support, &index->codec, values[0], &norm);
-	if (vector != NULL)
+	row.vector = vdb_ivf_transform(index->support, &index->codec, values[0], &row.norm);
+	if (row.vector != NULL)
 	{
 		float	   *centroid = palloc(index->codec.vector_bytes);
 		IvfCoder	coder;
@@ -269,13 +157,18 @@ vdb_ivf_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Relat
 		uint32		list;
 
 		vdb_ivf_coder_init(&coder, index);
-		ensure_list(index, &coder);
-		list = choose_list(index, vector, norm, centroid);
-		lane = vdb_ivf_code_row(&coder, vector, norm, centroid);
 		memcpy(coder.payload, tid, sizeof(ItemPointerData));
 		vdb_index_form_attributes(index->attributes, values, isnull,
 								  coder.payload + sizeof(ItemPointerData));
-		put_in_list(index, list, &lane);
+		vdb_ivf_lock_lists(rel, IVF_LISTS_INSERT, true);
+		vdb_ivf_refresh(index);
+		if (index->lists == 0)
+			add_first_list(index);
+		list = choose_list(index, &row, centroid);
+		row.payload = coder.payload;
+		lane = vdb_ivf_code_row(&coder, &row, centroid);
+		vdb_ivf_put_in_list(index, list, &lane);
+		vdb_ivf_unlock_lists(rel, IVF_LISTS_INSERT);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

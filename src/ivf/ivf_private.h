@@ -82,6 +82,8 @@ typedef struct IvfIndex
 	uint32		open_extent[IVF_SHELVES];
 	uint32		root;
 	uint32		lists;
+	uint32		epoch;
+	uint32		free_group;
 } IvfIndex;
 
 static inline const IvfShelf *
@@ -89,6 +91,15 @@ vdb_ivf_shelf(const IvfIndex *index, IvfShelfKind kind)
 {
 	return &index->geometry.shelves[kind];
 }
+
+/* A row that is to be coded. */
+typedef struct IvfRow
+{
+	float	   *vector;			/* in code space: P floats */
+	float		norm;			/* what the codec's transformation returned */
+	float		unsure;			/* how far the row's own vector may be from this */
+	const uint8 *payload;		/* its identifier and attributes */
+} IvfRow;
 
 /* What goes into a lane, and its record. */
 typedef struct IvfLane
@@ -136,8 +147,30 @@ extern uint32 vdb_ivf_count_lists(Relation rel);
 extern void vdb_ivf_create_meta(Relation rel, ForkNumber fork, const IvfGeometry *geometry,
 								const VdbCodec *codec, const IvfCoding *coding);
 
-/* Says of a new index how many lists it has, and where they begin.  Nothing is logged. */
-extern void vdb_ivf_set_lists(IvfIndex *index, uint32 root, uint32 lists);
+/* Says of a new index what lists and how many rows it has.  Nothing is logged. */
+extern void vdb_ivf_set_lists(IvfIndex *index, uint32 root, uint32 lists, uint64 rows);
+
+/* The metapage, locked, and what has changed there read. */
+extern Buffer vdb_ivf_lock_meta(IvfIndex *index, int lock);
+extern void vdb_ivf_patch_meta(VdbPatch *patch, Buffer buffer, const IvfMeta *meta);
+
+/*
+ * Is this epoch over?  If it is not, all that was read before of lists in force in it is
+ * theirs; else some may have been another list's by then.
+ */
+extern bool vdb_ivf_is_stale(IvfIndex *index, uint32 epoch);
+
+/*
+ * A lock on the lists of an index, beside the relation's: see README.md.  False, where it
+ * is not to wait, if it had to.
+ */
+#define IVF_LISTS_INSERT RowShareLock
+#define IVF_LISTS_CHECK RowExclusiveLock
+#define IVF_LISTS_CHANGE ShareRowExclusiveLock
+#define IVF_LISTS_SWAP ExclusiveLock
+
+extern bool vdb_ivf_lock_lists(Relation rel, LOCKMODE mode, bool wait);
+extern void vdb_ivf_unlock_lists(Relation rel, LOCKMODE mode);
 
 /*
  * Makes sure that there is an extent that may take a group, when `full` was found full
@@ -149,21 +182,27 @@ extern uint32 vdb_ivf_extend(IvfIndex *index, IvfShelfKind kind, uint32 full, bo
 /* Gives an index without lists its first one; a lane of the shelf of lists says what. */
 extern void vdb_ivf_add_first_list(IvfIndex *index, const IvfLane *lane);
 
+/*
+ * Adds a group of lists with one lane, the first; returns its number.  Only for who may
+ * change lists.
+ */
+extern uint32 vdb_ivf_add_lists_group(IvfIndex *index, const IvfLane *lane);
+
 /* Does a group exist, as far as the metapage says? */
 extern bool vdb_ivf_group_exists(IvfIndex *index, IvfShelfKind kind, uint32 group);
 
-/*
- * Raises when so many groups of a shelf as were followed are more than there are.  Not to
- * be called with a page locked.
- */
-extern void vdb_ivf_check_length(IvfIndex *index, IvfShelfKind kind, uint64 groups,
-								 BlockNumber block);
+/* May there be so many groups of a shelf?  Whoever follows more goes in a circle. */
+extern bool vdb_ivf_may_have(IvfIndex *index, IvfShelfKind kind, uint64 groups);
 
 /* A page of a shelf, pinned and locked; raises unless it is one. */
 extern Buffer vdb_ivf_read_scan_page(IvfIndex *index, IvfShelfKind kind, IvfAddress a, int lock);
 extern Buffer vdb_ivf_read_record_page(IvfIndex *index, IvfShelfKind kind, IvfAddress a, int lock);
 
-/* The group of an address on its locked page; raises when it is not in use, or not of the list. */
+/*
+ * The group of an address on its locked page.  When it is not in use, or not of the list,
+ * one returns NULL, and the other raises.
+ */
+extern IvfGroup *vdb_ivf_find_group(Buffer buffer, IvfAddress a, uint32 list);
 extern IvfGroup *vdb_ivf_load_group(IvfIndex *index, Buffer buffer, IvfAddress a, uint32 list);
 
 /* ivf_value.c */
@@ -191,12 +230,8 @@ extern float *vdb_ivf_transform(const VdbSupport *support, const VdbCodec *codec
 /* ivf_code.c */
 extern void vdb_ivf_coder_init(IvfCoder *coder, IvfIndex *index);
 
-/*
- * Codes a row, x in code space, relative to its list's centroid.  norm: what the codec's
- * transformation returned.  The result points into the coder; its payload's tid and
- * attributes are the caller's to fill.
- */
-extern IvfLane vdb_ivf_code_row(IvfCoder *coder, const float *x, float norm, const float *centroid);
+/* Codes a row relative to its list's centroid.  The result points into the coder and the row. */
+extern IvfLane vdb_ivf_code_row(IvfCoder *coder, const IvfRow *row, const float *centroid);
 
 /* Codes a centroid; what its record stands for is what it is from now on. */
 extern IvfLane vdb_ivf_code_centroid(IvfCoder *coder, const float *centroid);
@@ -204,31 +239,45 @@ extern IvfLane vdb_ivf_code_centroid(IvfCoder *coder, const float *centroid);
 /* The centroid that a record stands for: P floats. */
 extern void vdb_ivf_decode_centroid(const IvfIndex *index, const IvfRecord *record, float *out);
 
+/* What a row's record stands for: P floats, as far from the row as it says. */
+extern void vdb_ivf_decode_row(const IvfIndex *index, const IvfRecord *record,
+							   const float *centroid, float *out);
+
 /* ivf_write.c */
 
-/* Puts lanes into lists one after the other, in a build.  Nothing is logged. */
+/*
+ * Puts lanes into lists one after the other, a group at a time.  Nobody else looks at
+ * these lists yet.
+ */
 typedef struct IvfWriter
 {
 	IvfIndex   *index;
 	IvfShelfKind kind;
+	bool		building;		/* nothing is logged */
 	uint32		list;			/* whose lanes these are */
-	uint32		first;			/* of its groups, */
-	uint32		last;
-	uint32		lanes;			/* taken in the last one */
-	uint32		next_group;		/* of its extent */
+	uint32		first;			/* of its groups */
+	uint32		current;		/* group whose lanes wait to be written, or IVF_NO_GROUP */
+	uint32		lanes;			/* that wait */
+	IvfGroup   *group;
+	uint8	   *records;		/* IVF_LANES * record_stride */
+	uint32		next_group;		/* of its extent, while building */
 	uint32		extent;			/* IVF_NO_EXTENT: none yet */
 } IvfWriter;
 
-extern void vdb_ivf_writer_init(IvfWriter *writer, IvfIndex *index, IvfShelfKind kind);
+extern void vdb_ivf_writer_init(IvfWriter *writer, IvfIndex *index, IvfShelfKind kind, bool building);
 
-/* Begins a list: what is written next is its. */
+/* Begins a list, one without rows: what is written next is its. */
 extern void vdb_ivf_writer_begin(IvfWriter *writer, uint32 list);
 
 /* Writes a lane and returns its number. */
 extern uint32 vdb_ivf_write_lane(IvfWriter *writer, const IvfLane *lane);
 
-/* Says in a list's lane where its groups begin. */
-extern void vdb_ivf_write_list(IvfIndex *index, uint32 list, const IvfList *entry);
+/* Writes what waits. */
+extern void vdb_ivf_writer_end(IvfWriter *writer);
+
+/* Says in a list's lane where its groups begin, and how many rows they have. */
+extern void vdb_ivf_write_list(IvfIndex *index, uint32 list, uint32 head, uint32 rows,
+							   bool building);
 
 /* Tells a patch what makes a lane one that is taken, and what its record is. */
 extern void vdb_ivf_patch_lane(VdbPatch *patch, const IvfShelf *shelf, Buffer buffer, IvfAddress a,
@@ -246,11 +295,19 @@ extern void vdb_ivf_patch_roomy(VdbPatch *patch, Buffer buffer, const IvfGroup *
 extern void vdb_ivf_patch_free(VdbPatch *patch, const IvfShelf *shelf, Buffer buffer, IvfAddress a,
 							   uint32 lanes);
 
-/* Tells a patch to make the next slot of a page a group with one lane, the first. */
+/* Tells a patch to make a slot of a page a group with one lane, the first, or none (NULL). */
 extern void vdb_ivf_patch_group(VdbPatch *patch, const IvfShelf *shelf, Buffer buffer, IvfAddress a,
 								uint32 list, uint32 next, const IvfLane *lane);
 
 /* ivf_rank.c */
+
+/* What lists are estimated by. */
+typedef struct IvfListTable
+{
+	VdbScanScale scale;
+	uint8	   *entries;
+	const float *add;			/* of all lanes, in place of their own; NULL: their own */
+} IvfListTable;
 
 /* A list, as far as a search knows it. */
 typedef struct IvfProbe
@@ -269,6 +326,9 @@ typedef struct IvfRanking
 	VdbScanScale scale;			/* of the table */
 	uint8	   *table;			/* for scan codes of rows */
 	bool		by_product;		/* lists are ranked by inner product, not by distance */
+	IvfListTable list_table;
+	uint32		epoch;			/* in which they were in force, */
+	uint32		lists;			/* so many */
 	IvfProbe   *probes;			/* of all lists, a heap by score, but for those taken */
 	uint32		count;
 	float	   *centroid;		/* scratch: P floats */
@@ -281,7 +341,13 @@ typedef struct IvfRanking
 extern void vdb_ivf_rank(IvfRanking *ranking, IvfIndex *index, void *vector, float norm,
 						 bool by_distance);
 
-/* Takes the nearest lists, at most so many; returns how many. */
+/* Ranks the lists that are in force now for the same query. */
+extern void vdb_ivf_rank_again(IvfRanking *ranking);
+
+/*
+ * Takes the nearest lists, at most so many; returns how many.  Whether they are what they
+ * were when they were ranked is for the caller to ask (vdb_ivf_is_stale).
+ */
 extern uint32 vdb_ivf_take_probes(IvfRanking *ranking, IvfProbe *probes, uint32 count);
 
 /* ivf_build.c */
@@ -305,14 +371,97 @@ typedef struct IvfTraining
 extern void vdb_ivf_train(IvfTraining *training, VdbCodec *codec, const VdbSupport *support,
 						  Relation heap, Relation rel, IndexInfo *info, uint32 lists);
 
-/* ivf_insert.c */
+/*
+ * How many lists so many rows shall have, within the memory for maintenance.  l2: a codec
+ * of L2 of the same vectors.  wanted: by the user, or 0.
+ */
+extern uint32 vdb_ivf_choose_lists(const VdbCodec *l2, double rows, uint32 wanted);
+
+/* Rows that lists are found from, as codes; memory is of the current context. */
+typedef struct IvfSample
+{
+	const VdbCodec *l2;
+	VdbNodeFactors *factors;
+	uint8	   *codes;			/* hi_bytes + lo_bytes each */
+	uint32		rows;
+	uint32		room;
+} IvfSample;
+
+/* Rows that a sample for so many lists should have. */
+extern uint32 vdb_ivf_sample_rows(uint32 lists);
+extern void vdb_ivf_sample_init(IvfSample *sample, const VdbCodec *l2, uint32 room);
+
+/* Takes a row, in code space, unless the sample is full. */
+extern void vdb_ivf_sample_add(IvfSample *sample, const float *vector, float norm);
+
+/* The centroids of at most so many lists (k-means), in the current context. */
+extern void vdb_ivf_cluster(IvfTraining *training, const IvfSample *sample, uint32 lists);
+
+/* ivf_load.c */
+
+/* Many rows on their way into lists. */
+typedef struct IvfLoader IvfLoader;
+
+/*
+ * Begins to take rows for lists of these numbers and centroids (count * P), which stay
+ * where they are.  building: nothing is logged.  Memory is of the current context.
+ */
+extern IvfLoader *vdb_ivf_loader_begin(IvfIndex *index, const float *centroids,
+									   const uint32 *lists, uint32 count, bool building);
+
+/* Takes a row, and copies it. */
+extern void vdb_ivf_load_row(IvfLoader *loader, const IvfRow *row);
+
+/* Writes all rows taken so far; returns how many.  What is taken later is written one by one. */
+extern uint64 vdb_ivf_loader_write(IvfLoader *loader);
+extern void vdb_ivf_loader_end(IvfLoader *loader);
+
+/* ivf_group.c */
 
 /* The scan page of a list's lane, locked; its address, and what it says of the list. */
 extern Buffer vdb_ivf_lock_list(IvfIndex *index, uint32 number, int lock, IvfAddress *a,
 								IvfList *list);
+
+/*
+ * A scan page of rows, locked by who has locked a list's page: raises where damage leads
+ * to that one, on which we would wait for ourselves.
+ */
+extern Buffer vdb_ivf_lock_rows(IvfIndex *index, IvfAddress a, Buffer list_buffer);
+
+/* Has a patch write a row's record, unless it is NULL; returns the page, locked. */
+extern Buffer vdb_ivf_patch_row_record(IvfIndex *index, VdbPatch *patch, uint32 group, uint32 lane,
+									   const IvfRecord *record);
+
+/*
+ * Gives a list a new group at its front, with one row or none (NULL); returns its number.
+ * IVF_NO_GROUP, and nothing is changed, when the front is not `head` any more, VACUUM has
+ * made room meanwhile, or there was no group to be had: then there is one now.
+ */
+extern uint32 vdb_ivf_add_group(IvfIndex *index, uint32 list, uint32 head, const IvfLane *lane);
+
+/*
+ * Takes its first group from a list that is not in force; false when it has none.
+ * Only one at a time.
+ */
+extern bool vdb_ivf_free_group(IvfIndex *index, uint32 list);
+
+/* ivf_insert.c */
+
+/* Puts a row into a list: at its front, where VACUUM made room, or in a new group. */
+extern void vdb_ivf_put_in_list(IvfIndex *index, uint32 list, const IvfLane *lane);
 extern bool vdb_ivf_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
 						   Relation heap, IndexUniqueCheck unique, bool unchanged,
 						   IndexInfo *info);
+
+/* ivf_lists.c */
+
+/*
+ * Makes the lists fit the rows that there are now, if they no longer do: trains the index
+ * of a table that was small, divides lists that have grown, and does away with those that
+ * have no rows.  rows: there are, as far as the caller knows, who holds
+ * ShareUpdateExclusiveLock on the table.
+ */
+extern void vdb_ivf_fit_lists(Relation rel, double rows);
 
 /* ivf_scan.c */
 extern IndexScanDesc vdb_ivf_beginscan(Relation rel, int nkeys, int norderbys);

@@ -69,27 +69,19 @@ pop(IvfRanking *ranking)
 	return first;
 }
 
-/* What lists are estimated by. */
-typedef struct ListTable
-{
-	VdbScanScale scale;
-	uint8	   *entries;
-	const float *add;			/* of all lanes, in place of their own; NULL: their own */
-} ListTable;
-
 /*
- * Prepares that.  The factors of lists are those of L2: |c|^2 - 2 <q, c>.  Under inner
+ * Prepares what lists are estimated by.  The factors of lists are those of L2: |c|^2 - 2 <q, c>.  Under inner
  * product the query is q + center, by which <q + center, c> ranks; the first term does
  * not count, and the second half.
  */
-static ListTable
+static IvfListTable
 make_table(const IvfRanking *ranking)
 {
 	static const float nothing[IVF_LANES] = {0};
 	IvfIndex   *index = ranking->index;
 	uint32		P = index->codec.P;
 	VdbQuery	query = {.codec = &index->nearest, .vector = ranking->query.vector};
-	ListTable	table = {.entries = ranking->table, .scale = ranking->scale};
+	IvfListTable	table = {.entries = ranking->table, .scale = ranking->scale};
 	float	   *moved;
 
 	if (!ranking->by_product)
@@ -108,8 +100,9 @@ make_table(const IvfRanking *ranking)
 
 /* Estimates the lists of a group, whose page is locked. */
 static void
-estimate_group(IvfRanking *ranking, const ListTable *table, uint32 number, IvfGroup *group)
+estimate_group(IvfRanking *ranking, uint32 number, IvfGroup *group)
 {
+	const IvfListTable *table = &ranking->list_table;
 	IvfIndex   *index = ranking->index;
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
 	float		scores[IVF_LANES];
@@ -124,9 +117,11 @@ estimate_group(IvfRanking *ranking, const ListTable *table, uint32 number, IvfGr
 		IvfList		list;
 		IvfProbe   *probe;
 
-		if (ranking->count == index->lists)
-			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "There are more lists than it says.");
 		memcpy(&list, vdb_ivf_group_payload(shelf, group, lane), sizeof(list));
+		if (!vdb_ivf_in_force(&list, ranking->epoch))
+			continue;
+		if (ranking->count == ranking->lists)
+			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "There are more lists than it says.");
 		probe = &ranking->probes[ranking->count++];
 		probe->score = scores[lane];
 		probe->list = vdb_ivf_lane_number(number, lane);
@@ -134,13 +129,12 @@ estimate_group(IvfRanking *ranking, const ListTable *table, uint32 number, IvfGr
 	}
 }
 
-/* Estimates all lists. */
+/* Estimates all lists that are in force. */
 static void
 estimate_lists(IvfRanking *ranking)
 {
 	IvfIndex   *index = ranking->index;
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
-	ListTable	table = make_table(ranking);
 	uint32		number = index->root;
 	uint64		groups = 0;
 
@@ -153,19 +147,39 @@ estimate_lists(IvfRanking *ranking)
 		CHECK_FOR_INTERRUPTS();
 		if (!vdb_ivf_group_exists(index, IVF_LISTS, number))
 			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "The lists lead beyond the index.");
-		vdb_ivf_check_length(index, IVF_LISTS, ++groups, block);
+		if (!vdb_ivf_may_have(index, IVF_LISTS, ++groups))
+			vdb_page_corrupted(index->rel, block, "More groups are led to than there are.");
 		buffer = vdb_ivf_read_scan_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
 		for (uint32 i = 0; i < shelf->page_groups && number != IVF_NO_GROUP && a.block == block; i++)
 		{
 			IvfGroup   *group = vdb_ivf_load_group(index, buffer, a, IVF_ROOT);
 
-			estimate_group(ranking, &table, number, group);
+			estimate_group(ranking, number, group);
 			number = group->next;
 			if (number != IVF_NO_GROUP)
 				a = vdb_ivf_group_address(&index->geometry, shelf, number);
 		}
 		UnlockReleaseBuffer(buffer);
 	}
+}
+
+void
+vdb_ivf_rank_again(IvfRanking *ranking)
+{
+	IvfIndex   *index = ranking->index;
+
+	if (ranking->probes != NULL)
+	{
+		pfree(ranking->probes);
+		vdb_ivf_refresh(index);
+	}
+	ranking->epoch = index->epoch;
+	ranking->lists = index->lists;
+	ranking->probes = palloc_extended(Max(ranking->lists, 1) * sizeof(IvfProbe), MCXT_ALLOC_HUGE);
+	ranking->count = 0;
+	estimate_lists(ranking);
+	for (uint32 at = ranking->count / 2; at-- > 0;)
+		sift_down(ranking, at);
 }
 
 void
@@ -178,12 +192,12 @@ vdb_ivf_rank(IvfRanking *ranking, IvfIndex *index, void *vector, float norm, boo
 	vdb_query_prepare(&ranking->query, &index->codec, norm);
 	ranking->table = palloc(2 * 16 * index->scan.bytes);
 	ranking->scale = vdb_scan_table(&index->scan, &ranking->query, ranking->table);
-	ranking->probes = MemoryContextAllocHuge(CurrentMemoryContext, Max(index->lists, 1) * sizeof(IvfProbe));
-	ranking->count = 0;
 	ranking->centroid = palloc(index->codec.vector_bytes);
-	estimate_lists(ranking);
-	for (uint32 at = ranking->count / 2; at-- > 0;)
-		sift_down(ranking, at);
+	ranking->list_table = make_table(ranking);
+	ranking->probes = NULL;
+	do
+		vdb_ivf_rank_again(ranking);
+	while (vdb_ivf_is_stale(index, ranking->epoch));
 }
 
 /* Looks at a list's centroid itself. */

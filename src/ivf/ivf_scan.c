@@ -92,10 +92,16 @@ typedef struct IvfScan
 	uint32		edge_count;
 	uint32		edge_room;
 	bool		left_out;		/* were there more candidates than the round took? */
+	bool		stale;			/* the lists are no longer what they were when ranked */
 
 	VdbOrder	order;
 	uint32		allowed;		/* rows that may be returned before the next round */
 	uint32		yielded;		/* rows that were */
+
+	ItemPointerData *returned;	/* these rows */
+	uint32		returned_count;
+	uint32		returned_room;
+	uint32		sorted;			/* of them, the first so many: before the lists were ranked again */
 
 	bool		has_last;
 	double		last;			/* upper bound of the last row's distance */
@@ -304,6 +310,24 @@ is_taken(const IvfScan *so, float score, uint32 lane)
 		bsearch(&lane, so->edge, so->edge_count, sizeof(uint32), compare_lanes) != NULL;
 }
 
+static int
+compare_tids(const void *a, const void *b)
+{
+	return ItemPointerCompare((ItemPointer) a, (ItemPointer) b);
+}
+
+/* Was a row returned before the lists were ranked again? */
+static bool
+was_returned(const IvfScan *so, const uint8 *payload)
+{
+	ItemPointerData tid;
+
+	if (so->sorted == 0)
+		return false;
+	memcpy(&tid, payload, sizeof(tid));
+	return bsearch(&tid, so->returned, so->sorted, sizeof(ItemPointerData), compare_tids) != NULL;
+}
+
 /*
  * Considers the lanes of a group, whose page is locked, that the bits say; base is what
  * its list adds to their scores.
@@ -322,6 +346,7 @@ consider_lanes(IvfScan *so, uint32 probe, float base, uint32 number, IvfGroup *g
 		Candidate  *candidate;
 
 		if (score > so->bound || is_taken(so, score, vdb_ivf_lane_number(number, lane)) ||
+			was_returned(so, payload) ||
 			(so->filter != NULL && !vdb_filter_passes(so->filter, payload + sizeof(ItemPointerData))))
 			continue;
 		if (so->count == so->room)
@@ -347,6 +372,18 @@ prefetch_group(const IvfIndex *index, uint32 number)
 		vdb_hints_prefetch_special(&index->hints, a.block);
 }
 
+/*
+ * Something is not as a list in force has it: raises, unless the lists have changed since
+ * they were ranked.
+ */
+static void
+doubt_list(IvfScan *so, BlockNumber block, const char *what)
+{
+	if (!vdb_ivf_is_stale(so->index, so->ranking.epoch))
+		vdb_page_corrupted(so->index->rel, block, what);
+	so->stale = true;
+}
+
 /* Looks at the scan codes of a list. */
 static void
 scan_list(IvfScan *so, uint32 probe)
@@ -358,24 +395,32 @@ scan_list(IvfScan *so, uint32 probe)
 	float		base = isfinite(so->probes[probe].base) ? so->probes[probe].base : 0;
 	uint64		groups = 0;
 
-	while (number != IVF_NO_GROUP)
+	while (number != IVF_NO_GROUP && !so->stale)
 	{
 		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
 		BlockNumber block = a.block;
+		bool		found = true;
 		Buffer		buffer;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!vdb_ivf_group_exists(index, IVF_ROWS, number))
 			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "A list leads beyond the index.");
-		vdb_ivf_check_length(index, IVF_ROWS, ++groups, block);
+		if (!vdb_ivf_may_have(index, IVF_ROWS, ++groups))
+		{
+			doubt_list(so, block, "More groups are led to than there are.");
+			break;
+		}
 		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
 		for (uint32 i = 0; i < shelf->page_groups && number != IVF_NO_GROUP && a.block == block; i++)
 		{
-			IvfGroup   *group = vdb_ivf_load_group(index, buffer, a, list);
+			IvfGroup   *group = vdb_ivf_find_group(buffer, a, list);
 			VdbScanScale scale = so->ranking.scale;
 			float		scores[IVF_LANES];
 			uint32		lanes;
 
+			found = group != NULL;
+			if (!found)
+				break;
 			if (group->next != IVF_NO_GROUP)
 				prefetch_group(index, group->next);
 			else if (probe + 1 < so->probe_count && so->probes[probe + 1].head != IVF_NO_GROUP)
@@ -393,6 +438,8 @@ scan_list(IvfScan *so, uint32 probe)
 				a = vdb_ivf_group_address(&index->geometry, shelf, number);
 		}
 		UnlockReleaseBuffer(buffer);
+		if (!found)
+			doubt_list(so, block, psprintf("List %u leads to a group that is not its own.", list));
 	}
 }
 
@@ -591,14 +638,31 @@ scan_lists(IvfScan *so)
 
 	do
 	{
-		for (; done < so->probe_count; done++)
+		for (; done < so->probe_count && !so->stale; done++)
 		{
 			scan_list(so, done);
 			if (so->settings->refine_factor == 0)
 				take_candidates(so);
 		}
-	} while (so->floor == -INFINITY && so->count + so->order.count < ENOUGH_FACTOR * so->rows &&
+	} while (!so->stale && so->floor == -INFINITY && so->count + so->order.count < ENOUGH_FACTOR * so->rows &&
 			 add_lists(so) > 0);
+}
+
+/* Begins again with the lists that are in force now, leaving out what was returned. */
+static void
+rank_again(IvfScan *so)
+{
+	vdb_ivf_rank_again(&so->ranking);
+	so->stale = false;
+	so->complete = false;
+	so->left_out = false;
+	so->probed = 0;
+	so->probe_count = 0;
+	so->count = 0;
+	so->order.count = 0;
+	if (so->returned_count > 1)
+		qsort(so->returned, so->returned_count, sizeof(ItemPointerData), compare_tids);
+	so->sorted = so->returned_count;
 }
 
 /* One more round. */
@@ -630,6 +694,24 @@ go_on(IvfScan *so)
 		take_candidates(so);
 	}
 	so->rows = Min(2 * so->rows, MAX_ROWS);
+	VDB_TESTPOINT("ivf-scan-taken");
+
+	/* what was read may have been another list's */
+	if (so->stale || vdb_ivf_is_stale(so->index, so->ranking.epoch))
+		rank_again(so);
+}
+
+/* Remembers a row that is returned, in case the lists are ranked again. */
+static void
+note_returned(IvfScan *so, const ItemPointerData *tid)
+{
+	if (so->returned_count == so->returned_room)
+	{
+		so->returned_room = Max(2 * so->returned_room, 64);
+		so->returned = so->returned == NULL ? palloc(so->returned_room * sizeof(ItemPointerData)) :
+			repalloc_huge(so->returned, (Size) so->returned_room * sizeof(ItemPointerData));
+	}
+	so->returned[so->returned_count++] = *tid;
 }
 
 /* Is a distance smaller than that of a row which has been returned? */
@@ -746,6 +828,7 @@ next_row(IndexScanDesc scan)
 		so->last_tid = first.tid;
 		so->last_exact = first.exact;
 		so->yielded++;
+		note_returned(so, &first.tid);
 		scan->xs_heaptid = first.tid;
 		return true;
 	}

@@ -1,15 +1,17 @@
 /*
  * ivf_train.c
- *	  From a sample of the table to lists.
+ *	  From a sample of rows to lists.
  */
 #include "postgres.h"
 
 #include <math.h>
 
+#include "commands/vacuum.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "compat.h"
 #include "index/index_sample.h"
 #include "ivf/ivf_private.h"
 #include "quant/cluster.h"
@@ -27,7 +29,8 @@
 /* and no more than leave each list so many rows. */
 #define FEWEST_ROWS 64
 
-typedef struct Sample
+/* What a pass over the table adds up, or takes a sample for. */
+typedef struct Pass
 {
 	const VdbSupport *support;
 	const VdbCodec *codec;
@@ -37,12 +40,8 @@ typedef struct Sample
 	float	   *scratch;
 	uint32		rows;
 
-	/* k-means */
-	const VdbCodec *l2;			/* of the same vectors */
-	VdbNodeFactors *factors;
-	uint8	   *codes;			/* hi_bytes + lo_bytes each */
-	uint32		room;
-} Sample;
+	IvfSample  *sample;
+} Pass;
 
 static inline Size
 code_bytes(const VdbCodec *l2)
@@ -50,49 +49,67 @@ code_bytes(const VdbCodec *l2)
 	return l2->hi_bytes + l2->lo_bytes;
 }
 
+void
+vdb_ivf_sample_init(IvfSample *sample, const VdbCodec *l2, uint32 room)
+{
+	sample->l2 = l2;
+	sample->rows = 0;
+	sample->room = room;
+	sample->factors = palloc_extended(room * sizeof(VdbNodeFactors), MCXT_ALLOC_HUGE);
+	sample->codes = palloc_extended(room * code_bytes(l2), MCXT_ALLOC_HUGE);
+}
+
+void
+vdb_ivf_sample_add(IvfSample *sample, const float *vector, float norm)
+{
+	uint8	   *code = sample->codes + sample->rows * code_bytes(sample->l2);
+
+	if (sample->rows == sample->room)
+		return;
+	sample->factors[sample->rows++] = vdb_encode_node(sample->l2, vector, norm, code,
+													  code + sample->l2->hi_bytes);
+}
+
 /* Adds a row to the sum of which the center is made. */
 static void
 add_row(Datum value, void *state)
 {
-	Sample	   *sample = state;
-	vdb_codec_accumulate(sample->codec, vdb_ivf_elements(sample->support, sample->codec->dims, value),
-						 sample->scratch, sample->sum);
-	sample->rows++;
+	Pass	   *pass = state;
+
+	vdb_codec_accumulate(pass->codec, vdb_ivf_elements(pass->support, pass->codec->dims, value),
+						 pass->scratch, pass->sum);
+	pass->rows++;
 }
 
-/* Keeps a row's code. */
+/* Takes a row to the sample. */
 static void
 keep_row(Datum value, void *state)
 {
-	Sample	   *sample = state;
+	Pass	   *pass = state;
 	float		norm;
-	float	   *x = vdb_ivf_transform(sample->support, sample->codec, value, &norm);
-	uint8	   *code = sample->codes + sample->rows * code_bytes(sample->l2);
+	float	   *x = vdb_ivf_transform(pass->support, pass->codec, value, &norm);
 
-	if (x == NULL || sample->rows == sample->room)
-		return;
-	sample->factors[sample->rows++] = vdb_encode_node(sample->l2, x, norm, code,
-													  code + sample->l2->hi_bytes);
+	if (x != NULL)
+		vdb_ivf_sample_add(pass->sample, x, norm);
 }
 
 /* Makes codes relative to the mean of some rows; returns how many rows there are. */
 static double
-find_center(Sample *sample, VdbCodec *codec, Relation heap, Relation rel, IndexInfo *info)
+find_center(Pass *pass, VdbCodec *codec, Relation heap, Relation rel, IndexInfo *info)
 {
 	float	   *center = palloc0(codec->vector_bytes);
 	VdbRowEstimate rows;
 
-	sample->scratch = palloc(codec->vector_bytes);
-	sample->sum = palloc0(codec->P * sizeof(double));
-	rows = vdb_index_sample(heap, rel, info, CENTER_ROWS, VDB_SAMPLE_BLOCKS, add_row, sample);
-	for (uint32 i = 0; i < codec->P && sample->rows >= VDB_SAMPLE_MIN_ROWS; i++)
+	pass->scratch = palloc(codec->vector_bytes);
+	pass->sum = palloc0(codec->P * sizeof(double));
+	rows = vdb_index_sample(heap, rel, info, CENTER_ROWS, VDB_SAMPLE_BLOCKS, add_row, pass);
+	for (uint32 i = 0; i < codec->P && pass->rows >= VDB_SAMPLE_MIN_ROWS; i++)
 	{
-		double		mean = sample->sum[i] / sample->rows;
+		double		mean = pass->sum[i] / pass->rows;
 
 		center[i] = isfinite((float) mean) ? (float) mean : 0;
 	}
 	vdb_codec_init(codec, codec->metric, codec->dims, codec->seed, center);
-	sample->rows = 0;
 	return rows.expected;
 }
 
@@ -104,21 +121,24 @@ cluster_bytes(const VdbCodec *l2, uint32 lists)
 		(double) lists * LIST_ROWS * (code_bytes(l2) + sizeof(VdbNodeFactors) + sizeof(uint32));
 }
 
-/* How many lists there shall be. */
-static uint32
-choose_lists(const VdbCodec *l2, double rows, uint32 wanted)
+uint32
+vdb_ivf_choose_lists(const VdbCodec *l2, double rows, uint32 wanted)
 {
-	double		memory = maintenance_work_mem * 1024.0;
+	double		lists = Min(wanted > 0 ? wanted : LISTS_FACTOR * sqrt(rows), rows / FEWEST_ROWS);
+	uint32		count = (uint32) Min(Max(lists, 1), IVF_MAX_LISTS);
+
+	while (count > 1 && cluster_bytes(l2, count) > (double) vdb_index_maintenance_memory())
+		count -= (count + 7) / 8;
+	return count;
+}
+
+/* As many lists as the user says, if there are rows for them. */
+static uint32
+wanted_lists(const VdbCodec *l2, double rows, uint32 wanted)
+{
 	uint32		lists = (uint32) Min((double) wanted, Max(rows, 1));
 
-	if (wanted == 0)
-	{
-		lists = (uint32) Min(LISTS_FACTOR * sqrt(rows), rows / FEWEST_ROWS);
-		lists = Min(Max(lists, 1), IVF_MAX_LISTS);
-		while (lists > 1 && cluster_bytes(l2, lists) > memory)
-			lists -= (lists + 7) / 8;
-	}
-	else if (lists > 1 && cluster_bytes(l2, lists) > memory)
+	if (lists > 1 && cluster_bytes(l2, lists) > maintenance_work_mem * 1024.0)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("memory required is %d MB, maintenance_work_mem is %d MB",
@@ -129,7 +149,7 @@ choose_lists(const VdbCodec *l2, double rows, uint32 wanted)
 
 /* Makes rows of the sample that are far apart in it the first centroids. */
 static void
-seed_clusters(const Sample *sample, VdbClusters *clusters)
+seed_clusters(const IvfSample *sample, VdbClusters *clusters)
 {
 	for (uint32 i = 0; i < clusters->count; i++)
 	{
@@ -145,7 +165,7 @@ seed_clusters(const Sample *sample, VdbClusters *clusters)
 }
 
 static void
-run_rounds(const Sample *sample, VdbClusters *clusters)
+run_rounds(const IvfSample *sample, VdbClusters *clusters)
 {
 	Size		stride = code_bytes(sample->l2);
 	uint32	   *nearest = palloc0(sample->rows * sizeof(uint32));
@@ -157,7 +177,7 @@ run_rounds(const Sample *sample, VdbClusters *clusters)
 			uint32		n = Min(VDB_CLUSTER_BLOCK, sample->rows - i);
 			const uint8 *codes = sample->codes + i * stride;
 
-			CHECK_FOR_INTERRUPTS();
+			vdb_vacuum_delay_point();
 			vdb_cluster_assign(clusters, n, sample->factors + i, codes, stride, nearest + i);
 			vdb_cluster_gather(clusters, n, sample->factors + i, codes, stride, nearest + i);
 		}
@@ -182,32 +202,51 @@ keep_centroids(IvfTraining *training, const VdbClusters *clusters)
 	}
 }
 
-static void
-find_centroids(IvfTraining *training, Sample *sample, Relation heap, Relation rel, IndexInfo *info,
-			   uint32 lists)
+void
+vdb_ivf_cluster(IvfTraining *training, const IvfSample *sample, uint32 lists)
 {
-	const VdbCodec *l2 = sample->l2;
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "ivf k-means",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
+	MemoryContext context;
+	MemoryContext old;
 	VdbClusters clusters;
 	char	   *memory;
 
-	sample->room = (uint32) Min((double) lists * LIST_ROWS, Max(2 * training->rows, VDB_SAMPLE_MIN_ROWS));
-	sample->factors = MemoryContextAllocHuge(context, sample->room * sizeof(VdbNodeFactors));
-	sample->codes = MemoryContextAllocHuge(context, sample->room * code_bytes(l2));
-	vdb_index_sample(heap, rel, info, sample->room, sample->room, keep_row, sample);
-	if (sample->rows > 0)
-	{
-		lists = Min(lists, sample->rows);
-		memory = MemoryContextAllocHuge(context, vdb_cluster_bytes(l2, lists) + 64);
-		vdb_cluster_init(&clusters, l2, lists, (char *) TYPEALIGN(64, memory));
-		seed_clusters(sample, &clusters);
-		run_rounds(sample, &clusters);
-		MemoryContextSwitchTo(old);
-		keep_centroids(training, &clusters);
-	}
+	training->count = 0;
+	if (sample->rows == 0)
+		return;
+	context = AllocSetContextCreate(CurrentMemoryContext, "ivf k-means", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	lists = Min(lists, sample->rows);
+	memory = palloc_extended(vdb_cluster_bytes(sample->l2, lists) + 64, MCXT_ALLOC_HUGE);
+	vdb_cluster_init(&clusters, sample->l2, lists, (char *) TYPEALIGN(64, memory));
+	seed_clusters(sample, &clusters);
+	run_rounds(sample, &clusters);
 	MemoryContextSwitchTo(old);
+	keep_centroids(training, &clusters);
+	MemoryContextDelete(context);
+}
+
+uint32
+vdb_ivf_sample_rows(uint32 lists)
+{
+	return lists * LIST_ROWS;
+}
+
+/* Lists for a new index, from a sample of its table. */
+static void
+find_centroids(IvfTraining *training, Pass *pass, const VdbCodec *l2, Relation heap, Relation rel,
+			   IndexInfo *info, uint32 lists)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "ivf sample",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	double		most = Max(2 * training->rows, VDB_SAMPLE_MIN_ROWS);
+	IvfSample	sample;
+
+	vdb_ivf_sample_init(&sample, l2, (uint32) Min(vdb_ivf_sample_rows(lists), most));
+	pass->sample = &sample;
+	vdb_index_sample(heap, rel, info, sample.room, sample.room, keep_row, pass);
+	MemoryContextSwitchTo(old);
+	vdb_ivf_cluster(training, &sample, lists);
 	MemoryContextDelete(context);
 }
 
@@ -215,16 +254,18 @@ void
 vdb_ivf_train(IvfTraining *training, VdbCodec *codec, const VdbSupport *support, Relation heap,
 			  Relation rel, IndexInfo *info, uint32 lists)
 {
-	Sample		sample = {.support = support, .codec = codec};
+	Pass		pass = {.support = support, .codec = codec};
 	VdbCodec	l2;
 
-	training->rows = find_center(&sample, codec, heap, rel, info);
+	training->rows = find_center(&pass, codec, heap, rel, info);
 	vdb_codec_init(&l2, VDB_METRIC_L2, codec->dims, codec->seed, codec->center);
-	sample.l2 = &l2;
-	lists = choose_lists(&l2, training->rows, lists);
+	if (lists > 0)
+		lists = wanted_lists(&l2, training->rows, lists);
+	else
+		lists = vdb_ivf_choose_lists(&l2, training->rows, 0);
 	training->count = 0;
 	if (lists > 1)
-		find_centroids(training, &sample, heap, rel, info, lists);
+		find_centroids(training, &pass, &l2, heap, rel, info, lists);
 
 	/* a list that takes everything, of rows of which nothing is known */
 	if (training->count == 0)

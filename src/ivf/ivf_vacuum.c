@@ -215,7 +215,7 @@ push_roomy(Vacuum *vacuum, uint32 list, uint32 number)
 	if (!vdb_ivf_group_exists(index, IVF_LISTS, list / IVF_LANES))
 		vdb_page_corrupted(index->rel, a.block, psprintf("A group is of list %u, which cannot exist.", list));
 	list_buffer = vdb_ivf_lock_list(index, list, BUFFER_LOCK_EXCLUSIVE, &list_address, &entry);
-	buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_EXCLUSIVE);
+	buffer = vdb_ivf_lock_rows(index, a, list_buffer);
 	group = vdb_ivf_load_group(index, buffer, a, list);
 	if (group->roomy == IVF_NO_LINK)
 	{
@@ -277,6 +277,21 @@ pass_rows(Vacuum *vacuum, IndexBulkDeleteCallback callback, void *callback_state
 	}
 }
 
+/* Adds up in the metapage what was removed since lists were counted. */
+static void
+note_removed(Vacuum *vacuum)
+{
+	Buffer		buffer = vdb_ivf_lock_meta(vacuum->index, BUFFER_LOCK_EXCLUSIVE);
+	IvfMeta		meta = *vdb_ivf_page_meta(BufferGetPage(buffer));
+	VdbPatch	patch;
+
+	meta.removed_rows += (uint64) vacuum->removed;
+	vdb_patch_begin(&patch, vacuum->index->rel);
+	vdb_ivf_patch_meta(&patch, buffer, &meta);
+	vdb_patch_finish(&patch);
+	UnlockReleaseBuffer(buffer);
+}
+
 static void
 begin_vacuum(Vacuum *vacuum, IndexVacuumInfo *info)
 {
@@ -301,6 +316,8 @@ vdb_ivf_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	old = MemoryContextSwitchTo(context);
 	begin_vacuum(&vacuum, info);
 	pass_rows(&vacuum, callback, callback_state);
+	if (vacuum.removed > 0)
+		note_removed(&vacuum);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	stats->tuples_removed += vacuum.removed;
@@ -320,6 +337,7 @@ vdb_ivf_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		stats->num_index_tuples = info->num_heap_tuples;
 		stats->estimated_count = true;
 	}
+	vdb_ivf_fit_lists(info->index, stats->num_index_tuples);
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	return stats;
 }

@@ -8,26 +8,7 @@
 
 #include "ivf/ivf_private.h"
 
-void
-vdb_ivf_writer_init(IvfWriter *writer, IvfIndex *index, IvfShelfKind kind)
-{
-	memset(writer, 0, sizeof(*writer));
-	writer->index = index;
-	writer->kind = kind;
-	writer->extent = IVF_NO_EXTENT;
-	vdb_ivf_writer_begin(writer, IVF_ROOT);
-}
-
-void
-vdb_ivf_writer_begin(IvfWriter *writer, uint32 list)
-{
-	writer->list = list;
-	writer->first = IVF_NO_GROUP;
-	writer->last = IVF_NO_GROUP;
-	writer->lanes = IVF_LANES;
-}
-
-/* Makes an empty group of a slot of a page, in place; every lane is free. */
+/* Makes an empty group, in place; every lane is free. */
 static void
 init_group(const IvfShelf *shelf, IvfGroup *group, uint32 list, uint32 next)
 {
@@ -36,46 +17,6 @@ init_group(const IvfShelf *shelf, IvfGroup *group, uint32 list, uint32 next)
 	group->next = next;
 	for (int lane = 0; lane < IVF_LANES; lane++)
 		vdb_ivf_group_add(group)[lane] = INFINITY;
-}
-
-/* Begins a group, behind the list's last one if there is one. */
-static void
-add_group(IvfWriter *writer)
-{
-	IvfIndex   *index = writer->index;
-	const IvfShelf *shelf = vdb_ivf_shelf(index, writer->kind);
-	uint32		number;
-	IvfAddress	a;
-	Buffer		buffer;
-	Page		page;
-
-	if (writer->extent == IVF_NO_EXTENT || writer->next_group == shelf->extent_groups)
-	{
-		writer->extent = vdb_ivf_extend(index, writer->kind, index->open_extent[writer->kind], true);
-		writer->next_group = 0;
-	}
-	number = writer->extent * shelf->extent_groups + writer->next_group++;
-	a = vdb_ivf_group_address(&index->geometry, shelf, number);
-	buffer = vdb_ivf_read_scan_page(index, writer->kind, a, BUFFER_LOCK_EXCLUSIVE);
-	page = BufferGetPage(buffer);
-	init_group(shelf, vdb_ivf_page_group(page, a), writer->list, IVF_NO_GROUP);
-	vdb_page_special(page)->used = a.slot + 1;
-	vdb_page_cover(page, a.offset + shelf->group_stride);
-	MarkBufferDirty(buffer);
-	UnlockReleaseBuffer(buffer);
-
-	if (writer->last != IVF_NO_GROUP)
-	{
-		a = vdb_ivf_group_address(&index->geometry, shelf, writer->last);
-		buffer = vdb_ivf_read_scan_page(index, writer->kind, a, BUFFER_LOCK_EXCLUSIVE);
-		vdb_ivf_load_group(index, buffer, a, writer->list)->next = number;
-		MarkBufferDirty(buffer);
-		UnlockReleaseBuffer(buffer);
-	}
-	else
-		writer->first = number;
-	writer->last = number;
-	writer->lanes = 0;
 }
 
 /* Fills a lane of a group in place. */
@@ -92,43 +33,169 @@ fill_lane(const IvfShelf *shelf, IvfGroup *group, uint32 number, const IvfLane *
 		codes[vdb_distance_scan_place(shelf->code_bytes, number, b)] = lane->code[b];
 }
 
-uint32
-vdb_ivf_write_lane(IvfWriter *writer, const IvfLane *lane)
+void
+vdb_ivf_writer_init(IvfWriter *writer, IvfIndex *index, IvfShelfKind kind, bool building)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(index, kind);
+
+	memset(writer, 0, sizeof(*writer));
+	writer->index = index;
+	writer->kind = kind;
+	writer->building = building;
+	writer->extent = IVF_NO_EXTENT;
+	writer->group = palloc(shelf->group_stride);
+	writer->records = palloc0(Max(IVF_LANES * shelf->record_stride, 1));
+	writer->list = IVF_ROOT;
+	writer->first = IVF_NO_GROUP;
+	writer->current = IVF_NO_GROUP;
+}
+
+/* Writes the records of the lanes that wait. */
+static void
+flush_records(IvfWriter *writer)
+{
+	IvfIndex   *index = writer->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, writer->kind);
+	uint32		lane = 0;
+
+	while (shelf->record_bits > 0 && lane < writer->lanes)
+	{
+		IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, writer->current, lane);
+		uint32		count = Min(shelf->page_records - a.slot, writer->lanes - lane);
+		Buffer		buffer = vdb_ivf_read_record_page(index, writer->kind, a, BUFFER_LOCK_EXCLUSIVE);
+		VdbChange	change;
+		Page		page;
+
+		vdb_change_begin(&change, index->rel, writer->building);
+		page = vdb_change_page(&change, buffer, false);
+		memcpy(vdb_ivf_page_record(page, a), writer->records + lane * shelf->record_stride,
+			   count * shelf->record_stride);
+		vdb_page_cover(page, a.offset + count * shelf->record_stride);
+		vdb_change_finish(&change);
+		UnlockReleaseBuffer(buffer);
+		lane += count;
+	}
+}
+
+/* Writes the group whose lanes wait: it is where nobody else looks yet. */
+static void
+flush_group(IvfWriter *writer)
 {
 	IvfIndex   *index = writer->index;
 	const IvfShelf *shelf = vdb_ivf_shelf(index, writer->kind);
 	IvfAddress	a;
 	Buffer		buffer;
+	VdbChange	change;
+	Page		page;
 
-	if (writer->lanes == IVF_LANES)
-		add_group(writer);
-	a = vdb_ivf_group_address(&index->geometry, shelf, writer->last);
+	if (writer->current == IVF_NO_GROUP)
+		return;
+	flush_records(writer);
+	a = vdb_ivf_group_address(&index->geometry, shelf, writer->current);
 	buffer = vdb_ivf_read_scan_page(index, writer->kind, a, BUFFER_LOCK_EXCLUSIVE);
-	fill_lane(shelf, vdb_ivf_load_group(index, buffer, a, writer->list), writer->lanes, lane);
-	MarkBufferDirty(buffer);
+	vdb_change_begin(&change, index->rel, writer->building);
+	page = vdb_change_page(&change, buffer, false);
+	memcpy(vdb_ivf_page_group(page, a), writer->group, shelf->group_stride);
+	vdb_page_special(page)->used = Max(vdb_page_special(page)->used, a.slot + 1);
+	vdb_page_cover(page, a.offset + shelf->group_stride);
+	vdb_change_finish(&change);
 	UnlockReleaseBuffer(buffer);
-	if (lane->record != NULL)
-	{
-		a = vdb_ivf_record_address(&index->geometry, shelf, writer->last, writer->lanes);
-		buffer = vdb_ivf_read_record_page(index, writer->kind, a, BUFFER_LOCK_EXCLUSIVE);
-		memcpy(vdb_ivf_page_record(BufferGetPage(buffer), a), lane->record, shelf->record_stride);
-		vdb_page_cover(BufferGetPage(buffer), a.offset + shelf->record_stride);
-		MarkBufferDirty(buffer);
-		UnlockReleaseBuffer(buffer);
-	}
-	return vdb_ivf_lane_number(writer->last, writer->lanes++);
+	writer->current = IVF_NO_GROUP;
 }
 
 void
-vdb_ivf_write_list(IvfIndex *index, uint32 list, const IvfList *entry)
+vdb_ivf_writer_begin(IvfWriter *writer, uint32 list)
+{
+	flush_group(writer);
+	writer->list = list;
+	writer->first = IVF_NO_GROUP;
+}
+
+/* The number of the next group of a new index. */
+static uint32
+next_group(IvfWriter *writer)
+{
+	uint32		extent_groups = vdb_ivf_shelf(writer->index, writer->kind)->extent_groups;
+
+	if (writer->extent == IVF_NO_EXTENT || writer->next_group == extent_groups)
+	{
+		writer->extent = vdb_ivf_extend(writer->index, writer->kind,
+										writer->index->open_extent[writer->kind], true);
+		writer->next_group = 0;
+	}
+	return writer->extent * extent_groups + writer->next_group++;
+}
+
+/*
+ * Begins a group: of a new index behind the list's last one, so that they are read in the
+ * order of pages; else at its front, as an insert does.
+ */
+static void
+begin_group(IvfWriter *writer)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(writer->index, writer->kind);
+	uint32		number;
+
+	if (writer->building)
+	{
+		number = next_group(writer);
+		if (writer->current != IVF_NO_GROUP)
+			writer->group->next = number;
+		flush_group(writer);
+		init_group(shelf, writer->group, writer->list, IVF_NO_GROUP);
+		if (writer->first == IVF_NO_GROUP)
+			writer->first = number;
+	}
+	else
+	{
+		flush_group(writer);
+		do
+			number = vdb_ivf_add_group(writer->index, writer->list, writer->first, NULL);
+		while (number == IVF_NO_GROUP);
+		init_group(shelf, writer->group, writer->list, writer->first);
+		writer->first = number;
+	}
+	writer->current = number;
+	writer->lanes = 0;
+}
+
+uint32
+vdb_ivf_write_lane(IvfWriter *writer, const IvfLane *lane)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(writer->index, writer->kind);
+
+	if (writer->current == IVF_NO_GROUP || writer->lanes == IVF_LANES)
+		begin_group(writer);
+	fill_lane(shelf, writer->group, writer->lanes, lane);
+	if (lane->record != NULL)
+		memcpy(writer->records + writer->lanes * shelf->record_stride, lane->record, shelf->record_stride);
+	return vdb_ivf_lane_number(writer->current, writer->lanes++);
+}
+
+void
+vdb_ivf_writer_end(IvfWriter *writer)
+{
+	flush_group(writer);
+	pfree(writer->group);
+	pfree(writer->records);
+}
+
+void
+vdb_ivf_write_list(IvfIndex *index, uint32 list, uint32 head, uint32 rows, bool building)
 {
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
-	IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, list / IVF_LANES);
-	Buffer		buffer = vdb_ivf_read_scan_page(index, IVF_LISTS, a, BUFFER_LOCK_EXCLUSIVE);
-	IvfGroup   *group = vdb_ivf_load_group(index, buffer, a, IVF_ROOT);
+	IvfAddress	a;
+	IvfList		entry;
+	Buffer		buffer = vdb_ivf_lock_list(index, list, BUFFER_LOCK_EXCLUSIVE, &a, &entry);
+	VdbChange	change;
+	Page		page;
 
-	memcpy(vdb_ivf_group_payload(shelf, group, list % IVF_LANES), entry, sizeof(IvfList));
-	MarkBufferDirty(buffer);
+	entry.head = head;
+	entry.rows = rows;
+	vdb_change_begin(&change, index->rel, building);
+	page = vdb_change_page(&change, buffer, false);
+	memcpy(vdb_ivf_group_payload(shelf, vdb_ivf_page_group(page, a), list % IVF_LANES), &entry, sizeof(entry));
+	vdb_change_finish(&change);
 	UnlockReleaseBuffer(buffer);
 }
 
@@ -217,9 +284,10 @@ vdb_ivf_patch_group(VdbPatch *patch, const IvfShelf *shelf, Buffer buffer, IvfAd
 	IvfGroup   *group = palloc(shelf->group_stride);
 
 	init_group(shelf, group, list, next);
-	fill_lane(shelf, group, 0, lane);
+	if (lane != NULL)
+		fill_lane(shelf, group, 0, lane);
 	vdb_patch_write(patch, buffer, a.offset, group, shelf->group_stride);
-	special.used = a.slot + 1;
+	special.used = Max(special.used, a.slot + 1);
 	vdb_patch_write(patch, buffer, VDB_PAGE_END, &special, sizeof(special));
 	pfree(group);
 }

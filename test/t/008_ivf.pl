@@ -57,6 +57,22 @@ crash_at('ivf-vacuum-before-free', "DELETE FROM t WHERE id % 10 = 1; $vacuum");
 crash_at('ivf-build-after-write', 'CREATE INDEX t_other ON t USING ivfpq (v)');
 is($primary->safe_psql('postgres', q(SELECT to_regclass('t_other') IS NULL)), 't', 'no index after that crash');
 
+# Lists are made anew: by VACUUM, of a table that has grown to many times what it was.
+my $grown = 'CREATE TABLE g (v vector(100)); CREATE INDEX g_v ON g USING ivfpq (v);
+	INSERT INTO g SELECT v FROM words WHERE id <= 2000';
+
+for my $point (qw(ivf-lists-before-swap ivf-lists-swapped))
+{
+	$primary->safe_psql('postgres', $grown);
+	crash_at($point, 'VACUUM g');
+	is($primary->safe_psql('postgres', q(SELECT live FROM vdb.check_index('g_v', true))), 2000,
+		"all rows are there once after a crash at $point");
+	$primary->safe_psql('postgres', 'INSERT INTO g SELECT v FROM words WHERE id > 2000; VACUUM g');
+	is($primary->safe_psql('postgres', q(SELECT live, upper_records > 20 FROM vdb.check_index('g_v', true))),
+		'4000|t', "VACUUM makes lists after a crash at $point");
+	$primary->safe_psql('postgres', 'DROP TABLE g');
+}
+
 # The first list of all, after a crash has emptied an unlogged index.
 $primary->safe_psql(
 	'postgres', q(
@@ -116,9 +132,13 @@ sub same_answers
 	still_sound($standby, "on the standby $when");
 }
 
+# Its lists are made anew all the time.
+my $grow = "INSERT INTO t (v) SELECT v FROM words WHERE id > 2000; VACUUM t;\n";
+my $shrink = "DELETE FROM t WHERE id IN (SELECT id FROM t ORDER BY id DESC OFFSET 1000); VACUUM t;\n";
+
 same_answers('after a backup');
 my $writers = begin_pgbench($primary, 3, 5, 'insert@5' => "$insert;\n", 'delete@5' => "$delete;\n",
-	'vacuum@1' => "$vacuum;\n");
+	'vacuum@1' => "$vacuum;\n", 'grow@1' => $grow, 'shrink@1' => $shrink);
 my $readers = begin_pgbench($standby, 2, 5,
 	'read' => "\\set w random(1, 4000)\n"
 	  . "SET enable_seqscan = off;\n"

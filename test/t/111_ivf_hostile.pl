@@ -31,6 +31,9 @@ my $insert = 'INSERT INTO t SELECT v, id FROM words WHERE id = 1';
 my $check = "SELECT vdb.check_index('t_v_idx', true)";
 my $vacuum = 'DELETE FROM t WHERE n = 7; VACUUM (INDEX_CLEANUP ON) t';
 
+# lists are counted, and most made anew
+my $change = 'INSERT INTO t SELECT v, 8 FROM words WHERE id < 1000; VACUUM t; DELETE FROM t WHERE n = 8; VACUUM t';
+
 sub damage
 {
 	my ($bytes) = @_;
@@ -71,6 +74,9 @@ is(scalar(grep { defined } $meta, $center, $rows, $row_records, $lists, $list_re
 my $group = 64;
 my ($root) = unpack 'V', substr page(0), 24 + 64, 4;
 
+# The first group of the first page of rows: those of an extent, and its number.
+my $first_group = unpack('V', substr page(0), 24 + 44, 4) * unpack('V', substr page($rows), BLCKSZ - 16, 4);
+
 my %bad = (
 	'another magic number' => [ with_bytes(0, 24, 'ABCD'), 'is not an inverted file' ],
 	'a version from the future' => [ with_bytes(0, 28, pack 'v', 99), 'format version 99' ],
@@ -78,6 +84,9 @@ my %bad = (
 	'codes of another length' => [ with_bytes(0, 52, pack 'v', 1), 'contradicts itself' ],
 	'more lists than there are' => [ with_bytes(0, 24 + 68, pack 'V', 7), 'more lists than' ],
 	'a root that cannot exist' => [ with_bytes(0, 24 + 64, pack 'V', 0x7ffffff0), 'beyond the index' ],
+	'free groups that cannot exist' => [ with_bytes(0, 24 + 76, pack 'V', 0x7ffffff0), 'beyond the index' ],
+	'a free group among lists' => [ with_bytes(0, 24 + 76, pack 'V', 0), 'of kind|belongs to|leads to lists' ],
+	'a free group of a list' => [ with_bytes(0, 24 + 76, pack 'V', $first_group), 'not its own|said to be free' ],
 	'lists in a circle' => [ with_bytes($lists, $group + 4, pack 'V', $root), 'more' ],
 	'an empty circle' => [ with_bytes($lists, $group + 4, pack 'V2', $root, 0), 'More groups|A free lane' ],
 	'a list page of zeros' => [ with_bytes($lists, 0, "\0" x BLCKSZ), 't_v_idx' ],
@@ -92,16 +101,13 @@ for my $what (sort keys %bad)
 	damage($bytes);
 	my ($status, undef, $error) = $node->psql('postgres', $check);
 	like($error, qr/$text/, "$what: check");
-	for my $sql ($scan, $insert)
+	for my $sql ($scan, $insert, $change)
 	{
 		($status, undef, $error) = $node->psql('postgres', $sql);
 		like($error, qr/$text|^$/, "$what: an error or rows");
 		unlike($error, qr/timeout|terminat|closed the connection/, "$what: it ends");
 	}
 }
-
-# The first group of that page of rows: those of an extent, and its number.
-my $first_group = unpack('V', substr page(0), 24 + 44, 4) * unpack('V', substr page($rows), BLCKSZ - 16, 4);
 
 # Pages of rows: what fails depends on what is asked for, but nothing crashes or hangs.
 my $noise = join('', map { pack 'V', $_ * 2654435761 % 2**32 } 1 .. BLCKSZ / 4);
@@ -118,7 +124,7 @@ my %bad_rows = (
 for my $what (sort keys %bad_rows)
 {
 	damage($bad_rows{$what});
-	for my $sql ($scan, $insert, $check, $vacuum, $scan)
+	for my $sql ($scan, $insert, $check, $vacuum, $scan, $change, $scan)
 	{
 		my ($status, undef, $error) = $node->psql('postgres', "SET ivfpq.probes = 8; $sql");
 		like($error, qr/^$|corrupted|not in index|invalid page/, "rows $what: an error or an answer");

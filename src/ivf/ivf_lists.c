@@ -1,0 +1,697 @@
+/*
+ * ivf_lists.c
+ *	  Lists that no longer fit the rows are made anew.
+ *
+ * New lists are made beside the old ones, of the same rows, while both reads and inserts
+ * go on.  Then the metapage's epoch is raised: at once the new ones are in force and the
+ * old ones are not.  What is left of a change that was interrupted is no part of any
+ * epoch, and cleared away before the next.  README.md argues why that is safe.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/table.h"
+#include "commands/vacuum.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "storage/procarray.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "index/index_exact.h"
+#include "ivf/ivf_private.h"
+#include "testpoint.h"
+
+/* Lists are counted when so large a share of the rows has come or gone. */
+#define CHANGED_SHARE 0.2
+
+/* A list is too large when it has so many times the rows that it was made of, and shall have. */
+#define TOO_LARGE 2.0
+
+/* All lists are made anew when there are so many times as many as there should be, */
+#define TOO_MANY 4
+
+/* or when they were made of so small a part of the rows. */
+#define TRAINED_SHARE (1.0 / 16)
+
+/* A list of the index. */
+typedef struct ListEntry
+{
+	uint32		number;
+	IvfList		list;
+	uint64		rows;			/* counted */
+	bool		chosen;			/* to be replaced */
+} ListEntry;
+
+/* A group of a list that is replaced, and the lanes whose rows the new ones have. */
+typedef struct SeenGroup
+{
+	uint32		number;
+	uint32		lanes;
+} SeenGroup;
+
+typedef struct Change
+{
+	IvfIndex   *index;
+	Relation	heap;
+	VdbExact	exact;
+	VdbCodec	l2;
+	MemoryContext group_context;	/* reset after each group of rows */
+
+	ListEntry  *entries;		/* of lists in force */
+	uint32		count;
+	uint64		rows;			/* of all these */
+	uint64		chosen_rows;
+	uint32		chosen;
+
+	float	   *centroid;		/* of the list that is read */
+	IvfSample	sample;
+	uint64		sampled;		/* rows that might have been in it */
+	IvfTraining training;
+	uint32	   *numbers;		/* of the new lists */
+	IvfLoader  *loader;
+	SeenGroup  *seen;
+	uint32		seen_count;
+	uint32		seen_room;
+} Change;
+
+/* A row of a list that is replaced. */
+typedef void (*TakeRow) (Change *change, const IvfRow *row);
+
+static void
+add_entry(Change *change, uint32 number, const IvfList *list)
+{
+	/* a power of two: room for twice as many */
+	if ((change->count & (change->count - 1)) == 0)
+	{
+		Size		bytes = Max(2 * (Size) change->count, 1) * sizeof(ListEntry);
+
+		change->entries = change->entries == NULL ? palloc(bytes) :
+			repalloc_huge(change->entries, bytes);
+	}
+	change->entries[change->count++] = (ListEntry) {.number = number, .list = *list};
+}
+
+/* Follows the groups of lists; returns the next one, and its page, locked, in *buffer. */
+static IvfGroup *
+lock_lists_group(IvfIndex *index, uint32 number, int lock, IvfAddress *a, Buffer *buffer)
+{
+	if (!vdb_ivf_group_exists(index, IVF_LISTS, number))
+		vdb_page_corrupted(index->rel, IVF_META_BLOCK, "The lists lead beyond the index.");
+	*a = vdb_ivf_group_address(&index->geometry, vdb_ivf_shelf(index, IVF_LISTS), number);
+	*buffer = vdb_ivf_read_scan_page(index, IVF_LISTS, *a, lock);
+	return vdb_ivf_load_group(index, *buffer, *a, IVF_ROOT);
+}
+
+/* Changes what a list's lane says of it. */
+static void
+set_died(IvfIndex *index, uint32 number, uint32 died)
+{
+	IvfAddress	a;
+	IvfList		entry;
+	Buffer		buffer = vdb_ivf_lock_list(index, number, BUFFER_LOCK_EXCLUSIVE, &a, &entry);
+	VdbPatch	patch;
+
+	entry.died = died;
+	vdb_patch_begin(&patch, index->rel);
+	vdb_ivf_patch_list(&patch, vdb_ivf_shelf(index, IVF_LISTS), buffer, a, number, &entry);
+	vdb_patch_finish(&patch);
+	UnlockReleaseBuffer(buffer);
+}
+
+/* Frees the groups of a list that is not in force, and then its lane. */
+static void
+remove_list(Change *change, uint32 number)
+{
+	IvfIndex   *index = change->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
+	IvfAddress	a;
+	IvfAddress	r = vdb_ivf_record_address(&index->geometry, shelf, number / IVF_LANES,
+										   number % IVF_LANES);
+	MemoryContext old = MemoryContextSwitchTo(change->group_context);
+	IvfList		entry;
+	Buffer		buffer;
+	Buffer		record;
+	VdbPatch	patch;
+
+	while (vdb_ivf_free_group(index, number))
+	{
+		vdb_vacuum_delay_point();
+		MemoryContextReset(change->group_context);
+	}
+	buffer = vdb_ivf_lock_list(index, number, BUFFER_LOCK_EXCLUSIVE, &a, &entry);
+	record = vdb_ivf_read_record_page(index, IVF_LISTS, r, BUFFER_LOCK_EXCLUSIVE);
+	vdb_patch_begin(&patch, index->rel);
+	vdb_ivf_patch_free(&patch, shelf, buffer, a, 1u << number % IVF_LANES);
+	vdb_ivf_patch_record(&patch, shelf, record, r, palloc0(shelf->record_stride));
+	vdb_patch_finish(&patch);
+	UnlockReleaseBuffer(record);
+	UnlockReleaseBuffer(buffer);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(change->group_context);
+}
+
+/* Reads which lists there are, and clears away what is left of an interrupted change. */
+static void
+read_lists(Change *change)
+{
+	IvfIndex   *index = change->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
+	IvfGroup   *copy = palloc(shelf->group_stride);
+	uint64		groups = 0;
+
+	for (uint32 number = index->root; number != IVF_NO_GROUP; number = copy->next)
+	{
+		IvfAddress	a;
+		Buffer		buffer;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!vdb_ivf_may_have(index, IVF_LISTS, ++groups))
+			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "More groups are led to than there are.");
+		memcpy(copy, lock_lists_group(index, number, BUFFER_LOCK_SHARE, &a, &buffer), shelf->group_stride);
+		UnlockReleaseBuffer(buffer);
+		for (uint32 lanes = copy->used; lanes != 0; lanes &= lanes - 1)
+		{
+			int			lane = __builtin_ctz(lanes);
+			uint32		list = vdb_ivf_lane_number(number, lane);
+			IvfList		entry;
+
+			memcpy(&entry, vdb_ivf_group_payload(shelf, copy, lane), sizeof(entry));
+			if (!vdb_ivf_in_force(&entry, index->epoch))
+			{
+				remove_list(change, list);
+				continue;
+			}
+			if (entry.died != IVF_NEVER)
+			{
+				entry.died = IVF_NEVER;
+				set_died(index, list, IVF_NEVER);
+			}
+			add_entry(change, list, &entry);
+		}
+	}
+	pfree(copy);
+	if (change->count != index->lists)
+		vdb_page_corrupted(index->rel, IVF_META_BLOCK, "There are more lists than it says, or fewer.");
+}
+
+/* A group of a list of rows, copied; returns false after the last one. */
+static bool
+copy_group(IvfIndex *index, uint32 list, uint32 number, uint64 *groups, IvfGroup *copy)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	IvfAddress	a;
+	Buffer		buffer;
+
+	if (number == IVF_NO_GROUP)
+		return false;
+	vdb_vacuum_delay_point();
+	a = vdb_ivf_group_address(&index->geometry, shelf, number);
+	if (!vdb_ivf_group_exists(index, IVF_ROWS, number))
+		vdb_page_corrupted(index->rel, IVF_META_BLOCK, "A list leads beyond the index.");
+	if (!vdb_ivf_may_have(index, IVF_ROWS, ++*groups))
+		vdb_page_corrupted(index->rel, a.block, "More groups are led to than there are.");
+	buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+	memcpy(copy, vdb_ivf_load_group(index, buffer, a, list), shelf->group_stride);
+	UnlockReleaseBuffer(buffer);
+	return true;
+}
+
+/* Where a list's groups begin now. */
+static uint32
+read_head(IvfIndex *index, uint32 list)
+{
+	IvfAddress	a;
+	IvfList		entry;
+
+	UnlockReleaseBuffer(vdb_ivf_lock_list(index, list, BUFFER_LOCK_SHARE, &a, &entry));
+	return entry.head;
+}
+
+static void
+count_rows(Change *change)
+{
+	IvfIndex   *index = change->index;
+	IvfGroup   *copy = palloc(vdb_ivf_shelf(index, IVF_ROWS)->group_stride);
+	uint64		groups = 0;
+
+	for (uint32 i = 0; i < change->count; i++)
+	{
+		ListEntry  *entry = &change->entries[i];
+		uint32		number = read_head(index, entry->number);
+
+		for (; copy_group(index, entry->number, number, &groups, copy); number = copy->next)
+			entry->rows += __builtin_popcount(copy->used);
+		change->rows += entry->rows;
+	}
+	pfree(copy);
+}
+
+/* Chooses the lists to be replaced, and how many shall take their place. */
+static uint32
+choose_lists(Change *change, uint64 trained_rows)
+{
+	IvfIndex   *index = change->index;
+	uint32		wanted = vdb_ivf_options(index->rel).lists;
+	uint32		lists = vdb_ivf_choose_lists(&change->l2, change->rows, wanted);
+	double		each = (double) change->rows / lists;
+	bool		all = lists > 1 && trained_rows < change->rows * TRAINED_SHARE;
+
+	/* a table has shrunk: how few rows a list may have is the user's own choice otherwise */
+	if (wanted == 0 && change->count > TOO_MANY * lists)
+		all = true;
+
+	for (uint32 i = 0; i < change->count; i++)
+	{
+		ListEntry  *entry = &change->entries[i];
+
+		entry->chosen = entry->rows == 0 || entry->rows > TOO_LARGE * Max(entry->list.rows, each);
+		if (entry->chosen)
+			change->chosen_rows += entry->rows;
+	}
+	if (2 * change->chosen_rows > change->rows)
+		all = true;
+	change->chosen_rows = 0;
+	for (uint32 i = 0; i < change->count; i++)
+	{
+		ListEntry  *entry = &change->entries[i];
+
+		entry->chosen |= all;
+		if (entry->chosen)
+		{
+			change->chosen++;
+			change->chosen_rows += entry->rows;
+		}
+	}
+	return vdb_ivf_choose_lists(&change->l2, change->chosen_rows, (uint32) (change->chosen_rows / each + 0.5));
+}
+
+/* The list's own centroid, to change->centroid. */
+static void
+load_centroid(Change *change, uint32 list)
+{
+	IvfIndex   *index = change->index;
+	IvfAddress	a = vdb_ivf_record_address(&index->geometry, vdb_ivf_shelf(index, IVF_LISTS),
+										   list / IVF_LANES, list % IVF_LANES);
+	Buffer		buffer = vdb_ivf_read_record_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
+
+	vdb_ivf_decode_centroid(index, vdb_ivf_page_record(BufferGetPage(buffer), a), change->centroid);
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * A row's vector: that of the table, if the row may still be visible to anybody there, whose
+ * value out of line is there then too.  Of others the index knows about where they are,
+ * which is good enough until VACUUM removes them: they may be visible on a standby.
+ */
+static void
+load_vector(Change *change, Snapshot snapshot, uint32 lane, IvfRow *row)
+{
+	IvfIndex   *index = change->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	ItemPointerData tid;
+	IvfAddress	a;
+	Buffer		buffer;
+	Datum		value;
+
+	memcpy(&tid, row->payload, sizeof(tid));
+	row->vector = NULL;
+	row->unsure = 0;
+	if (vdb_exact_fetch(&change->exact, change->heap, index->rel, snapshot, tid, &value))
+	{
+		if (index->support->dims(value) == index->codec.dims)
+			row->vector = vdb_ivf_transform(index->support, &index->codec, value, &row->norm);
+		vdb_exact_release(&change->exact);
+	}
+	if (row->vector != NULL)
+		return;
+	row->vector = palloc(index->codec.vector_bytes);
+	memcpy(row->vector, change->centroid, index->codec.vector_bytes);
+	if (shelf->record_bits > 0)
+	{
+		const IvfRecord *record;
+
+		a = vdb_ivf_record_address(&index->geometry, shelf, lane / IVF_LANES, lane % IVF_LANES);
+		buffer = vdb_ivf_read_record_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+		record = vdb_ivf_page_record(BufferGetPage(buffer), a);
+		vdb_ivf_decode_row(index, record, change->centroid, row->vector);
+		row->unsure = vdb_bfloat_load(record->residual);
+		UnlockReleaseBuffer(buffer);
+	}
+	row->norm = sqrtf(vdb_kernels->inner_product(index->codec.P, row->vector, row->vector));
+}
+
+/* Gives the rows of some lanes of a group to a function. */
+static void
+take_lanes(Change *change, uint32 number, IvfGroup *group, uint32 lanes, TakeRow take)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(change->index, IVF_ROWS);
+	MemoryContext old = MemoryContextSwitchTo(change->group_context);
+	SnapshotData snapshot;
+
+	/* makes what the snapshot knows of others' the latest */
+	(void) GetOldestNonRemovableTransactionId(change->heap);
+	InitNonVacuumableSnapshot(snapshot, GlobalVisTestFor(change->heap));
+	for (; lanes != 0; lanes &= lanes - 1)
+	{
+		int			lane = __builtin_ctz(lanes);
+		IvfRow		row = {.payload = vdb_ivf_group_payload(shelf, group, lane)};
+
+		load_vector(change, &snapshot, vdb_ivf_lane_number(number, lane), &row);
+		take(change, &row);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(change->group_context);
+}
+
+static void
+sample_row(Change *change, const IvfRow *row)
+{
+	vdb_ivf_sample_add(&change->sample, row->vector, row->norm);
+}
+
+/* Rows of the lists that are replaced, drawn at random, for k-means. */
+static void
+take_sample(Change *change, uint32 lists)
+{
+	IvfIndex   *index = change->index;
+	IvfGroup   *copy = palloc(vdb_ivf_shelf(index, IVF_ROWS)->group_stride);
+	uint64		wanted = vdb_ivf_sample_rows(lists);
+	uint64		groups = 0;
+
+	vdb_ivf_sample_init(&change->sample, &change->l2, (uint32) Min(wanted, change->chosen_rows));
+	for (uint32 i = 0; i < change->count; i++)
+	{
+		const ListEntry *entry = &change->entries[i];
+		uint32		number;
+
+		if (!entry->chosen)
+			continue;
+		load_centroid(change, entry->number);
+		number = read_head(index, entry->number);
+		for (; copy_group(index, entry->number, number, &groups, copy); number = copy->next)
+		{
+			uint32		drawn = 0;
+
+			/* each lane with the probability with which the sample will be full at the end */
+			for (uint32 lanes = copy->used; lanes != 0; lanes &= lanes - 1)
+			{
+				if (pg_prng_double(&pg_global_prng_state) * change->chosen_rows < wanted)
+					drawn |= lanes & -lanes;
+			}
+			take_lanes(change, number, copy, drawn, sample_row);
+		}
+	}
+	pfree(copy);
+}
+
+/*
+ * A lane of the shelf of lists that is free, its group and pages locked.  *group: where to
+ * look first.  InvalidBuffer: there is none.
+ */
+static Buffer
+lock_free_lane(IvfIndex *index, uint32 *group, IvfAddress *a, int *lane)
+{
+	uint64		groups = 0;
+
+	while (*group != IVF_NO_GROUP)
+	{
+		Buffer		buffer;
+		IvfGroup   *found;
+
+		if (!vdb_ivf_may_have(index, IVF_LISTS, ++groups))
+			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "More groups are led to than there are.");
+		found = lock_lists_group(index, *group, BUFFER_LOCK_EXCLUSIVE, a, &buffer);
+		if (found->used != PG_UINT32_MAX)
+		{
+			*lane = __builtin_ctz(~found->used);
+			return buffer;
+		}
+		*group = found->next;
+		UnlockReleaseBuffer(buffer);
+	}
+	return InvalidBuffer;
+}
+
+/* Writes a new list, which is not in force yet.  *group: where to look for a free lane. */
+static uint32
+write_new_list(IvfIndex *index, uint32 *group, const IvfLane *lane)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
+	IvfAddress	a;
+	IvfAddress	r;
+	Buffer		buffer;
+	Buffer		record;
+	VdbPatch	patch;
+	int			number;
+
+	buffer = lock_free_lane(index, group, &a, &number);
+	if (!BufferIsValid(buffer))
+	{
+		*group = vdb_ivf_add_lists_group(index, lane);
+		return vdb_ivf_lane_number(*group, 0);
+	}
+	r = vdb_ivf_record_address(&index->geometry, shelf, *group, number);
+	record = vdb_ivf_read_record_page(index, IVF_LISTS, r, BUFFER_LOCK_EXCLUSIVE);
+	vdb_patch_begin(&patch, index->rel);
+	vdb_ivf_patch_lane(&patch, shelf, buffer, a, number, lane);
+	vdb_ivf_patch_record(&patch, shelf, record, r, lane->record);
+	vdb_patch_finish(&patch);
+	UnlockReleaseBuffer(record);
+	UnlockReleaseBuffer(buffer);
+	return vdb_ivf_lane_number(*group, number);
+}
+
+/* Writes the new lists, empty ones, and makes the centroids what they are from now on. */
+static void
+write_new_lists(Change *change)
+{
+	IvfIndex   *index = change->index;
+	const IvfList empty = {
+		.head = IVF_NO_GROUP,
+		.roomy = IVF_NO_LINK,
+		.born = index->epoch + 1,
+		.died = IVF_NEVER
+	};
+	uint32		group = index->root;
+	IvfCoder	coder;
+
+	vdb_ivf_coder_init(&coder, index);
+	change->numbers = palloc(Max(change->training.count, 1) * sizeof(uint32));
+	for (uint32 i = 0; i < change->training.count; i++)
+	{
+		float	   *centroid = change->training.centroids + (Size) i * index->codec.P;
+		IvfLane		lane = vdb_ivf_code_centroid(&coder, centroid);
+
+		vdb_vacuum_delay_point();
+		memcpy(coder.payload, &empty, sizeof(empty));
+		change->numbers[i] = write_new_list(index, &group, &lane);
+		vdb_ivf_decode_centroid(index, lane.record, centroid);
+	}
+}
+
+static void
+load_row(Change *change, const IvfRow *row)
+{
+	vdb_ivf_load_row(change->loader, row);
+}
+
+static int
+compare_seen(const void *a, const void *b)
+{
+	uint32		x = ((const SeenGroup *) a)->number;
+	uint32		y = ((const SeenGroup *) b)->number;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Remembers that the rows of a group are taken. */
+static void
+note_seen(Change *change, uint32 number, uint32 lanes)
+{
+	if (change->seen_count == change->seen_room)
+	{
+		change->seen_room = Max(2 * change->seen_room, 1024);
+		change->seen = change->seen == NULL ? palloc(change->seen_room * sizeof(SeenGroup)) :
+			repalloc_huge(change->seen, change->seen_room * sizeof(SeenGroup));
+	}
+	change->seen[change->seen_count++] = (SeenGroup) {number, lanes};
+}
+
+/* Takes the rows of the lists that are replaced: all, or those that have come since. */
+static void
+take_rows(Change *change, bool late)
+{
+	IvfIndex   *index = change->index;
+	IvfGroup   *copy = palloc(vdb_ivf_shelf(index, IVF_ROWS)->group_stride);
+	uint64		groups = 0;
+
+	for (uint32 i = 0; i < change->count; i++)
+	{
+		const ListEntry *entry = &change->entries[i];
+		uint32		number;
+
+		if (!entry->chosen)
+			continue;
+		load_centroid(change, entry->number);
+		number = read_head(index, entry->number);
+		for (; copy_group(index, entry->number, number, &groups, copy); number = copy->next)
+		{
+			SeenGroup	key = {.number = number};
+			const SeenGroup *seen = NULL;
+
+			if (late && change->seen_count > 0)
+				seen = bsearch(&key, change->seen, change->seen_count, sizeof(SeenGroup), compare_seen);
+			take_lanes(change, number, copy, copy->used & ~(seen != NULL ? seen->lanes : 0), load_row);
+			if (!late)
+				note_seen(change, number, copy->used);
+		}
+	}
+	if (change->seen_count > 1 && !late)
+		qsort(change->seen, change->seen_count, sizeof(SeenGroup), compare_seen);
+	pfree(copy);
+}
+
+/* Raises the epoch: the new lists are in force, and the old ones are not. */
+static void
+swap_lists(Change *change)
+{
+	IvfIndex   *index = change->index;
+	Buffer		buffer = vdb_ivf_lock_meta(index, BUFFER_LOCK_EXCLUSIVE);
+	IvfMeta		meta = *vdb_ivf_page_meta(BufferGetPage(buffer));
+	VdbPatch	patch;
+
+	meta.epoch++;
+	meta.lists = change->count - change->chosen + change->training.count;
+	if (change->chosen == change->count)
+		meta.trained_rows = change->rows;
+	vdb_patch_begin(&patch, index->rel);
+	vdb_ivf_patch_meta(&patch, buffer, &meta);
+	vdb_patch_finish(&patch);
+	UnlockReleaseBuffer(buffer);
+	vdb_ivf_refresh(index);
+}
+
+/* Replaces the lists that were chosen by so many new ones, or about. */
+static void
+replace_lists(Change *change, uint32 lists)
+{
+	IvfIndex   *index = change->index;
+
+	if (change->chosen_rows > 0)
+	{
+		take_sample(change, lists);
+		vdb_ivf_cluster(&change->training, &change->sample, lists);
+
+		/* of a sample without rows nothing is known but that there are rows */
+		if (change->training.count == 0)
+			return;
+	}
+	write_new_lists(change);
+	for (uint32 i = 0; i < change->count; i++)
+	{
+		if (change->entries[i].chosen)
+			set_died(index, change->entries[i].number, index->epoch + 1);
+	}
+	if (change->training.count > 0)
+	{
+		change->loader = vdb_ivf_loader_begin(index, change->training.centroids, change->numbers,
+											  change->training.count, false);
+		take_rows(change, false);
+		vdb_ivf_loader_write(change->loader);
+	}
+	VDB_TESTPOINT("ivf-lists-before-swap");
+	vdb_ivf_lock_lists(index->rel, IVF_LISTS_SWAP, true);
+	if (change->training.count > 0)
+	{
+		take_rows(change, true);
+		vdb_ivf_loader_end(change->loader);
+	}
+	swap_lists(change);
+	vdb_ivf_unlock_lists(index->rel, IVF_LISTS_SWAP);
+	VDB_TESTPOINT("ivf-lists-swapped");
+	for (uint32 i = 0; i < change->count; i++)
+	{
+		if (change->entries[i].chosen)
+			remove_list(change, change->entries[i].number);
+	}
+}
+
+/* Remembers that rows were counted, and how many there are. */
+static void
+note_counted(Change *change)
+{
+	Buffer		buffer = vdb_ivf_lock_meta(change->index, BUFFER_LOCK_EXCLUSIVE);
+	IvfMeta		meta = *vdb_ivf_page_meta(BufferGetPage(buffer));
+	VdbPatch	patch;
+
+	meta.counted_rows = change->rows;
+	meta.removed_rows = 0;
+	vdb_patch_begin(&patch, change->index->rel);
+	vdb_ivf_patch_meta(&patch, buffer, &meta);
+	vdb_patch_finish(&patch);
+	UnlockReleaseBuffer(buffer);
+}
+
+/* Has so much changed since lists were counted that some may not fit? */
+static bool
+has_changed(const IvfMeta *meta, double rows)
+{
+	double		changed = Max(rows - meta->counted_rows, meta->counted_rows - rows) + meta->removed_rows;
+
+	return changed > CHANGED_SHARE * meta->counted_rows;
+}
+
+static void
+fit_lists(Change *change, double rows)
+{
+	IvfIndex   *index = change->index;
+	Buffer		buffer = vdb_ivf_lock_meta(index, BUFFER_LOCK_SHARE);
+	IvfMeta		meta = *vdb_ivf_page_meta(BufferGetPage(buffer));
+	uint32		lists;
+
+	UnlockReleaseBuffer(buffer);
+	if (meta.lists == 0 || meta.epoch >= IVF_NEVER - 1)
+		return;
+	read_lists(change);
+	if (!has_changed(&meta, rows))
+		return;
+	count_rows(change);
+	if (change->rows > 0)
+	{
+		lists = choose_lists(change, meta.trained_rows);
+		if (change->chosen > 0)
+			replace_lists(change, lists);
+	}
+	note_counted(change);
+}
+
+void
+vdb_ivf_fit_lists(Relation rel, double rows)
+{
+	MemoryContext context;
+	MemoryContext old;
+	Change		change = {0};
+
+	/* who checks the index does not want its lists to change: the next VACUUM is in time */
+	if (!vdb_ivf_lock_lists(rel, IVF_LISTS_CHANGE, false))
+		return;
+	context = AllocSetContextCreate(CurrentMemoryContext, "ivf lists", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	change.index = vdb_ivf_open(rel);
+	change.heap = table_open(rel->rd_index->indrelid, NoLock);
+	change.exact.memory = context;
+	change.group_context = AllocSetContextCreate(context, "ivf lists group", ALLOCSET_DEFAULT_SIZES);
+	change.centroid = palloc(change.index->codec.vector_bytes);
+	vdb_codec_init(&change.l2, VDB_METRIC_L2, change.index->codec.dims, change.index->codec.seed,
+				   change.index->codec.center);
+	fit_lists(&change, rows);
+	vdb_exact_end(&change.exact);
+	table_close(change.heap, NoLock);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	vdb_ivf_unlock_lists(rel, IVF_LISTS_CHANGE);
+}

@@ -1,0 +1,264 @@
+/*
+ * ivf_load.c
+ *	  Many rows on their way into lists.
+ *
+ * Each row gets its codes as soon as its list is known: what is sorted are codes.  They
+ * are sorted by list, in files where memory does not suffice, and written list by list.
+ */
+#include "postgres.h"
+
+#include "access/tupdesc.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "commands/progress.h"
+#include "commands/vacuum.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/backend_progress.h"
+#include "utils/memutils.h"
+#include "utils/tuplesort.h"
+
+#include "compat.h"
+#include "ivf/ivf_private.h"
+#include "quant/cluster.h"
+
+struct IvfLoader
+{
+	IvfIndex   *index;
+	const float *centroids;		/* count * P */
+	const uint32 *lists;		/* their numbers */
+	bool		building;
+	bool		written;		/* rows go to their lists one by one */
+	IvfCoder	coder;
+	VdbCodec	l2;
+	VdbClusters clusters;
+
+	/* rows that wait to be assigned */
+	uint32		waiting;
+	IvfRow		rows[VDB_CLUSTER_BLOCK];
+	float	   *vectors;		/* VDB_CLUSTER_BLOCK * P */
+	VdbNodeFactors *factors;
+	uint8	   *codes;
+	uint8	   *payloads;
+
+	Tuplesortstate *sort;
+	TupleTableSlot *unsorted;	/* list, and bytes: factors, payload, scan code, record */
+	TupleTableSlot *sorted;
+};
+
+/* Has the panel of k-means hold the lists' centroids. */
+static void
+init_clusters(IvfLoader *loader, uint32 count)
+{
+	const VdbCodec *l2 = &loader->l2;
+	Size		stride = l2->hi_bytes + l2->lo_bytes;
+	uint8	   *code = palloc(stride);
+	char	   *memory = MemoryContextAllocHuge(CurrentMemoryContext, vdb_cluster_bytes(l2, count) + 64);
+
+	vdb_cluster_init(&loader->clusters, l2, count, (char *) TYPEALIGN(64, memory));
+	for (uint32 i = 0; i < count; i++)
+	{
+		VdbNodeFactors f = vdb_encode_node(l2, loader->centroids + (Size) i * l2->P, 0, code,
+										   code + l2->hi_bytes);
+
+		vdb_cluster_seed(&loader->clusters, i, f, code, code + l2->hi_bytes);
+	}
+	vdb_cluster_next(&loader->clusters);
+	loader->vectors = palloc((Size) VDB_CLUSTER_BLOCK * l2->vector_bytes);
+	loader->factors = palloc(VDB_CLUSTER_BLOCK * sizeof(VdbNodeFactors));
+	loader->codes = palloc(VDB_CLUSTER_BLOCK * stride);
+	loader->payloads = palloc(VDB_CLUSTER_BLOCK * vdb_ivf_shelf(loader->index, IVF_ROWS)->payload_bytes);
+	pfree(code);
+}
+
+/* Kilobytes that the sort may take: what the centroids leave, and a part in any case. */
+static int
+sort_memory(const IvfLoader *loader)
+{
+	uint32		count = loader->clusters.count;
+	Size		taken = vdb_cluster_bytes(&loader->l2, count) + count * loader->l2.vector_bytes;
+	double		memory = vdb_index_maintenance_memory() / 1024;
+
+	return (int) Max(memory - (double) taken / 1024, memory / 4.0);
+}
+
+static void
+begin_sort(IvfLoader *loader)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(2);
+	AttrNumber	column = 1;
+	Oid			operator = Int4LessOperator;
+	Oid			collation = InvalidOid;
+	bool		nulls_first = false;
+
+	TupleDescInitEntry(desc, 1, "list", INT4OID, -1, 0);
+	TupleDescInitEntry(desc, 2, "row", BYTEAOID, -1, 0);
+	loader->sort = tuplesort_begin_heap(desc, 1, &column, &operator, &collation, &nulls_first,
+										sort_memory(loader), NULL, false);
+	loader->unsorted = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	loader->sorted = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+}
+
+IvfLoader *
+vdb_ivf_loader_begin(IvfIndex *index, const float *centroids, const uint32 *lists, uint32 count,
+					 bool building)
+{
+	IvfLoader  *loader = palloc0(sizeof(IvfLoader));
+
+	loader->index = index;
+	loader->centroids = centroids;
+	loader->lists = lists;
+	loader->building = building;
+	vdb_codec_init(&loader->l2, VDB_METRIC_L2, index->codec.dims, index->codec.seed,
+				   index->codec.center);
+	vdb_ivf_coder_init(&loader->coder, index);
+	init_clusters(loader, count);
+	begin_sort(loader);
+	return loader;
+}
+
+/* Bytes of a row in the sort. */
+static Size
+sorted_bytes(const IvfIndex *index)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+
+	return VARHDRSZ + sizeof(VdbScanFactors) + shelf->payload_bytes + shelf->code_bytes + shelf->record_stride;
+}
+
+/* Gives a row with its codes to the sort. */
+static void
+sort_row(IvfLoader *loader, uint32 list, const IvfLane *lane)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(loader->index, IVF_ROWS);
+	Size		bytes = sorted_bytes(loader->index);
+	struct varlena *value = palloc(bytes);
+	char	   *at = VARDATA(value);
+
+	SET_VARSIZE(value, bytes);
+	memcpy(at, &lane->factors, sizeof(VdbScanFactors));
+	at += sizeof(VdbScanFactors);
+	memcpy(at, lane->payload, shelf->payload_bytes);
+	at += shelf->payload_bytes;
+	memcpy(at, lane->code, shelf->code_bytes);
+	if (lane->record != NULL)
+		memcpy(at + shelf->code_bytes, lane->record, shelf->record_stride);
+	ExecClearTuple(loader->unsorted);
+	loader->unsorted->tts_values[0] = Int32GetDatum((int32) list);
+	loader->unsorted->tts_values[1] = PointerGetDatum(value);
+	memset(loader->unsorted->tts_isnull, 0, 2 * sizeof(bool));
+	ExecStoreVirtualTuple(loader->unsorted);
+	tuplesort_puttupleslot(loader->sort, loader->unsorted);
+	pfree(value);
+}
+
+/* Assigns the rows that wait, and codes them. */
+static void
+assign_rows(IvfLoader *loader)
+{
+	const VdbCodec *l2 = &loader->l2;
+	uint32		nearest[VDB_CLUSTER_BLOCK] = {0};
+
+	if (loader->waiting == 0)
+		return;
+	vdb_cluster_assign(&loader->clusters, loader->waiting, loader->factors, loader->codes,
+					   l2->hi_bytes + l2->lo_bytes, nearest);
+	for (uint32 i = 0; i < loader->waiting; i++)
+	{
+		IvfLane		lane = vdb_ivf_code_row(&loader->coder, &loader->rows[i],
+											loader->centroids + (Size) nearest[i] * l2->P);
+
+		if (loader->written)
+			vdb_ivf_put_in_list(loader->index, loader->lists[nearest[i]], &lane);
+		else
+			sort_row(loader, nearest[i], &lane);
+	}
+	loader->waiting = 0;
+}
+
+void
+vdb_ivf_load_row(IvfLoader *loader, const IvfRow *row)
+{
+	const VdbCodec *l2 = &loader->l2;
+	Size		payload_bytes = vdb_ivf_shelf(loader->index, IVF_ROWS)->payload_bytes;
+	uint32		i = loader->waiting;
+	float	   *vector = loader->vectors + (Size) i * l2->P;
+	uint8	   *payload = loader->payloads + i * payload_bytes;
+	uint8	   *code = loader->codes + i * (l2->hi_bytes + l2->lo_bytes);
+
+	memcpy(vector, row->vector, l2->vector_bytes);
+	memcpy(payload, row->payload, payload_bytes);
+	loader->rows[i] = *row;
+	loader->rows[i].vector = vector;
+	loader->rows[i].payload = payload;
+	loader->factors[i] = vdb_encode_node(l2, vector, row->norm, code, code + l2->hi_bytes);
+	if (++loader->waiting == VDB_CLUSTER_BLOCK)
+		assign_rows(loader);
+}
+
+/* A row as it was given to the sort; its record is the coder's. */
+static IvfLane
+sorted_lane(IvfLoader *loader, const char *at)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(loader->index, IVF_ROWS);
+	IvfLane		lane = {0};
+
+	memcpy(&lane.factors, at, sizeof(VdbScanFactors));
+	at += sizeof(VdbScanFactors);
+	lane.payload = (const uint8 *) at;
+	lane.code = (const uint8 *) at + shelf->payload_bytes;
+	if (shelf->record_bits > 0)
+	{
+		memcpy(loader->coder.record, at + shelf->payload_bytes + shelf->code_bytes, shelf->record_stride);
+		lane.record = loader->coder.record;
+	}
+	return lane;
+}
+
+uint64
+vdb_ivf_loader_write(IvfLoader *loader)
+{
+	uint32		list = 0;
+	uint32		rows = 0;		/* of this list */
+	uint64		done = 0;
+	IvfWriter	writer;
+
+	assign_rows(loader);
+	tuplesort_performsort(loader->sort);
+	vdb_ivf_writer_init(&writer, loader->index, IVF_ROWS, loader->building);
+	vdb_ivf_writer_begin(&writer, loader->lists[0]);
+	while (tuplesort_gettupleslot(loader->sort, true, false, loader->sorted, NULL))
+	{
+		bool		isnull;
+		uint32		next = (uint32) DatumGetInt32(slot_getattr(loader->sorted, 1, &isnull));
+		IvfLane		lane = sorted_lane(loader, VARDATA_ANY(DatumGetByteaPP(slot_getattr(loader->sorted, 2, &isnull))));
+
+		vdb_vacuum_delay_point();
+		if (next != list)
+		{
+			vdb_ivf_write_list(loader->index, loader->lists[list], writer.first, rows, loader->building);
+			list = next;
+			rows = 0;
+			vdb_ivf_writer_begin(&writer, loader->lists[list]);
+		}
+		vdb_ivf_write_lane(&writer, &lane);
+		rows++;
+		if (++done % 1024 == 0 && loader->building)
+			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) done);
+	}
+	vdb_ivf_writer_end(&writer);
+	vdb_ivf_write_list(loader->index, loader->lists[list], writer.first, rows, loader->building);
+	if (loader->building)
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) done);
+	tuplesort_end(loader->sort);
+	ExecDropSingleTupleTableSlot(loader->unsorted);
+	ExecDropSingleTupleTableSlot(loader->sorted);
+	loader->written = true;
+	return done;
+}
+
+void
+vdb_ivf_loader_end(IvfLoader *loader)
+{
+	assign_rows(loader);
+}
