@@ -75,6 +75,7 @@ OBJS = \
 	src/index/index_named.o \
 	src/index/index_opclass.o \
 	src/index/index_order.o \
+	src/index/index_prewarm.o \
 	src/index/index_range.o \
 	src/index/index_recall.o \
 	src/index/index_sample.o \
@@ -92,6 +93,7 @@ OBJS = \
 	src/ivf/ivf_layout.o \
 	src/ivf/ivf_lists.o \
 	src/ivf/ivf_load.o \
+	src/ivf/ivf_prewarm.o \
 	src/ivf/ivf_rank.o \
 	src/ivf/ivf_scan.o \
 	src/ivf/ivf_train.o \

@@ -1516,7 +1516,7 @@ COMMENT ON FUNCTION vdb.calibration(regclass) IS
 	'what hnsw.target_recall goes by; no rows where hnsw.ef_search decides';
 
 CREATE FUNCTION vdb.prewarm(index regclass, OUT kind text, OUT pages bigint, OUT bytes bigint)
-	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_hnsw_prewarm' LANGUAGE C STRICT;
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_index_prewarm' LANGUAGE C STRICT;
 
 COMMENT ON FUNCTION vdb.prewarm(regclass) IS
 	'reads an index into shared buffers, first what searches need most';

@@ -41,6 +41,7 @@ const VdbAccessMethod vdb_hnsw_method = {
 	.costestimate = vdb_hnsw_costestimate,
 	.check = vdb_hnsw_check,
 	.first_effort = first_effort,
+	.page_layout = vdb_hnsw_page_layout,
 };
 
 static relopt_kind hnsw_relopt_kind;

@@ -756,6 +756,9 @@ extern void vdb_hnsw_tie_unreached(HnswVacuum *vacuum);
 /* hnsw_check.c */
 extern void vdb_hnsw_check(Relation index, Relation heap, Snapshot snapshot, VdbCheckCounts *counts);
 
+/* hnsw_prewarm.c */
+extern VdbPageLayout vdb_hnsw_page_layout(Relation rel);
+
 /* hnsw_cost.c */
 extern void vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 								  Cost *startup, Cost *total, Selectivity *selectivity,

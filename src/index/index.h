@@ -47,6 +47,33 @@ typedef struct VdbEffort
 	int			probes;
 } VdbEffort;
 
+/*
+ * Pages that searches need for the same thing: the same ones of each extent that has rows,
+ * or of each other one, which leads to them.
+ */
+typedef struct VdbPrewarmKind
+{
+	const char *name;
+	bool		of_rows;
+	uint32		first;			/* of an extent */
+	uint32		end;
+} VdbPrewarmKind;
+
+#define VDB_PREWARM_KINDS 3
+
+/* Where an index has what vdb.prewarm() reads.  An extent's first page is of one kind. */
+typedef struct VdbPageLayout
+{
+	BlockNumber first;			/* of the extents, which follow each other */
+	uint32		extents;
+	uint32		extent_pages;
+	VdbPrewarmKind kinds[VDB_PREWARM_KINDS];	/* what is needed most comes first */
+
+	/* Has an extent rows?  Reads its first page, and raises where that is no extent's. */
+	bool		(*has_rows) (void *index, uint32 extent);
+	void	   *index;
+} VdbPageLayout;
+
 /* An access method, known by the one thing that both relations and paths know of it. */
 typedef struct VdbAccessMethod
 {
@@ -62,6 +89,9 @@ typedef struct VdbAccessMethod
 
 	/* of a scan that begins now */
 	VdbEffort	(*first_effort) (Relation index);
+
+	/* valid until the current memory context is reset */
+	VdbPageLayout (*page_layout) (Relation index);
 } VdbAccessMethod;
 
 /* A value of an indexed type, taken apart for its codec. */

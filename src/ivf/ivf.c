@@ -46,12 +46,14 @@ const VdbAccessMethod vdb_ivfflat_method = {
 	.costestimate = cost_flat,
 	.check = vdb_ivf_check,
 	.first_effort = first_effort,
+	.page_layout = vdb_ivf_page_layout,
 };
 const VdbAccessMethod vdb_ivfpq_method = {
 	.name = "ivfpq",
 	.costestimate = cost_pq,
 	.check = vdb_ivf_check,
 	.first_effort = first_effort,
+	.page_layout = vdb_ivf_page_layout,
 };
 
 static const struct config_enum_entry flat_iterative_options[] = {

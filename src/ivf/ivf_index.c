@@ -472,6 +472,22 @@ vdb_ivf_group_exists(IvfIndex *index, IvfShelfKind kind, uint32 group)
 }
 
 bool
+vdb_ivf_has_rows(IvfIndex *index, uint32 extent, BufferAccessStrategy strategy)
+{
+	BlockNumber block = vdb_ivf_extent_block(&index->geometry, extent);
+	Buffer		buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
+	bool		lists;
+
+	/* replay may be about to fill the page */
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	lists = vdb_page_special(BufferGetPage(buffer))->kind == VDB_PAGE_IVF_LISTS;
+	vdb_page_check(index->rel, block, BufferGetPage(buffer),
+				   lists ? VDB_PAGE_IVF_LISTS : VDB_PAGE_IVF_ROWS, extent);
+	UnlockReleaseBuffer(buffer);
+	return !lists;
+}
+
+bool
 vdb_ivf_may_have(IvfIndex *index, IvfShelfKind kind, uint64 groups)
 {
 	uint64		each = vdb_ivf_shelf(index, kind)->extent_groups;

@@ -191,6 +191,12 @@ extern uint32 vdb_ivf_add_lists_group(IvfIndex *index, const IvfLane *lane);
 /* Does a group exist, as far as the metapage says? */
 extern bool vdb_ivf_group_exists(IvfIndex *index, IvfShelfKind kind, uint32 group);
 
+/*
+ * Is an extent one of rows?  Extents never change their kind.  Reads its first page, and
+ * raises where that is no extent's.
+ */
+extern bool vdb_ivf_has_rows(IvfIndex *index, uint32 extent, BufferAccessStrategy strategy);
+
 /* May there be so many groups of a shelf?  Whoever follows more goes in a circle. */
 extern bool vdb_ivf_may_have(IvfIndex *index, IvfShelfKind kind, uint64 groups);
 
@@ -480,6 +486,9 @@ extern IndexBulkDeleteResult *vdb_ivf_vacuumcleanup(IndexVacuumInfo *info,
 
 /* ivf_check.c */
 extern void vdb_ivf_check(Relation rel, Relation heap, Snapshot snapshot, VdbCheckCounts *counts);
+
+/* ivf_prewarm.c */
+extern VdbPageLayout vdb_ivf_page_layout(Relation rel);
 
 /* ivf_cost.c */
 extern void vdb_ivf_costestimate(const IvfSettings *settings, PlannerInfo *root, IndexPath *path,

@@ -47,21 +47,6 @@ read_page(Vacuum *vacuum, BlockNumber block, int lock)
 	return buffer;
 }
 
-/* Is an extent one of rows?  Pages never change their kind. */
-static bool
-has_rows(Vacuum *vacuum, uint32 extent)
-{
-	IvfIndex   *index = vacuum->index;
-	BlockNumber block = vdb_ivf_extent_block(&index->geometry, extent);
-	Buffer		buffer = read_page(vacuum, block, BUFFER_LOCK_SHARE);
-	VdbPageSpecial special = *vdb_page_special(BufferGetPage(buffer));
-
-	if (special.kind != VDB_PAGE_IVF_LISTS)
-		vdb_page_check(index->rel, block, BufferGetPage(buffer), VDB_PAGE_IVF_ROWS, extent);
-	UnlockReleaseBuffer(buffer);
-	return special.kind == VDB_PAGE_IVF_ROWS;
-}
-
 /* The address of a scan page's group. */
 static inline IvfAddress
 group_address(const IvfIndex *index, uint32 extent, uint32 page, uint32 slot, uint32 *number)
@@ -255,7 +240,7 @@ pass_rows(Vacuum *vacuum, IndexBulkDeleteCallback callback, void *callback_state
 
 	for (uint32 extent = 0; extent < index->extents; extent++)
 	{
-		if (!has_rows(vacuum, extent))
+		if (!vdb_ivf_has_rows(index, extent, vacuum->info->strategy))
 			continue;
 		for (uint32 page = 0; page < shelf->scan_pages; page++)
 		{

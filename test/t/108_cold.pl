@@ -19,9 +19,10 @@ $node->safe_psql(
 	CREATE INDEX tenants_v ON tenants USING hnsw (v vector_cosine_ops, id);
 	CREATE TABLE bits AS SELECT id, binary_quantize(v)::bit(100) AS v FROM words;
 	CREATE INDEX bits_v ON bits USING hnsw (v bit_hamming_ops);
+	CREATE TABLE listed AS SELECT id, v FROM words;
+	CREATE INDEX listed_v ON listed USING ivfpq (v vector_cosine_ops) WITH (refine = 12, lists = 400);
 	CHECKPOINT));
 
-my $size = index_size($node, 'words_v');
 my $answers = q(
 	SET enable_seqscan = off;
 	SELECT q.id, array_agg(s.id) FROM (SELECT id, v FROM words WHERE id % 60 = 0) q,
@@ -31,7 +32,9 @@ my $answers = q(
 	SELECT q.id, array_agg(s.id) FROM (SELECT id, v FROM words WHERE id % 600 = 0) q,
 		LATERAL (SELECT w.id FROM tenants w WHERE w.id BETWEEN 1000 AND 1200 ORDER BY w.v <=> q.v LIMIT 10) s GROUP BY 1 ORDER BY 1;
 	SELECT q.id, array_agg(s.d) FROM (SELECT id, v FROM bits WHERE id % 60 = 0) q,
-		LATERAL (SELECT b.v <~> q.v AS d FROM bits b ORDER BY d LIMIT 10) s GROUP BY 1 ORDER BY 1;);
+		LATERAL (SELECT b.v <~> q.v AS d FROM bits b ORDER BY d LIMIT 10) s GROUP BY 1 ORDER BY 1;
+	SELECT q.id, array_agg(s.id) FROM (SELECT id, v FROM words WHERE id % 60 = 0) q,
+		LATERAL (SELECT l.id FROM listed l ORDER BY l.v <=> q.v LIMIT 10) s GROUP BY 1 ORDER BY 1;);
 my $warm = $node->safe_psql('postgres', $answers);
 
 for my $concurrency (0, 1, 16)
@@ -48,21 +51,27 @@ for my $concurrency (0, 1, 16)
 # There is room for all.
 for my $concurrency (0, 10)
 {
-	restart_with('64MB', 1, "maintenance_io_concurrency = $concurrency");
-	my $pages = $node->safe_psql('postgres', q(SELECT sum(pages) FROM vdb.prewarm('words_v')));
-	cmp_ok($pages * 8192, '>', $size - 4 * 8192, "all pages are read, $concurrency ahead");
-	my $before = blocks_read('words_v');
-	cmp_ok($before, '>=', $pages, 'each of them once');
-	$node->safe_psql('postgres', $answers);
-	cmp_ok(blocks_read('words_v') - $before, '<=', 4, 'none is read again');
+	for my $index ('words_v', 'listed_v')
+	{
+		restart_with('64MB', 1, "maintenance_io_concurrency = $concurrency");
+		my $pages = prewarm($index);
+		cmp_ok($pages * 8192, '>', index_size($node, $index) - 4 * 8192, "all pages of $index are read, $concurrency ahead");
+		my $before = blocks_read($index);
+		cmp_ok($before, '>=', $pages, 'each of them once');
+		$node->safe_psql('postgres', $answers);
+		cmp_ok(blocks_read($index) - $before, '<=', 4, 'none is read again');
+	}
 }
+my ($lists, $scan) = map { prewarm('listed_v', $_) } 'lists', 'scan';
 
-# There is not: hot pages are there, and a part of the others.
+# There is not: hot pages are there, or lists and then scan codes, and a part of the others.
 restart_with('1MB', 1);
-is($node->safe_psql('postgres', q(SELECT sum(pages) FROM vdb.prewarm('words_v'))),
-	128 - 128 / 8, 'as many pages are read as fit');
-my $hot = $node->safe_psql('postgres', q(SELECT pages FROM vdb.prewarm('words_v') WHERE kind = 'hot'));
-cmp_ok($hot, '>', 5, 'hot pages are among them');
+is(prewarm($_), 128 - 128 / 8, "as many pages of $_ are read as fit") for 'words_v', 'listed_v';
+cmp_ok(prewarm('words_v', 'hot'), '>', 5, 'hot pages are among them');
+is(prewarm('listed_v', 'lists'), $lists, 'all pages of lists are among them');
+is(prewarm('listed_v', 'scan'), $scan, 'and all scan pages');
+restart_with('256kB', 1);
+is(prewarm('listed_v', 'lists'), $lists, 'lists come first');
 
 $node->stop;
 done_testing();
@@ -75,6 +84,15 @@ sub restart_with
 		"shared_buffers = $buffers\neffective_io_concurrency = $concurrency\n" . ($more // '') . "\n");
 	$node->restart;
 	return;
+}
+
+# How many pages of an index are read, of one kind or of all.
+sub prewarm
+{
+	my ($index, $kind) = @_;
+	my $where = $kind ? "WHERE kind = '$kind'" : '';
+
+	return $node->safe_psql('postgres', "SELECT sum(pages) FROM vdb.prewarm('$index') $where");
 }
 
 # Blocks of an index that were not in shared buffers when they were asked for.

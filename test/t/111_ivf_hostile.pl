@@ -131,6 +131,20 @@ for my $what (sort keys %bad_rows)
 	}
 }
 
+# vdb.prewarm() looks at the first page of each extent, and at no block that is not there.
+my %bad_extents = (
+	'more extents than the file has' => [ with_bytes(0, 24 + 52, pack 'V', 100_000), '100000 extents need' ],
+	'a first page of zeros' => [ with_bytes($rows, 0, "\0" x BLCKSZ), 'was not written by' ],
+	'a first page of records' => [ with_bytes($rows, 0, page($row_records)), 'of kind' ]);
+
+for my $what (sort keys %bad_extents)
+{
+	my ($bytes, $text) = @{ $bad_extents{$what} };
+
+	damage($bytes);
+	psql_fails($node, "SELECT vdb.prewarm('t_v_idx')", 'XX002', $text, "prewarm: $what");
+}
+
 damage($sound);
 $node->safe_psql('postgres', 'REINDEX INDEX t_v_idx');
 check_index($node, 't_v_idx', 'rebuilt');
