@@ -5,7 +5,7 @@
 # leaves a table and plots in bench/build.
 #
 #   ROUNDS=3        medians are of so many
-#   SETS=words,fashion      PEERS=vdb,pgvector,hnswlib,faiss
+#   SETS=words,fashion      PEERS=vdb-ivfpq,faiss   some of those that bench/compare knows
 #   HNSWLIB=, FAISS=        folders of builds of one's own
 #   DATA=           where data is kept, or lies already
 set -euo pipefail
@@ -33,4 +33,4 @@ step 'create a private cluster' create_cluster "shared_buffers = $(buffers)" 'ma
 step 'start its server' start_server
 echo
 bench/compare --data "$data" --sets "$sets" --rounds "${ROUNDS:-3}" \
-    --peers "${PEERS:-vdb,pgvector,hnswlib,faiss}" --dsn "host=$home user=postgres"
+    ${PEERS:+--peers "$PEERS"} --dsn "host=$home user=postgres"

@@ -1,9 +1,9 @@
 /*
  * faiss.cpp
- *	  An index of FAISS, as its factory names it: faiss FOLDER METRIC DESCRIPTION
+ *	  An index of FAISS, as its factory names it: faiss FOLDER METRIC DESCRIPTION K_FACTOR
  *
  * The number asked for is efSearch of a graph, and nprobe of lists; an index that
- * refines takes ten times the answers first.
+ * refines takes K_FACTOR times the answers first.
  */
 #include <faiss/AutoTune.h>
 #include <faiss/index_factory.h>
@@ -17,8 +17,8 @@
 int
 main(int argc, char **argv)
 {
-	if (argc != 4)
-		Vectors::fail("usage: faiss FOLDER METRIC DESCRIPTION");
+	if (argc != 5)
+		Vectors::fail("usage: faiss FOLDER METRIC DESCRIPTION K_FACTOR");
 
 	std::string folder = argv[1];
 	std::string metric = argv[2];
@@ -41,7 +41,7 @@ main(int argc, char **argv)
 			 },
 			 [&](long n) {
 				 if (description.find("RFlat") != std::string::npos)
-					 parameters.set_index_parameter(index.get(), "k_factor_rf", 10);
+					 parameters.set_index_parameter(index.get(), "k_factor_rf", atoi(argv[4]));
 				 parameters.set_index_parameter(
 					 index.get(), description.find("HNSW") == 0 ? "efSearch" : "nprobe", n);
 			 },
