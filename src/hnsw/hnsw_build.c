@@ -67,7 +67,7 @@ index_rows(HnswBuilder *builder, VdbRowEstimate rows)
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_LOAD);
 	if (parallel != NULL)
 	{
-		vdb_hnsw_build_rows(builder, vdb_hnsw_join_scan(parallel, builder));
+		vdb_hnsw_build_rows(builder, vdb_hnsw_join_scan(parallel));
 		vdb_hnsw_end_parallel(parallel, builder);
 	}
 	else
@@ -107,8 +107,8 @@ vdb_hnsw_build(Relation heap, Relation rel, IndexInfo *info)
 	vdb_hnsw_calibrate_build(builder->index);
 	if (RelationNeedsWAL(rel))
 		log_newpage_range(rel, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(rel), true);
-	info->ii_BrokenHotChain = builder->state->broken_hot_chain;
-	result->heap_tuples = builder->state->heap_tuples;
+	info->ii_BrokenHotChain = builder->state->scan.broken_hot_chain;
+	result->heap_tuples = builder->state->scan.heap_tuples;
 	result->index_tuples = (double) pg_atomic_read_u64(&builder->state->indexed);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

@@ -23,6 +23,7 @@
 #include "hnsw/hnsw_batch.h"
 #include "hnsw/hnsw_private.h"
 #include "hnsw/hnsw_spill.h"
+#include "index/index_parallel.h"
 
 /*
  * Of maintenance_work_mem, what sorting takes if the graph does not fit the
@@ -58,9 +59,7 @@ typedef struct HnswBuildState
 	uint32		end;
 	bool		guests;
 
-	slock_t		mutex;			/* for the rest, which participants add up */
-	bool		broken_hot_chain;	/* see IndexInfo */
-	double		heap_tuples;
+	VdbParallelScan scan;
 } HnswBuildState;
 
 /* One that works on it: the leader, or a worker. */
@@ -225,7 +224,7 @@ extern HnswParallel *vdb_hnsw_begin_parallel(HnswBuilder *builder, VdbRowEstimat
 											 int workers);
 
 /* Joins the workers' scan of the table. */
-extern TableScanDesc vdb_hnsw_join_scan(HnswParallel *parallel, HnswBuilder *builder);
+extern TableScanDesc vdb_hnsw_join_scan(HnswParallel *parallel);
 
 /* Waits for the workers to exit, and keeps what they added up. */
 extern void vdb_hnsw_end_parallel(HnswParallel *parallel, HnswBuilder *builder);

@@ -119,7 +119,7 @@ vdb_hnsw_build_state_init(HnswBuildState *state, const HnswBuilder *builder, Vdb
 	state->batch = batch_bytes(builder->index, participants) > 0;
 	pg_atomic_init_u64(&state->indexed, 0);
 	pg_atomic_init_u32(&state->next, 0);
-	SpinLockInit(&state->mutex);
+	SpinLockInit(&state->scan.mutex);
 }
 
 void
@@ -404,8 +404,5 @@ vdb_hnsw_build_rows(HnswBuilder *builder, TableScanDesc scan)
 		leave_graph(builder, false);
 	if (builder->spills)
 		merge_rows(builder);
-	SpinLockAcquire(&state->mutex);
-	state->heap_tuples += rows;
-	state->broken_hot_chain |= builder->info->ii_BrokenHotChain;
-	SpinLockRelease(&state->mutex);
+	vdb_parallel_note_scan(&state->scan, builder->info, rows);
 }

@@ -221,6 +221,7 @@ make_routine(void)
 	am->amsearcharray = true;
 	am->amsearchnulls = true;
 	am->amusemaintenanceworkmem = true;
+	vdb_am_set_canbuildparallel(am);
 	am->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL;
 	am->amkeytype = InvalidOid;
 

@@ -12,9 +12,12 @@
 #include "catalog/index.h"
 #include "commands/progress.h"
 #include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/spin.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
 
+#include "index/index_parallel.h"
 #include "ivf/ivf_private.h"
 #include "testpoint.h"
 
@@ -32,8 +35,24 @@ typedef struct Builder
 	IvfLoader  *loader;
 	MemoryContext row_context;	/* reset after each row */
 	uint8	   *payload;
-	uint64		rows;
+	uint64		rows;			/* that this process has taken */
 } Builder;
+
+/* What all processes add up. */
+typedef struct BuildCounts
+{
+	VdbParallelScan scan;
+	pg_atomic_uint64 rows;
+} BuildCounts;
+
+/* What the processes of a parallel build share.  Followed by their sort. */
+typedef struct BuildShared
+{
+	BuildCounts counts;
+	int			processes;		/* asked for, the leader among them */
+} BuildShared;
+
+StaticAssertDecl(sizeof(BuildShared) % MAXIMUM_ALIGNOF == 0, "what follows it is aligned");
 
 /* A codec without a center for the indexed column. */
 static void
@@ -80,15 +99,11 @@ choose_coding(Relation rel, const VdbCodec *codec, IvfGeometry *g)
 	}
 }
 
-/*
- * Writes the lists, empty ones, and makes the centroids what they are from now on.
- * Returns the lists' numbers; the first group of them goes to *root.
- */
-static uint32 *
-write_lists(IvfIndex *index, IvfTraining *training, uint32 *root)
+/* Writes the lists, empty ones. */
+static void
+write_lists(IvfIndex *index, const IvfTraining *training)
 {
 	const IvfList empty = {.head = IVF_NO_GROUP, .roomy = IVF_NO_LINK, .died = IVF_NEVER};
-	uint32	   *lists = MemoryContextAllocHuge(CurrentMemoryContext, training->count * sizeof(uint32));
 	IvfCoder	coder;
 	IvfWriter	writer;
 
@@ -96,17 +111,14 @@ write_lists(IvfIndex *index, IvfTraining *training, uint32 *root)
 	vdb_ivf_writer_init(&writer, index, IVF_LISTS, true);
 	for (uint32 i = 0; i < training->count; i++)
 	{
-		float	   *centroid = training->centroids + (Size) i * index->codec.P;
-		IvfLane		lane = vdb_ivf_code_centroid(&coder, centroid);
+		IvfLane		lane = vdb_ivf_code_centroid(&coder, training->centroids + (Size) i * index->codec.P);
 
 		CHECK_FOR_INTERRUPTS();
 		memcpy(coder.payload, &empty, sizeof(empty));
-		lists[i] = vdb_ivf_write_lane(&writer, &lane);
-		vdb_ivf_decode_centroid(index, lane.record, centroid);
+		vdb_ivf_write_lane(&writer, &lane);
 	}
 	vdb_ivf_writer_end(&writer);
-	*root = writer.first;
-	return lists;
+	vdb_ivf_set_lists(index, writer.first, training->count);
 }
 
 /* A callback of the table's scan. */
@@ -134,6 +146,131 @@ load_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive,
 	MemoryContextReset(builder->row_context);
 }
 
+/* Gets ready to take rows: centroids are what their records say, for all processes alike. */
+static void
+begin_loading(Builder *builder, const IvfSharedSort *shared)
+{
+	float	   *centroids;
+	uint32	   *lists;
+	uint32		count = vdb_ivf_load_centroids(builder->index, &centroids, &lists);
+
+	builder->row_context = AllocSetContextCreate(CurrentMemoryContext, "ivf build row",
+												 ALLOCSET_DEFAULT_SIZES);
+	builder->payload = palloc(vdb_ivf_shelf(builder->index, IVF_ROWS)->payload_bytes);
+	builder->loader = vdb_ivf_loader_begin(builder->index, centroids, lists, count, true, shared);
+}
+
+/* Takes all rows of a scan (NULL: of the table), and adds up what it sees. */
+static void
+load_rows(Builder *builder, Relation heap, IndexInfo *info, TableScanDesc scan, BuildCounts *counts)
+{
+	double		rows = table_index_build_scan(heap, builder->index->rel, info, true,
+											  !IsParallelWorker(), load_row, builder, scan);
+
+	vdb_parallel_note_scan(&counts->scan, info, rows);
+	pg_atomic_fetch_add_u64(&counts->rows, builder->rows);
+}
+
+static void
+init_counts(BuildCounts *counts)
+{
+	memset(counts, 0, sizeof(*counts));
+	SpinLockInit(&counts->scan.mutex);
+	pg_atomic_init_u64(&counts->rows, 0);
+}
+
+/* Begins a build by several processes; NULL when there is none but this. */
+static VdbParallel *
+begin_parallel(Builder *builder, Relation heap, IndexInfo *info, double rows)
+{
+	IvfIndex   *index = builder->index;
+	int			workers = vdb_parallel_plan(heap, info, rows * index->lists * index->codec.hi_bytes);
+	VdbParallel *parallel;
+	BuildShared *shared;
+	int			launched;
+
+	if (workers == 0)
+		return NULL;
+	parallel = vdb_parallel_begin(heap, index->rel, info, "vdb_ivf_build_worker", workers,
+								  sizeof(BuildShared) + tuplesort_estimate_shared(workers + 1));
+	if (parallel == NULL)
+		return NULL;
+	shared = parallel->own;
+	init_counts(&shared->counts);
+	shared->processes = workers + 1;
+	tuplesort_initialize_shared((Sharedsort *) (shared + 1), workers + 1, parallel->segment);
+	launched = vdb_parallel_launch(parallel);
+	if (launched == 0)
+		return NULL;
+	ereport(DEBUG1,
+			(errmsg_internal("building index \"%s\" with %d parallel workers",
+							 RelationGetRelationName(index->rel), launched)));
+	return parallel;
+}
+
+/* One of several processes: takes its part of the rows. */
+static void
+share_rows(Builder *builder, VdbParallel *parallel)
+{
+	BuildShared *shared = parallel->own;
+	IvfSharedSort sort = {.sort = (Sharedsort *) (shared + 1), .processes = shared->processes};
+
+	begin_loading(builder, &sort);
+	load_rows(builder, parallel->heap, parallel->info, vdb_parallel_join_scan(parallel), &shared->counts);
+	vdb_ivf_loader_share(builder->loader);
+}
+
+void
+vdb_ivf_build_worker(dsm_segment *segment, shm_toc *toc)
+{
+	VdbParallel *parallel = vdb_parallel_worker_begin(segment, toc);
+	BuildShared *shared = parallel->own;
+	Builder		builder = {.index = vdb_ivf_open(parallel->index)};
+
+	tuplesort_attach_shared((Sharedsort *) (shared + 1), segment);
+	VDB_TESTPOINT("ivf-build-worker");
+	share_rows(&builder, parallel);
+	vdb_parallel_worker_end(parallel);
+}
+
+static void
+write_rows(Builder *builder, uint64 rows)
+{
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, IVF_PHASE_LOAD);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, (int64) rows);
+	vdb_ivf_loader_write(builder->loader);
+}
+
+/* Indexes the rows of the table, alone or with workers.  expected: so many. */
+static void
+index_rows(Builder *builder, Relation heap, IndexInfo *info, double expected, BuildCounts *counts)
+{
+	VdbParallel *parallel;
+
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, IVF_PHASE_ASSIGN);
+	parallel = begin_parallel(builder, heap, info, expected);
+	if (parallel != NULL)
+	{
+		BuildShared *shared = parallel->own;
+		IvfSharedSort sort = {.sort = (Sharedsort *) (shared + 1)};
+
+		share_rows(builder, parallel);
+		WaitForParallelWorkersToFinish(parallel->context);
+		sort.processes = parallel->context->nworkers_launched + 1;
+		*counts = shared->counts;
+		vdb_ivf_loader_merge(builder->loader, &sort);
+		write_rows(builder, pg_atomic_read_u64(&counts->rows));
+		vdb_parallel_end(parallel);
+	}
+	else
+	{
+		init_counts(counts);
+		begin_loading(builder, NULL);
+		load_rows(builder, heap, info, NULL, counts);
+		write_rows(builder, builder->rows);
+	}
+}
+
 IndexBuildResult *
 vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 {
@@ -144,8 +281,7 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 	const VdbSupport *support = vdb_index_support(rel);
 	Builder		builder = {0};
 	IvfTraining training = {0};
-	uint32	   *lists;
-	uint32		root;
+	BuildCounts counts;
 	IvfGeometry geometry;
 	IvfCoding	coding;
 	VdbCodec	codec;
@@ -164,21 +300,16 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 	vdb_ivf_create_meta(rel, MAIN_FORKNUM, &geometry, &codec, &coding);
 
 	builder.index = vdb_ivf_open(rel);
-	builder.row_context = AllocSetContextCreate(context, "ivf build row", ALLOCSET_DEFAULT_SIZES);
-	builder.payload = palloc(vdb_ivf_shelf(builder.index, IVF_ROWS)->payload_bytes);
-	lists = write_lists(builder.index, &training, &root);
-	builder.loader = vdb_ivf_loader_begin(builder.index, training.centroids, lists, training.count, true);
-
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, IVF_PHASE_ASSIGN);
-	result->heap_tuples = table_index_build_scan(heap, rel, info, true, true, load_row, &builder, NULL);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, IVF_PHASE_LOAD);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, (int64) builder.rows);
-	vdb_ivf_loader_write(builder.loader);
-	vdb_ivf_set_lists(builder.index, root, training.count, builder.rows);
+	write_lists(builder.index, &training);
+	pfree(training.centroids);
+	index_rows(&builder, heap, info, training.rows, &counts);
+	vdb_ivf_set_trained(builder.index, pg_atomic_read_u64(&counts.rows));
 	VDB_TESTPOINT("ivf-build-after-write");
 	if (RelationNeedsWAL(rel))
 		log_newpage_range(rel, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(rel), true);
-	result->index_tuples = (double) builder.rows;
+	info->ii_BrokenHotChain = counts.scan.broken_hot_chain;
+	result->heap_tuples = counts.scan.heap_tuples;
+	result->index_tuples = (double) pg_atomic_read_u64(&counts.rows);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return result;

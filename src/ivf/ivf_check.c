@@ -288,17 +288,11 @@ check_roomy(Check *check, uint32 list, uint32 link)
 	pfree(copy);
 }
 
-/* A list's record, decoded to check->centroid. */
+/* Has check->centroid be that of a list. */
 static void
 load_centroid(Check *check, uint32 list)
 {
-	IvfIndex   *index = check->index;
-	IvfAddress	a = vdb_ivf_record_address(&index->geometry, vdb_ivf_shelf(index, IVF_LISTS),
-										   list / IVF_LANES, list % IVF_LANES);
-	Buffer		buffer = vdb_ivf_read_record_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
-
-	vdb_ivf_decode_centroid(index, vdb_ivf_page_record(BufferGetPage(buffer), a), check->centroid);
-	UnlockReleaseBuffer(buffer);
+	vdb_ivf_load_centroid(check->index, list, check->centroid);
 	check->list = list;
 }
 

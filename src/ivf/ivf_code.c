@@ -6,6 +6,8 @@
 
 #include <math.h>
 
+#include "miscadmin.h"
+
 #include "ivf/ivf_private.h"
 
 void
@@ -135,6 +137,58 @@ vdb_ivf_decode_centroid(const IvfIndex *index, const IvfRecord *record, float *o
 	VdbHotFactors f = {.add = record->add, .rescale = record->scale};
 
 	vdb_decode_hot(&index->codec, f, vdb_ivf_record_code((IvfRecord *) record), out);
+}
+
+uint32
+vdb_ivf_load_centroids(IvfIndex *index, float **centroids, uint32 **lists)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
+	IvfGroup   *copy = palloc(shelf->group_stride);
+	uint32		count = 0;
+	uint64		groups = 0;
+
+	*centroids = palloc_extended(Max(index->lists, 1) * index->codec.vector_bytes, MCXT_ALLOC_HUGE);
+	*lists = palloc_extended(Max(index->lists, 1) * sizeof(uint32), MCXT_ALLOC_HUGE);
+	for (uint32 number = index->root; number != IVF_NO_GROUP; number = copy->next)
+	{
+		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
+		Buffer		buffer;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!vdb_ivf_group_exists(index, IVF_LISTS, number) ||
+			!vdb_ivf_may_have(index, IVF_LISTS, ++groups))
+			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "The lists lead beyond the index.");
+		buffer = vdb_ivf_read_scan_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
+		memcpy(copy, vdb_ivf_load_group(index, buffer, a, IVF_ROOT), shelf->group_stride);
+		UnlockReleaseBuffer(buffer);
+		for (uint32 lanes = copy->used; lanes != 0; lanes &= lanes - 1)
+		{
+			int			lane = __builtin_ctz(lanes);
+			IvfList		list;
+
+			memcpy(&list, vdb_ivf_group_payload(shelf, copy, lane), sizeof(list));
+			if (!vdb_ivf_in_force(&list, index->epoch))
+				continue;
+			if (count == index->lists)
+				vdb_page_corrupted(index->rel, IVF_META_BLOCK, "There are more lists than it says.");
+			(*lists)[count] = vdb_ivf_lane_number(number, lane);
+			vdb_ivf_load_centroid(index, (*lists)[count], *centroids + (Size) count * index->codec.P);
+			count++;
+		}
+	}
+	pfree(copy);
+	return count;
+}
+
+void
+vdb_ivf_load_centroid(IvfIndex *index, uint32 list, float *out)
+{
+	IvfAddress	a = vdb_ivf_record_address(&index->geometry, vdb_ivf_shelf(index, IVF_LISTS),
+										   list / IVF_LANES, list % IVF_LANES);
+	Buffer		buffer = vdb_ivf_read_record_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
+
+	vdb_ivf_decode_centroid(index, vdb_ivf_page_record(BufferGetPage(buffer), a), out);
+	UnlockReleaseBuffer(buffer);
 }
 
 void

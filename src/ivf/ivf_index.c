@@ -286,7 +286,7 @@ vdb_ivf_create_meta(Relation rel, ForkNumber fork, const IvfGeometry *g, const V
 }
 
 void
-vdb_ivf_set_lists(IvfIndex *index, uint32 root, uint32 lists, uint64 rows)
+vdb_ivf_set_lists(IvfIndex *index, uint32 root, uint32 lists)
 {
 	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
 	VdbChange	change;
@@ -296,10 +296,23 @@ vdb_ivf_set_lists(IvfIndex *index, uint32 root, uint32 lists, uint64 rows)
 	meta = vdb_ivf_page_meta(vdb_change_page(&change, buffer, false));
 	meta->root = root;
 	meta->lists = lists;
+	vdb_change_finish(&change);
+	read_changing_fields(index, vdb_ivf_page_meta(BufferGetPage(buffer)));
+	UnlockReleaseBuffer(buffer);
+}
+
+void
+vdb_ivf_set_trained(IvfIndex *index, uint64 rows)
+{
+	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
+	VdbChange	change;
+	IvfMeta    *meta;
+
+	vdb_change_begin(&change, index->rel, true);
+	meta = vdb_ivf_page_meta(vdb_change_page(&change, buffer, false));
 	meta->trained_rows = rows;
 	meta->counted_rows = rows;
 	vdb_change_finish(&change);
-	read_changing_fields(index, vdb_ivf_page_meta(BufferGetPage(buffer)));
 	UnlockReleaseBuffer(buffer);
 }
 

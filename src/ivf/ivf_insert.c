@@ -104,19 +104,13 @@ vdb_ivf_put_in_list(IvfIndex *index, uint32 list, const IvfLane *lane)
 static uint32
 choose_list(IvfIndex *index, const IvfRow *row, float *out)
 {
-	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
 	IvfRanking	ranking;
 	IvfProbe	probe;
-	IvfAddress	a;
-	Buffer		buffer;
 
 	vdb_ivf_rank(&ranking, index, row->vector, row->norm, true);
 	if (vdb_ivf_take_probes(&ranking, &probe, 1) == 0)
 		vdb_page_corrupted(index->rel, IVF_META_BLOCK, "There are no lists.");
-	a = vdb_ivf_record_address(&index->geometry, shelf, probe.list / IVF_LANES, probe.list % IVF_LANES);
-	buffer = vdb_ivf_read_record_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
-	vdb_ivf_decode_centroid(index, vdb_ivf_page_record(BufferGetPage(buffer), a), out);
-	UnlockReleaseBuffer(buffer);
+	vdb_ivf_load_centroid(index, probe.list, out);
 	return probe.list;
 }
 

@@ -289,19 +289,6 @@ choose_lists(Change *change, uint64 trained_rows)
 	return vdb_ivf_choose_lists(&change->l2, change->chosen_rows, (uint32) (change->chosen_rows / each + 0.5));
 }
 
-/* The list's own centroid, to change->centroid. */
-static void
-load_centroid(Change *change, uint32 list)
-{
-	IvfIndex   *index = change->index;
-	IvfAddress	a = vdb_ivf_record_address(&index->geometry, vdb_ivf_shelf(index, IVF_LISTS),
-										   list / IVF_LANES, list % IVF_LANES);
-	Buffer		buffer = vdb_ivf_read_record_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
-
-	vdb_ivf_decode_centroid(index, vdb_ivf_page_record(BufferGetPage(buffer), a), change->centroid);
-	UnlockReleaseBuffer(buffer);
-}
-
 /*
  * A row's vector: that of the table, if the row may still be visible to anybody there, whose
  * value out of line is there then too.  Of others the index knows about where they are,
@@ -390,7 +377,7 @@ take_sample(Change *change, uint32 lists)
 
 		if (!entry->chosen)
 			continue;
-		load_centroid(change, entry->number);
+		vdb_ivf_load_centroid(change->index, entry->number, change->centroid);
 		number = read_head(index, entry->number);
 		for (; copy_group(index, entry->number, number, &groups, copy); number = copy->next)
 		{
@@ -536,7 +523,7 @@ take_rows(Change *change, bool late)
 
 		if (!entry->chosen)
 			continue;
-		load_centroid(change, entry->number);
+		vdb_ivf_load_centroid(change->index, entry->number, change->centroid);
 		number = read_head(index, entry->number);
 		for (; copy_group(index, entry->number, number, &groups, copy); number = copy->next)
 		{
@@ -599,7 +586,7 @@ replace_lists(Change *change, uint32 lists)
 	if (change->training.count > 0)
 	{
 		change->loader = vdb_ivf_loader_begin(index, change->training.centroids, change->numbers,
-											  change->training.count, false);
+											  change->training.count, false, NULL);
 		take_rows(change, false);
 		vdb_ivf_loader_write(change->loader);
 	}

@@ -71,19 +71,22 @@ init_clusters(IvfLoader *loader, uint32 count)
 	pfree(code);
 }
 
-/* Kilobytes that the sort may take: what the centroids leave, and a part in any case. */
+/*
+ * Kilobytes that the sort of one of so many processes may take: what the centroids leave, and
+ * a part in any case.
+ */
 static int
-sort_memory(const IvfLoader *loader)
+sort_memory(const IvfLoader *loader, int processes)
 {
 	uint32		count = loader->clusters.count;
 	Size		taken = vdb_cluster_bytes(&loader->l2, count) + count * loader->l2.vector_bytes;
-	double		memory = vdb_index_maintenance_memory() / 1024;
+	double		memory = vdb_index_maintenance_memory() / 1024.0 / processes;
 
 	return (int) Max(memory - (double) taken / 1024, memory / 4.0);
 }
 
 static void
-begin_sort(IvfLoader *loader)
+begin_sort(IvfLoader *loader, SortCoordinate coordinate, int processes)
 {
 	TupleDesc	desc = CreateTemplateTupleDesc(2);
 	AttrNumber	column = 1;
@@ -94,14 +97,14 @@ begin_sort(IvfLoader *loader)
 	TupleDescInitEntry(desc, 1, "list", INT4OID, -1, 0);
 	TupleDescInitEntry(desc, 2, "row", BYTEAOID, -1, 0);
 	loader->sort = tuplesort_begin_heap(desc, 1, &column, &operator, &collation, &nulls_first,
-										sort_memory(loader), NULL, false);
+										sort_memory(loader, processes), coordinate, false);
 	loader->unsorted = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	loader->sorted = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 }
 
 IvfLoader *
 vdb_ivf_loader_begin(IvfIndex *index, const float *centroids, const uint32 *lists, uint32 count,
-					 bool building)
+					 bool building, const IvfSharedSort *shared)
 {
 	IvfLoader  *loader = palloc0(sizeof(IvfLoader));
 
@@ -113,7 +116,17 @@ vdb_ivf_loader_begin(IvfIndex *index, const float *centroids, const uint32 *list
 				   index->codec.center);
 	vdb_ivf_coder_init(&loader->coder, index);
 	init_clusters(loader, count);
-	begin_sort(loader);
+	if (shared != NULL)
+	{
+		SortCoordinate part = palloc0(sizeof(SortCoordinateData));
+
+		part->isWorker = true;
+		part->nParticipants = -1;
+		part->sharedsort = shared->sort;
+		begin_sort(loader, part, shared->processes);
+	}
+	else
+		begin_sort(loader, NULL, 1);
 	return loader;
 }
 
@@ -196,6 +209,33 @@ vdb_ivf_load_row(IvfLoader *loader, const IvfRow *row)
 		assign_rows(loader);
 }
 
+static void
+end_sort(IvfLoader *loader)
+{
+	tuplesort_end(loader->sort);
+	ExecDropSingleTupleTableSlot(loader->unsorted);
+	ExecDropSingleTupleTableSlot(loader->sorted);
+}
+
+void
+vdb_ivf_loader_share(IvfLoader *loader)
+{
+	assign_rows(loader);
+	tuplesort_performsort(loader->sort);
+	end_sort(loader);
+}
+
+void
+vdb_ivf_loader_merge(IvfLoader *loader, const IvfSharedSort *shared)
+{
+	SortCoordinate all = palloc0(sizeof(SortCoordinateData));
+
+	all->isWorker = false;
+	all->nParticipants = shared->processes;
+	all->sharedsort = shared->sort;
+	begin_sort(loader, all, 1);
+}
+
 /* A row as it was given to the sort; its record is the coder's. */
 static IvfLane
 sorted_lane(IvfLoader *loader, const char *at)
@@ -250,9 +290,7 @@ vdb_ivf_loader_write(IvfLoader *loader)
 	vdb_ivf_write_list(loader->index, loader->lists[list], writer.first, rows, loader->building);
 	if (loader->building)
 		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) done);
-	tuplesort_end(loader->sort);
-	ExecDropSingleTupleTableSlot(loader->unsorted);
-	ExecDropSingleTupleTableSlot(loader->sorted);
+	end_sort(loader);
 	loader->written = true;
 	return done;
 }

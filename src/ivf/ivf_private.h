@@ -10,6 +10,9 @@
 #include "access/genam.h"
 #include "nodes/execnodes.h"
 #include "nodes/pathnodes.h"
+#include "storage/dsm.h"
+#include "storage/shm_toc.h"
+#include "utils/tuplesort.h"
 
 #include "index/index.h"
 #include "ivf/ivf.h"
@@ -147,8 +150,9 @@ extern uint32 vdb_ivf_count_lists(Relation rel);
 extern void vdb_ivf_create_meta(Relation rel, ForkNumber fork, const IvfGeometry *geometry,
 								const VdbCodec *codec, const IvfCoding *coding);
 
-/* Says of a new index what lists and how many rows it has.  Nothing is logged. */
-extern void vdb_ivf_set_lists(IvfIndex *index, uint32 root, uint32 lists, uint64 rows);
+/* Says of a new index what lists it has; and how many rows these are of.  Nothing is logged. */
+extern void vdb_ivf_set_lists(IvfIndex *index, uint32 root, uint32 lists);
+extern void vdb_ivf_set_trained(IvfIndex *index, uint64 rows);
 
 /* The metapage, locked, and what has changed there read. */
 extern Buffer vdb_ivf_lock_meta(IvfIndex *index, int lock);
@@ -241,6 +245,12 @@ extern IvfLane vdb_ivf_code_row(IvfCoder *coder, const IvfRow *row, const float 
 
 /* Codes a centroid; what its record stands for is what it is from now on. */
 extern IvfLane vdb_ivf_code_centroid(IvfCoder *coder, const float *centroid);
+
+/* The centroids of all lists in force, count * P, and the lists' numbers.  In the current context. */
+extern uint32 vdb_ivf_load_centroids(IvfIndex *index, float **centroids, uint32 **lists);
+
+/* The centroid of a list: P floats. */
+extern void vdb_ivf_load_centroid(IvfIndex *index, uint32 list, float *out);
 
 /* The centroid that a record stands for: P floats. */
 extern void vdb_ivf_decode_centroid(const IvfIndex *index, const IvfRecord *record, float *out);
@@ -357,6 +367,9 @@ extern void vdb_ivf_rank_again(IvfRanking *ranking);
 extern uint32 vdb_ivf_take_probes(IvfRanking *ranking, IvfProbe *probes, uint32 count);
 
 /* ivf_build.c */
+
+/* The entry point of a worker. */
+extern PGDLLEXPORT void vdb_ivf_build_worker(dsm_segment *segment, shm_toc *toc);
 extern IndexBuildResult *vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info);
 extern void vdb_ivf_buildempty(Relation rel);
 
@@ -408,15 +421,30 @@ extern void vdb_ivf_cluster(IvfTraining *training, const IvfSample *sample, uint
 /* Many rows on their way into lists. */
 typedef struct IvfLoader IvfLoader;
 
+/* A sort of rows by several processes. */
+typedef struct IvfSharedSort
+{
+	Sharedsort *sort;
+	int			processes;
+} IvfSharedSort;
+
 /*
  * Begins to take rows for lists of these numbers and centroids (count * P), which stay
- * where they are.  building: nothing is logged.  Memory is of the current context.
+ * where they are.  building: nothing is logged.  shared: this is one of the processes,
+ * NULL: the only one.  Memory is of the current context.
  */
 extern IvfLoader *vdb_ivf_loader_begin(IvfIndex *index, const float *centroids,
-									   const uint32 *lists, uint32 count, bool building);
+									   const uint32 *lists, uint32 count, bool building,
+									   const IvfSharedSort *shared);
 
 /* Takes a row, and copies it. */
 extern void vdb_ivf_load_row(IvfLoader *loader, const IvfRow *row);
+
+/* Leaves the rows that one of several processes has taken to the one that merges them. */
+extern void vdb_ivf_loader_share(IvfLoader *loader);
+
+/* Takes what all processes, which are done, have left; to be written then. */
+extern void vdb_ivf_loader_merge(IvfLoader *loader, const IvfSharedSort *shared);
 
 /* Writes all rows taken so far; returns how many.  What is taken later is written one by one. */
 extern uint64 vdb_ivf_loader_write(IvfLoader *loader);
