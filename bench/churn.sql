@@ -12,6 +12,7 @@
 --
 -- ms: of the step; mb: size of the index afterwards; found: the share of the ten
 -- nearest rows that is found, at some values of hnsw.ef_search (-v efs=20,40,100).
+-- -v am=ivfpq -v knob=probes: the index is one of lists, and efs are of ivfpq.probes.
 
 \set ON_ERROR_STOP on
 \pset footer off
@@ -27,6 +28,14 @@
 \if :{?efs}
 \else
 	\set efs 20,40,100
+\endif
+\if :{?am}
+\else
+	\set am hnsw
+\endif
+\if :{?knob}
+\else
+	\set knob ef_search
 \endif
 SET client_min_messages = warning;
 SET max_parallel_workers_per_gather = 0;
@@ -83,7 +92,7 @@ BEGIN
 	PERFORM set_config('enable_indexscan', 'on', true);
 	PERFORM set_config('enable_seqscan', 'off', true);
 	FOREACH ef IN ARRAY ARRAY[%2$s] LOOP
-		PERFORM set_config('hnsw.ef_search', ef::text, true);
+		PERFORM set_config(%3$L, ef::text, true);
 		SELECT count(*) / (10.0 * (SELECT count(*) FROM truth)) INTO share
 		FROM truth q, LATERAL (SELECT c.v %1$s q.v AS d FROM churn c ORDER BY c.v %1$s q.v LIMIT 10) s
 		WHERE s.d <= q.kth + abs(q.kth) * 1e-5;
@@ -91,11 +100,11 @@ BEGIN
 	END LOOP;
 	UPDATE churn_steps SET found = shares
 	WHERE at = (SELECT max(at) FROM churn_steps);
-END $do$ $$, :'op', :'efs') AS ask \gset
+END $do$ $$, :'op', :'efs', :'am' || '.' || :'knob') AS ask \gset
 :ask;
 
 CALL pg_temp.begin('CREATE INDEX');
-CREATE INDEX churn_v ON churn USING hnsw (v :opclass);
+CREATE INDEX churn_v ON churn USING :am (v :opclass);
 CALL pg_temp.finish();
 CALL pg_temp.ask();
 

@@ -10,7 +10,8 @@
 -- vector_cosine_ops, r, c), or pgvector's on the embedding.  -v ef='{40,80}' gives
 -- values of hnsw.ef_search, -v kinds='{relaxed_order}' of hnsw.iterative_scan, -v
 -- tuples=200000 one of hnsw.max_scan_tuples, -v op='<->' another operator, -v
--- filters='{50 %,1 %}' some of the conditions.
+-- filters='{50 %,1 %}' some of the conditions.  -v am=ivfpq -v knob=probes: the
+-- index is one of lists, and ef are values of ivfpq.probes.
 --
 -- True answers are kept in ITEMS_true for the next time.  Milliseconds are those of
 -- one question, in one statement for all of them; the best of five runs.
@@ -40,6 +41,14 @@ SET jit = off;
 \else
 \set filters '{all,50 %,10 %,1 %,0.1 %,10 % here,10 % elsewhere,1 % elsewhere,50 % elsewhere}'
 \endif
+\if :{?am}
+\else
+\set am hnsw
+\endif
+\if :{?knob}
+\else
+\set knob ef_search
+\endif
 SET hnsw.max_scan_tuples = :tuples;
 
 CREATE TEMP TABLE filters (nr serial, name text, condition text);
@@ -64,7 +73,8 @@ SELECT format('INSERT INTO %I SELECT %L, name, question, max(d) FROM (%s) s (nam
 FROM filters WHERE NOT EXISTS (SELECT FROM :kept k WHERE k.op = :'op' AND k.name = filters.name) \gexec
 CREATE TEMP VIEW exact AS SELECT name, question, d FROM :kept WHERE op = :'op';
 
-CREATE FUNCTION pg_temp.measure(filter filters, "table" text, questions text, op text, ef int, kind text,
+CREATE FUNCTION pg_temp.measure(filter filters, "table" text, questions text, op text, am text, knob text,
+	ef int, kind text,
 	OUT ms numeric, OUT recall numeric, OUT rows numeric) LANGUAGE plpgsql AS
 $$
 DECLARE
@@ -74,7 +84,7 @@ DECLARE
 	begun timestamptz;
 	best float8;
 BEGIN
-	PERFORM set_config('hnsw.ef_search', ef::text, true), set_config('hnsw.iterative_scan', kind, true),
+	PERFORM set_config(am || '.' || knob, ef::text, true), set_config(am || '.iterative_scan', kind, true),
 		set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true);
 	EXECUTE format('SELECT count(*) / %s::float8, count(*) FILTER (WHERE f.d <= e.d * (1 + 1e-6) + 1e-9) / %1$s::float8 / 10 FROM (%s) f (name, question, id, d) JOIN exact e USING (name, question)',
 		number, query) INTO rows, recall;
@@ -91,5 +101,5 @@ $$;
 
 SELECT name AS filter, kind, ef, m.*
 FROM filters, unnest(:'kinds'::text[]) kind, unnest(:'ef'::int[]) ef,
-	LATERAL pg_temp.measure(filters, :'table', :'questions', :'op', ef, kind) m
+	LATERAL pg_temp.measure(filters, :'table', :'questions', :'op', :'am', :'knob', ef, kind) m
 ORDER BY nr, kind, ef;
