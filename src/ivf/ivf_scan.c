@@ -41,6 +41,9 @@
 /* Rows that are refined beyond a factor: of few rows, estimates say little. */
 #define REFINE_MORE 20
 
+/* Rows that are put in order for each that a round is for, where records of all are looked at. */
+#define ORDER_FACTOR 4
+
 /*
  * Candidates that there is room for to begin with, and for each that a round will take
  * before others are left out.
@@ -51,7 +54,7 @@
 /* A row that a round may take. */
 typedef struct Candidate
 {
-	float		score;			/* estimated */
+	float		score;			/* estimated, or its record's */
 	uint32		lane;			/* number of its lane */
 	ItemPointerData tid;
 	uint32		probe;			/* its list, as a place in IvfScan.probes */
@@ -92,6 +95,14 @@ typedef struct IvfScan
 	uint32		edge_count;
 	uint32		edge_room;
 	bool		left_out;		/* were there more candidates than the round took? */
+
+	/* where records of all rows are looked at */
+	uint32		taken;			/* candidates, the first so many */
+	double		cutoff;			/* no row is nearer that was not taken */
+	float		worst_add;		/* greatest of what bounds of rows are made of */
+	double		worst_residual;
+	double		worst_length;
+
 	bool		stale;			/* the lists are no longer what they were when ranked */
 
 	VdbOrder	order;
@@ -221,6 +232,7 @@ start(IndexScanDesc scan)
 	vdb_ivf_rank(&so->ranking, so->index, vector, norm, false);
 	prepare_refine(so, vector, norm);
 	so->rows = FIRST_ROWS;
+	so->cutoff = INFINITY;
 	VDB_TESTPOINT("ivf-scan-ranked");
 }
 
@@ -384,7 +396,72 @@ doubt_list(IvfScan *so, BlockNumber block, const char *what)
 	so->stale = true;
 }
 
-/* Looks at the scan codes of a list. */
+/* The score of a row's record, whose page is locked. */
+static float
+record_score(const IvfScan *so, const IvfProbe *probe, const IvfRecord *record)
+{
+	const VdbCodec *codec = &so->index->refine;
+	const uint8 *code = vdb_ivf_record_code((IvfRecord *) record);
+
+	if (vdb_ivf_shelf(so->index, IVF_ROWS)->record_bits == IVF_REFINE_12)
+		return probe->base + record->add - vdb_codec_ip_weight(codec) * record->scale *
+			vdb_kernels->node12_ip(codec->P, so->refine.vector, (const int8 *) code,
+								   code + codec->hi_bytes);
+	return probe->base + record->add + vdb_hot_score(&so->refine, (VdbHotFactors)
+													  {.rescale = record->scale}, code) -
+		so->refine.hot_const;
+}
+
+/*
+ * Considers all rows of a group, whose page is locked, by their records.  A score that
+ * overflowed says nothing: such rows come first, and will be measured.
+ */
+static void
+consider_records(IvfScan *so, uint32 probe, uint32 number, IvfGroup *group)
+{
+	IvfIndex   *index = so->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	Buffer		buffer = InvalidBuffer;
+
+	for (uint32 lanes = group->used; lanes != 0; lanes &= lanes - 1)
+	{
+		int			lane = __builtin_ctz(lanes);
+		const uint8 *payload = vdb_ivf_group_payload(shelf, group, lane);
+		IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, number, lane);
+		const IvfRecord *record;
+		Candidate  *candidate;
+
+		if (was_returned(so, payload) ||
+			(so->filter != NULL && !vdb_filter_passes(so->filter, payload + sizeof(ItemPointerData))))
+			continue;
+		if (!BufferIsValid(buffer) || BufferGetBlockNumber(buffer) != a.block)
+		{
+			if (BufferIsValid(buffer))
+				UnlockReleaseBuffer(buffer);
+			buffer = vdb_ivf_read_record_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+		}
+		if (so->count == so->room)
+			make_room(so);
+		record = vdb_ivf_page_record(BufferGetPage(buffer), a);
+		candidate = &so->candidates[so->count++];
+		candidate->score = record_score(so, &so->probes[probe], record);
+		candidate->lane = vdb_ivf_lane_number(number, lane);
+		memcpy(&candidate->tid, payload, sizeof(ItemPointerData));
+		candidate->probe = probe;
+		if (!isfinite(candidate->score))
+			candidate->score = -FLT_MAX;
+		else
+		{
+			so->worst_add = Max(so->worst_add, record->add);
+			so->worst_residual = Max(so->worst_residual, vdb_bfloat_load(record->residual));
+			so->worst_length = Max(so->worst_length, vdb_bfloat_load(record->length));
+		}
+	}
+	if (BufferIsValid(buffer))
+		UnlockReleaseBuffer(buffer);
+}
+
+/* Looks at the rows of a list: by their scan codes, or where all are refined by their records. */
 static void
 scan_list(IvfScan *so, uint32 probe)
 {
@@ -426,13 +503,18 @@ scan_list(IvfScan *so, uint32 probe)
 			else if (probe + 1 < so->probe_count && so->probes[probe + 1].head != IVF_NO_GROUP)
 				prefetch_group(index, so->probes[probe + 1].head);
 
-			/* a little more, as sums with the base are rounded */
-			scale.bound = isfinite(so->bound) ?
-				so->bound - base + (fabsf(so->bound) + fabsf(base)) * 4 * FLT_EPSILON : INFINITY;
-			lanes = so->kernels->scan_below(shelf->code_bytes, so->ranking.table,
-											vdb_ivf_group_codes(group), vdb_ivf_group_add(group),
-											vdb_ivf_group_scale(group), scale, scores);
-			consider_lanes(so, probe, base, number, group, scores, lanes & group->used);
+			if (so->settings->refine_factor == 0)
+				consider_records(so, probe, number, group);
+			else
+			{
+				/* a little more, as sums with the base are rounded */
+				scale.bound = isfinite(so->bound) ?
+					so->bound - base + (fabsf(so->bound) + fabsf(base)) * 4 * FLT_EPSILON : INFINITY;
+				lanes = so->kernels->scan_below(shelf->code_bytes, so->ranking.table,
+												vdb_ivf_group_codes(group), vdb_ivf_group_add(group),
+												vdb_ivf_group_scale(group), scale, scores);
+				consider_lanes(so, probe, base, number, group, scores, lanes & group->used);
+			}
 			number = group->next;
 			if (number != IVF_NO_GROUP)
 				a = vdb_ivf_group_address(&index->geometry, shelf, number);
@@ -443,32 +525,15 @@ scan_list(IvfScan *so, uint32 probe)
 	}
 }
 
-/* The score of a row's record, whose page is locked. */
-static float
-record_score(const IvfScan *so, const IvfProbe *probe, const IvfRecord *record)
-{
-	const VdbCodec *codec = &so->index->refine;
-	const uint8 *code = vdb_ivf_record_code((IvfRecord *) record);
-
-	if (vdb_ivf_shelf(so->index, IVF_ROWS)->record_bits == IVF_REFINE_12)
-		return probe->base + record->add - vdb_codec_ip_weight(codec) * record->scale *
-			vdb_kernels->node12_ip(codec->P, so->refine.vector, (const int8 *) code,
-								   code + codec->hi_bytes);
-	return probe->base + record->add + vdb_hot_score(&so->refine, (VdbHotFactors)
-													  {.rescale = record->scale}, code) -
-		so->refine.hot_const;
-}
-
-/* Bounds of a row's distance, by its record, which is at an address of the locked page. */
+/*
+ * Bounds of a row's distance, by what its record says.  size: of its centroid; whoever gives
+ * more than there is of any row gets bounds of all.
+ */
 static VdbBounds
-refine_row(const IvfScan *so, const Candidate *candidate, Buffer buffer, IvfAddress a)
+row_bounds(const IvfScan *so, float add, double residual, double size, double length, float score)
 {
-	const IvfProbe *probe = &so->probes[candidate->probe];
-	const IvfRecord *record = vdb_ivf_page_record(BufferGetPage(buffer), a);
-	float		score = record_score(so, probe, record);
-	double		length = vdb_bfloat_load(record->length);
-	VdbBounds	bounds = vdb_codec_bounds(&so->refine, record->add, vdb_bfloat_load(record->residual),
-										  probe->size + length, so->rounding * length, score);
+	VdbBounds	bounds = vdb_codec_bounds(&so->refine, add, residual, size + length,
+										  so->rounding * length, score);
 
 	if (so->index->support->metric == VDB_METRIC_HAMMING)
 	{
@@ -476,6 +541,17 @@ refine_row(const IvfScan *so, const Candidate *candidate, Buffer buffer, IvfAddr
 		bounds.upper *= bounds.upper;
 	}
 	return bounds;
+}
+
+/* The same of a candidate, whose record is at an address of the locked page. */
+static VdbBounds
+refine_row(const IvfScan *so, const Candidate *candidate, Buffer buffer, IvfAddress a)
+{
+	const IvfProbe *probe = &so->probes[candidate->probe];
+	const IvfRecord *record = vdb_ivf_page_record(BufferGetPage(buffer), a);
+
+	return row_bounds(so, record->add, vdb_bfloat_load(record->residual), probe->size,
+					  vdb_bfloat_load(record->length), record_score(so, probe, record));
 }
 
 /* Has the CPU fetch a candidate's record. */
@@ -505,19 +581,18 @@ take_unrefined(IvfScan *so)
 }
 
 /*
- * Refines candidates, and moves them to the rows that wait to be returned.  A page is
- * locked once for those in turn whose records are on it: where all rows are refined they
- * lie side by side.
+ * Refines candidates from one to before another, and moves them to the rows that wait to
+ * be returned.  A page is locked once for those in turn whose records are on it.
  */
 static void
-take_refined(IvfScan *so)
+take_refined(IvfScan *so, uint32 first, uint32 end)
 {
 	IvfIndex   *index = so->index;
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
 	BlockNumber block = InvalidBlockNumber;
 	Buffer		buffer = InvalidBuffer;
 
-	for (uint32 i = 0; i < so->count; i++)
+	for (uint32 i = first; i < end; i++)
 	{
 		const Candidate *candidate = &so->candidates[i];
 		IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, candidate->lane / IVF_LANES,
@@ -525,7 +600,7 @@ take_refined(IvfScan *so)
 		VdbFound	found = {.tid = candidate->tid};
 		VdbBounds	bounds;
 
-		if (i + PREFETCH_AHEAD < so->count)
+		if (i + PREFETCH_AHEAD < end)
 			prefetch_record(so, candidate + PREFETCH_AHEAD);
 		if (a.block != block)
 		{
@@ -549,10 +624,37 @@ static void
 take_candidates(IvfScan *so)
 {
 	if (vdb_ivf_shelf(so->index, IVF_ROWS)->record_bits > 0)
-		take_refined(so);
+		take_refined(so, 0, so->count);
 	else
 		take_unrefined(so);
 	so->count = 0;
+}
+
+/*
+ * Takes the nearest of the candidates that are left, where these are all rows of the lists,
+ * and says beyond which distance the others may come in between.
+ */
+static void
+take_nearest(IvfScan *so)
+{
+	uint32		left = so->count - so->taken;
+	uint32		keep = (uint32) Min((uint64) so->rows * ORDER_FACTOR + REFINE_MORE, left);
+	float		farthest = -FLT_MAX;
+	double		size = 0;
+
+	if (keep < left)
+		select_nearest(so->candidates + so->taken, left, keep);
+	take_refined(so, so->taken, so->taken + keep);
+	for (uint32 i = 0; i < keep; i++)
+		farthest = Max(farthest, so->candidates[so->taken + i].score);
+	so->taken += keep;
+	so->cutoff = INFINITY;
+	if (so->taken < so->count)
+	{
+		for (uint32 i = 0; i < so->probe_count; i++)
+			size = Max(size, so->probes[i].size);
+		so->cutoff = row_bounds(so, so->worst_add, so->worst_residual, size, so->worst_length, farthest).lower;
+	}
 }
 
 /* Remembers what was taken of these lists, by the farthest. */
@@ -639,11 +741,7 @@ scan_lists(IvfScan *so)
 	do
 	{
 		for (; done < so->probe_count && !so->stale; done++)
-		{
 			scan_list(so, done);
-			if (so->settings->refine_factor == 0)
-				take_candidates(so);
-		}
 	} while (!so->stale && so->floor == -INFINITY && so->count + so->order.count < ENOUGH_FACTOR * so->rows &&
 			 add_lists(so) > 0);
 }
@@ -656,6 +754,8 @@ rank_again(IvfScan *so)
 	so->stale = false;
 	so->complete = false;
 	so->left_out = false;
+	so->taken = 0;
+	so->cutoff = INFINITY;
 	so->probed = 0;
 	so->probe_count = 0;
 	so->count = 0;
@@ -665,34 +765,50 @@ rank_again(IvfScan *so)
 	so->sorted = so->returned_count;
 }
 
+/* One more round, of the nearest by estimate. */
+static void
+take_estimated(IvfScan *so)
+{
+	so->keep = (uint32) Min((uint64) so->rows * so->settings->refine_factor + REFINE_MORE, PG_INT32_MAX);
+	so->allowed = so->yielded + so->rows;
+	so->left_out = false;
+	so->count = 0;
+	so->bound = INFINITY;
+	scan_lists(so);
+	cut_candidates(so);
+	raise_floor(so);
+	take_candidates(so);
+}
+
+/* One more round, of rows of which all records are looked at. */
+static void
+take_all(IvfScan *so)
+{
+	so->keep = PG_INT32_MAX;
+	so->allowed = PG_UINT32_MAX;
+	if (!so->left_out)
+	{
+		so->count = 0;
+		so->taken = 0;
+		scan_lists(so);
+	}
+	take_nearest(so);
+	so->left_out = so->taken < so->count;
+}
+
 /* One more round. */
 static void
 go_on(IvfScan *so)
 {
-	uint32		factor = so->settings->refine_factor;
-
 	if (!so->left_out && !next_lists(so))
 	{
 		so->complete = true;
 		return;
 	}
-	so->keep = PG_INT32_MAX;
-	so->allowed = PG_UINT32_MAX;
-	if (factor > 0)
-	{
-		so->keep = (uint32) Min((uint64) so->rows * factor + REFINE_MORE, PG_INT32_MAX);
-		so->allowed = so->yielded + so->rows;
-	}
-	so->left_out = false;
-	so->count = 0;
-	so->bound = INFINITY;
-	scan_lists(so);
-	if (factor > 0)
-	{
-		cut_candidates(so);
-		raise_floor(so);
-		take_candidates(so);
-	}
+	if (so->settings->refine_factor > 0)
+		take_estimated(so);
+	else
+		take_all(so);
 	so->rows = Min(2 * so->rows, MAX_ROWS);
 	VDB_TESTPOINT("ivf-scan-taken");
 
@@ -805,6 +921,13 @@ next_row(IndexScanDesc scan)
 		}
 		if (so->order.count == 0)
 			return false;
+
+		/* rows that were left out may come before it */
+		if (so->left_out && so->order.rows[0].upper > so->cutoff)
+		{
+			go_on(so);
+			continue;
+		}
 		if (so->order.rows[0].lower > so->radius)
 		{
 			if (!so->relaxed || so->complete)
