@@ -571,7 +571,8 @@ replace_lists(Change *change, uint32 lists)
 	if (change->chosen_rows > 0)
 	{
 		take_sample(change, lists);
-		vdb_ivf_cluster(&change->training, &change->sample, lists);
+		vdb_ivf_cluster(&change->training, &change->sample, lists,
+						vdb_ivf_on_sphere(index->rel, index->codec.metric));
 
 		/* of a sample without rows nothing is known but that there are rows */
 		if (change->training.count == 0)

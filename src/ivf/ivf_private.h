@@ -414,7 +414,14 @@ extern void vdb_ivf_sample_init(IvfSample *sample, const VdbCodec *l2, uint32 ro
 extern void vdb_ivf_sample_add(IvfSample *sample, const float *vector, float norm);
 
 /* The centroids of at most so many lists (k-means), in the current context. */
-extern void vdb_ivf_cluster(IvfTraining *training, const IvfSample *sample, uint32 lists);
+extern void vdb_ivf_cluster(IvfTraining *training, const IvfSample *sample, uint32 lists,
+							bool on_sphere);
+
+/*
+ * Are an index's centroids directions?  Whoever comes from pgvector keeps the probes that
+ * gave a recall there, so lists are to be as there.
+ */
+extern bool vdb_ivf_on_sphere(Relation rel, VdbMetric metric);
 
 /* ivf_load.c */
 

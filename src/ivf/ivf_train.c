@@ -23,6 +23,9 @@
 #define LIST_ROWS 64
 #define ROUNDS 10
 
+/* The same where centroids are directions, which take longer to settle. */
+#define SPHERE_ROUNDS 25
+
 /* Lists of a table of n rows where the user does not say: so many times the root of n, */
 #define LISTS_FACTOR 2.0
 
@@ -169,8 +172,9 @@ run_rounds(const IvfSample *sample, VdbClusters *clusters)
 {
 	Size		stride = code_bytes(sample->l2);
 	uint32	   *nearest = palloc0(sample->rows * sizeof(uint32));
+	int			rounds = clusters->on_sphere ? SPHERE_ROUNDS : ROUNDS;
 
-	for (int round = 0; round < ROUNDS; round++)
+	for (int round = 0; round < rounds; round++)
 	{
 		for (uint32 i = 0; i < sample->rows; i += VDB_CLUSTER_BLOCK)
 		{
@@ -203,7 +207,7 @@ keep_centroids(IvfTraining *training, const VdbClusters *clusters)
 }
 
 void
-vdb_ivf_cluster(IvfTraining *training, const IvfSample *sample, uint32 lists)
+vdb_ivf_cluster(IvfTraining *training, const IvfSample *sample, uint32 lists, bool on_sphere)
 {
 	MemoryContext context;
 	MemoryContext old;
@@ -218,11 +222,18 @@ vdb_ivf_cluster(IvfTraining *training, const IvfSample *sample, uint32 lists)
 	lists = Min(lists, sample->rows);
 	memory = palloc_extended(vdb_cluster_bytes(sample->l2, lists) + 64, MCXT_ALLOC_HUGE);
 	vdb_cluster_init(&clusters, sample->l2, lists, (char *) TYPEALIGN(64, memory));
+	clusters.on_sphere = on_sphere;
 	seed_clusters(sample, &clusters);
 	run_rounds(sample, &clusters);
 	MemoryContextSwitchTo(old);
 	keep_centroids(training, &clusters);
 	MemoryContextDelete(context);
+}
+
+bool
+vdb_ivf_on_sphere(Relation rel, VdbMetric metric)
+{
+	return vdb_ivf_is_flat(rel) && metric == VDB_METRIC_COSINE;
 }
 
 uint32
@@ -246,7 +257,7 @@ find_centroids(IvfTraining *training, Pass *pass, const VdbCodec *l2, Relation h
 	pass->sample = &sample;
 	vdb_index_sample(heap, rel, info, sample.room, sample.room, keep_row, pass);
 	MemoryContextSwitchTo(old);
-	vdb_ivf_cluster(training, &sample, lists);
+	vdb_ivf_cluster(training, &sample, lists, vdb_ivf_on_sphere(rel, pass->codec->metric));
 	MemoryContextDelete(context);
 }
 

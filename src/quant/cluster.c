@@ -2,6 +2,8 @@
  * cluster.c
  *	  k-means over node codes.
  */
+#include <math.h>
+
 #include "quant/cluster.h"
 #include "quant/codec_private.h"
 
@@ -57,6 +59,7 @@ vdb_cluster_init(VdbClusters *clusters, const VdbCodec *codec, uint32_t count, c
 {
 	clusters->codec = codec;
 	clusters->count = count;
+	clusters->on_sphere = false;
 	clusters->centroids = (float *) memory;
 	memory += vectors_bytes(codec, count);
 	clusters->sums = (float *) memory;
@@ -173,6 +176,20 @@ divide(VdbClusters *clusters, uint32_t from, uint32_t to)
 	clusters->sizes[from] -= clusters->sizes[to];
 }
 
+/* Makes a centroid as long as a unit vector, seen from the origin. */
+static void
+put_on_sphere(const VdbCodec *codec, float *centroid)
+{
+	double		norm2 = 0;
+
+	for (uint32_t d = 0; d < codec->P; d++)
+		norm2 += ((double) centroid[d] + codec->center[d]) * ((double) centroid[d] + codec->center[d]);
+	if (!(norm2 > 0))
+		return;
+	for (uint32_t d = 0; d < codec->P; d++)
+		centroid[d] = (float) (((double) centroid[d] + codec->center[d]) / sqrt(norm2) - codec->center[d]);
+}
+
 uint32_t
 vdb_cluster_next(VdbClusters *clusters)
 {
@@ -186,6 +203,8 @@ vdb_cluster_next(VdbClusters *clusters)
 		for (uint32_t d = 0; d < P && clusters->sizes[i] > 0; d++)
 			clusters->centroids[(size_t) i * P + d] =
 				clusters->sums[(size_t) i * P + d] / (float) clusters->sizes[i];
+		if (clusters->on_sphere && clusters->sizes[i] > 0)
+			put_on_sphere(codec, clusters->centroids + (size_t) i * P);
 	}
 	for (uint32_t i = 0; i < clusters->count; i++)
 	{

@@ -26,6 +26,7 @@ typedef struct VdbClusters
 {
 	const VdbCodec *codec;
 	uint32_t	count;
+	bool		on_sphere;		/* centroids are directions: as long as a unit vector */
 	float	   *centroids;		/* count * P */
 	float	   *sums;			/* of members gathered since the last round: count * P */
 	uint32_t   *sizes;			/* how many these are, */
@@ -37,6 +38,11 @@ typedef struct VdbClusters
 	uint8_t    *code;			/* scratch: a node code */
 } VdbClusters;
 
+/*
+ * Set after vdb_cluster_init, on_sphere has the vectors, which are of length 1 before the
+ * center is taken away, divided by their directions alone (spherical k-means, Dhillon and
+ * Modha, 2001): then lists are as pgvector's.
+ */
 extern size_t vdb_cluster_bytes(const VdbCodec *codec, uint32_t count);
 
 /* memory: vdb_cluster_bytes(), aligned to 64. */

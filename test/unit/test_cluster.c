@@ -280,6 +280,62 @@ check_alike(float value)
 	return passed;
 }
 
+/* Is each centroid on the sphere, in the direction of its members' sum, seen from the origin? */
+static bool
+check_sphere(uint32_t dims, uint32_t clusters)
+{
+	Sample		s;
+	uint32_t	P;
+	bool		passed = true;
+
+	sample_init(&s, 1000, dims, clusters);
+	P = s.codec.P;
+	fill_blobs(&s, clusters);
+	for (uint32_t d = 0; d < P; d++)
+		s.center[d] = 0.3f * random_float();
+	for (uint32_t i = 0; i < s.count; i++)
+	{
+		float	   *x = s.vectors + (size_t) i * P;
+		double		norm2 = 0;
+
+		for (uint32_t d = 0; d < P; d++)
+			norm2 += (double) x[d] * x[d];
+		for (uint32_t d = 0; d < P; d++)
+			x[d] = (float) (x[d] / sqrt(norm2)) - s.center[d];
+	}
+	encode(&s);
+	s.clusters.on_sphere = true;
+	for (uint32_t i = 0; i < clusters; i++)
+		seed(&s, i, i);
+	vdb_cluster_next(&s.clusters);
+	for (int round = 0; round < 3; round++)
+		run_round(&s);
+	for (uint32_t i = 0; i < clusters && passed; i++)
+	{
+		double		norm2 = 0;
+		double		product = 0;
+		double		sum2 = 0;
+
+		for (uint32_t d = 0; d < P; d++)
+		{
+			double		c = (double) s.clusters.centroids[(size_t) i * P + d] + s.center[d];
+			double		sum = 0;
+
+			for (uint32_t row = i; row < s.count; row += clusters)
+				sum += (double) s.vectors[(size_t) row * P + d] + s.center[d];
+			norm2 += c * c;
+			product += c * sum;
+			sum2 += sum * sum;
+		}
+		if (fabs(norm2 - 1) > 1e-4)
+			passed = failure("centroid %u is %g long", i, sqrt(norm2));
+		if (product < 0.999 * sqrt(norm2 * sum2))
+			passed = failure("centroid %u is %g from where its members are", i, product / sqrt(norm2 * sum2));
+	}
+	sample_free(&s);
+	return passed;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -300,6 +356,7 @@ main(int argc, char **argv)
 	}
 	vdb_distance_force(best);
 	report(check_empty(2) && check_empty(64) && check_empty(300), "no cluster stays empty");
+	report(check_sphere(24, 7) && check_sphere(100, 40), "centroids that are directions");
 	report(check_alike(0) && check_alike(1) && check_alike(1e15f), "rows that are all alike");
 	printf("1..%d\n", tests_run);
 	return tests_failed == 0 ? 0 : 1;
