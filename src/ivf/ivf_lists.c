@@ -69,7 +69,6 @@ typedef struct Change
 
 	float	   *centroid;		/* of the list that is read */
 	IvfSample	sample;
-	uint64		sampled;		/* rows that might have been in it */
 	IvfTraining training;
 	uint32	   *numbers;		/* of the new lists */
 	IvfLoader  *loader;
