@@ -102,6 +102,7 @@ OBJS = \
 	src/ivf/ivf_value.o \
 	src/ivf/ivf_write.o \
 	src/quant/cluster.o \
+	src/quant/codebook.o \
 	src/quant/codec.o \
 	src/quant/codec_binary.o \
 	src/quant/codec_dense.o \
@@ -153,7 +154,7 @@ override PG_CPPFLAGS += -I$(srcdir)/src
 override PG_CFLAGS   += $(WARNINGS) $(FLOATS) -MMD -MP
 
 # Each search prepares its query here, in loops that a compiler can vectorise.
-src/quant/cluster.o src/quant/codec_dense.o src/quant/rotate.o src/quant/scan.o: override CFLAGS += -O3
+src/quant/cluster.o src/quant/codebook.o src/quant/codec_dense.o src/quant/rotate.o src/quant/scan.o: override CFLAGS += -O3
 
 # A server loads extensions into one name space: export what it calls by name.
 override SHLIB_LINK  += -Wl,--version-script=$(srcdir)/src/vdb.map

@@ -19,10 +19,31 @@
 void
 vdb_scan_init(VdbScanCodec *scan, const VdbCodec *codec, uint32_t dims, uint32_t bits)
 {
+	memset(scan, 0, sizeof(*scan));
 	scan->codec = codec;
+	scan->kind = VDB_SCAN_GRID;
 	scan->dims = dims;
 	scan->bits = bits;
 	scan->bytes = dims * bits / 8;
+}
+
+void
+vdb_scan_init_product(VdbScanCodec *scan, const VdbCodec *codec, const VdbCodebook *codebook)
+{
+	memset(scan, 0, sizeof(*scan));
+	scan->codec = codec;
+	scan->kind = VDB_SCAN_PRODUCT;
+	scan->dims = codec->P;
+	scan->codebook = *codebook;
+	scan->bytes = codebook->parts / 2;
+}
+
+void
+vdb_scan_init_nothing(VdbScanCodec *scan, const VdbCodec *codec)
+{
+	memset(scan, 0, sizeof(*scan));
+	scan->codec = codec;
+	scan->kind = VDB_SCAN_NOTHING;
 }
 
 static inline int
@@ -70,6 +91,59 @@ write_signs(const VdbScanCodec *scan, const float *x, uint8_t *code)
 	return vdb_codec_sum_lanes(sums);
 }
 
+/*
+ * Writes levels on the grid that a vector fits best.  Returns the product of what they
+ * stand for with it.
+ */
+static double
+write_grid(const VdbScanCodec *scan, const float *x, uint8_t *code)
+{
+	double		dot;
+	float		step;
+
+	if (scan->bits == 1)
+		return write_signs(scan, x, code);
+	step = vdb_codec_fit_step(scan->dims, x, scan->bits, vdb_codec_norm2(scan->dims, x), &dot);
+	write_levels(scan, x, step > 0 ? 1 / step : 0, code);
+	return dot;
+}
+
+/* The same of the nearest centroids of a vector's parts, brought to the codebook's length. */
+static double
+write_parts(const VdbScanCodec *scan, const float *x, double norm2, uint8_t *code)
+{
+	const VdbCodebook *book = &scan->codebook;
+	float		factor = norm2 > FLT_MIN ? (float) sqrt(book->dims / norm2) : 0;
+	double		dot = 0;
+
+	for (uint32_t part = 0; part < book->parts; part++)
+	{
+		uint32_t	first = vdb_codebook_first(book, part);
+		uint32_t	end = vdb_codebook_first(book, part + 1);
+		int			nearest = vdb_codebook_nearest(book, part, x + first, factor);
+
+		code[part / 2] |= (uint8_t) (nearest << part % 2 * 4);
+		for (uint32_t i = first; i < end; i++)
+			dot += (double) x[i] * book->values[VDB_CODEBOOK_SIZE * i + nearest];
+	}
+	return dot;
+}
+
+/* Writes a code over zeros; returns the product of what it stands for with the vector. */
+static double
+write_code(const VdbScanCodec *scan, const float *x, double norm2, uint8_t *code)
+{
+	switch (scan->kind)
+	{
+		case VDB_SCAN_GRID:
+			return write_grid(scan, x, code);
+		case VDB_SCAN_PRODUCT:
+			return write_parts(scan, x, norm2, code);
+		default:
+			return 0;
+	}
+}
+
 static float
 float_product(uint32_t n, const float *a, const float *b)
 {
@@ -95,15 +169,7 @@ vdb_scan_encode(const VdbScanCodec *scan, const float *x, const float *centroid,
 	for (uint32_t i = 0; i < codec->P; i++)
 		scratch[i] = x[i] - centroid[i];
 	norm2 = vdb_codec_norm2(codec->P, scratch);
-	if (scan->bits == 1)
-		dot = write_signs(scan, scratch, code);
-	else
-	{
-		float		step = vdb_codec_fit_step(scan->dims, scratch, scan->bits,
-											  vdb_codec_norm2(scan->dims, scratch), &dot);
-
-		write_levels(scan, scratch, step > 0 ? 1 / step : 0, code);
-	}
+	dot = write_code(scan, scratch, norm2, code);
 	rescale = dot > 0 ? (float) (norm2 / dot) : 0;
 	if (!(rescale <= LARGEST_RESCALE))
 		rescale = 0;
@@ -123,14 +189,38 @@ vdb_scan_encode(const VdbScanCodec *scan, const float *x, const float *centroid,
 	return f;
 }
 
-void
-vdb_scan_levels(const VdbScanCodec *scan, const uint8_t *code, float *out)
+static void
+grid_levels(const VdbScanCodec *scan, const uint8_t *code, float *out)
 {
 	uint32_t	each = 8 / scan->bits;
 	int			top = scan_top(scan);
 
 	for (uint32_t i = 0; i < scan->dims; i++)
 		out[i] = (float) (2 * (code[i / each] >> i % each * scan->bits & top) - top);
+}
+
+static void
+product_levels(const VdbScanCodec *scan, const uint8_t *code, float *out)
+{
+	const VdbCodebook *book = &scan->codebook;
+
+	for (uint32_t part = 0; part < book->parts; part++)
+	{
+		uint32_t	end = vdb_codebook_first(book, part + 1);
+		int			nearest = code[part / 2] >> part % 2 * 4 & 15;
+
+		for (uint32_t i = vdb_codebook_first(book, part); i < end; i++)
+			out[i] = book->values[VDB_CODEBOOK_SIZE * i + nearest];
+	}
+}
+
+void
+vdb_scan_levels(const VdbScanCodec *scan, const uint8_t *code, float *out)
+{
+	if (scan->kind == VDB_SCAN_GRID)
+		grid_levels(scan, code, out);
+	else if (scan->kind == VDB_SCAN_PRODUCT)
+		product_levels(scan, code, out);
 }
 
 /*
@@ -159,10 +249,9 @@ fill_entries(const VdbScanCodec *scan, const float *q, float inverse, uint8_t *e
 		entries[k] = (uint8_t) vdb_round_within(values[k], 0, VDB_SCAN_MOST);
 }
 
-VdbScanScale
-vdb_scan_table(const VdbScanCodec *scan, const VdbQuery *query, uint8_t *table)
+static VdbScanScale
+grid_table(const VdbScanCodec *scan, const float *q, uint8_t *table)
 {
-	const float *q = query->vector;
 	uint32_t	each = 4 / scan->bits;
 	int			top = scan_top(scan);
 	float		widest = 0;
@@ -180,12 +269,6 @@ vdb_scan_table(const VdbScanCodec *scan, const VdbQuery *query, uint8_t *table)
 		widest = width > widest ? width : widest;
 	}
 
-	if (!(vdb_codec_norm2(scan->codec->P, q) <= LARGEST_NORM2))
-	{
-		memset(table, 0, 32 * scan->bytes);
-		return (VdbScanScale) {.bound = INFINITY};
-	}
-
 	/* a step of one level is two, in what levels stand for */
 	unit = 2 * widest * (float) top / VDB_SCAN_MOST;
 	inverse = unit > FLT_MIN ? 2 / unit : 0;
@@ -195,6 +278,67 @@ vdb_scan_table(const VdbScanCodec *scan, const VdbQuery *query, uint8_t *table)
 		fill_entries(scan, q + (2 * b + 1) * each, inverse, table + 16 * (scan->bytes + b));
 	}
 	return (VdbScanScale) {.unit = unit, .low = (float) (-top * sum), .bound = INFINITY};
+}
+
+/* Products of a part of a query with its centroids.  Returns the least; *width: to the greatest. */
+static float
+part_products(const VdbCodebook *book, uint32_t part, const float *q, float *products, float *width)
+{
+	float		least;
+	float		most;
+
+	vdb_codebook_products(book, part, q + vdb_codebook_first(book, part), products);
+	least = most = products[0];
+	for (int k = 1; k < VDB_CODEBOOK_SIZE; k++)
+	{
+		least = products[k] < least ? products[k] : least;
+		most = products[k] > most ? products[k] : most;
+	}
+	*width = most - least;
+	return least;
+}
+
+static VdbScanScale
+product_table(const VdbScanCodec *scan, const float *q, uint8_t *table)
+{
+	const VdbCodebook *book = &scan->codebook;
+	float		products[VDB_CODEBOOK_SIZE];
+	float		widest = 0;
+	float		width;
+	float		unit;
+	float		inverse;
+	double		low = 0;
+
+	for (uint32_t part = 0; part < book->parts; part++)
+	{
+		low += part_products(book, part, q, products, &width);
+		widest = width > widest ? width : widest;
+	}
+	unit = widest / VDB_SCAN_MOST;
+	inverse = unit > FLT_MIN ? 1 / unit : 0;
+	for (uint32_t part = 0; part < book->parts; part++)
+	{
+		float		least = part_products(book, part, q, products, &width);
+		uint8_t    *entries = table + 16 * (part % 2 * scan->bytes + part / 2);
+
+		for (int k = 0; k < VDB_CODEBOOK_SIZE; k++)
+			entries[k] = (uint8_t) vdb_round_within((products[k] - least) * inverse, 0, VDB_SCAN_MOST);
+	}
+	return (VdbScanScale) {.unit = unit, .low = (float) low, .bound = INFINITY};
+}
+
+VdbScanScale
+vdb_scan_table(const VdbScanCodec *scan, const VdbQuery *query, uint8_t *table)
+{
+	if (scan->kind == VDB_SCAN_NOTHING ||
+		!(vdb_codec_norm2(scan->codec->P, query->vector) <= LARGEST_NORM2))
+	{
+		memset(table, 0, 32 * scan->bytes);
+		return (VdbScanScale) {.bound = INFINITY};
+	}
+	if (scan->kind == VDB_SCAN_PRODUCT)
+		return product_table(scan, query->vector, table);
+	return grid_table(scan, query->vector, table);
 }
 
 float

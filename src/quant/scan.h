@@ -10,14 +10,24 @@
 #ifndef VDB_SCAN_H
 #define VDB_SCAN_H
 
+#include "quant/codebook.h"
 #include "quant/codec.h"
 
-/* A code has a dimension's bits one after the other, from the lowest of the first byte. */
+/* What codes are made of. */
+typedef enum VdbScanKind
+{
+	VDB_SCAN_GRID,				/* a level of each dimension, from the lowest bits on */
+	VDB_SCAN_PRODUCT,			/* a centroid of each part, likewise */
+	VDB_SCAN_NOTHING			/* they are empty; all rows of a list look alike */
+} VdbScanKind;
+
 typedef struct VdbScanCodec
 {
 	const VdbCodec *codec;		/* of the vectors */
+	VdbScanKind kind;
 	uint32_t	dims;			/* coded: the first so many of P, a multiple of 8 */
-	uint32_t	bits;			/* of each: 1 or 2 */
+	uint32_t	bits;			/* of a level: 1 or 2 */
+	VdbCodebook codebook;		/* of a product */
 	uint32_t	bytes;			/* of a code */
 } VdbScanCodec;
 
@@ -31,6 +41,13 @@ typedef struct VdbScanFactors
 /* The codec must outlive it.  dims: at most the codec's P, a multiple of 8. */
 extern void vdb_scan_init(VdbScanCodec *scan, const VdbCodec *codec, uint32_t dims, uint32_t bits);
 
+/* The same of products, of all P dimensions; the codebook's values must outlive it. */
+extern void vdb_scan_init_product(VdbScanCodec *scan, const VdbCodec *codec,
+								  const VdbCodebook *codebook);
+
+/* The same of empty codes. */
+extern void vdb_scan_init_nothing(VdbScanCodec *scan, const VdbCodec *codec);
+
 /*
  * The code, scan->bytes, of a vector in the list of a centroid, both P floats.
  * scratch: P floats.  Factors are finite, and so is each score of a table's query.
@@ -38,7 +55,10 @@ extern void vdb_scan_init(VdbScanCodec *scan, const VdbCodec *codec, uint32_t di
 extern VdbScanFactors vdb_scan_encode(const VdbScanCodec *scan, const float *x,
 									  const float *centroid, float *scratch, uint8_t *code);
 
-/* The levels that a code stands for, odd numbers: scan->dims floats. */
+/*
+ * What a code stands for, but for its length: scan->dims floats.  Of a grid these are odd
+ * numbers.
+ */
 extern void vdb_scan_levels(const VdbScanCodec *scan, const uint8_t *code, float *out);
 
 /*

@@ -14,6 +14,15 @@
 #define SEED UINT64_C(0x123456789abcdef)
 #define LANES VDB_SCAN_LANES
 
+/* Of codes: on a grid, the dimensions that are coded, and the bits of each; or in parts. */
+typedef struct Shape
+{
+	uint32_t	dims;
+	uint32_t	coded;
+	uint32_t	bits;
+	uint32_t	parts;			/* 0: on a grid */
+} Shape;
+
 static const char *const metric_names[] = {"l2", "ip", "cosine"};
 
 /* Roughly normal, of variance 1, and the same everywhere. */
@@ -57,6 +66,47 @@ dot(size_t n, const float *a, const float *b)
 	return sum;
 }
 
+#define WIDEST 8
+#define TRAINED 2048
+
+/* The centroids of a part of so many dimensions, of normally distributed vectors. */
+static const float *
+trained_part(uint32_t width)
+{
+	static float *known[WIDEST + 1];
+
+	if (known[width] == NULL)
+	{
+		float	   *values = new_floats(vdb_codebook_values(width));
+		float	   *sums = new_floats(vdb_codebook_values(width));
+		float	   *vectors = new_floats(TRAINED * width);
+		VdbCodebook book = {.dims = width, .parts = 1, .values = values};
+
+		vdb_codebook_normal(TRAINED * width, vectors);
+		vdb_codebook_train(&book, 0, TRAINED, vectors, width, sums, values);
+		known[width] = values;
+		free(sums);
+		free(vectors);
+	}
+	return known[width];
+}
+
+/* A codebook for vectors of P dimensions. */
+static VdbCodebook
+make_codebook(uint32_t P, uint32_t parts, float *values)
+{
+	VdbCodebook book = {.dims = P, .parts = parts, .values = values};
+
+	for (uint32_t part = 0; part < parts; part++)
+	{
+		uint32_t	width = vdb_codebook_width(&book, part);
+
+		memcpy(values + vdb_codebook_values(vdb_codebook_first(&book, part)), trained_part(width),
+			   vdb_codebook_values(width) * sizeof(float));
+	}
+	return book;
+}
+
 /* A codec, a centroid, a group of rows around it, and a query. */
 typedef struct Setting
 {
@@ -69,6 +119,7 @@ typedef struct Setting
 	float	   *rows;			/* LANES * P */
 	float	   *vector;			/* the query's */
 	float	   *scratch;
+	float	   *values;			/* of the codebook */
 	float	   *add;			/* of each lane */
 	float	   *scale;
 	float	   *scores;
@@ -78,9 +129,10 @@ typedef struct Setting
 } Setting;
 
 static void
-setting_init(Setting *s, VdbMetric metric, uint32_t dims, uint32_t coded, uint32_t bits)
+setting_init(Setting *s, VdbMetric metric, Shape shape)
 {
-	uint32_t	P = vdb_codec_padded(dims);
+	uint32_t	P = vdb_codec_padded(shape.dims);
+	VdbCodebook book;
 
 	memset(s, 0, sizeof(*s));
 	s->center = new_floats(P);
@@ -88,13 +140,20 @@ setting_init(Setting *s, VdbMetric metric, uint32_t dims, uint32_t coded, uint32
 	s->rows = new_floats((size_t) LANES * P);
 	s->vector = new_floats(P);
 	s->scratch = new_floats(P);
+	s->values = new_floats(vdb_codebook_values(P));
 	s->add = new_floats(LANES);
 	s->scale = new_floats(LANES);
 	s->scores = new_floats(LANES);
 	for (uint32_t i = 0; i < P; i++)
 		s->center[i] = 0.5f * random_normal();
-	vdb_codec_init(&s->codec, metric, dims, SEED, s->center);
-	vdb_scan_init(&s->scan, &s->codec, coded, bits);
+	vdb_codec_init(&s->codec, metric, shape.dims, SEED, s->center);
+	if (shape.parts == 0)
+		vdb_scan_init(&s->scan, &s->codec, shape.coded, shape.bits);
+	else
+	{
+		book = make_codebook(P, shape.parts, s->values);
+		vdb_scan_init_product(&s->scan, &s->codec, &book);
+	}
 	s->code = new_block(s->scan.bytes);
 	s->group = new_block((size_t) LANES * s->scan.bytes);
 	s->table = new_block((size_t) LANES * s->scan.bytes);
@@ -108,6 +167,7 @@ setting_free(Setting *s)
 	free(s->rows);
 	free(s->vector);
 	free(s->scratch);
+	free(s->values);
 	free(s->add);
 	free(s->scale);
 	free(s->scores);
@@ -162,12 +222,12 @@ scan(Setting *s)
 
 /* Does a table give the product with the levels, but for the rounding of entries? */
 static bool
-check_table(VdbMetric metric, uint32_t dims, uint32_t coded, uint32_t bits)
+check_table(VdbMetric metric, Shape shape)
 {
 	Setting		s;
 	bool		passed = true;
 
-	setting_init(&s, metric, dims, coded, bits);
+	setting_init(&s, metric, shape);
 	for (int round = 0; round < 5 && passed; round++)
 	{
 		fill(&s, 1);
@@ -181,7 +241,7 @@ check_table(VdbMetric metric, uint32_t dims, uint32_t coded, uint32_t bits)
 
 			vdb_scan_get(&s.scan, s.group, lane, s.code);
 			vdb_scan_levels(&s.scan, s.code, s.scratch);
-			product = dot(coded, s.vector, s.scratch);
+			product = dot(s.scan.dims, s.vector, s.scratch);
 			error = fabs((s.add[lane] - s.scores[lane]) / s.scale[lane] - product);
 
 			/* half a unit of each half byte, and float sums */
@@ -194,6 +254,39 @@ check_table(VdbMetric metric, uint32_t dims, uint32_t coded, uint32_t bits)
 	return passed;
 }
 
+/* The squared distance of normally distributed vectors to what codes say, by the dimension. */
+static double
+measure_distortion(Shape shape)
+{
+	const int	rounds = 2000;
+	uint32_t	width = vdb_codec_padded(shape.dims) / shape.parts;
+	VdbCodebook book = {.dims = width, .parts = 1, .values = trained_part(width)};
+	double		sum = 0;
+
+	for (int i = 0; i < rounds; i++)
+	{
+		float		x[WIDEST];
+		int			nearest;
+
+		for (uint32_t d = 0; d < width; d++)
+			x[d] = random_normal();
+		nearest = vdb_codebook_nearest(&book, 0, x, 1);
+		for (uint32_t d = 0; d < width; d++)
+			sum += pow((double) x[d] - book.values[VDB_CODEBOOK_SIZE * d + nearest], 2);
+	}
+	return sum / rounds / width;
+}
+
+/* What a part's centroids leave of normally distributed vectors is what is known of such. */
+static bool
+check_distortion(uint32_t dims, uint32_t parts, double expected)
+{
+	double		distortion = measure_distortion((Shape) {.dims = dims, .parts = parts});
+
+	return fabs(distortion - expected) < 0.05 * expected ||
+		failure("%u dimensions a part: %g, expected %g", dims / parts, distortion, expected);
+}
+
 /*
  * Errors of estimated products, relative to the lengths of residual and query, which
  * is measured from the centroid: their mean is 0, and their deviation what the
@@ -201,10 +294,11 @@ check_table(VdbMetric metric, uint32_t dims, uint32_t coded, uint32_t bits)
  * tables.  Where part of the dimensions is coded, the others' share adds to D.
  */
 static bool
-check_quality(VdbMetric metric, uint32_t dims, uint32_t coded, uint32_t bits, float far)
+check_quality(VdbMetric metric, Shape shape, float far)
 {
-	double		distortion = bits == 1 ? 0.3634 : 0.1188;
-	double		share = (double) coded / dims;
+	uint32_t	dims = shape.dims;
+	double		distortion = shape.parts > 0 ? measure_distortion(shape) : shape.bits == 1 ? 0.3634 : 0.1188;
+	double		share = shape.parts > 0 ? 1 : (double) shape.coded / dims;
 	double		kept = (1 - distortion) * share;
 	double		expected = sqrt((1 - kept) / kept / dims);
 	double		weight = metric == VDB_METRIC_IP ? 1 : 2;
@@ -215,7 +309,7 @@ check_quality(VdbMetric metric, uint32_t dims, uint32_t coded, uint32_t bits, fl
 	double		mean;
 	double		deviation;
 
-	setting_init(&s, metric, dims, coded, bits);
+	setting_init(&s, metric, shape);
 	for (int round = 0; round < 60; round++)
 	{
 		float		base;
@@ -260,15 +354,15 @@ check_quality(VdbMetric metric, uint32_t dims, uint32_t coded, uint32_t bits, fl
 
 /* Whatever rows and queries are, a row has a score; a lane of infinite `add` has none. */
 static bool
-check_all_have_scores(VdbMetric metric, uint32_t bits)
+check_all_have_scores(VdbMetric metric, Shape shape)
 {
 	static const float sizes[] = {0, 1e-44f, 1e-30f, 1e-10f, 1, 1e10f, 1e17f, 1e19f, 3e38f};
-	const uint32_t dims = 104;
+	const uint32_t dims = shape.dims;
 	const int	count = sizeof(sizes) / sizeof(sizes[0]);
 	bool		passed = true;
 	Setting		s;
 
-	setting_init(&s, metric, dims, dims, bits);
+	setting_init(&s, metric, shape);
 	for (int q = 0; q < count && passed; q++)
 	{
 		for (int c = 0; c < count && passed; c++)
@@ -311,7 +405,7 @@ check_nothing_to_code(uint32_t bits)
 	Setting		s;
 	bool		passed = true;
 
-	setting_init(&s, VDB_METRIC_L2, 104, 64, bits);
+	setting_init(&s, VDB_METRIC_L2, (Shape) {.dims = 104, .coded = 64, .bits = bits});
 	fill(&s, 1);
 	memcpy(s.rows, s.centroid, 104 * sizeof(float));
 	memcpy(s.rows + 104, s.centroid, 64 * sizeof(float));
@@ -359,14 +453,14 @@ check_places(uint32_t bytes)
 
 /* A hash (FNV-1a) of codes, which are to be the same on every machine. */
 static uint64_t
-hash_codes(uint32_t dims, uint32_t bits)
+hash_codes(Shape shape)
 {
 	uint64_t	hash = UINT64_C(0xcbf29ce484222325);
 	uint64_t	saved = random_state;
 	Setting		s;
 
 	random_state = SEED;
-	setting_init(&s, VDB_METRIC_L2, dims, vdb_codec_padded(dims), bits);
+	setting_init(&s, VDB_METRIC_L2, shape);
 	fill(&s, 1);
 	for (uint32_t lane = 0; lane < LANES; lane++)
 	{
@@ -381,49 +475,82 @@ hash_codes(uint32_t dims, uint32_t bits)
 
 static const struct
 {
-	uint32_t	dims;
-	uint32_t	bits;
+	Shape		shape;
 	uint64_t	hash;
 }			hashes[] =
 {
-	{100, 1, UINT64_C(0x5d675d93884d5b26)},
-	{100, 2, UINT64_C(0xb4a3214edb84e216)},
-	{784, 1, UINT64_C(0x19578196729ebdc5)},
-	{784, 2, UINT64_C(0x9b2134c659fd76ab)},
+	{{.dims = 100, .coded = 104, .bits = 1}, UINT64_C(0x5d675d93884d5b26)},
+	{{.dims = 100, .coded = 104, .bits = 2}, UINT64_C(0xb4a3214edb84e216)},
+	{{.dims = 784, .coded = 784, .bits = 1}, UINT64_C(0x19578196729ebdc5)},
+	{{.dims = 784, .coded = 784, .bits = 2}, UINT64_C(0x9b2134c659fd76ab)},
+	{{.dims = 100, .parts = 26}, UINT64_C(0xdcc83185fca9d78d)},
+	{{.dims = 784, .parts = 98}, UINT64_C(0x98ae0d320693de89)},
 };
+
+/* All that is claimed of codes of any metric; name: what they are. */
+static void
+check_kind(const char *name, const char *level, const Shape *tables, int table_count,
+		   const Shape *qualities, int quality_count, Shape scores)
+{
+	for (int metric = 0; metric < 3; metric++)
+	{
+		bool		passed = true;
+
+		for (int i = 0; i < table_count; i++)
+			passed = check_table((VdbMetric) metric, tables[i]) && passed;
+		report(passed, "tables give products, %s, %s, %s", metric_names[metric], name, level);
+		passed = check_quality((VdbMetric) metric, qualities[0], 0) &&
+			check_quality((VdbMetric) metric, qualities[0], 2);
+		for (int i = 1; i < quality_count && passed; i++)
+			passed = is_left_out() || check_quality((VdbMetric) metric, qualities[i], 1);
+		report(passed, "estimates are as good as theory, %s, %s, %s", metric_names[metric], name, level);
+		report(check_all_have_scores((VdbMetric) metric, scores), "every row has a score, %s, %s, %s",
+			   metric_names[metric], name, level);
+	}
+}
+
+/* Codes on a grid of so many bits. */
+static void
+check_grid(uint32_t bits, const char *level)
+{
+	const Shape tables[] = {
+		{8, 8, bits, 0}, {24, 24, bits, 0}, {104, 104, bits, 0},
+		{104, 64, bits, 0}, {784, 784, bits, 0}, {4096, 2056, bits, 0}
+	};
+	const Shape qualities[] = {{104, 104, bits, 0}, {768, 768, bits, 0}, {768, 384, bits, 0}};
+	char		name[16];
+
+	snprintf(name, sizeof(name), "%u bits", bits);
+	check_kind(name, level, tables, 6, qualities, 3, qualities[0]);
+	report(check_nothing_to_code(bits), "rows without a residual, %u bits, %s", bits, level);
+}
+
+/* Codes that are products, of parts of one length, and of two. */
+static void
+check_product(const char *level)
+{
+	static const Shape tables[] = {
+		{.dims = 8, .parts = 2}, {.dims = 8, .parts = 8}, {.dims = 104, .parts = 26},
+		{.dims = 104, .parts = 14}, {.dims = 784, .parts = 98}
+	};
+	static const Shape qualities[] = {{.dims = 104, .parts = 26}, {.dims = 104, .parts = 52}, {.dims = 768, .parts = 96}};
+
+	check_kind("products", level, tables, 5, qualities, 3, qualities[0]);
+}
 
 static void
 check_level(const char *level)
 {
-	static const uint32_t sizes[][2] = {{8, 8}, {24, 24}, {104, 104}, {104, 64}, {784, 784}, {4096, 2056}};
-
-	for (uint32_t bits = 1; bits <= 2; bits++)
-	{
-		for (int metric = 0; metric < 3; metric++)
-		{
-			bool		passed = true;
-
-			for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
-				passed = check_table((VdbMetric) metric, sizes[i][0], sizes[i][1], bits) && passed;
-			report(passed, "tables give products, %s, %u bits, %s", metric_names[metric], bits, level);
-			passed = check_quality((VdbMetric) metric, 104, 104, bits, 0) &&
-				check_quality((VdbMetric) metric, 104, 104, bits, 2) &&
-				(is_left_out() || check_quality((VdbMetric) metric, 768, 768, bits, 1)) &&
-				(is_left_out() || check_quality((VdbMetric) metric, 768, 384, bits, 1));
-			report(passed, "estimates are as good as theory, %s, %u bits, %s", metric_names[metric],
-				   bits, level);
-			report(check_all_have_scores((VdbMetric) metric, bits), "every row has a score, %s, %u bits, %s",
-				   metric_names[metric], bits, level);
-		}
-		report(check_nothing_to_code(bits), "rows without a residual, %u bits, %s", bits, level);
-	}
+	check_grid(1, level);
+	check_grid(2, level);
+	check_product(level);
 	for (size_t i = 0; i < sizeof(hashes) / sizeof(hashes[0]); i++)
 	{
-		uint64_t	hash = hash_codes(hashes[i].dims, hashes[i].bits);
+		uint64_t	hash = hash_codes(hashes[i].shape);
 
 		report(hash == hashes[i].hash || failure("0x%016llx", (unsigned long long) hash),
-			   "codes of %u dimensions are those of every machine, %u bits, %s", hashes[i].dims,
-			   hashes[i].bits, level);
+			   "codes of %u dimensions are those of every machine, %u bits, %u parts, %s",
+			   hashes[i].shape.dims, hashes[i].shape.bits, hashes[i].shape.parts, level);
 	}
 }
 
@@ -435,6 +562,9 @@ main(int argc, char **argv)
 	read_share(argc, argv);
 	vdb_distance_init();
 	best = vdb_kernels->level;
+	report(check_distortion(8, 4, 0.112) && check_distortion(8, 2, 0.352) &&
+		   check_distortion(16, 2, 0.616),
+		   "codebooks are as good as k-means makes them");
 	report(check_places(1) && check_places(25) && check_places(98), "places of bytes");
 	for (int level = 0; level < VDB_SIMD_LEVELS; level++)
 	{
