@@ -87,6 +87,7 @@ OBJS = \
 	src/ivf/ivf_build.o \
 	src/ivf/ivf_check.o \
 	src/ivf/ivf_code.o \
+	src/ivf/ivf_codebook.o \
 	src/ivf/ivf_cost.o \
 	src/ivf/ivf_group.o \
 	src/ivf/ivf_index.o \

@@ -22,6 +22,7 @@
 #define MAX_FLAT_LISTS 32768
 #define MAX_FLAT_PROBES MAX_FLAT_LISTS
 #define MAX_PQ_PROBES IVF_MAX_LISTS
+#define MAX_PQ_PARTS 16000
 
 static IvfSettings flat;
 static IvfSettings pq;
@@ -77,6 +78,14 @@ static relopt_enum_elt_def refine_options[] = {
 	{NULL}
 };
 
+static relopt_enum_elt_def quantizer_options[] = {
+	{"rabitq", IVF_RABITQ},
+	{"pq", IVF_PQ},
+	{"sq8", IVF_SQ8},
+	{"none", IVF_NONE},
+	{NULL}
+};
+
 static void
 define_settings(void)
 {
@@ -121,8 +130,14 @@ vdb_ivf_init(void)
 	add_int_reloption(pq_relopt_kind, "lists", "Number of lists, 0 to have it follow from that of rows",
 					  0, 0, IVF_MAX_LISTS, AccessExclusiveLock);
 	add_enum_reloption(pq_relopt_kind, "refine", "How the rows nearest by estimate are looked at again",
-					   refine_options, IVF_REFINE_8,
+					   refine_options, IVF_REFINE_UNSET,
 					   "Valid values are \"heap\", \"4\", \"8\" and \"12\".", AccessExclusiveLock);
+	add_enum_reloption(pq_relopt_kind, "quantizer", "What all rows of the lists probed are looked at by",
+					   quantizer_options, IVF_RABITQ,
+					   "Valid values are \"rabitq\", \"pq\", \"sq8\" and \"none\".", AccessExclusiveLock);
+	add_int_reloption(pq_relopt_kind, "pq_m",
+					  "Sub-quantizers of pq, 0 to have it follow from the number of dimensions",
+					  0, 0, MAX_PQ_PARTS, AccessExclusiveLock);
 	define_settings();
 }
 
@@ -137,16 +152,59 @@ parse_flat_options(Datum reloptions, bool validate)
 									  table, lengthof(table));
 }
 
+/* Bits of a record by which a quantizer has all rows looked at, or IVF_REFINE_UNSET. */
+static int
+quantizer_bits(int quantizer)
+{
+	switch (quantizer)
+	{
+		case IVF_SQ8:
+			return IVF_REFINE_8;
+		case IVF_NONE:
+			return IVF_REFINE_12;
+		default:
+			return IVF_REFINE_UNSET;
+	}
+}
+
+/* Raises when options contradict each other. */
+static void
+check_pq_options(const IvfOptions *options)
+{
+	int			bits = quantizer_bits(options->quantizer);
+
+	if (options->parts != 0 && options->quantizer != IVF_PQ)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("pq_m is for quantizer = pq"),
+				 errdetail("It is how many parts a code of that quantizer has."),
+				 errhint("Add quantizer = pq, or leave pq_m out.")));
+	if (bits != IVF_REFINE_UNSET && options->refine != IVF_REFINE_UNSET && options->refine != bits)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("quantizer = %s and refine contradict each other",
+						quantizer_options[options->quantizer].string_val),
+				 errdetail("This quantizer looks at all rows by codes of %d bits a dimension, so refine is %d.",
+						   bits, bits),
+				 errhint("Leave refine out, or choose quantizer = rabitq or pq.")));
+}
+
 static bytea *
 parse_pq_options(Datum reloptions, bool validate)
 {
+	bytea	   *options;
 	static const relopt_parse_elt table[] = {
 		{.optname = "lists", .opttype = RELOPT_TYPE_INT, .offset = offsetof(IvfOptions, lists)},
 		{.optname = "refine", .opttype = RELOPT_TYPE_ENUM, .offset = offsetof(IvfOptions, refine)},
+		{.optname = "quantizer", .opttype = RELOPT_TYPE_ENUM, .offset = offsetof(IvfOptions, quantizer)},
+		{.optname = "pq_m", .opttype = RELOPT_TYPE_INT, .offset = offsetof(IvfOptions, parts)},
 	};
 
-	return (bytea *) build_reloptions(reloptions, validate, pq_relopt_kind, sizeof(IvfOptions),
-									  table, lengthof(table));
+	options = (bytea *) build_reloptions(reloptions, validate, pq_relopt_kind, sizeof(IvfOptions),
+										 table, lengthof(table));
+	if (validate && options != NULL)
+		check_pq_options((const IvfOptions *) options);
+	return options;
 }
 
 bool
@@ -158,15 +216,25 @@ vdb_ivf_is_flat(Relation index)
 IvfOptions
 vdb_ivf_options(Relation index)
 {
-	IvfOptions	options = {.lists = 0, .refine = IVF_REFINE_8};
+	IvfOptions	options = {.lists = 0, .refine = IVF_REFINE_UNSET, .quantizer = IVF_RABITQ};
 
 	if (vdb_ivf_is_flat(index))
 		options.lists = DEFAULT_FLAT_LISTS;
 	if (index->rd_options != NULL)
 		options = *(IvfOptions *) index->rd_options;
 	if (vdb_ivf_is_flat(index))
-		options.refine = IVF_REFINE_12;
+		options.quantizer = IVF_NONE;
+	if (quantizer_bits(options.quantizer) != IVF_REFINE_UNSET)
+		options.refine = quantizer_bits(options.quantizer);
+	else if (options.refine == IVF_REFINE_UNSET)
+		options.refine = IVF_REFINE_8;
 	return options;
+}
+
+bool
+vdb_ivf_refines_all(Relation index)
+{
+	return quantizer_bits(vdb_ivf_options(index).quantizer) != IVF_REFINE_UNSET;
 }
 
 const IvfSettings *

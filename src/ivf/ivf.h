@@ -3,8 +3,8 @@
  *	  The bytes of an inverted file on disk, and how the number of a group becomes an
  *	  address.
  *
- * The fork is: block 0 the metapage, then the center pages, then extents of equal
- * size.  An extent belongs to one of two shelves, that of rows or that of lists.  It has
+ * The fork is: block 0 the metapage, then the center pages, then those of a codebook, if
+ * rows are coded by one, then extents of equal size.  An extent belongs to one of two shelves, that of rows or that of lists.  It has
  * scan pages, with groups of 32 lanes, and behind them record pages, with a record for
  * each lane at a computed place.  A lane of the shelf of lists is a list: its code and
  * its record are those of its centroid.  See README.md for the invariants and
@@ -49,9 +49,9 @@ typedef struct IvfMeta
 	uint32		dims;
 
 	/* how rows are coded */
-	uint16		scan_bits;		/* of a dimension of a scan code */
+	uint16		scan_bits;		/* of a dimension of a scan code on a grid, as lists have */
 	uint16		refine_bits;	/* of a dimension of a record; 0: rows have none */
-	uint32		scan_dims;		/* that a scan code has */
+	uint32		scan_dims;		/* that such a code has */
 	uint16		attr_bytes;		/* of a row's attributes */
 
 	/* geometry: what IvfGeometry must come out as, checked on open */
@@ -72,10 +72,17 @@ typedef struct IvfMeta
 	uint64		trained_rows;	/* there were when all lists were made */
 	uint64		counted_rows;	/* there were when they were last counted, list by list */
 	uint64		removed_rows;	/* since then, by VACUUM */
-	uint8		reserved[376];	/* 0 */
+	uint8		reserved[152];	/* 0 */
+
+	/* the scan codes of rows */
+	uint32		scan_kind;		/* VdbScanKind */
+	uint32		scan_parts;		/* of a product */
+	uint32		codebook_pages;
+	uint8		reserved_too[212];	/* 0 */
 } IvfMeta;
 
 StaticAssertDecl(sizeof(IvfMeta) == 480, "IvfMeta is 480 bytes on disk");
+StaticAssertDecl(offsetof(IvfMeta, scan_kind) == 256, "IvfMeta has no gaps");
 
 /*
  * What a group begins with.  Followed by float add[32], float scale[32] (VdbScanFactors;
@@ -161,14 +168,18 @@ typedef struct IvfGeometry
 	uint32		extent_pages;
 	uint32		center_pages;
 	uint32		center_values;	/* floats of the center */
+	uint32		codebook_pages;
+	uint32		codebook_values;	/* floats of the codebook */
 	uint32		max_extents;	/* keeps numbers of groups and lanes in 32 bits */
 } IvfGeometry;
 
 /* How rows are coded: what a build chooses, and the rest follows from. */
 typedef struct IvfCoding
 {
-	uint32		scan_dims;
+	uint32		scan_dims;		/* on a grid: of lists, and of rows where they have that kind */
 	uint32		scan_bits;
+	VdbScanKind scan_kind;		/* of rows */
+	uint32		scan_parts;		/* of a product */
 	uint32		refine_bits;
 	uint32		attr_bytes;
 } IvfCoding;
@@ -181,20 +192,20 @@ typedef struct IvfCoding
  */
 extern bool vdb_ivf_geometry(IvfGeometry *geometry, const VdbCodec *codec, const IvfCoding *coding);
 
-/* The most dimensions that a scan code of so many bits may have, a multiple of 8. */
-extern uint32 vdb_ivf_max_scan_dims(uint32 bits, uint32 attr_bytes);
+/* The most bytes that a scan code may have. */
+extern uint32 vdb_ivf_max_code_bytes(uint32 attr_bytes);
 
 /* Bytes of a record's code. */
 extern uint32 vdb_ivf_record_code_bytes(const VdbCodec *codec, uint32 bits);
 
-/* Center values a center page holds. */
-#define IVF_CENTER_FIRST 32
-#define IVF_CENTER_PER_PAGE ((VDB_PAGE_END - IVF_CENTER_FIRST) / (int) sizeof(float))
+/* Floats that a page of the center or the codebook holds. */
+#define IVF_FLOATS_FIRST 32
+#define IVF_FLOATS_PER_PAGE ((VDB_PAGE_END - IVF_FLOATS_FIRST) / (int) sizeof(float))
 
 static inline BlockNumber
 vdb_ivf_extent_block(const IvfGeometry *g, uint32 extent)
 {
-	return 1 + g->center_pages + (BlockNumber) extent * g->extent_pages;
+	return 1 + g->center_pages + g->codebook_pages + (BlockNumber) extent * g->extent_pages;
 }
 
 /* Where something lies: a block and an offset in it. */

@@ -85,7 +85,8 @@ choose_coding(Relation rel, const VdbCodec *codec, IvfGeometry *g)
 
 	coding.attr_bytes = vdb_index_attributes(rel, CurrentMemoryContext)->bytes;
 	coding.scan_bits = codec->P <= FEW_DIMS ? FEW_DIMS_BITS : MANY_DIMS_BITS;
-	coding.scan_dims = Min(codec->P, vdb_ivf_max_scan_dims(coding.scan_bits, coding.attr_bytes));
+	coding.scan_dims = Min(codec->P, vdb_ivf_max_code_bytes(coding.attr_bytes) * 8 / coding.scan_bits / 8 * 8);
+	vdb_ivf_choose_scan(&coding, rel, codec->P);
 	for (coding.refine_bits = options.refine;; coding.refine_bits -= 4)
 	{
 		if (coding.scan_dims >= 8 && vdb_ivf_geometry(g, codec, &coding))
@@ -289,6 +290,8 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 	if (RelationGetNumberOfBlocks(rel) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(rel));
 	init_codec(rel, support, &codec);
+	coding = choose_coding(rel, &codec, &geometry);
+	training.wanted_residuals = vdb_ivf_codebook_sample(&coding, codec.P);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, IVF_PHASE_KMEANS);
 	vdb_ivf_train(&training, &codec, support, heap, rel, info, vdb_ivf_options(rel).lists);
 	if (vdb_ivf_is_flat(rel) && training.rows < (double) vdb_ivf_options(rel).lists)
@@ -296,8 +299,8 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 				(errmsg("ivfflat index created with little data"),
 				 errdetail("This will cause low recall."),
 				 errhint("Drop the index until the table has more data.")));
-	coding = choose_coding(rel, &codec, &geometry);
-	vdb_ivf_create_meta(rel, MAIN_FORKNUM, &geometry, &codec, &coding);
+	vdb_ivf_create_meta(rel, MAIN_FORKNUM, &geometry, &codec, &coding,
+						vdb_ivf_make_codebook(&coding, codec.P, &training));
 
 	builder.index = vdb_ivf_open(rel);
 	write_lists(builder.index, &training);
@@ -325,5 +328,6 @@ vdb_ivf_buildempty(Relation rel)
 
 	init_codec(rel, support, &codec);
 	coding = choose_coding(rel, &codec, &geometry);
-	vdb_ivf_create_meta(rel, INIT_FORKNUM, &geometry, &codec, &coding);
+	vdb_ivf_create_meta(rel, INIT_FORKNUM, &geometry, &codec, &coding,
+						vdb_ivf_make_codebook(&coding, codec.P, &(IvfTraining) {0}));
 }

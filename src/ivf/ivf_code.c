@@ -23,7 +23,7 @@ vdb_ivf_coder_init(IvfCoder *coder, IvfIndex *index)
 	coder->residual = palloc(vector);
 	coder->decoded = palloc(vector);
 	coder->scratch = palloc(vector);
-	coder->code = palloc(index->scan.bytes);
+	coder->code = palloc(Max(index->scan.bytes, index->list_scan.bytes));
 	coder->payload = palloc0(payload);
 	coder->record = palloc0(record);
 }

@@ -35,6 +35,7 @@ typedef struct IvfCostModel
 {
 	VdbCostModel shared;		/* first: what its functions are given */
 	const IvfSettings *settings;
+	int			refine_factor;
 	double		lists;
 	double		scan_cost;		/* of a row's scan code */
 	double		refine_cost;	/* of a row */
@@ -63,7 +64,7 @@ search_cost(const VdbCostModel *shared, double rows)
 {
 	const IvfCostModel *model = (const IvfCostModel *) shared;
 	double		share = lists_probed(model, rows) / model->lists;
-	double		factor = model->settings->refine_factor;
+	double		factor = model->refine_factor;
 	double		refined = shared->matching * share;
 
 	if (factor > 0)
@@ -82,6 +83,7 @@ init_model(IvfCostModel *model, const IvfSettings *settings, PlannerInfo *root, 
 	double		probed;
 
 	model->settings = settings;
+	model->refine_factor = settings->refine_factor;
 	model->shared.rows = Max(1.0, info->tuples);
 	model->shared.matching = Max(1.0, model->shared.rows * vdb_cost_selectivity(root, path));
 	model->shared.pages = Max(1.0, info->pages);
@@ -91,6 +93,8 @@ init_model(IvfCostModel *model, const IvfSettings *settings, PlannerInfo *root, 
 		Relation	index = index_open(info->indexoid, NoLock);
 
 		model->lists = Max(1.0, vdb_ivf_count_lists(index));
+		if (vdb_ivf_refines_all(index))
+			model->refine_factor = 0;
 		index_close(index, NoLock);
 	}
 	model->shared.goes_on = settings->iterative_scan != IVF_ITERATIVE_OFF;

@@ -47,21 +47,62 @@ read_changing_fields(IvfIndex *index, const IvfMeta *meta)
 	index->free_group = meta->free_group;
 }
 
-/* Reads the center from its pages into out[center_values]. */
-static void
-read_center(Relation rel, const IvfGeometry *g, float *out)
+/* Reads floats from pages of their own, the center's or the codebook's, which are numbered. */
+static float *
+read_floats(Relation rel, BlockNumber block, VdbPageKind kind, uint32 values, MemoryContext context)
 {
-	for (uint32 i = 0; i < g->center_pages; i++)
+	float	   *out = MemoryContextAlloc(context, values * sizeof(float));
+
+	for (uint32 first = 0; first < values; first += IVF_FLOATS_PER_PAGE, block++)
 	{
-		Buffer		buffer = ReadBuffer(rel, 1 + i);
-		uint32		first = i * IVF_CENTER_PER_PAGE;
-		uint32		count = Min((uint32) IVF_CENTER_PER_PAGE, g->center_values - first);
+		Buffer		buffer = ReadBuffer(rel, block);
+		uint32		count = Min((uint32) IVF_FLOATS_PER_PAGE, values - first);
 
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		vdb_page_check(rel, 1 + i, BufferGetPage(buffer), VDB_PAGE_CENTER, i);
-		memcpy(out + first, (char *) BufferGetPage(buffer) + IVF_CENTER_FIRST, count * sizeof(float));
+		vdb_page_check(rel, block, BufferGetPage(buffer), kind, first / IVF_FLOATS_PER_PAGE);
+		memcpy(out + first, (char *) BufferGetPage(buffer) + IVF_FLOATS_FIRST, count * sizeof(float));
 		UnlockReleaseBuffer(buffer);
 	}
+	return out;
+}
+
+/* Prepares the coding of rows' scan codes, reading the codebook of products. */
+static void
+load_scan(IvfIndex *index, Relation rel, const IvfCoding *coding, MemoryContext context)
+{
+	const IvfGeometry *g = &index->geometry;
+	BlockNumber block = 1 + g->center_pages;
+	VdbCodebook book = {.dims = index->codec.P, .parts = coding->scan_parts};
+
+	switch (coding->scan_kind)
+	{
+		case VDB_SCAN_GRID:
+			vdb_scan_init(&index->scan, &index->codec, coding->scan_dims, coding->scan_bits);
+			return;
+		case VDB_SCAN_PRODUCT:
+			book.values = read_floats(rel, block, VDB_PAGE_IVF_CODEBOOK, g->codebook_values, context);
+			if (!vdb_codebook_is_sound(&book))
+				vdb_page_corrupted(rel, block, "The codebook has values that no centroid has.");
+			vdb_scan_init_product(&index->scan, &index->codec, &book);
+			return;
+		case VDB_SCAN_NOTHING:
+			vdb_scan_init_nothing(&index->scan, &index->codec);
+	}
+}
+
+/* Is what the metapage says of the scan codes of rows possible? */
+static bool
+has_sound_scan(const IvfMeta *meta)
+{
+	uint32		padded = vdb_codec_padded(meta->dims);
+
+	if (meta->scan_bits < 1 || meta->scan_bits > 2 || meta->scan_dims < 8 ||
+		meta->scan_dims % 8 != 0 || meta->scan_dims > padded)
+		return false;
+	if (meta->scan_kind == VDB_SCAN_PRODUCT)
+		return meta->scan_parts >= 2 && meta->scan_parts % 2 == 0 && meta->scan_parts <= padded;
+	return meta->scan_kind == VDB_SCAN_GRID ||
+		(meta->scan_kind == VDB_SCAN_NOTHING && meta->refine_bits != IVF_REFINE_HEAP);
 }
 
 /* Recomputes the geometry and compares it with what the metapage says. */
@@ -71,9 +112,7 @@ load_geometry(IvfIndex *index, const IvfMeta *meta, IvfCoding *coding)
 	IvfGeometry *g = &index->geometry;
 
 	if (!vdb_ivf_serves(index->support) || meta->metric != vdb_ivf_metric(index->support) || meta->dims < 1 ||
-		meta->dims > (uint32) index->support->max_dims ||
-		meta->scan_bits < 1 || meta->scan_bits > 2 || meta->scan_dims < 8 ||
-		meta->scan_dims % 8 != 0 || meta->scan_dims > vdb_codec_padded(meta->dims) ||
+		meta->dims > (uint32) index->support->max_dims || !has_sound_scan(meta) ||
 		meta->attr_bytes != index->attributes->bytes ||
 		(meta->refine_bits != IVF_REFINE_HEAP && meta->refine_bits != IVF_REFINE_4 &&
 		 meta->refine_bits != IVF_REFINE_8 && meta->refine_bits != IVF_REFINE_12))
@@ -81,12 +120,15 @@ load_geometry(IvfIndex *index, const IvfMeta *meta, IvfCoding *coding)
 	*coding = (IvfCoding) {
 		.scan_dims = meta->scan_dims,
 		.scan_bits = meta->scan_bits,
+		.scan_kind = meta->scan_kind,
+		.scan_parts = meta->scan_parts,
 		.refine_bits = meta->refine_bits,
 		.attr_bytes = meta->attr_bytes
 	};
 	vdb_codec_init(&index->codec, meta->metric, meta->dims, meta->rotation_seed, NULL);
 	return vdb_ivf_geometry(g, &index->codec, coding) && meta->extent_pages == g->extent_pages &&
-		meta->center_pages == g->center_pages && meta->extents <= g->max_extents &&
+		meta->center_pages == g->center_pages && meta->codebook_pages == g->codebook_pages &&
+		meta->extents <= g->max_extents &&
 		meta->extent_groups[IVF_ROWS] == g->shelves[IVF_ROWS].extent_groups &&
 		meta->extent_groups[IVF_LISTS] == g->shelves[IVF_LISTS].extent_groups;
 }
@@ -106,15 +148,14 @@ load_index(VdbKnown *known, Relation rel, const IvfMeta *meta)
 	if (!load_geometry(index, meta, &coding))
 		vdb_page_corrupted(rel, IVF_META_BLOCK,
 						   "The metapage contradicts itself or the operator classes.");
-	center = MemoryContextAlloc(context, index->geometry.center_values * sizeof(float));
-	read_center(rel, &index->geometry, center);
+	center = read_floats(rel, 1, VDB_PAGE_CENTER, index->geometry.center_values, context);
 	vdb_codec_init(&index->codec, meta->metric, meta->dims, meta->rotation_seed, center);
 	index->refine = index->codec;
 	vdb_codec_set_hot_bits(&index->codec, index->geometry.shelves[IVF_LISTS].record_bits);
 	if (coding.refine_bits == IVF_REFINE_4 || coding.refine_bits == IVF_REFINE_8)
 		vdb_codec_set_hot_bits(&index->refine, coding.refine_bits);
 	vdb_codec_init(&index->nearest, VDB_METRIC_L2, meta->dims, meta->rotation_seed, center);
-	vdb_scan_init(&index->scan, &index->codec, coding.scan_dims, coding.scan_bits);
+	load_scan(index, rel, &coding, context);
 	vdb_scan_init(&index->list_scan, &index->nearest, coding.scan_dims, coding.scan_bits);
 	vdb_hints_init(&index->hints, rel, context);
 	vdb_known_keep(known, rel, meta->incarnation, index, context);
@@ -234,11 +275,27 @@ finish_first_block(Buffer buffer, bool log)
 	UnlockReleaseBuffer(buffer);
 }
 
+/* Writes floats to pages of their own, zeros where there are none (NULL). */
+static void
+write_floats(Relation rel, ForkNumber fork, VdbPageKind kind, const float *floats, uint32 values)
+{
+	for (uint32 first = 0; first < values; first += IVF_FLOATS_PER_PAGE)
+	{
+		uint32		count = Min((uint32) IVF_FLOATS_PER_PAGE, values - first);
+		Buffer		buffer = add_first_block(rel, fork);
+		Page		page = BufferGetPage(buffer);
+
+		vdb_page_init(page, kind, first / IVF_FLOATS_PER_PAGE, IVF_FLOATS_FIRST + count * sizeof(float));
+		if (floats != NULL)
+			memcpy((char *) page + IVF_FLOATS_FIRST, floats + first, count * sizeof(float));
+		finish_first_block(buffer, fork == INIT_FORKNUM);
+	}
+}
+
 void
 vdb_ivf_create_meta(Relation rel, ForkNumber fork, const IvfGeometry *g, const VdbCodec *codec,
-					const IvfCoding *coding)
+					const IvfCoding *coding, const float *codebook)
 {
-	bool		log = fork == INIT_FORKNUM;
 	Buffer		buffer = add_first_block(rel, fork);
 	Page		page = BufferGetPage(buffer);
 	IvfMeta    *meta;
@@ -269,20 +326,12 @@ vdb_ivf_create_meta(Relation rel, ForkNumber fork, const IvfGeometry *g, const V
 	meta->root = IVF_NO_GROUP;
 	meta->epoch = IVF_FIRST_EPOCH;
 	meta->free_group = IVF_NO_GROUP;
-	finish_first_block(buffer, log);
-
-	for (uint32 i = 0; i < g->center_pages; i++)
-	{
-		uint32		first = i * IVF_CENTER_PER_PAGE;
-		uint32		count = Min((uint32) IVF_CENTER_PER_PAGE, g->center_values - first);
-
-		buffer = add_first_block(rel, fork);
-		page = BufferGetPage(buffer);
-		vdb_page_init(page, VDB_PAGE_CENTER, i, IVF_CENTER_FIRST + count * sizeof(float));
-		if (codec->center != NULL)
-			memcpy((char *) page + IVF_CENTER_FIRST, codec->center + first, count * sizeof(float));
-		finish_first_block(buffer, log);
-	}
+	meta->scan_kind = coding->scan_kind;
+	meta->scan_parts = coding->scan_parts;
+	meta->codebook_pages = g->codebook_pages;
+	finish_first_block(buffer, fork == INIT_FORKNUM);
+	write_floats(rel, fork, VDB_PAGE_CENTER, codec->center, g->center_values);
+	write_floats(rel, fork, VDB_PAGE_IVF_CODEBOOK, codebook, g->codebook_values);
 }
 
 void

@@ -23,12 +23,12 @@ group_bytes(uint32 code_bytes, uint32 payload_bytes)
 }
 
 uint32
-vdb_ivf_max_scan_dims(uint32 bits, uint32 attr_bytes)
+vdb_ivf_max_code_bytes(uint32 attr_bytes)
 {
 	uint32		payload = Max(sizeof(ItemPointerData) + attr_bytes, sizeof(IvfList));
 	uint32		fixed = group_bytes(0, payload);
 
-	return fixed > PAGE_ROOM ? 0 : (PAGE_ROOM - fixed) / IVF_LANES * 8 / bits / 8 * 8;
+	return fixed > PAGE_ROOM ? 0 : (PAGE_ROOM - fixed) / IVF_LANES;
 }
 
 uint32
@@ -65,11 +65,32 @@ divide_extent(IvfShelf *shelf, uint32 pages)
 	}
 }
 
+/* Bytes of a code on a grid, and of a row's code. */
+static uint32
+grid_bytes(const IvfCoding *coding)
+{
+	return coding->scan_dims * coding->scan_bits / 8;
+}
+
+static uint32
+row_code_bytes(const IvfCoding *coding)
+{
+	switch (coding->scan_kind)
+	{
+		case VDB_SCAN_GRID:
+			return grid_bytes(coding);
+		case VDB_SCAN_PRODUCT:
+			return coding->scan_parts / 2;
+		default:
+			return 0;
+	}
+}
+
 static bool
-init_shelf(IvfShelf *shelf, const VdbCodec *codec, const IvfCoding *coding, uint32 payload_bytes,
+init_shelf(IvfShelf *shelf, const VdbCodec *codec, uint32 code_bytes, uint32 payload_bytes,
 		   uint32 record_bits)
 {
-	shelf->code_bytes = coding->scan_dims * coding->scan_bits / 8;
+	shelf->code_bytes = code_bytes;
 	shelf->payload_bytes = payload_bytes;
 	shelf->record_bits = record_bits;
 	shelf->group_stride = group_bytes(shelf->code_bytes, payload_bytes);
@@ -85,6 +106,12 @@ init_shelf(IvfShelf *shelf, const VdbCodec *codec, const IvfCoding *coding, uint
 	return shelf->page_groups > 0 && (record_bits == 0 || shelf->page_records > 0);
 }
 
+static uint32
+float_pages(uint32 values)
+{
+	return (values + IVF_FLOATS_PER_PAGE - 1) / IVF_FLOATS_PER_PAGE;
+}
+
 bool
 vdb_ivf_geometry(IvfGeometry *g, const VdbCodec *codec, const IvfCoding *coding)
 {
@@ -94,10 +121,10 @@ vdb_ivf_geometry(IvfGeometry *g, const VdbCodec *codec, const IvfCoding *coding)
 	uint32		best = 0;
 
 	memset(g, 0, sizeof(*g));
-	if (!init_shelf(rows, codec, coding, sizeof(ItemPointerData) + coding->attr_bytes,
+	if (!init_shelf(rows, codec, row_code_bytes(coding), sizeof(ItemPointerData) + coding->attr_bytes,
 					coding->refine_bits) ||
-		!(init_shelf(lists, codec, coding, sizeof(IvfList), IVF_CENTROID_BITS) ||
-		  init_shelf(lists, codec, coding, sizeof(IvfList), IVF_CENTROID_BITS / 2)))
+		!(init_shelf(lists, codec, grid_bytes(coding), sizeof(IvfList), IVF_CENTROID_BITS) ||
+		  init_shelf(lists, codec, grid_bytes(coding), sizeof(IvfList), IVF_CENTROID_BITS / 2)))
 		return false;
 	rows->scan_kind = VDB_PAGE_IVF_ROWS;
 	rows->record_kind = VDB_PAGE_IVF_ROW_RECORDS;
@@ -124,8 +151,11 @@ vdb_ivf_geometry(IvfGeometry *g, const VdbCodec *codec, const IvfCoding *coding)
 	divide_extent(rows, g->extent_pages);
 	divide_extent(lists, g->extent_pages);
 	g->center_values = codec->P;
-	g->center_pages = (g->center_values + IVF_CENTER_PER_PAGE - 1) / IVF_CENTER_PER_PAGE;
-	g->max_extents = (MaxBlockNumber - 1 - g->center_pages) / g->extent_pages;
+	g->center_pages = float_pages(g->center_values);
+	if (coding->scan_kind == VDB_SCAN_PRODUCT)
+		g->codebook_values = vdb_codebook_values(codec->P);
+	g->codebook_pages = float_pages(g->codebook_values);
+	g->max_extents = (MaxBlockNumber - 1 - g->center_pages - g->codebook_pages) / g->extent_pages;
 	g->max_extents = Min(g->max_extents, PG_UINT32_MAX / IVF_LANES /
 						 Max(rows->extent_groups, lists->extent_groups));
 	return true;

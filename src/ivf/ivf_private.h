@@ -34,10 +34,22 @@ typedef struct IvfOptions
 	int32		vl_len_;		/* varlena header (do not touch directly!) */
 	int			lists;			/* 0: by the number of rows */
 	int			refine;			/* ivfpq: IvfRefine */
+	int			quantizer;		/* IvfQuantizer */
+	int			parts;			/* of a product; 0: by the number of dimensions */
 } IvfOptions;
+
+/* What rows are looked at by first, all of them. */
+typedef enum IvfQuantizer
+{
+	IVF_RABITQ,					/* scan codes on a grid */
+	IVF_PQ,						/* scan codes that are products */
+	IVF_SQ8,					/* records of 8 bits a dimension, */
+	IVF_NONE					/* or of 12 */
+} IvfQuantizer;
 
 typedef enum IvfRefine
 {
+	IVF_REFINE_UNSET = -1,
 	IVF_REFINE_HEAP = 0,
 	IVF_REFINE_4 = 4,
 	IVF_REFINE_8 = 8,
@@ -57,7 +69,8 @@ typedef struct IvfSettings
 	int			probes;
 	int			iterative_scan; /* IvfIterativeScan */
 	int			max_probes;
-	int			refine_factor;	/* rows refined for each that is returned; 0: all */
+	int			refine_factor;	/* rows refined for each that is returned; 0: all, as where
+								 * there are no scan codes */
 } IvfSettings;
 
 /*
@@ -132,6 +145,9 @@ extern bool vdb_ivf_is_flat(Relation index);
 extern IvfOptions vdb_ivf_options(Relation index);
 extern const IvfSettings *vdb_ivf_settings(Relation index);
 
+/* Do its options say that there are no scan codes?  It may have been built with others. */
+extern bool vdb_ivf_refines_all(Relation index);
+
 /* ivf_index.c */
 
 /*
@@ -146,9 +162,13 @@ extern void vdb_ivf_refresh(IvfIndex *index);
 /* How many lists there are, without opening the index. */
 extern uint32 vdb_ivf_count_lists(Relation rel);
 
-/* Writes the metapage and the center of a new index into an empty fork. */
+/*
+ * Writes the metapage, the center and the codebook, if there is to be one, of a new index
+ * into an empty fork.
+ */
 extern void vdb_ivf_create_meta(Relation rel, ForkNumber fork, const IvfGeometry *geometry,
-								const VdbCodec *codec, const IvfCoding *coding);
+								const VdbCodec *codec, const IvfCoding *coding,
+								const float *codebook);
 
 /* Says of a new index what lists it has; and how many rows these are of.  Nothing is logged. */
 extern void vdb_ivf_set_lists(IvfIndex *index, uint32 root, uint32 lists);
@@ -381,6 +401,9 @@ typedef struct IvfTraining
 	double		rows;			/* expected */
 	float	   *centroids;		/* count * P */
 	uint32		count;
+	uint32		wanted_residuals;	/* of the sample: what is left when centroids are */
+	float	   *residuals;		/* taken away, in one length: residual_count * P */
+	uint32		residual_count;
 } IvfTraining;
 
 /*
@@ -422,6 +445,17 @@ extern void vdb_ivf_cluster(IvfTraining *training, const IvfSample *sample, uint
  * gave a recall there, so lists are to be as there.
  */
 extern bool vdb_ivf_on_sphere(Relation rel, VdbMetric metric);
+
+/* ivf_codebook.c */
+
+/* Fills in how the user wants the scan codes of rows, of vectors of P dimensions. */
+extern void vdb_ivf_choose_scan(IvfCoding *coding, Relation rel, uint32 P);
+
+/* How many residuals a codebook is made of; 0: there is none. */
+extern uint32 vdb_ivf_codebook_sample(const IvfCoding *coding, uint32 P);
+
+/* The values of a new index's codebook, in the current context; NULL where there is none. */
+extern float *vdb_ivf_make_codebook(const IvfCoding *coding, uint32 P, const IvfTraining *training);
 
 /* ivf_load.c */
 

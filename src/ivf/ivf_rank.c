@@ -70,7 +70,8 @@ pop(IvfRanking *ranking)
 }
 
 /*
- * Prepares what lists are estimated by.  The factors of lists are those of L2: |c|^2 - 2 <q, c>.  Under inner
+ * Prepares what lists are estimated by: the table of rows, where that is of a grid, as
+ * codes of lists are.  The factors of lists are those of L2: |c|^2 - 2 <q, c>.  Under inner
  * product the query is q + center, by which <q + center, c> ranks; the first term does
  * not count, and the second half.
  */
@@ -84,13 +85,18 @@ make_table(const IvfRanking *ranking)
 	IvfListTable	table = {.entries = ranking->table, .scale = ranking->scale};
 	float	   *moved;
 
-	if (!ranking->by_product)
+	if (!ranking->by_product && index->scan.kind == VDB_SCAN_GRID)
 		return table;
+	table.entries = palloc(2 * 16 * index->list_scan.bytes);
+	if (!ranking->by_product)
+	{
+		table.scale = vdb_scan_table(&index->list_scan, &query, table.entries);
+		return table;
+	}
 	moved = palloc(index->codec.vector_bytes);
 	for (uint32 i = 0; i < P; i++)
 		moved[i] = ((float *) ranking->query.vector)[i] + index->codec.center[i];
 	query.vector = moved;
-	table.entries = palloc(2 * 16 * index->scan.bytes);
 	table.scale = vdb_scan_table(&index->list_scan, &query, table.entries);
 	table.scale.unit /= 2;
 	table.scale.low /= 2;

@@ -65,6 +65,7 @@ typedef struct IvfScan
 	MemoryContext context;		/* of one rescan */
 	IvfIndex   *index;
 	const IvfSettings *settings;
+	uint32		refine_factor;	/* rows refined for each that is returned; 0: all */
 	bool		started;
 	bool		complete;		/* nothing more to be looked at */
 	bool		null_query;		/* no distance is known to anything */
@@ -218,6 +219,7 @@ start(IndexScanDesc scan)
 
 	so->index = vdb_ivf_open(scan->indexRelation);
 	so->settings = vdb_ivf_settings(scan->indexRelation);
+	so->refine_factor = so->index->scan.kind == VDB_SCAN_NOTHING ? 0 : so->settings->refine_factor;
 	vector = load_query(scan, &norm);
 	so->radius = vdb_index_load_radius(scan->keyData, scan->numberOfKeys, so->null_query, &so->empty,
 									   &so->recheck);
@@ -503,7 +505,7 @@ scan_list(IvfScan *so, uint32 probe)
 			else if (probe + 1 < so->probe_count && so->probes[probe + 1].head != IVF_NO_GROUP)
 				prefetch_group(index, so->probes[probe + 1].head);
 
-			if (so->settings->refine_factor == 0)
+			if (so->refine_factor == 0)
 				consider_records(so, probe, number, group);
 			else
 			{
@@ -769,7 +771,7 @@ rank_again(IvfScan *so)
 static void
 take_estimated(IvfScan *so)
 {
-	so->keep = (uint32) Min((uint64) so->rows * so->settings->refine_factor + REFINE_MORE, PG_INT32_MAX);
+	so->keep = (uint32) Min((uint64) so->rows * so->refine_factor + REFINE_MORE, PG_INT32_MAX);
 	so->allowed = so->yielded + so->rows;
 	so->left_out = false;
 	so->count = 0;
@@ -805,7 +807,7 @@ go_on(IvfScan *so)
 		so->complete = true;
 		return;
 	}
-	if (so->settings->refine_factor > 0)
+	if (so->refine_factor > 0)
 		take_estimated(so);
 	else
 		take_all(so);

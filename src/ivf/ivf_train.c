@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "commands/vacuum.h"
@@ -167,11 +168,11 @@ seed_clusters(const IvfSample *sample, VdbClusters *clusters)
 	vdb_cluster_next(clusters);
 }
 
+/* nearest: of each row its cluster, 0 to begin with. */
 static void
-run_rounds(const IvfSample *sample, VdbClusters *clusters)
+run_rounds(const IvfSample *sample, VdbClusters *clusters, uint32 *nearest)
 {
 	Size		stride = code_bytes(sample->l2);
-	uint32	   *nearest = palloc0(sample->rows * sizeof(uint32));
 	int			rounds = clusters->on_sphere ? SPHERE_ROUNDS : ROUNDS;
 
 	for (int round = 0; round < rounds; round++)
@@ -187,7 +188,45 @@ run_rounds(const IvfSample *sample, VdbClusters *clusters)
 		}
 		vdb_cluster_next(clusters);
 	}
-	pfree(nearest);
+}
+
+/*
+ * Keeps as many residuals as are wanted, of rows that are far apart in the sample, each
+ * brought to the length that a codebook is for.
+ */
+static void
+keep_residuals(IvfTraining *training, const IvfSample *sample, const VdbClusters *clusters,
+			   const uint32 *nearest)
+{
+	uint32		P = sample->l2->P;
+	uint32		count = Min(training->wanted_residuals, sample->rows);
+
+	training->residuals = MemoryContextAllocHuge(CurrentMemoryContext,
+												 (Size) count * sample->l2->vector_bytes);
+	for (uint32 i = 0; i < count; i++)
+	{
+		uint32		row = (uint32) ((uint64) i * sample->rows / count);
+		const uint8 *code = sample->codes + row * code_bytes(sample->l2);
+		const float *centroid = clusters->centroids + (Size) nearest[row] * P;
+		float	   *out = training->residuals + (Size) training->residual_count * P;
+		double		norm2 = 0;
+		float		factor;
+
+		vdb_decode_node(sample->l2, sample->factors[row], code, code + sample->l2->hi_bytes, out);
+		for (uint32 d = 0; d < P; d++)
+		{
+			out[d] -= centroid[d];
+			norm2 += (double) out[d] * out[d];
+		}
+
+		/* of a row that is its list's centroid nothing is left */
+		if (!(norm2 > FLT_MIN && norm2 < FLT_MAX))
+			continue;
+		factor = (float) sqrt(P / norm2);
+		for (uint32 d = 0; d < P; d++)
+			out[d] *= factor;
+		training->residual_count++;
+	}
 }
 
 /* Keeps the centroids of clusters that have members. */
@@ -212,6 +251,7 @@ vdb_ivf_cluster(IvfTraining *training, const IvfSample *sample, uint32 lists, bo
 	MemoryContext context;
 	MemoryContext old;
 	VdbClusters clusters;
+	uint32	   *nearest;
 	char	   *memory;
 
 	training->count = 0;
@@ -223,10 +263,13 @@ vdb_ivf_cluster(IvfTraining *training, const IvfSample *sample, uint32 lists, bo
 	memory = palloc_extended(vdb_cluster_bytes(sample->l2, lists) + 64, MCXT_ALLOC_HUGE);
 	vdb_cluster_init(&clusters, sample->l2, lists, (char *) TYPEALIGN(64, memory));
 	clusters.on_sphere = on_sphere;
+	nearest = palloc0(sample->rows * sizeof(uint32));
 	seed_clusters(sample, &clusters);
-	run_rounds(sample, &clusters);
+	run_rounds(sample, &clusters, nearest);
 	MemoryContextSwitchTo(old);
 	keep_centroids(training, &clusters);
+	if (training->wanted_residuals > 0)
+		keep_residuals(training, sample, &clusters, nearest);
 	MemoryContextDelete(context);
 }
 

@@ -20,7 +20,8 @@ typedef enum VdbPageKind
 	VDB_PAGE_IVF_ROWS = 6,
 	VDB_PAGE_IVF_ROW_RECORDS = 7,
 	VDB_PAGE_IVF_LISTS = 8,
-	VDB_PAGE_IVF_LIST_RECORDS = 9
+	VDB_PAGE_IVF_LIST_RECORDS = 9,
+	VDB_PAGE_IVF_CODEBOOK = 10
 } VdbPageKind;
 
 /* The special area of every page. */

@@ -145,6 +145,43 @@ for my $what (sort keys %bad_extents)
 	psql_fails($node, "SELECT vdb.prewarm('t_v_idx')", 'XX002', $text, "prewarm: $what");
 }
 
+# A codebook: what cannot be one is refused, and of what can be, scores are numbers.
+damage($sound);
+$node->safe_psql(
+	'postgres', q(
+	DROP INDEX t_v_idx;
+	CREATE INDEX t_v_idx ON t USING ivfpq (v vector_l2_ops, n) WITH (lists = 8, quantizer = pq);
+	CHECKPOINT));
+$file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('t_v_idx')");
+$sound = slurp_file($file);
+my ($codebook) = grep { unpack('v', substr page($_), BLCKSZ - 12, 2) == 10 } 0 .. length($sound) / BLCKSZ - 1;
+ok(defined $codebook, 'there is a page of the codebook');
+my %bad_codebooks = (
+	'of another kind of code' => [ with_bytes(0, 24 + 256, pack 'V', 0), 'contradicts itself' ],
+	'of a kind that there is not' => [ with_bytes(0, 24 + 256, pack 'V', 3), 'contradicts itself' ],
+	'of an odd number of parts' => [ with_bytes(0, 24 + 260, pack 'V', 25), 'contradicts itself' ],
+	'of more parts than dimensions' => [ with_bytes(0, 24 + 260, pack 'V', 106), 'contradicts itself' ],
+	'of fewer parts' => [ with_bytes(0, 24 + 260, pack 'V', 2), 'contradicts itself' ],
+	'of more pages' => [ with_bytes(0, 24 + 264, pack 'V', 1000), 'contradicts itself' ],
+	'of zeros' => [ with_bytes($codebook, 0, "\0" x BLCKSZ), 't_v_idx' ],
+	'of the center' => [ with_bytes($codebook, 0, page($codebook - 1)), 'of kind' ],
+	'with a value that is none' => [ with_bytes($codebook, 32, pack 'f', 'nan'), 'no centroid has' ],
+	'with a value out of reach' => [ with_bytes($codebook, 96, pack 'f', 1e30), 'no centroid has' ],
+	'with other values' => [ with_bytes($codebook, 32, "\0" x 4096), 'does not have the code' ]);
+
+for my $what (sort keys %bad_codebooks)
+{
+	my ($bytes, $text) = @{ $bad_codebooks{$what} };
+
+	damage($bytes);
+	my ($status, undef, $error) = $node->psql('postgres', $check);
+	like($error, qr/$text/, "codebook $what: check");
+	for my $sql ($scan, $insert, $vacuum)
+	{
+		($status, undef, $error) = $node->psql('postgres', $sql);
+		like($error, qr/$text|^$/, "codebook $what: an error or rows");
+	}
+}
 damage($sound);
 $node->safe_psql('postgres', 'REINDEX INDEX t_v_idx');
 check_index($node, 't_v_idx', 'rebuilt');
