@@ -16,6 +16,10 @@ Codes, with bits a dimension:
     pq_d2      2    16 centroids of 2 dimensions
     opq_d4/2        the same after a rotation by the principal axes, in an order that
                     gives each part as much variance (Ge et al. 2013)
+    turned_d8..2    products of the rotated residual in one length, as ivfpq has them
+    normal_d8..2    the same, by the codebook of normally distributed vectors
+    weighted_d4/2   the same as turned_d, the error along the row itself weighing four
+                    times as much (ScaNN, Guo et al. 2020), which codes are then chosen for
 All are scaled so that the estimated inner product of a row with itself is right.
 """
 import sys
@@ -66,14 +70,32 @@ def grid(residual, bits):
     return scaled(residual, kept)
 
 
-def product(residual, width, rng):
-    sample = residual[rng.choice(len(residual), min(len(residual), 30000), replace=False)]
+def codebook(sample, width, rng):
+    sample = sample[rng.choice(len(sample), min(len(sample), 30000), replace=False)]
+    return [kmeans(sample[:, at:at + width], 16, 12, rng) for at in range(0, sample.shape[1], width)]
+
+
+def product(residual, width, books):
     code = np.empty_like(residual)
-    for at in range(0, residual.shape[1], width):
-        part = residual[:, at:at + width]
-        centers = kmeans(sample[:, at:at + width], 16, 12, rng)
-        code[:, at:at + width] = centers[assign(part, centers)]
-    return scaled(residual, code)
+    for at, centers in zip(range(0, residual.shape[1], width), books):
+        code[:, at:at + width] = centers[assign(residual[:, at:at + width], centers)]
+    return code
+
+
+def in_one_length(residual):
+    return residual * np.sqrt(residual.shape[1]) / (np.linalg.norm(residual, axis=1, keepdims=True) + 1e-12)
+
+
+def weighted(residual, row, code, width, books, weight):
+    """Chooses each part's center anew, given the others', by the error with its share along the row weighted."""
+    along = np.einsum('ij,ij->i', row, residual - code)
+    for at, centers in list(zip(range(0, residual.shape[1], width), books)) * 2:
+        part, ray = residual[:, at:at + width], row[:, at:at + width]
+        rest = along + np.einsum('ij,ij->i', ray, code[:, at:at + width])
+        loss = ((centers ** 2).sum(1) - 2 * part @ centers.T + (weight - 1) * (rest[:, None] - ray @ centers.T) ** 2)
+        code[:, at:at + width] = centers[loss.argmin(1)]
+        along = rest - np.einsum('ij,ij->i', ray, code[:, at:at + width])
+    return code
 
 
 def balanced_axes(residual, width):
@@ -116,13 +138,27 @@ def main():
         for bits in (2, 3, 4):
             yield f'grid{bits}', grid(turned, bits), turn
         for width in (4, 2):
-            yield f'pq_d{width}', product(residual, width, rng), None
+            yield f'pq_d{width}', scaled(residual, product(residual, width, codebook(residual, width, rng))), None
             axes = balanced_axes(residual, width)
-            yield f'opq_d{width}', product(residual @ axes, width, rng), axes
+            by_axes = residual @ axes
+            yield f'opq_d{width}', scaled(by_axes, product(by_axes, width, codebook(by_axes, width, rng))), axes
+        unit = in_one_length(turned)
+        rays = train @ turn
+        rays /= np.linalg.norm(rays, axis=1, keepdims=True) + 1e-12
+        for width in (8, 4, 2):
+            if train.shape[1] % width:
+                continue
+            books = codebook(unit, width, rng)
+            code = product(unit, width, books)
+            yield f'turned_d{width}', scaled(turned, code), turn
+            if width < 8:
+                yield f'weighted_d{width}', scaled(turned, weighted(unit, rays, code, width, books, 4)), turn
+            books = codebook(rng.standard_normal(unit.shape).astype('float32'), width, rng)
+            yield f'normal_d{width}', scaled(turned, product(unit, width, books)), turn
 
     square = (residual ** 2).sum(1)
     print(f'{folder}: {len(train)} rows in {lists} lists, {count} questions; recall@10 of the nearest R by code')
-    print('code     probes  in lists ' + ' '.join(f'{d:>6}' for d in DEPTHS))
+    print('code         probes  in lists ' + ' '.join(f'{d:>6}' for d in DEPTHS))
     for name, code, axes in codes():
         for probe in map(int, probes.split(',')):
             found, reached = np.zeros(len(DEPTHS)), 0
@@ -137,7 +173,7 @@ def main():
                 right = np.cumsum(np.isin(order, truth[q]))
                 found += [right[min(d, len(right)) - 1] for d in DEPTHS]
                 reached += np.isin(rows, truth[q]).sum()
-            print(f'{name:8} {probe:6}  {reached / count / K:8.3f} ' +
+            print(f'{name:12} {probe:6}  {reached / count / K:8.3f} ' +
                   ' '.join(f'{f / count / K:6.3f}' for f in found), flush=True)
 
 
