@@ -65,6 +65,7 @@ OBJS = \
 	src/hnsw/hnsw_vacuum.o \
 	src/hnsw/hnsw_write.o \
 	src/index/index_attribute.o \
+	src/index/index_calibrate.o \
 	src/index/index_check.o \
 	src/index/index_condition.o \
 	src/index/index_cost.o \

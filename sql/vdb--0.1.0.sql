@@ -1494,26 +1494,29 @@ COMMENT ON FUNCTION vdb.recall(regclass, integer, integer) IS
 	'recall of an index at the present settings, measured on sampled rows against exact search';
 
 CREATE FUNCTION vdb.calibrate(
-	index regclass, OUT ef_search integer, OUT recall double precision, OUT recall_100 double precision)
-	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_hnsw_calibrate' LANGUAGE C STRICT;
+	index regclass, OUT ef_search integer, OUT recall double precision, OUT recall_100 double precision,
+	OUT probes integer, OUT refine_factor integer)
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_index_calibrate' LANGUAGE C STRICT;
 
 COMMENT ON FUNCTION vdb.calibrate(regclass) IS
-	'measures what recall an index has at which ef_search, which hnsw.target_recall goes by';
+	'measures what recall an index has at which ef_search, or probes, which hnsw.target_recall and ivfpq.target_recall go by';
 
 CREATE FUNCTION vdb.calibrate(
 	index regclass, queries anyarray,
-	OUT ef_search integer, OUT recall double precision, OUT recall_100 double precision)
-	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_hnsw_calibrate_for' LANGUAGE C STRICT;
+	OUT ef_search integer, OUT recall double precision, OUT recall_100 double precision,
+	OUT probes integer, OUT refine_factor integer)
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_index_calibrate_for' LANGUAGE C STRICT;
 
 COMMENT ON FUNCTION vdb.calibrate(regclass, anyarray) IS
 	'the same, measured with these queries';
 
 CREATE FUNCTION vdb.calibration(
-	index regclass, OUT ef_search integer, OUT recall double precision, OUT recall_100 double precision)
-	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_hnsw_calibration' LANGUAGE C STRICT;
+	index regclass, OUT ef_search integer, OUT recall double precision, OUT recall_100 double precision,
+	OUT probes integer, OUT refine_factor integer)
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_index_calibration' LANGUAGE C STRICT;
 
 COMMENT ON FUNCTION vdb.calibration(regclass) IS
-	'what hnsw.target_recall goes by; no rows where hnsw.ef_search decides';
+	'what hnsw.target_recall and ivfpq.target_recall go by; no rows where hnsw.ef_search and ivfpq.probes decide';
 
 CREATE FUNCTION vdb.prewarm(index regclass, OUT kind text, OUT pages bigint, OUT bytes bigint)
 	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_index_prewarm' LANGUAGE C STRICT;

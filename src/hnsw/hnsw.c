@@ -41,6 +41,8 @@ const VdbAccessMethod vdb_hnsw_method = {
 	.costestimate = vdb_hnsw_costestimate,
 	.check = vdb_hnsw_check,
 	.first_effort = first_effort,
+	.calibrate = vdb_hnsw_calibrate,
+	.calibration = vdb_hnsw_calibration,
 	.page_layout = vdb_hnsw_page_layout,
 };
 

@@ -1,7 +1,7 @@
 /*
  * hnsw_calibrate.c
  *	  What recall does a search of which size have?  Measured at the end of a
- *	  build, and by vdb.calibrate().
+ *	  build, and by vdb.calibrate() (index_calibrate.c).
  *
  * Some questions are answered twice.  Exactly, by scoring the codes of all live
  * nodes, page by page.  And by searches, each of which tells of every node it
@@ -26,59 +26,22 @@
 #include <float.h>
 #include <math.h>
 
-#include "access/genam.h"
-#include "access/table.h"
-#include "access/xact.h"
-#include "access/xlog.h"
-#include "catalog/pg_class.h"
-#include "common/pg_prng.h"
-#include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/float.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "compat.h"
 #include "hnsw/hnsw_private.h"
 #include "quant/panel.h"
 
-/* Questions at most, and answered at a time. */
-#define MAX_QUESTIONS 10000
+/* Questions that are answered at a time. */
 #define BATCH_QUESTIONS 256
-
-/* Fewer than this say too little. */
-#define MIN_QUESTIONS 20
-
-/*
- * Questions that a build takes time for: one for so many nodes, in these bounds;
- * and that a user does.
- */
-#define BUILD_NODES_PER_QUESTION 16
-#define BUILD_LEAST_QUESTIONS 64
-#define BUILD_MOST_QUESTIONS 256
-#define DRAWN_QUESTIONS 1000
-
-/* Slots that are looked at for each question, at most: many may be no live node's. */
-#define MOST_DRAWS 16
-
-/*
- * Recall among many rows varies less from question to question, and takes large
- * searches: it is measured with one question in so many.
- */
-#define MANY_EVERY 8
 
 /*
  * Nodes whose codes are nearest: the right ones are chosen among them by fuller
  * codes.
  */
 #define NEAREST 120
-
-/* Standard errors by which recall may be less than what was measured. */
-#define CAUTION 2.0
 
 /*
  * A search stops early where that adds this share to what a search of its size
@@ -512,83 +475,42 @@ add_question(Calibration *c, void *vector, float norm, uint32 nid)
 		.vector = vector,
 		.norm = norm,
 		.nid = nid,
-		.many = c->asked++ % MANY_EVERY == 0
+		.many = c->asked++ % VDB_MANY_EVERY == 0
 	};
 	if (++c->count == BATCH_QUESTIONS)
 		answer_batch(c);
 }
 
 /*
- * Draws a slot of one of so many parts of the index.  The vector of its node, in the
- * current context, or NULL if it is no live one's.  Nor is it the entry point's:
+ * Makes the node of a slot a question, if it is a live one.  Nor is the entry point one:
  * every search begins there.
  */
-static void *
-draw_vector(const Calibration *c, pg_prng_state *random, uint64 part, uint64 parts, uint32 *nid)
+static bool
+ask_node(void *state, uint64 slot, bool only_try)
 {
+	Calibration *c = state;
 	const HnswGeometry *g = &c->index->geometry;
-	uint64		slots = (uint64) c->extents * g->extent_slots;
+	uint32		nid = (uint32) slot;
+	MemoryContext old = MemoryContextSwitchTo(c->context);
 	void	   *vector = palloc(c->index->codec.vector_bytes);
+	bool		found = !vdb_hnsw_is_upper(c->index, vdb_hnsw_extent_of(g, nid), NULL) &&
+		nid != c->index->entry_nid && vdb_hnsw_load_vector(c->index, nid, vector);
 
-	CHECK_FOR_INTERRUPTS();
-	*nid = (uint32) pg_prng_uint64_range(random, slots * part / parts, slots * (part + 1) / parts - 1);
-	if (!vdb_hnsw_is_upper(c->index, vdb_hnsw_extent_of(g, *nid), NULL) &&
-		*nid != c->index->entry_nid && vdb_hnsw_load_vector(c->index, *nid, vector))
-		return vector;
-	pfree(vector);
-	return NULL;
+	MemoryContextSwitchTo(old);
+	if (found && !only_try)
+		add_question(c, vector, 0, nid);
+	else
+		pfree(vector);
+	return found;
 }
 
-/*
- * Takes about so many live nodes for questions, at most one from each part of the
- * index.  How many parts that takes is tried before.
- */
+/* Takes about so many live nodes for questions. */
 static void
 ask_nodes(Calibration *c, uint32 wanted)
 {
-	uint64		slots = (uint64) c->extents * c->index->geometry.extent_slots;
-	uint64		parts = Min(slots, wanted);
-	uint64		live = 0;
-	pg_prng_state random;
-	uint32		nid;
-
-	pg_prng_seed(&random, c->index->incarnation);
-	for (uint64 i = 0; i < parts; i++)
-	{
-		void	   *vector = draw_vector(c, &random, i, parts, &nid);
-
-		if (vector != NULL)
-		{
-			live++;
-			pfree(vector);
-		}
-	}
-	parts = Min(slots, parts * Min(MOST_DRAWS, wanted / Max(live, 1)));
-	for (uint64 i = 0; i < parts; i++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(c->context);
-		void	   *vector = draw_vector(c, &random, i, parts, &nid);
-
-		MemoryContextSwitchTo(old);
-		if (vector != NULL)
-			add_question(c, vector, 0, nid);
-	}
+	vdb_calibrate_draw((uint64) c->extents * c->index->geometry.extent_slots, wanted,
+					   c->index->incarnation, ask_node, c);
 	answer_batch(c);
-}
-
-/*
- * What may be promised, from what was measured; of 65535.  Where next to nothing
- * was missed, what is hard may not have come up: the error is no less than if half
- * of the answers to one question had been.
- */
-static uint16
-promise(const Calibration *c, double sum, double sum2, uint32 count)
-{
-	double		n = Max(1, count);
-	double		mean = sum / n;
-	double		error = Max(sqrt(Max(0, sum2 / n - mean * mean) / n), 0.5 / c->few_count);
-
-	return (uint16) (Max(0, mean - CAUTION * error) * PG_UINT16_MAX);
 }
 
 static int
@@ -653,7 +575,7 @@ promise_few(const Calibration *c, int level, uint16 stretch)
 		sum += share;
 		sum2 += share * share;
 	}
-	return promise(c, sum, sum2, c->few_count);
+	return vdb_calibrate_promise(sum, sum2, c->few_count, c->few_count);
 }
 
 /* What scans go by from now on; it says so itself if that is too little. */
@@ -663,7 +585,7 @@ form_calibration(const Calibration *c, HnswCalibration *out)
 	float	   *stretches;
 
 	memset(out, 0, sizeof(*out));
-	if (c->few_count < MIN_QUESTIONS)
+	if (c->few_count < VDB_MIN_QUESTIONS)
 		return;
 	stretches = palloc((Size) c->few_count * HNSW_STRETCH_ROWS * sizeof(float));
 	out->extents = c->extents;
@@ -678,8 +600,8 @@ form_calibration(const Calibration *c, HnswCalibration *out)
 		out->recall[0][level] = Max(out->recall[0][before],
 									promise_few(c, level, out->stretch[level]));
 		out->recall[1][level] = Max(out->recall[1][before],
-									promise(c, c->many_sum[level], c->many_sum2[level],
-											c->many_count));
+									vdb_calibrate_promise(c->many_sum[level], c->many_sum2[level],
+														  c->many_count, c->few_count));
 	}
 	pfree(stretches);
 }
@@ -689,125 +611,17 @@ vdb_hnsw_calibrate_build(HnswIndex *index)
 {
 	Calibration c;
 	HnswCalibration result;
-	uint64		questions;
 
 	begin_calibration(&c, index);
-	questions = (uint64) c.extents * index->geometry.extent_slots / BUILD_NODES_PER_QUESTION;
-	questions = Min(Max(questions, BUILD_LEAST_QUESTIONS), BUILD_MOST_QUESTIONS);
-	ask_nodes(&c, (uint32) questions);
+	ask_nodes(&c, vdb_calibrate_build_questions((uint64) c.extents * index->geometry.extent_slots));
 	form_calibration(&c, &result);
 	vdb_hnsw_set_calibration(index, &result, true);
 }
 
-/* --- functions ------------------------------------------------------------ */
-
-/* ef_search, recall, recall_100: one row for each level */
-static void
-form_result(FunctionCallInfo fcinfo, const HnswCalibration *calibration)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-
-	InitMaterializedSRF(fcinfo, 0);
-	for (int level = 0; level < HNSW_CALIBRATED_LEVELS; level++)
-	{
-		Datum		values[1 + HNSW_CALIBRATED_ROWS];
-		bool		isnull[1 + HNSW_CALIBRATED_ROWS] = {0};
-
-		values[0] = Int32GetDatum(vdb_hnsw_calibrated_ef[level]);
-		for (int r = 0; r < HNSW_CALIBRATED_ROWS; r++)
-			values[1 + r] = Float8GetDatum((double) calibration->recall[r][level] / PG_UINT16_MAX);
-		tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
-	}
-}
-
-/* Opens the index for a change to its metapage. */
-static Relation
-open_for_calibration(Oid indexoid, Relation *heap)
-{
-	Relation	index;
-
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("recovery is in progress"),
-				 errhint("An index is calibrated on the primary; a standby has the result.")));
-	index = vdb_index_open_named(&vdb_hnsw_method, indexoid, RowExclusiveLock, heap);
-	if (!vdb_may_maintain(indexoid, RelationGetRelid(*heap), GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, RelationGetRelationName(index));
-	return index;
-}
-
-/* Keeps and returns what was measured. */
-static void
-end_calibration(FunctionCallInfo fcinfo, const Calibration *c)
-{
-	HnswCalibration result;
-
-	form_calibration(c, &result);
-	if (result.queries == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("index \"%s\" cannot be calibrated", RelationGetRelationName(c->index->rel)),
-				 errdetail("There are %u queries to measure recall with, at least %d are needed.",
-						   c->few_count, MIN_QUESTIONS),
-				 errhint("Calibrate it when its table has more rows.")));
-	vdb_hnsw_set_calibration(c->index, &result, false);
-	/* a transaction without a number would end before the record is flushed */
-	ForceSyncCommit();
-	form_result(fcinfo, &result);
-}
-
-PG_FUNCTION_INFO_V1(vdb_hnsw_calibrate);
-Datum
-vdb_hnsw_calibrate(PG_FUNCTION_ARGS)
-{
-	Relation	heap;
-	Relation	index = open_for_calibration(PG_GETARG_OID(0), &heap);
-	Calibration c;
-
-	begin_calibration(&c, vdb_hnsw_open(index));
-	ask_nodes(&c, DRAWN_QUESTIONS);
-	end_calibration(fcinfo, &c);
-	index_close(index, RowExclusiveLock);
-	table_close(heap, AccessShareLock);
-	return (Datum) 0;
-}
-
-/* Raises unless these are values of the indexed type. */
-static void
-check_queries(Relation index, ArrayType *queries)
-{
-	if (ARR_ELEMTYPE(queries) != index->rd_opcintype[0])
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("index \"%s\" is of type %s, queries are of type %s",
-						RelationGetRelationName(index), format_type_be(index->rd_opcintype[0]),
-						format_type_be(ARR_ELEMTYPE(queries))),
-				 errhint("Cast the queries to the indexed type.")));
-	if (array_contains_nulls(queries))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("queries must not contain nulls")));
-}
-
 /* Takes a user's vectors for questions. */
 static void
-ask_values(Calibration *c, ArrayType *queries)
+ask_values(Calibration *c, const Datum *values, int count)
 {
-	Oid			type = ARR_ELEMTYPE(queries);
-	int16		length;
-	bool		by_value;
-	char		align;
-	Datum	   *values;
-	int			count;
-
-	get_typlenbyvalalign(type, &length, &by_value, &align);
-	deconstruct_array(queries, type, length, by_value, align, &values, NULL, &count);
-	if (count < MIN_QUESTIONS || count > MAX_QUESTIONS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the number of queries must be between %d and %d, not %d", MIN_QUESTIONS,
-						MAX_QUESTIONS, count)));
 	for (int i = 0; i < count; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(c->context);
@@ -823,39 +637,46 @@ ask_values(Calibration *c, ArrayType *queries)
 	answer_batch(c);
 }
 
-PG_FUNCTION_INFO_V1(vdb_hnsw_calibrate_for);
-Datum
-vdb_hnsw_calibrate_for(PG_FUNCTION_ARGS)
+/* Says what is known to whoever asks. */
+static void
+show_calibration(const HnswCalibration *calibration, VdbCalibrated *result)
 {
-	Relation	heap;
-	Relation	index = open_for_calibration(PG_GETARG_OID(0), &heap);
-	ArrayType  *queries = PG_GETARG_ARRAYTYPE_P(1);
-	Calibration c;
-
-	check_queries(index, queries);
-	begin_calibration(&c, vdb_hnsw_open(index));
-	ask_values(&c, queries);
-	end_calibration(fcinfo, &c);
-	index_close(index, RowExclusiveLock);
-	table_close(heap, AccessShareLock);
-	return (Datum) 0;
+	result->questions = calibration->queries;
+	result->count = HNSW_CALIBRATED_LEVELS;
+	for (int level = 0; level < HNSW_CALIBRATED_LEVELS; level++)
+	{
+		result->efforts[level] = (VdbEffort) {.ef_search = vdb_hnsw_calibrated_ef[level]};
+		for (int r = 0; r < HNSW_CALIBRATED_ROWS; r++)
+			result->recall[r][level] = (double) calibration->recall[r][level] / PG_UINT16_MAX;
+	}
 }
 
-/* What a scan goes by: nothing, if it goes by hnsw.ef_search. */
-PG_FUNCTION_INFO_V1(vdb_hnsw_calibration);
-Datum
-vdb_hnsw_calibration(PG_FUNCTION_ARGS)
+void
+vdb_hnsw_calibrate(Relation index, Relation heap, const Datum *queries, int count,
+				   VdbCalibrated *result)
 {
-	Relation	heap;
-	Relation	index = vdb_index_open_named(&vdb_hnsw_method, PG_GETARG_OID(0), AccessShareLock, &heap);
+	Calibration c;
+	HnswCalibration calibration;
+
+	begin_calibration(&c, vdb_hnsw_open(index));
+	if (queries != NULL)
+		ask_values(&c, queries, count);
+	else
+		ask_nodes(&c, VDB_DRAWN_QUESTIONS);
+	form_calibration(&c, &calibration);
+	result->questions = c.few_count;
+	if (calibration.queries == 0)
+		return;
+	vdb_hnsw_set_calibration(c.index, &calibration, false);
+	show_calibration(&calibration, result);
+}
+
+void
+vdb_hnsw_calibration(Relation index, VdbCalibrated *result)
+{
 	HnswCalibration calibration;
 	uint32		extents = vdb_hnsw_load_calibration(index, &calibration);
 
 	if (vdb_hnsw_is_calibrated(&calibration, extents))
-		form_result(fcinfo, &calibration);
-	else
-		InitMaterializedSRF(fcinfo, 0);
-	index_close(index, AccessShareLock);
-	table_close(heap, AccessShareLock);
-	return (Datum) 0;
+		show_calibration(&calibration, result);
 }

@@ -26,30 +26,13 @@ const uint16 vdb_hnsw_calibrated_ef[HNSW_CALIBRATED_LEVELS] = {
 	10, 13, 16, 21, 26, 34, 43, 55, 70, 89, 113, 144, 183, 234, 298, 379, 483, 616, 785, 1000
 };
 
-const uint16 vdb_hnsw_calibrated_rows[HNSW_CALIBRATED_ROWS] = {HNSW_STRETCH_ROWS, 100};
+const uint16 vdb_hnsw_calibrated_rows[HNSW_CALIBRATED_ROWS] = {HNSW_STRETCH_ROWS, VDB_MANY_ROWS};
 
 bool
 vdb_hnsw_is_calibrated(const HnswCalibration *calibration, uint32 extents)
 {
 	return calibration->queries > 0 &&
 		extents <= (uint64) calibration->extents * MAX_GROWTH + 1;
-}
-
-/*
- * The level that reaches the target, or the last.  Its part after the point says
- * how far it is from the level before the point to the next.
- */
-static double
-find_level(const uint16 *recall, double target)
-{
-	double		wanted = target * PG_UINT16_MAX;
-	int			level = 0;
-
-	while (level < HNSW_CALIBRATED_LEVELS - 1 && recall[level] < wanted)
-		level++;
-	if (level == 0 || recall[level] <= wanted)
-		return level;
-	return level - (recall[level] - wanted) / (recall[level] - recall[level - 1]);
 }
 
 /* What lies at a level between two of these. */
@@ -65,7 +48,8 @@ interpolate(const uint16 *values, double level)
 static double
 effort_for(const uint16 *recall, double target)
 {
-	return interpolate(vdb_hnsw_calibrated_ef, find_level(recall, target));
+	return interpolate(vdb_hnsw_calibrated_ef,
+					   vdb_calibrate_find_level(recall, HNSW_CALIBRATED_LEVELS, target));
 }
 
 double
@@ -101,6 +85,8 @@ vdb_hnsw_first_effort(const HnswCalibration *calibration, uint32 extents, float 
 	if (hnsw_iterative_scan == HNSW_ITERATIVE_OFF)
 		effort = Max(effort, hnsw_ef_search);
 	else if (recall[HNSW_CALIBRATED_LEVELS - 1] >= hnsw_target_recall * PG_UINT16_MAX)
-		*stretch = interpolate(calibration->stretch, find_level(recall, hnsw_target_recall)) / HNSW_STRETCH_UNIT;
+		*stretch = interpolate(calibration->stretch,
+							   vdb_calibrate_find_level(recall, HNSW_CALIBRATED_LEVELS, hnsw_target_recall)) /
+			HNSW_STRETCH_UNIT;
 	return (uint32) effort;
 }

@@ -15,6 +15,7 @@
 #include "hnsw/hnsw_bits.h"
 #include "hnsw/hnsw_graph.h"
 #include "index/index.h"
+#include "index/index_calibrate.h"
 #include "index/index_sample.h"
 #include "storage/storage_hints.h"
 #include "storage/storage_patch.h"
@@ -568,6 +569,11 @@ extern uint32 vdb_hnsw_first_effort(const HnswCalibration *calibration, uint32 e
 
 /* Measures a new index that nobody else uses yet.  Nothing is logged. */
 extern void vdb_hnsw_calibrate_build(HnswIndex *index);
+
+/* Callbacks of VdbAccessMethod. */
+extern void vdb_hnsw_calibrate(Relation index, Relation heap, const Datum *queries, int count,
+							   VdbCalibrated *result);
+extern void vdb_hnsw_calibration(Relation index, VdbCalibrated *result);
 
 /* hnsw_scan.c */
 extern IndexScanDesc vdb_hnsw_beginscan(Relation index, int nkeys, int norderbys);

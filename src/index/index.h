@@ -45,7 +45,10 @@ typedef struct VdbEffort
 {
 	int			ef_search;
 	int			probes;
+	int			refine_factor;
 } VdbEffort;
+
+typedef struct VdbCalibrated VdbCalibrated; /* index_calibrate.h */
 
 /*
  * Pages that searches need for the same thing: the same ones of each extent that has rows,
@@ -89,6 +92,17 @@ typedef struct VdbAccessMethod
 
 	/* of a scan that begins now */
 	VdbEffort	(*first_effort) (Relation index);
+
+	/*
+	 * Measures what recall scans have, with a user's values of the indexed type, or with
+	 * rows (NULL), and keeps it, if that were enough questions.  NULL: there is no target of
+	 * recall.  Uses memory of the current context.
+	 */
+	void		(*calibrate) (Relation index, Relation heap, const Datum *queries, int count,
+							  VdbCalibrated *result);
+
+	/* what was measured, if scans go by it */
+	void		(*calibration) (Relation index, VdbCalibrated *result);
 
 	/* valid until the current memory context is reset */
 	VdbPageLayout (*page_layout) (Relation index);
