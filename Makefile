@@ -86,18 +86,22 @@ OBJS = \
 	src/index/index_validate.o \
 	src/ivf/ivf.o \
 	src/ivf/ivf_build.o \
+	src/ivf/ivf_calibrate.o \
 	src/ivf/ivf_check.o \
 	src/ivf/ivf_code.o \
 	src/ivf/ivf_codebook.o \
 	src/ivf/ivf_cost.o \
+	src/ivf/ivf_effort.o \
 	src/ivf/ivf_group.o \
 	src/ivf/ivf_index.o \
 	src/ivf/ivf_insert.o \
 	src/ivf/ivf_layout.o \
 	src/ivf/ivf_lists.o \
 	src/ivf/ivf_load.o \
+	src/ivf/ivf_nearest.o \
 	src/ivf/ivf_prewarm.o \
 	src/ivf/ivf_rank.o \
+	src/ivf/ivf_record.o \
 	src/ivf/ivf_scan.o \
 	src/ivf/ivf_train.o \
 	src/ivf/ivf_vacuum.o \

@@ -35,11 +35,15 @@ static void cost_flat(PlannerInfo *root, IndexPath *path, double loop_count, Cos
 static void cost_pq(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup,
 					Cost *total, Selectivity *selectivity, double *correlation, double *pages);
 
-/* The setting, or the lists there are. */
+/* What the settings say or the target makes of them, or the lists there are. */
 static VdbEffort
 first_effort(Relation index)
 {
-	return (VdbEffort) {.probes = Min((uint32) vdb_ivf_settings(index)->probes, vdb_ivf_count_lists(index))};
+	IvfCalibration calibration;
+	uint32		lists = vdb_ivf_load_calibration(index, &calibration);
+	IvfEffort	effort = vdb_ivf_effort(vdb_ivf_settings(index), &calibration, lists, VDB_FEW_ROWS);
+
+	return (VdbEffort) {.probes = Min(effort.probes, lists), .refine_factor = effort.refine_factor};
 }
 
 const VdbAccessMethod vdb_ivfflat_method = {
@@ -54,6 +58,8 @@ const VdbAccessMethod vdb_ivfpq_method = {
 	.costestimate = cost_pq,
 	.check = vdb_ivf_check,
 	.first_effort = first_effort,
+	.calibrate = vdb_ivf_calibrate,
+	.calibration = vdb_ivf_calibration,
 	.page_layout = vdb_ivf_page_layout,
 };
 
@@ -115,6 +121,10 @@ define_settings(void)
 	DefineCustomIntVariable("ivfpq.max_probes", "Sets the max number of lists that a scan looks at.",
 							NULL,
 							&pq.max_probes, MAX_PQ_PROBES, 1, MAX_PQ_PROBES, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomRealVariable("ivfpq.target_recall",
+							 "Sets the share of the true nearest rows that a scan is to find.",
+							 "Of an index that is calibrated this decides in place of ivfpq.probes and ivfpq.refine_factor; 0 leaves it to these.",
+							 &pq.target_recall, 0, 0, 1, PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("ivfpq");
 }
 
@@ -270,6 +280,8 @@ phase_name(int64 phase)
 			return "assigning tuples";
 		case IVF_PHASE_LOAD:
 			return "loading tuples";
+		case IVF_PHASE_CALIBRATE:
+			return "measuring recall";
 		default:
 			return NULL;
 	}

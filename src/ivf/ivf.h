@@ -38,6 +38,28 @@ typedef enum IvfShelfKind
 
 #define IVF_SHELVES 2
 
+/*
+ * What was measured of an index: recall among the first rows of a scan, for numbers of lists
+ * that it looks at, from one list to all (vdb_ivf_level_probes).
+ */
+#define IVF_CALIBRATED_LEVELS 20
+#define IVF_CALIBRATED_ROWS 2
+
+typedef struct IvfCalibration
+{
+	uint32		lists;			/* there were when it was measured */
+	uint16		queries;		/* it was measured with; 0: it was not */
+	uint16		reserved;		/* 0 */
+
+	/* among the first 10 rows and the first 100, of 65535 */
+	uint16		recall[IVF_CALIBRATED_ROWS][IVF_CALIBRATED_LEVELS];
+
+	/* rows refined for each that is returned, likewise */
+	uint8		factor[IVF_CALIBRATED_ROWS][IVF_CALIBRATED_LEVELS];
+} IvfCalibration;
+
+StaticAssertDecl(sizeof(IvfCalibration) == 128, "IvfCalibration is 128 bytes on disk");
+
 /* The metapage's content, right after the page header. */
 typedef struct IvfMeta
 {
@@ -72,7 +94,8 @@ typedef struct IvfMeta
 	uint64		trained_rows;	/* there were when all lists were made */
 	uint64		counted_rows;	/* there were when they were last counted, list by list */
 	uint64		removed_rows;	/* since then, by VACUUM */
-	uint8		reserved[152];	/* 0 */
+	IvfCalibration calibration;
+	uint8		reserved[24];	/* 0 */
 
 	/* the scan codes of rows */
 	uint32		scan_kind;		/* VdbScanKind */
@@ -81,6 +104,7 @@ typedef struct IvfMeta
 	uint8		reserved_too[212];	/* 0 */
 } IvfMeta;
 
+StaticAssertDecl(offsetof(IvfMeta, calibration) == 104, "what is at offset 104 stays there");
 StaticAssertDecl(sizeof(IvfMeta) == 480, "IvfMeta is 480 bytes on disk");
 StaticAssertDecl(offsetof(IvfMeta, scan_kind) == 256, "IvfMeta has no gaps");
 

@@ -307,6 +307,7 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 	pfree(training.centroids);
 	index_rows(&builder, heap, info, training.rows, &counts);
 	vdb_ivf_set_trained(builder.index, pg_atomic_read_u64(&counts.rows));
+	vdb_ivf_calibrate_lists(builder.index, heap, true);
 	VDB_TESTPOINT("ivf-build-after-write");
 	if (RelationNeedsWAL(rel))
 		log_newpage_range(rel, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(rel), true);

@@ -181,17 +181,6 @@ vdb_ivf_load_centroids(IvfIndex *index, float **centroids, uint32 **lists)
 }
 
 void
-vdb_ivf_load_centroid(IvfIndex *index, uint32 list, float *out)
-{
-	IvfAddress	a = vdb_ivf_record_address(&index->geometry, vdb_ivf_shelf(index, IVF_LISTS),
-										   list / IVF_LANES, list % IVF_LANES);
-	Buffer		buffer = vdb_ivf_read_record_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
-
-	vdb_ivf_decode_centroid(index, vdb_ivf_page_record(BufferGetPage(buffer), a), out);
-	UnlockReleaseBuffer(buffer);
-}
-
-void
 vdb_ivf_decode_row(const IvfIndex *index, const IvfRecord *record, const float *centroid, float *out)
 {
 	const VdbCodec *codec = &index->refine;

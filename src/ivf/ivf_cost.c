@@ -25,9 +25,6 @@
 /* To refine a row, in units of what the operator costs: see hnsw_cost.c. */
 #define REFINE_SHARE 0.5
 
-/* Rows for which the first round refines. */
-#define FIRST_ROWS 10
-
 /* Lists of an index that exists in the planner alone: each of so many rows. */
 #define HYPOTHETICAL_ROWS 300
 
@@ -35,11 +32,20 @@ typedef struct IvfCostModel
 {
 	VdbCostModel shared;		/* first: what its functions are given */
 	const IvfSettings *settings;
-	int			refine_factor;
+	bool		by_records;		/* all rows are looked at by their records */
+	IvfCalibration calibration;
 	double		lists;
 	double		scan_cost;		/* of a row's scan code */
 	double		refine_cost;	/* of a row */
 } IvfCostModel;
+
+/* How far a scan looks for so many rows: as settings say, or the target. */
+static IvfEffort
+effort_for(const IvfCostModel *model, double rows)
+{
+	return vdb_ivf_effort(model->settings, &model->calibration, (uint32) model->lists,
+						  model->shared.goes_on ? rows : VDB_FEW_ROWS);
+}
 
 /* Lists that are probed until so many rows were found. */
 static double
@@ -47,10 +53,11 @@ lists_probed(const IvfCostModel *model, double rows)
 {
 	double		each = model->shared.matching / model->lists;
 	double		needed = rows / each;
+	double		probes = effort_for(model, rows).probes;
 
 	if (!model->shared.goes_on)
-		return Min(model->settings->probes, model->lists);
-	return Min(Max(model->settings->probes, Min(needed, model->settings->max_probes)), model->lists);
+		return Min(probes, model->lists);
+	return Min(Max(probes, Min(needed, model->settings->max_probes)), model->lists);
 }
 
 static double
@@ -64,7 +71,7 @@ search_cost(const VdbCostModel *shared, double rows)
 {
 	const IvfCostModel *model = (const IvfCostModel *) shared;
 	double		share = lists_probed(model, rows) / model->lists;
-	double		factor = model->refine_factor;
+	double		factor = model->by_records ? 0 : effort_for(model, rows).refine_factor;
 	double		refined = shared->matching * share;
 
 	if (factor > 0)
@@ -82,8 +89,9 @@ init_model(IvfCostModel *model, const IvfSettings *settings, PlannerInfo *root, 
 	double		missing;
 	double		probed;
 
+	memset(&model->calibration, 0, sizeof(model->calibration));
 	model->settings = settings;
-	model->refine_factor = settings->refine_factor;
+	model->by_records = false;
 	model->shared.rows = Max(1.0, info->tuples);
 	model->shared.matching = Max(1.0, model->shared.rows * vdb_cost_selectivity(root, path));
 	model->shared.pages = Max(1.0, info->pages);
@@ -92,14 +100,13 @@ init_model(IvfCostModel *model, const IvfSettings *settings, PlannerInfo *root, 
 	{
 		Relation	index = index_open(info->indexoid, NoLock);
 
-		model->lists = Max(1.0, vdb_ivf_count_lists(index));
-		if (vdb_ivf_refines_all(index))
-			model->refine_factor = 0;
+		model->lists = Max(1.0, vdb_ivf_load_calibration(index, &model->calibration));
+		model->by_records = vdb_ivf_refines_all(index);
 		index_close(index, NoLock);
 	}
 	model->shared.goes_on = settings->iterative_scan != IVF_ITERATIVE_OFF;
-	probed = model->shared.goes_on ? settings->max_probes : settings->probes;
-	model->shared.first = FIRST_ROWS;
+	probed = model->shared.goes_on ? settings->max_probes : effort_for(model, VDB_FEW_ROWS).probes;
+	model->shared.first = VDB_FEW_ROWS;
 	model->shared.in_reach = model->shared.matching * Min(1.0, probed / model->lists);
 	model->shared.searched = rows_searched;
 	model->shared.cost = search_cost;

@@ -7,6 +7,9 @@
  */
 #include "postgres.h"
 
+#include "commands/vacuum.h"
+
+#include "compat.h"
 #include "ivf/ivf_private.h"
 
 Buffer
@@ -21,6 +24,27 @@ vdb_ivf_lock_list(IvfIndex *index, uint32 number, int lock, IvfAddress *a, IvfLi
 	group = vdb_ivf_load_group(index, buffer, *a, IVF_ROOT);
 	memcpy(list, vdb_ivf_group_payload(shelf, group, number % IVF_LANES), sizeof(*list));
 	return buffer;
+}
+
+bool
+vdb_ivf_copy_group(IvfIndex *index, uint32 list, uint32 number, uint64 *groups, IvfGroup *copy)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	IvfAddress	a;
+	Buffer		buffer;
+
+	if (number == IVF_NO_GROUP)
+		return false;
+	vdb_vacuum_delay_point();
+	a = vdb_ivf_group_address(&index->geometry, shelf, number);
+	if (!vdb_ivf_group_exists(index, IVF_ROWS, number))
+		vdb_page_corrupted(index->rel, IVF_META_BLOCK, "A list leads beyond the index.");
+	if (!vdb_ivf_may_have(index, IVF_ROWS, ++*groups))
+		vdb_page_corrupted(index->rel, a.block, "More groups are led to than there are.");
+	buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+	memcpy(copy, vdb_ivf_load_group(index, buffer, a, list), shelf->group_stride);
+	UnlockReleaseBuffer(buffer);
+	return true;
 }
 
 /* Has a patch write a row's record, if rows have any; returns the page, locked. */

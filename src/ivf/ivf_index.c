@@ -45,6 +45,7 @@ read_changing_fields(IvfIndex *index, const IvfMeta *meta)
 	index->lists = meta->lists;
 	index->epoch = meta->epoch;
 	index->free_group = meta->free_group;
+	index->calibration = meta->calibration;
 }
 
 /* Reads floats from pages of their own, the center's or the codebook's, which are numbered. */
@@ -244,13 +245,28 @@ vdb_ivf_unlock_lists(Relation rel, LOCKMODE mode)
 }
 
 uint32
-vdb_ivf_count_lists(Relation rel)
+vdb_ivf_load_calibration(Relation rel, IvfCalibration *calibration)
 {
 	Buffer		buffer = lock_meta(rel, BUFFER_LOCK_SHARE);
-	uint32		lists = vdb_ivf_page_meta(BufferGetPage(buffer))->lists;
+	const IvfMeta *meta = vdb_ivf_page_meta(BufferGetPage(buffer));
+	uint32		lists = meta->lists;
 
+	*calibration = meta->calibration;
 	UnlockReleaseBuffer(buffer);
 	return lists;
+}
+
+void
+vdb_ivf_set_calibration(IvfIndex *index, const IvfCalibration *calibration, bool building)
+{
+	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
+	VdbChange	change;
+
+	vdb_change_begin(&change, index->rel, building);
+	vdb_ivf_page_meta(vdb_change_page(&change, buffer, false))->calibration = *calibration;
+	vdb_change_finish(&change);
+	index->calibration = *calibration;
+	UnlockReleaseBuffer(buffer);
 }
 
 /* Adds one block to a fork of a new relation, locked. */

@@ -15,10 +15,8 @@
 #include "commands/vacuum.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
-#include "storage/procarray.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "index/index_exact.h"
@@ -197,28 +195,6 @@ read_lists(Change *change)
 		vdb_page_corrupted(index->rel, IVF_META_BLOCK, "There are more lists than it says, or fewer.");
 }
 
-/* A group of a list of rows, copied; returns false after the last one. */
-static bool
-copy_group(IvfIndex *index, uint32 list, uint32 number, uint64 *groups, IvfGroup *copy)
-{
-	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
-	IvfAddress	a;
-	Buffer		buffer;
-
-	if (number == IVF_NO_GROUP)
-		return false;
-	vdb_vacuum_delay_point();
-	a = vdb_ivf_group_address(&index->geometry, shelf, number);
-	if (!vdb_ivf_group_exists(index, IVF_ROWS, number))
-		vdb_page_corrupted(index->rel, IVF_META_BLOCK, "A list leads beyond the index.");
-	if (!vdb_ivf_may_have(index, IVF_ROWS, ++*groups))
-		vdb_page_corrupted(index->rel, a.block, "More groups are led to than there are.");
-	buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
-	memcpy(copy, vdb_ivf_load_group(index, buffer, a, list), shelf->group_stride);
-	UnlockReleaseBuffer(buffer);
-	return true;
-}
-
 /* Where a list's groups begin now. */
 static uint32
 read_head(IvfIndex *index, uint32 list)
@@ -242,7 +218,7 @@ count_rows(Change *change)
 		ListEntry  *entry = &change->entries[i];
 		uint32		number = read_head(index, entry->number);
 
-		for (; copy_group(index, entry->number, number, &groups, copy); number = copy->next)
+		for (; vdb_ivf_copy_group(index, entry->number, number, &groups, copy); number = copy->next)
 			entry->rows += __builtin_popcount(copy->used);
 		change->rows += entry->rows;
 	}
@@ -301,17 +277,10 @@ load_vector(Change *change, Snapshot snapshot, uint32 lane, IvfRow *row)
 	ItemPointerData tid;
 	IvfAddress	a;
 	Buffer		buffer;
-	Datum		value;
 
 	memcpy(&tid, row->payload, sizeof(tid));
-	row->vector = NULL;
 	row->unsure = 0;
-	if (vdb_exact_fetch(&change->exact, change->heap, index->rel, snapshot, tid, &value))
-	{
-		if (index->support->dims(value) == index->codec.dims)
-			row->vector = vdb_ivf_transform(index->support, &index->codec, value, &row->norm);
-		vdb_exact_release(&change->exact);
-	}
+	row->vector = vdb_ivf_fetch_vector(index, &change->exact, change->heap, snapshot, tid, &row->norm);
 	if (row->vector != NULL)
 		return;
 	row->vector = palloc(index->codec.vector_bytes);
@@ -338,9 +307,7 @@ take_lanes(Change *change, uint32 number, IvfGroup *group, uint32 lanes, TakeRow
 	MemoryContext old = MemoryContextSwitchTo(change->group_context);
 	SnapshotData snapshot;
 
-	/* makes what the snapshot knows of others' the latest */
-	(void) GetOldestNonRemovableTransactionId(change->heap);
-	InitNonVacuumableSnapshot(snapshot, GlobalVisTestFor(change->heap));
+	vdb_ivf_init_snapshot(&snapshot, change->heap);
 	for (; lanes != 0; lanes &= lanes - 1)
 	{
 		int			lane = __builtin_ctz(lanes);
@@ -376,9 +343,9 @@ take_sample(Change *change, uint32 lists)
 
 		if (!entry->chosen)
 			continue;
-		vdb_ivf_load_centroid(change->index, entry->number, change->centroid);
+		vdb_ivf_load_centroid(index, entry->number, change->centroid);
 		number = read_head(index, entry->number);
-		for (; copy_group(index, entry->number, number, &groups, copy); number = copy->next)
+		for (; vdb_ivf_copy_group(index, entry->number, number, &groups, copy); number = copy->next)
 		{
 			uint32		drawn = 0;
 
@@ -522,9 +489,9 @@ take_rows(Change *change, bool late)
 
 		if (!entry->chosen)
 			continue;
-		vdb_ivf_load_centroid(change->index, entry->number, change->centroid);
+		vdb_ivf_load_centroid(index, entry->number, change->centroid);
 		number = read_head(index, entry->number);
-		for (; copy_group(index, entry->number, number, &groups, copy); number = copy->next)
+		for (; vdb_ivf_copy_group(index, entry->number, number, &groups, copy); number = copy->next)
 		{
 			SeenGroup	key = {.number = number};
 			const SeenGroup *seen = NULL;
@@ -553,7 +520,11 @@ swap_lists(Change *change)
 	meta.epoch++;
 	meta.lists = change->count - change->chosen + change->training.count;
 	if (change->chosen == change->count)
+	{
+		/* what was measured of other lists says nothing of these */
+		memset(&meta.calibration, 0, sizeof(meta.calibration));
 		meta.trained_rows = change->rows;
+	}
 	vdb_patch_begin(&patch, index->rel);
 	vdb_ivf_patch_meta(&patch, buffer, &meta);
 	vdb_patch_finish(&patch);
@@ -652,6 +623,8 @@ fit_lists(Change *change, double rows)
 		lists = choose_lists(change, meta.trained_rows);
 		if (change->chosen > 0)
 			replace_lists(change, lists);
+		if (change->chosen == change->count && index->epoch > meta.epoch)
+			vdb_ivf_calibrate_lists(index, change->heap, false);
 	}
 	note_counted(change);
 }

@@ -15,6 +15,8 @@
 #include "utils/tuplesort.h"
 
 #include "index/index.h"
+#include "index/index_calibrate.h"
+#include "index/index_exact.h"
 #include "ivf/ivf.h"
 #include "storage/storage_hints.h"
 #include "storage/storage_patch.h"
@@ -27,6 +29,7 @@
 #define IVF_PHASE_KMEANS 2
 #define IVF_PHASE_ASSIGN 3
 #define IVF_PHASE_LOAD 4
+#define IVF_PHASE_CALIBRATE 5
 
 /* Reloptions */
 typedef struct IvfOptions
@@ -71,7 +74,22 @@ typedef struct IvfSettings
 	int			max_probes;
 	int			refine_factor;	/* rows refined for each that is returned; 0: all, as where
 								 * there are no scan codes */
+	double		target_recall;	/* not 0: decides in place of probes and refine_factor */
 } IvfSettings;
+
+/* How far a scan looks. */
+typedef struct IvfEffort
+{
+	uint32		probes;			/* lists */
+	uint32		refine_factor;	/* as in IvfSettings */
+} IvfEffort;
+
+/* Rows that are refined for so many to be returned: of few rows, estimates say little. */
+static inline uint64
+vdb_ivf_rows_refined(uint64 rows, uint32 factor)
+{
+	return rows * factor + 20;
+}
 
 /*
  * An index as one backend knows it, kept from statement to statement.  What
@@ -100,6 +118,7 @@ typedef struct IvfIndex
 	uint32		lists;
 	uint32		epoch;
 	uint32		free_group;
+	IvfCalibration calibration;
 } IvfIndex;
 
 static inline const IvfShelf *
@@ -159,8 +178,9 @@ extern IvfIndex *vdb_ivf_open(Relation rel);
 /* Reads what may have changed since the index was opened. */
 extern void vdb_ivf_refresh(IvfIndex *index);
 
-/* How many lists there are, without opening the index. */
-extern uint32 vdb_ivf_count_lists(Relation rel);
+/* A calibration without opening the index; returns how many lists there are. */
+extern uint32 vdb_ivf_load_calibration(Relation rel, IvfCalibration *calibration);
+extern void vdb_ivf_set_calibration(IvfIndex *index, const IvfCalibration *calibration, bool building);
 
 /*
  * Writes the metapage, the center and the codebook, if there is to be one, of a new index
@@ -257,6 +277,13 @@ extern const float *vdb_ivf_elements(const VdbSupport *support, uint32 dims, Dat
 extern float *vdb_ivf_transform(const VdbSupport *support, const VdbCodec *codec, Datum value,
 								float *norm);
 
+/* A snapshot that sees all versions of rows which anybody may still see. */
+extern void vdb_ivf_init_snapshot(Snapshot snapshot, Relation heap);
+
+/* The same of a row's value; NULL also where the snapshot sees no version of it. */
+extern float *vdb_ivf_fetch_vector(const IvfIndex *index, VdbExact *exact, Relation heap,
+								   Snapshot snapshot, ItemPointerData tid, float *norm);
+
 /* ivf_code.c */
 extern void vdb_ivf_coder_init(IvfCoder *coder, IvfIndex *index);
 
@@ -268,9 +295,6 @@ extern IvfLane vdb_ivf_code_centroid(IvfCoder *coder, const float *centroid);
 
 /* The centroids of all lists in force, count * P, and the lists' numbers.  In the current context. */
 extern uint32 vdb_ivf_load_centroids(IvfIndex *index, float **centroids, uint32 **lists);
-
-/* The centroid of a list: P floats. */
-extern void vdb_ivf_load_centroid(IvfIndex *index, uint32 list, float *out);
 
 /* The centroid that a record stands for: P floats. */
 extern void vdb_ivf_decode_centroid(const IvfIndex *index, const IvfRecord *record, float *out);
@@ -353,6 +377,7 @@ typedef struct IvfProbe
 	float		size;			/* norm of the centroid, likewise */
 	uint32		list;
 	uint32		head;
+	float		floor;			/* a scan has taken all its rows of lesser scores */
 } IvfProbe;
 
 typedef struct IvfRanking
@@ -385,6 +410,108 @@ extern void vdb_ivf_rank_again(IvfRanking *ranking);
  * were when they were ranked is for the caller to ask (vdb_ivf_is_stale).
  */
 extern uint32 vdb_ivf_take_probes(IvfRanking *ranking, IvfProbe *probes, uint32 count);
+
+/* ivf_record.c */
+
+/* The centroid of a list: P floats. */
+extern void vdb_ivf_load_centroid(IvfIndex *index, uint32 list, float *out);
+
+/* A query, for records of rows. */
+typedef struct IvfRefineQuery
+{
+	VdbQuery	query;
+	double		rounding;		/* of it, in a product with a code of length 1 */
+} IvfRefineQuery;
+
+/* vector: in code space, stays where it is.  Memory is of the current context. */
+extern void vdb_ivf_refine_prepare(IvfRefineQuery *refine, const IvfIndex *index, void *vector,
+								   float norm);
+
+/* The score of a row's record, whose page is locked. */
+extern float vdb_ivf_refine_score(const IvfRefineQuery *refine, const IvfIndex *index,
+								  const IvfProbe *probe, const IvfRecord *record);
+
+/* ivf_nearest.c */
+
+/* A row that may be among the nearest. */
+typedef struct IvfCandidate
+{
+	float		score;			/* estimated */
+	uint32		lane;			/* number of its lane */
+	ItemPointerData tid;
+	uint32		probe;			/* its list, as a place among those probed */
+} IvfCandidate;
+
+/* Is a row wanted, of which all but the identifier is known?  Its page is locked. */
+typedef bool (*IvfWanted) (void *state, const IvfCandidate *candidate, const uint8 *payload);
+
+/* The rows nearest by estimate, of lists that are scanned one after the other. */
+typedef struct IvfNearest
+{
+	IvfRanking *ranking;
+	const IvfRefineQuery *refine;	/* rows are looked at by their records; NULL: not so */
+	const VdbKernels *kernels;	/* scores are told apart to the last bit */
+	IvfWanted	wanted;
+	void	   *state;
+	IvfCandidate *rows;
+	uint32		count;
+	uint32		room;			/* of the array */
+	uint32		keep;			/* of the rows so many are wanted */
+	float		bound;			/* none is wanted whose score is greater */
+	bool		left_out;		/* were there more? */
+	bool		stale;			/* the lists are no longer what they were when ranked */
+
+	/* greatest of what bounds of rows are made of, where records are looked at */
+	float		worst_add;
+	double		worst_residual;
+	double		worst_length;
+} IvfNearest;
+
+/* refine: the query for records, where rows are looked at by these; NULL: by their scan codes. */
+extern void vdb_ivf_nearest_init(IvfNearest *nearest, IvfRanking *ranking,
+								 const IvfRefineQuery *refine, IvfWanted wanted, void *state);
+
+/* Forgets all rows, and wants so many others.  The array stays. */
+extern void vdb_ivf_nearest_begin(IvfNearest *nearest, uint32 keep);
+
+/*
+ * Looks at the scan codes of a list, one of so many that are probed, or of a group of it.
+ * Memory is of the current context.
+ */
+extern void vdb_ivf_nearest_scan(IvfNearest *nearest, const IvfProbe *probes, uint32 probe, uint32 count);
+extern void vdb_ivf_nearest_look(IvfNearest *nearest, const IvfProbe *probes, uint32 probe,
+								 uint32 number, IvfGroup *group);
+
+/* Moves the nearest so many of the rows behind the first ones to the front of these. */
+extern void vdb_ivf_nearest_select(IvfNearest *nearest, uint32 first, uint32 keep);
+
+/* Leaves out all but the nearest, and bounds those to come. */
+extern void vdb_ivf_nearest_cut(IvfNearest *nearest);
+
+/* ivf_effort.c */
+
+/* Is a calibration one of the index as it is, that has so many lists? */
+extern bool vdb_ivf_is_calibrated(const IvfCalibration *calibration, uint32 lists);
+
+/* How many of so many lists a level is, 0 to IVF_CALIBRATED_LEVELS - 1: from one to all. */
+extern uint32 vdb_ivf_level_probes(uint32 lists, double level);
+
+/* How far a scan of an index that has so many lists looks before it returns so many rows. */
+extern IvfEffort vdb_ivf_effort(const IvfSettings *settings, const IvfCalibration *calibration,
+								uint32 lists, double rows);
+
+/* ivf_calibrate.c */
+
+/*
+ * Measures an index whose lists nobody changes meanwhile, if scans of it may have a target.
+ * building: nothing is logged.
+ */
+extern void vdb_ivf_calibrate_lists(IvfIndex *index, Relation heap, bool building);
+
+/* Callbacks of VdbAccessMethod. */
+extern void vdb_ivf_calibrate(Relation rel, Relation heap, const Datum *queries, int count,
+							  VdbCalibrated *result);
+extern void vdb_ivf_calibration(Relation rel, VdbCalibrated *result);
 
 /* ivf_build.c */
 
@@ -496,6 +623,10 @@ extern void vdb_ivf_loader_end(IvfLoader *loader);
 /* The scan page of a list's lane, locked; its address, and what it says of the list. */
 extern Buffer vdb_ivf_lock_list(IvfIndex *index, uint32 number, int lock, IvfAddress *a,
 								IvfList *list);
+
+/* A group of a list of rows, copied; returns false after the last one. */
+extern bool vdb_ivf_copy_group(IvfIndex *index, uint32 list, uint32 number, uint64 *groups,
+							   IvfGroup *copy);
 
 /*
  * A scan page of rows, locked by who has locked a list's page: raises where damage leads

@@ -31,41 +31,20 @@
 #include "ivf/ivf_private.h"
 #include "testpoint.h"
 
-/* Rows that the first round is for; each further one is for twice as many. */
-#define FIRST_ROWS 10
+/* The first round is for few rows; each further one is for twice as many. */
 #define MAX_ROWS 100000
 
 /* Candidates for each row of a round, before more lists are probed for it. */
 #define ENOUGH_FACTOR 2
 
-/* Rows that are refined beyond a factor: of few rows, estimates say little. */
-#define REFINE_MORE 20
-
 /* Rows that are put in order for each that a round is for, where records of all are looked at. */
 #define ORDER_FACTOR 4
-
-/*
- * Candidates that there is room for to begin with, and for each that a round will take
- * before others are left out.
- */
-#define FIRST_CANDIDATES 256
-#define CANDIDATES_FACTOR 4
-
-/* A row that a round may take. */
-typedef struct Candidate
-{
-	float		score;			/* estimated, or its record's */
-	uint32		lane;			/* number of its lane */
-	ItemPointerData tid;
-	uint32		probe;			/* its list, as a place in IvfScan.probes */
-} Candidate;
 
 typedef struct IvfScan
 {
 	MemoryContext context;		/* of one rescan */
 	IvfIndex   *index;
 	const IvfSettings *settings;
-	uint32		refine_factor;	/* rows refined for each that is returned; 0: all */
 	bool		started;
 	bool		complete;		/* nothing more to be looked at */
 	bool		null_query;		/* no distance is known to anything */
@@ -77,34 +56,22 @@ typedef struct IvfScan
 	VdbFilter  *filter;			/* NULL: all rows are wanted */
 
 	IvfRanking	ranking;
-	const VdbKernels *kernels;	/* rounds are told apart by scores to the last bit */
-	VdbQuery	refine;			/* the query, for records of rows */
-	double		rounding;		/* of it, in a product with a code of length 1 */
+	IvfEffort	effort;			/* of this round */
+	IvfRefineQuery refine;
 	IvfProbe   *probes;			/* probed at present */
 	uint32		probe_count;
 	uint32		probe_room;
 	uint32		probed;			/* lists, before them */
 
-	Candidate  *candidates;		/* of this round */
-	uint32		count;
-	uint32		room;			/* of the array */
+	IvfNearest	nearest;		/* candidates of this round */
+	bool		by_records;		/* all rows are looked at by their records */
+	uint32		taken;			/* then, candidates that were taken: the first */
+	double		cutoff;			/* and no other one is nearer */
 	uint32		rows;			/* that the next round is for */
-	uint32		keep;			/* candidates that the round takes */
-	float		bound;			/* no candidate is wanted whose score is greater */
 	float		floor;			/* the greatest score of a row taken from these lists */
-	uint32	   *edge;			/* lanes taken that have this score, ascending */
+	uint32	   *edge;			/* lanes taken that have their list's floor, ascending */
 	uint32		edge_count;
 	uint32		edge_room;
-	bool		left_out;		/* were there more candidates than the round took? */
-
-	/* where records of all rows are looked at */
-	uint32		taken;			/* candidates, the first so many */
-	double		cutoff;			/* no row is nearer that was not taken */
-	float		worst_add;		/* greatest of what bounds of rows are made of */
-	double		worst_residual;
-	double		worst_length;
-
-	bool		stale;			/* the lists are no longer what they were when ranked */
 
 	VdbOrder	order;
 	uint32		allowed;		/* rows that may be returned before the next round */
@@ -188,123 +155,6 @@ load_query(IndexScanDesc scan, float *norm)
 	return vector != NULL ? vector : palloc0(so->index->codec.vector_bytes);
 }
 
-/* Prepares a query, which has the vector already, for records of rows. */
-static void
-prepare_refine(IvfScan *so, void *vector, float norm)
-{
-	const VdbCodec *codec = &so->index->refine;
-
-	so->refine.vector = vector;
-	so->refine.hot = palloc(vdb_query_bytes(codec, vector));
-	vdb_query_prepare(&so->refine, codec, norm);
-
-	/* hot scores round each coordinate of the query to a multiple of this, twice */
-	if (vdb_ivf_shelf(so->index, IVF_ROWS)->record_bits != IVF_REFINE_12)
-		so->rounding = 0.5 * so->refine.hot_mult * sqrt(codec->P) / 2;
-}
-
-static void
-start(IndexScanDesc scan)
-{
-	IvfScan    *so = scan->opaque;
-	void	   *vector;
-	float		norm;
-
-	if (scan->numberOfOrderBys != 1)
-		elog(ERROR, "cannot scan an inverted file without order");
-	if (!IsMVCCSnapshot(scan->xs_snapshot))
-		elog(ERROR, "non-MVCC snapshots are not supported with inverted files");
-	pgstat_count_index_scan(scan->indexRelation);
-	vdb_count_index_search(scan);
-
-	so->index = vdb_ivf_open(scan->indexRelation);
-	so->settings = vdb_ivf_settings(scan->indexRelation);
-	so->refine_factor = so->index->scan.kind == VDB_SCAN_NOTHING ? 0 : so->settings->refine_factor;
-	vector = load_query(scan, &norm);
-	so->radius = vdb_index_load_radius(scan->keyData, scan->numberOfKeys, so->null_query, &so->empty,
-									   &so->recheck);
-	so->filter = vdb_index_form_filter(so->index->attributes, scan->keyData, scan->numberOfKeys);
-	so->empty |= so->filter != NULL && so->filter->never;
-	so->started = true;
-	if (so->empty)
-		return;
-	so->relaxed = so->settings->iterative_scan == IVF_ITERATIVE_RELAXED;
-	so->order.context = so->context;
-	so->kernels = vdb_kernels;
-	vdb_ivf_rank(&so->ranking, so->index, vector, norm, false);
-	prepare_refine(so, vector, norm);
-	so->rows = FIRST_ROWS;
-	so->cutoff = INFINITY;
-	VDB_TESTPOINT("ivf-scan-ranked");
-}
-
-/* Moves the `keep` candidates of the least scores to the front (Hoare's quickselect). */
-static void
-select_nearest(Candidate *candidates, uint32 count, uint32 keep)
-{
-	int64		low = 0;
-	int64		high = (int64) count - 1;
-	int64		last = (int64) keep - 1;
-
-	while (low < high)
-	{
-		float		pivot = candidates[low + (high - low) / 2].score;
-		int64		i = low;
-		int64		j = high;
-
-		while (i <= j)
-		{
-			Candidate	moved;
-
-			while (candidates[i].score < pivot)
-				i++;
-			while (pivot < candidates[j].score)
-				j--;
-			if (i > j)
-				break;
-			moved = candidates[i];
-			candidates[i++] = candidates[j];
-			candidates[j--] = moved;
-		}
-		if (last <= j)
-			high = j;
-		else if (last >= i)
-			low = i;
-		else
-			break;
-	}
-}
-
-/* Leaves out all but the nearest candidates, and bounds those to come. */
-static void
-cut_candidates(IvfScan *so)
-{
-	if (so->count <= so->keep)
-		return;
-	select_nearest(so->candidates, so->count, so->keep);
-	so->count = so->keep;
-	so->left_out = true;
-	so->bound = so->candidates[0].score;
-	for (uint32 i = 1; i < so->count; i++)
-		so->bound = Max(so->bound, so->candidates[i].score);
-}
-
-/* Makes room for another candidate: by leaving others out, when there are a few times too many. */
-static void
-make_room(IvfScan *so)
-{
-	if (so->count / CANDIDATES_FACTOR >= so->keep)
-		cut_candidates(so);
-	else
-	{
-		so->room = Max(2 * so->room, FIRST_CANDIDATES);
-		if (so->candidates == NULL)
-			so->candidates = palloc(so->room * sizeof(Candidate));
-		else
-			so->candidates = repalloc_huge(so->candidates, (Size) so->room * sizeof(Candidate));
-	}
-}
-
 static int
 compare_lanes(const void *a, const void *b)
 {
@@ -316,12 +166,14 @@ compare_lanes(const void *a, const void *b)
 
 /* Has an earlier round taken this row? */
 static bool
-is_taken(const IvfScan *so, float score, uint32 lane)
+is_taken(const IvfScan *so, const IvfCandidate *candidate)
 {
-	if (score != so->floor)
-		return score < so->floor;
+	float		floor = so->probes[candidate->probe].floor;
+
+	if (candidate->score != floor)
+		return candidate->score < floor;
 	return so->edge_count > 0 &&
-		bsearch(&lane, so->edge, so->edge_count, sizeof(uint32), compare_lanes) != NULL;
+		bsearch(&candidate->lane, so->edge, so->edge_count, sizeof(uint32), compare_lanes) != NULL;
 }
 
 static int
@@ -342,189 +194,54 @@ was_returned(const IvfScan *so, const uint8 *payload)
 	return bsearch(&tid, so->returned, so->sorted, sizeof(ItemPointerData), compare_tids) != NULL;
 }
 
-/*
- * Considers the lanes of a group, whose page is locked, that the bits say; base is what
- * its list adds to their scores.
- */
+/* Is a row wanted by this round? */
+static bool
+is_wanted(void *state, const IvfCandidate *candidate, const uint8 *payload)
+{
+	const IvfScan *so = state;
+
+	return !is_taken(so, candidate) && !was_returned(so, payload) &&
+		(so->filter == NULL || vdb_filter_passes(so->filter, payload + sizeof(ItemPointerData)));
+}
+
 static void
-consider_lanes(IvfScan *so, uint32 probe, float base, uint32 number, IvfGroup *group,
-			   const float *scores, uint32 lanes)
+start(IndexScanDesc scan)
 {
-	const IvfShelf *shelf = vdb_ivf_shelf(so->index, IVF_ROWS);
+	IvfScan    *so = scan->opaque;
+	void	   *vector;
+	float		norm;
 
-	for (; lanes != 0; lanes &= lanes - 1)
-	{
-		int			lane = __builtin_ctz(lanes);
-		const uint8 *payload = vdb_ivf_group_payload(shelf, group, lane);
-		float		score = scores[lane] + base;
-		Candidate  *candidate;
+	if (scan->numberOfOrderBys != 1)
+		elog(ERROR, "cannot scan an inverted file without order");
+	if (!IsMVCCSnapshot(scan->xs_snapshot))
+		elog(ERROR, "non-MVCC snapshots are not supported with inverted files");
+	pgstat_count_index_scan(scan->indexRelation);
+	vdb_count_index_search(scan);
 
-		if (score > so->bound || is_taken(so, score, vdb_ivf_lane_number(number, lane)) ||
-			was_returned(so, payload) ||
-			(so->filter != NULL && !vdb_filter_passes(so->filter, payload + sizeof(ItemPointerData))))
-			continue;
-		if (so->count == so->room)
-			make_room(so);
-		candidate = &so->candidates[so->count++];
-		candidate->score = score;
-		candidate->lane = vdb_ivf_lane_number(number, lane);
-		memcpy(&candidate->tid, payload, sizeof(ItemPointerData));
-		candidate->probe = probe;
-	}
-}
-
-/* Has the CPU fetch a group that is looked at next, but for its payloads. */
-static inline void
-prefetch_group(const IvfIndex *index, uint32 number)
-{
-	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
-	IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
-
-	vdb_hints_prefetch(&index->hints, a.block, a.offset,
-					   sizeof(IvfGroup) + IVF_LANES * (2 * sizeof(float) + shelf->code_bytes));
-	if (a.slot == 0)
-		vdb_hints_prefetch_special(&index->hints, a.block);
-}
-
-/*
- * Something is not as a list in force has it: raises, unless the lists have changed since
- * they were ranked.
- */
-static void
-doubt_list(IvfScan *so, BlockNumber block, const char *what)
-{
-	if (!vdb_ivf_is_stale(so->index, so->ranking.epoch))
-		vdb_page_corrupted(so->index->rel, block, what);
-	so->stale = true;
-}
-
-/* The score of a row's record, whose page is locked. */
-static float
-record_score(const IvfScan *so, const IvfProbe *probe, const IvfRecord *record)
-{
-	const VdbCodec *codec = &so->index->refine;
-	const uint8 *code = vdb_ivf_record_code((IvfRecord *) record);
-
-	if (vdb_ivf_shelf(so->index, IVF_ROWS)->record_bits == IVF_REFINE_12)
-		return probe->base + record->add - vdb_codec_ip_weight(codec) * record->scale *
-			vdb_kernels->node12_ip(codec->P, so->refine.vector, (const int8 *) code,
-								   code + codec->hi_bytes);
-	return probe->base + record->add + vdb_hot_score(&so->refine, (VdbHotFactors)
-													  {.rescale = record->scale}, code) -
-		so->refine.hot_const;
-}
-
-/*
- * Considers all rows of a group, whose page is locked, by their records.  A score that
- * overflowed says nothing: such rows come first, and will be measured.
- */
-static void
-consider_records(IvfScan *so, uint32 probe, uint32 number, IvfGroup *group)
-{
-	IvfIndex   *index = so->index;
-	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
-	Buffer		buffer = InvalidBuffer;
-
-	for (uint32 lanes = group->used; lanes != 0; lanes &= lanes - 1)
-	{
-		int			lane = __builtin_ctz(lanes);
-		const uint8 *payload = vdb_ivf_group_payload(shelf, group, lane);
-		IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, number, lane);
-		const IvfRecord *record;
-		Candidate  *candidate;
-
-		if (was_returned(so, payload) ||
-			(so->filter != NULL && !vdb_filter_passes(so->filter, payload + sizeof(ItemPointerData))))
-			continue;
-		if (!BufferIsValid(buffer) || BufferGetBlockNumber(buffer) != a.block)
-		{
-			if (BufferIsValid(buffer))
-				UnlockReleaseBuffer(buffer);
-			buffer = vdb_ivf_read_record_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
-		}
-		if (so->count == so->room)
-			make_room(so);
-		record = vdb_ivf_page_record(BufferGetPage(buffer), a);
-		candidate = &so->candidates[so->count++];
-		candidate->score = record_score(so, &so->probes[probe], record);
-		candidate->lane = vdb_ivf_lane_number(number, lane);
-		memcpy(&candidate->tid, payload, sizeof(ItemPointerData));
-		candidate->probe = probe;
-		if (!isfinite(candidate->score))
-			candidate->score = -FLT_MAX;
-		else
-		{
-			so->worst_add = Max(so->worst_add, record->add);
-			so->worst_residual = Max(so->worst_residual, vdb_bfloat_load(record->residual));
-			so->worst_length = Max(so->worst_length, vdb_bfloat_load(record->length));
-		}
-	}
-	if (BufferIsValid(buffer))
-		UnlockReleaseBuffer(buffer);
-}
-
-/* Looks at the rows of a list: by their scan codes, or where all are refined by their records. */
-static void
-scan_list(IvfScan *so, uint32 probe)
-{
-	IvfIndex   *index = so->index;
-	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
-	uint32		list = so->probes[probe].list;
-	uint32		number = so->probes[probe].head;
-	float		base = isfinite(so->probes[probe].base) ? so->probes[probe].base : 0;
-	uint64		groups = 0;
-
-	while (number != IVF_NO_GROUP && !so->stale)
-	{
-		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
-		BlockNumber block = a.block;
-		bool		found = true;
-		Buffer		buffer;
-
-		CHECK_FOR_INTERRUPTS();
-		if (!vdb_ivf_group_exists(index, IVF_ROWS, number))
-			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "A list leads beyond the index.");
-		if (!vdb_ivf_may_have(index, IVF_ROWS, ++groups))
-		{
-			doubt_list(so, block, "More groups are led to than there are.");
-			break;
-		}
-		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
-		for (uint32 i = 0; i < shelf->page_groups && number != IVF_NO_GROUP && a.block == block; i++)
-		{
-			IvfGroup   *group = vdb_ivf_find_group(buffer, a, list);
-			VdbScanScale scale = so->ranking.scale;
-			float		scores[IVF_LANES];
-			uint32		lanes;
-
-			found = group != NULL;
-			if (!found)
-				break;
-			if (group->next != IVF_NO_GROUP)
-				prefetch_group(index, group->next);
-			else if (probe + 1 < so->probe_count && so->probes[probe + 1].head != IVF_NO_GROUP)
-				prefetch_group(index, so->probes[probe + 1].head);
-
-			if (so->refine_factor == 0)
-				consider_records(so, probe, number, group);
-			else
-			{
-				/* a little more, as sums with the base are rounded */
-				scale.bound = isfinite(so->bound) ?
-					so->bound - base + (fabsf(so->bound) + fabsf(base)) * 4 * FLT_EPSILON : INFINITY;
-				lanes = so->kernels->scan_below(shelf->code_bytes, so->ranking.table,
-												vdb_ivf_group_codes(group), vdb_ivf_group_add(group),
-												vdb_ivf_group_scale(group), scale, scores);
-				consider_lanes(so, probe, base, number, group, scores, lanes & group->used);
-			}
-			number = group->next;
-			if (number != IVF_NO_GROUP)
-				a = vdb_ivf_group_address(&index->geometry, shelf, number);
-		}
-		UnlockReleaseBuffer(buffer);
-		if (!found)
-			doubt_list(so, block, psprintf("List %u leads to a group that is not its own.", list));
-	}
+	so->index = vdb_ivf_open(scan->indexRelation);
+	so->settings = vdb_ivf_settings(scan->indexRelation);
+	vector = load_query(scan, &norm);
+	so->radius = vdb_index_load_radius(scan->keyData, scan->numberOfKeys, so->null_query, &so->empty,
+									   &so->recheck);
+	so->filter = vdb_index_form_filter(so->index->attributes, scan->keyData, scan->numberOfKeys);
+	so->empty |= so->filter != NULL && so->filter->never;
+	so->started = true;
+	if (so->empty)
+		return;
+	so->relaxed = so->settings->iterative_scan == IVF_ITERATIVE_RELAXED;
+	so->order.context = so->context;
+	vdb_ivf_rank(&so->ranking, so->index, vector, norm, false);
+	vdb_ivf_refine_prepare(&so->refine, so->index, vector, norm);
+	so->by_records = so->index->scan.kind == VDB_SCAN_NOTHING;
+	vdb_ivf_nearest_init(&so->nearest, &so->ranking, so->by_records ? &so->refine : NULL, is_wanted, so);
+	so->rows = VDB_FEW_ROWS;
+	so->cutoff = INFINITY;
+	if (so->settings->target_recall > 0 &&
+		!vdb_ivf_is_calibrated(&so->index->calibration, so->ranking.lists))
+		ereport(DEBUG1,
+				(errmsg_internal("ivfpq.target_recall does not apply to index \"%s\": it is not calibrated",
+								 RelationGetRelationName(scan->indexRelation))));
+	VDB_TESTPOINT("ivf-scan-ranked");
 }
 
 /*
@@ -534,8 +251,8 @@ scan_list(IvfScan *so, uint32 probe)
 static VdbBounds
 row_bounds(const IvfScan *so, float add, double residual, double size, double length, float score)
 {
-	VdbBounds	bounds = vdb_codec_bounds(&so->refine, add, residual, size + length,
-										  so->rounding * length, score);
+	VdbBounds	bounds = vdb_codec_bounds(&so->refine.query, add, residual, size + length,
+										  so->refine.rounding * length, score);
 
 	if (so->index->support->metric == VDB_METRIC_HAMMING)
 	{
@@ -547,18 +264,19 @@ row_bounds(const IvfScan *so, float add, double residual, double size, double le
 
 /* The same of a candidate, whose record is at an address of the locked page. */
 static VdbBounds
-refine_row(const IvfScan *so, const Candidate *candidate, Buffer buffer, IvfAddress a)
+refine_row(const IvfScan *so, const IvfCandidate *candidate, Buffer buffer, IvfAddress a)
 {
 	const IvfProbe *probe = &so->probes[candidate->probe];
 	const IvfRecord *record = vdb_ivf_page_record(BufferGetPage(buffer), a);
 
 	return row_bounds(so, record->add, vdb_bfloat_load(record->residual), probe->size,
-					  vdb_bfloat_load(record->length), record_score(so, probe, record));
+					  vdb_bfloat_load(record->length),
+					  vdb_ivf_refine_score(&so->refine, so->index, probe, record));
 }
 
 /* Has the CPU fetch a candidate's record. */
 static inline void
-prefetch_record(IvfScan *so, const Candidate *candidate)
+prefetch_record(IvfScan *so, const IvfCandidate *candidate)
 {
 	const IvfShelf *shelf = vdb_ivf_shelf(so->index, IVF_ROWS);
 	IvfAddress	a = vdb_ivf_record_address(&so->index->geometry, shelf, candidate->lane / IVF_LANES,
@@ -574,9 +292,9 @@ prefetch_record(IvfScan *so, const Candidate *candidate)
 static void
 take_unrefined(IvfScan *so)
 {
-	for (uint32 i = 0; i < so->count; i++)
+	for (uint32 i = 0; i < so->nearest.count; i++)
 	{
-		VdbFound	found = {.lower = -INFINITY, .upper = INFINITY, .tid = so->candidates[i].tid};
+		VdbFound	found = {.lower = -INFINITY, .upper = INFINITY, .tid = so->nearest.rows[i].tid};
 
 		vdb_order_push(&so->order, &found);
 	}
@@ -596,7 +314,7 @@ take_refined(IvfScan *so, uint32 first, uint32 end)
 
 	for (uint32 i = first; i < end; i++)
 	{
-		const Candidate *candidate = &so->candidates[i];
+		const IvfCandidate *candidate = &so->nearest.rows[i];
 		IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, candidate->lane / IVF_LANES,
 											   candidate->lane % IVF_LANES);
 		VdbFound	found = {.tid = candidate->tid};
@@ -626,10 +344,10 @@ static void
 take_candidates(IvfScan *so)
 {
 	if (vdb_ivf_shelf(so->index, IVF_ROWS)->record_bits > 0)
-		take_refined(so, 0, so->count);
+		take_refined(so, 0, so->nearest.count);
 	else
 		take_unrefined(so);
-	so->count = 0;
+	so->nearest.count = 0;
 }
 
 /*
@@ -639,23 +357,23 @@ take_candidates(IvfScan *so)
 static void
 take_nearest(IvfScan *so)
 {
-	uint32		left = so->count - so->taken;
-	uint32		keep = (uint32) Min((uint64) so->rows * ORDER_FACTOR + REFINE_MORE, left);
+	const IvfNearest *nearest = &so->nearest;
+	uint32		keep = (uint32) Min(vdb_ivf_rows_refined(so->rows, ORDER_FACTOR), nearest->count - so->taken);
 	float		farthest = -FLT_MAX;
 	double		size = 0;
 
-	if (keep < left)
-		select_nearest(so->candidates + so->taken, left, keep);
+	vdb_ivf_nearest_select(&so->nearest, so->taken, keep);
 	take_refined(so, so->taken, so->taken + keep);
 	for (uint32 i = 0; i < keep; i++)
-		farthest = Max(farthest, so->candidates[so->taken + i].score);
+		farthest = Max(farthest, nearest->rows[so->taken + i].score);
 	so->taken += keep;
 	so->cutoff = INFINITY;
-	if (so->taken < so->count)
+	if (so->taken < nearest->count)
 	{
 		for (uint32 i = 0; i < so->probe_count; i++)
 			size = Max(size, so->probes[i].size);
-		so->cutoff = row_bounds(so, so->worst_add, so->worst_residual, size, so->worst_length, farthest).lower;
+		so->cutoff = row_bounds(so, nearest->worst_add, nearest->worst_residual, size,
+								nearest->worst_length, farthest).lower;
 	}
 }
 
@@ -663,16 +381,20 @@ take_nearest(IvfScan *so)
 static void
 raise_floor(IvfScan *so)
 {
-	float		highest = so->floor;
+	float		highest = -INFINITY;
 
-	for (uint32 i = 0; i < so->count; i++)
-		highest = Max(highest, so->candidates[i].score);
+	for (uint32 i = 0; i < so->nearest.count; i++)
+		highest = Max(highest, so->nearest.rows[i].score);
+
+	/* else the edge of lists whose floor is higher stays */
 	if (highest > so->floor)
 		so->edge_count = 0;
-	so->floor = highest;
-	for (uint32 i = 0; i < so->count; i++)
+	so->floor = Max(so->floor, highest);
+	for (uint32 i = 0; i < so->probe_count; i++)
+		so->probes[i].floor = Max(so->probes[i].floor, highest);
+	for (uint32 i = 0; i < so->nearest.count; i++)
 	{
-		if (so->candidates[i].score != highest)
+		if (so->nearest.rows[i].score != highest)
 			continue;
 		if (so->edge_count == so->edge_room)
 		{
@@ -680,13 +402,13 @@ raise_floor(IvfScan *so)
 			so->edge = so->edge == NULL ? palloc(so->edge_room * sizeof(uint32)) :
 				repalloc_huge(so->edge, so->edge_room * sizeof(uint32));
 		}
-		so->edge[so->edge_count++] = so->candidates[i].lane;
+		so->edge[so->edge_count++] = so->nearest.rows[i].lane;
 	}
 	if (so->edge_count > 1)
 		qsort(so->edge, so->edge_count, sizeof(uint32), compare_lanes);
 }
 
-/* How many lists more the user allows to be probed, at most as many as a scan begins with. */
+/* How many lists more the user allows to be probed, at most as many as a scan is to begin with. */
 static uint32
 lists_allowed(const IvfScan *so)
 {
@@ -694,18 +416,17 @@ lists_allowed(const IvfScan *so)
 	uint32		most = (uint32) so->settings->max_probes;
 
 	if (probed == 0)
-		return so->settings->probes;
+		return so->effort.probes;
 	if (so->settings->iterative_scan == IVF_ITERATIVE_OFF || probed >= most)
 		return 0;
-	return Min((uint32) so->settings->probes, most - probed);
+	return Min(so->effort.probes, most - probed);
 }
 
-/* Takes more lists to those that are probed; returns how many. */
+/* Takes so many more lists, as far as the user allows, to those that are probed; returns how many. */
 static uint32
-add_lists(IvfScan *so)
+add_lists(IvfScan *so, uint32 more)
 {
-	uint32		more = Min(lists_allowed(so), so->ranking.count);
-
+	more = Min(more, Min(lists_allowed(so), so->ranking.count));
 	if (more == 0)
 		return 0;
 	if (so->probe_count + more > so->probe_room)
@@ -715,6 +436,8 @@ add_lists(IvfScan *so)
 			repalloc_huge(so->probes, so->probe_room * sizeof(IvfProbe));
 	}
 	more = vdb_ivf_take_probes(&so->ranking, so->probes + so->probe_count, more);
+	for (uint32 i = 0; i < more; i++)
+		so->probes[so->probe_count + i].floor = -INFINITY;
 	so->probe_count += more;
 	return more;
 }
@@ -727,7 +450,17 @@ next_lists(IvfScan *so)
 	so->probe_count = 0;
 	so->floor = -INFINITY;
 	so->edge_count = 0;
-	return add_lists(so) > 0;
+	return add_lists(so, so->effort.probes) > 0;
+}
+
+/* Adds to these lists, of which rows are left, what more rows than before take to be found. */
+static void
+widen_lists(IvfScan *so)
+{
+	uint32		probed = so->probed + so->probe_count;
+
+	if (so->effort.probes > probed)
+		add_lists(so, so->effort.probes - probed);
 }
 
 /*
@@ -742,10 +475,10 @@ scan_lists(IvfScan *so)
 
 	do
 	{
-		for (; done < so->probe_count && !so->stale; done++)
-			scan_list(so, done);
-	} while (!so->stale && so->floor == -INFINITY && so->count + so->order.count < ENOUGH_FACTOR * so->rows &&
-			 add_lists(so) > 0);
+		for (; done < so->probe_count && !so->nearest.stale; done++)
+			vdb_ivf_nearest_scan(&so->nearest, so->probes, done, so->probe_count);
+	} while (!so->nearest.stale && so->floor == -INFINITY && so->nearest.count + so->order.count < ENOUGH_FACTOR * so->rows &&
+			 add_lists(so, so->effort.probes) > 0);
 }
 
 /* Begins again with the lists that are in force now, leaving out what was returned. */
@@ -753,14 +486,14 @@ static void
 rank_again(IvfScan *so)
 {
 	vdb_ivf_rank_again(&so->ranking);
-	so->stale = false;
+	so->nearest.stale = false;
 	so->complete = false;
-	so->left_out = false;
+	so->nearest.left_out = false;
 	so->taken = 0;
 	so->cutoff = INFINITY;
 	so->probed = 0;
 	so->probe_count = 0;
-	so->count = 0;
+	so->nearest.count = 0;
 	so->order.count = 0;
 	if (so->returned_count > 1)
 		qsort(so->returned, so->returned_count, sizeof(ItemPointerData), compare_tids);
@@ -771,13 +504,11 @@ rank_again(IvfScan *so)
 static void
 take_estimated(IvfScan *so)
 {
-	so->keep = (uint32) Min((uint64) so->rows * so->refine_factor + REFINE_MORE, PG_INT32_MAX);
 	so->allowed = so->yielded + so->rows;
-	so->left_out = false;
-	so->count = 0;
-	so->bound = INFINITY;
+	vdb_ivf_nearest_begin(&so->nearest, (uint32) Min(vdb_ivf_rows_refined(so->rows, so->effort.refine_factor),
+													 PG_INT32_MAX));
 	scan_lists(so);
-	cut_candidates(so);
+	vdb_ivf_nearest_cut(&so->nearest);
 	raise_floor(so);
 	take_candidates(so);
 }
@@ -786,36 +517,42 @@ take_estimated(IvfScan *so)
 static void
 take_all(IvfScan *so)
 {
-	so->keep = PG_INT32_MAX;
 	so->allowed = PG_UINT32_MAX;
-	if (!so->left_out)
+	if (!so->nearest.left_out)
 	{
-		so->count = 0;
+		vdb_ivf_nearest_begin(&so->nearest, PG_INT32_MAX);
 		so->taken = 0;
 		scan_lists(so);
 	}
 	take_nearest(so);
-	so->left_out = so->taken < so->count;
+	so->nearest.left_out = so->taken < so->nearest.count;
 }
 
 /* One more round. */
 static void
 go_on(IvfScan *so)
 {
-	if (!so->left_out && !next_lists(so))
+	so->effort = vdb_ivf_effort(so->settings, &so->index->calibration, so->ranking.lists,
+								(double) so->yielded + so->rows);
+	if (so->nearest.left_out)
+	{
+		if (!so->by_records)
+			widen_lists(so);
+	}
+	else if (!next_lists(so))
 	{
 		so->complete = true;
 		return;
 	}
-	if (so->refine_factor > 0)
-		take_estimated(so);
-	else
+	if (so->by_records)
 		take_all(so);
+	else
+		take_estimated(so);
 	so->rows = Min(2 * so->rows, MAX_ROWS);
 	VDB_TESTPOINT("ivf-scan-taken");
 
 	/* what was read may have been another list's */
-	if (so->stale || vdb_ivf_is_stale(so->index, so->ranking.epoch))
+	if (so->nearest.stale || vdb_ivf_is_stale(so->index, so->ranking.epoch))
 		rank_again(so);
 }
 
@@ -925,7 +662,7 @@ next_row(IndexScanDesc scan)
 			return false;
 
 		/* rows that were left out may come before it */
-		if (so->left_out && so->order.rows[0].upper > so->cutoff)
+		if (so->nearest.left_out && so->order.rows[0].upper > so->cutoff)
 		{
 			go_on(so);
 			continue;

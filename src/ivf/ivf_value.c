@@ -8,6 +8,8 @@
 #include "postgres.h"
 
 #include "common/pg_prng.h"
+#include "storage/procarray.h"
+#include "utils/snapmgr.h"
 
 #include "ivf/ivf_private.h"
 
@@ -63,4 +65,27 @@ vdb_ivf_transform(const VdbSupport *support, const VdbCodec *codec, Datum value,
 		return NULL;
 	}
 	return out;
+}
+
+void
+vdb_ivf_init_snapshot(Snapshot snapshot, Relation heap)
+{
+	/* makes what the snapshot knows of others' the latest */
+	(void) GetOldestNonRemovableTransactionId(heap);
+	InitNonVacuumableSnapshot(*snapshot, GlobalVisTestFor(heap));
+}
+
+float *
+vdb_ivf_fetch_vector(const IvfIndex *index, VdbExact *exact, Relation heap, Snapshot snapshot,
+					 ItemPointerData tid, float *norm)
+{
+	float	   *vector = NULL;
+	Datum		value;
+
+	if (!vdb_exact_fetch(exact, heap, index->rel, snapshot, tid, &value))
+		return NULL;
+	if (index->support->dims(value) == index->codec.dims)
+		vector = vdb_ivf_transform(index->support, &index->codec, value, norm);
+	vdb_exact_release(exact);
+	return vector;
 }
