@@ -12,6 +12,7 @@
 #include "utils/float.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "index/index_exact.h"
 
@@ -48,18 +49,42 @@ read_indexed(VdbExact *exact, Relation index, bool *isnull)
 	return values[0];
 }
 
+/*
+ * Fetches a row's version that a snapshot sees into the slot: of several, as snapshots of
+ * other kinds than MVCC see, the last.  An index that was made over a chain of versions with
+ * different values has the last one's.
+ */
+static bool
+fetch_version(VdbExact *exact, Relation heap, Snapshot snapshot, ItemPointerData tid)
+{
+	bool		call_again = false;
+	bool		all_dead = false;
+	ItemPointerData last;
+
+	if (!table_index_fetch_tuple(exact->fetch, &tid, snapshot, exact->slot, &call_again, &all_dead))
+		return false;
+	if (!call_again)
+		return true;
+	do
+		last = exact->slot->tts_tid;
+	while (call_again &&
+		   table_index_fetch_tuple(exact->fetch, &tid, snapshot, exact->slot, &call_again, &all_dead));
+
+	/* what was tried last may have left half of itself there */
+	ExecClearTuple(exact->slot);
+	return table_tuple_fetch_row_version(heap, &last, SnapshotAny, exact->slot);
+}
+
 bool
 vdb_exact_fetch(VdbExact *exact, Relation heap, Relation index, Snapshot snapshot,
 				ItemPointerData tid, Datum *value)
 {
-	bool		call_again = false;
-	bool		all_dead = false;
 	bool		isnull;
 	MemoryContext old;
 
 	if (exact->fetch == NULL)
 		begin_fetch(exact, heap, index);
-	if (!table_index_fetch_tuple(exact->fetch, &tid, snapshot, exact->slot, &call_again, &all_dead))
+	if (!fetch_version(exact, heap, snapshot, tid))
 		return false;
 	old = MemoryContextSwitchTo(exact->context);
 	*value = read_indexed(exact, index, &isnull);

@@ -33,8 +33,8 @@ extern bool vdb_exact_measure(VdbExact *exact, IndexScanDesc scan, ItemPointerDa
 							  double *distance);
 
 /*
- * The indexed value of a row of an index's table, of a version that a snapshot of any kind
- * sees.  It is not toasted, and there until the row is released, which is to be done when
+ * The indexed value of a row of an index's table, of the last version that a snapshot of any
+ * kind sees.  It is not toasted, and there until the row is released, which is to be done when
  * true was returned.
  */
 extern bool vdb_exact_fetch(VdbExact *exact, Relation heap, Relation index, Snapshot snapshot,

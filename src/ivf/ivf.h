@@ -92,7 +92,7 @@ typedef struct IvfMeta
 	uint32		epoch;			/* says which lists are in force */
 	uint32		free_group;		/* of no list, which leads to the next; or IVF_NO_GROUP */
 	uint64		trained_rows;	/* there were when all lists were made */
-	uint64		counted_rows;	/* there were when they were last counted, list by list */
+	uint64		counted_rows;	/* the table had when rows were last counted, list by list */
 	uint64		removed_rows;	/* since then, by VACUUM */
 	IvfCalibration calibration;
 	uint8		reserved[24];	/* 0 */

@@ -306,7 +306,7 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 	write_lists(builder.index, &training);
 	pfree(training.centroids);
 	index_rows(&builder, heap, info, training.rows, &counts);
-	vdb_ivf_set_trained(builder.index, pg_atomic_read_u64(&counts.rows));
+	vdb_ivf_set_trained(builder.index, pg_atomic_read_u64(&counts.rows), (uint64) counts.scan.heap_tuples);
 	vdb_ivf_calibrate_lists(builder.index, heap, true);
 	VDB_TESTPOINT("ivf-build-after-write");
 	if (RelationNeedsWAL(rel))

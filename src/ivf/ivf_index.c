@@ -367,7 +367,7 @@ vdb_ivf_set_lists(IvfIndex *index, uint32 root, uint32 lists)
 }
 
 void
-vdb_ivf_set_trained(IvfIndex *index, uint64 rows)
+vdb_ivf_set_trained(IvfIndex *index, uint64 rows, uint64 table_rows)
 {
 	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
 	VdbChange	change;
@@ -376,7 +376,7 @@ vdb_ivf_set_trained(IvfIndex *index, uint64 rows)
 	vdb_change_begin(&change, index->rel, true);
 	meta = vdb_ivf_page_meta(vdb_change_page(&change, buffer, false));
 	meta->trained_rows = rows;
-	meta->counted_rows = rows;
+	meta->counted_rows = table_rows;
 	vdb_change_finish(&change);
 	UnlockReleaseBuffer(buffer);
 }

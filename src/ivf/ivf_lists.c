@@ -48,6 +48,7 @@ typedef struct ListEntry
 typedef struct SeenGroup
 {
 	uint32		number;
+	uint32		list;
 	uint32		lanes;
 } SeenGroup;
 
@@ -225,43 +226,57 @@ count_rows(Change *change)
 	pfree(copy);
 }
 
-/* Chooses the lists to be replaced, and how many shall take their place. */
-static uint32
-choose_lists(Change *change, uint64 trained_rows)
+/* Chooses lists, all or those that do not fit; `each`: rows that a list should have. */
+static void
+choose(Change *change, double each, bool all)
 {
-	IvfIndex   *index = change->index;
-	uint32		wanted = vdb_ivf_options(index->rel).lists;
-	uint32		lists = vdb_ivf_choose_lists(&change->l2, change->rows, wanted);
-	double		each = (double) change->rows / lists;
-	bool		all = lists > 1 && trained_rows < change->rows * TRAINED_SHARE;
-
-	/* a table has shrunk: how few rows a list may have is the user's own choice otherwise */
-	if (wanted == 0 && change->count > TOO_MANY * lists)
-		all = true;
-
-	for (uint32 i = 0; i < change->count; i++)
-	{
-		ListEntry  *entry = &change->entries[i];
-
-		entry->chosen = entry->rows == 0 || entry->rows > TOO_LARGE * Max(entry->list.rows, each);
-		if (entry->chosen)
-			change->chosen_rows += entry->rows;
-	}
-	if (2 * change->chosen_rows > change->rows)
-		all = true;
+	change->chosen = 0;
 	change->chosen_rows = 0;
 	for (uint32 i = 0; i < change->count; i++)
 	{
 		ListEntry  *entry = &change->entries[i];
 
-		entry->chosen |= all;
+		entry->chosen = all || entry->rows == 0 ||
+			entry->rows > TOO_LARGE * Max(entry->list.rows, each);
 		if (entry->chosen)
 		{
 			change->chosen++;
 			change->chosen_rows += entry->rows;
 		}
 	}
-	return vdb_ivf_choose_lists(&change->l2, change->chosen_rows, (uint32) (change->chosen_rows / each + 0.5));
+}
+
+/* Chooses the lists to be replaced, and how many shall take their place. */
+static uint32
+choose_lists(Change *change, uint64 trained_rows)
+{
+	uint32		wanted = vdb_ivf_options(change->index->rel).lists;
+	uint32		lists = vdb_ivf_ideal_lists(change->rows, wanted);
+	double		each = (double) change->rows / lists;
+	bool		all = lists > 1 && trained_rows < change->rows * TRAINED_SHARE;
+	uint32		count;
+	uint32		affordable;
+
+	/* a table has shrunk: how few rows a list may have is the user's own choice otherwise */
+	if (wanted == 0 && change->count > TOO_MANY * lists)
+		all = true;
+	choose(change, each, all);
+	if (!all && 2 * change->chosen_rows > change->rows)
+		choose(change, each, true);
+	if (change->chosen_rows == 0)
+		return 0;
+
+	/* better no new lists than, for want of memory, no more than there are */
+	count = vdb_ivf_ideal_lists(change->chosen_rows, Max((uint32) (change->chosen_rows / each + 0.5), 1));
+	affordable = vdb_ivf_affordable_lists(&change->l2, count);
+	if (affordable < count && affordable <= change->chosen)
+	{
+		ereport(DEBUG1,
+				(errmsg_internal("lists of index \"%s\" stay as they are: maintenance_work_mem is enough for %u of %u",
+								 RelationGetRelationName(change->index->rel), affordable, count)));
+		change->chosen = 0;
+	}
+	return affordable;
 }
 
 /*
@@ -307,7 +322,8 @@ take_lanes(Change *change, uint32 number, IvfGroup *group, uint32 lanes, TakeRow
 	MemoryContext old = MemoryContextSwitchTo(change->group_context);
 	SnapshotData snapshot;
 
-	vdb_ivf_init_snapshot(&snapshot, change->heap);
+	if (lanes != 0)
+		vdb_ivf_init_snapshot(&snapshot, change->heap);
 	for (; lanes != 0; lanes &= lanes - 1)
 	{
 		int			lane = __builtin_ctz(lanes);
@@ -463,7 +479,7 @@ compare_seen(const void *a, const void *b)
 
 /* Remembers that the rows of a group are taken. */
 static void
-note_seen(Change *change, uint32 number, uint32 lanes)
+note_seen(Change *change, uint32 number, uint32 list, uint32 lanes)
 {
 	if (change->seen_count == change->seen_room)
 	{
@@ -471,12 +487,12 @@ note_seen(Change *change, uint32 number, uint32 lanes)
 		change->seen = change->seen == NULL ? palloc(change->seen_room * sizeof(SeenGroup)) :
 			repalloc_huge(change->seen, change->seen_room * sizeof(SeenGroup));
 	}
-	change->seen[change->seen_count++] = (SeenGroup) {number, lanes};
+	change->seen[change->seen_count++] = (SeenGroup) {number, list, lanes};
 }
 
-/* Takes the rows of the lists that are replaced: all, or those that have come since. */
+/* Takes the rows of the lists that are replaced. */
 static void
-take_rows(Change *change, bool late)
+take_rows(Change *change)
 {
 	IvfIndex   *index = change->index;
 	IvfGroup   *copy = palloc(vdb_ivf_shelf(index, IVF_ROWS)->group_stride);
@@ -484,27 +500,102 @@ take_rows(Change *change, bool late)
 
 	for (uint32 i = 0; i < change->count; i++)
 	{
-		const ListEntry *entry = &change->entries[i];
+		uint32		list = change->entries[i].number;
+		uint32		number;
+
+		if (!change->entries[i].chosen)
+			continue;
+		vdb_ivf_load_centroid(index, list, change->centroid);
+		number = read_head(index, list);
+		for (; vdb_ivf_copy_group(index, list, number, &groups, copy); number = copy->next)
+		{
+			take_lanes(change, number, copy, copy->used, load_row);
+			note_seen(change, number, list, copy->used);
+		}
+	}
+	if (change->seen_count > 1)
+		qsort(change->seen, change->seen_count, sizeof(SeenGroup), compare_seen);
+	pfree(copy);
+}
+
+static bool
+was_seen(const Change *change, uint32 number)
+{
+	SeenGroup	key = {.number = number};
+
+	return change->seen_count > 0 &&
+		bsearch(&key, change->seen, change->seen_count, sizeof(SeenGroup), compare_seen) != NULL;
+}
+
+/*
+ * Takes the rows that have come to these lists since: inserts add groups at the front, and
+ * take lanes that were free.  Inserts wait meanwhile, so no more is read than that.
+ */
+static void
+take_late_rows(Change *change)
+{
+	IvfIndex   *index = change->index;
+	IvfGroup   *copy = palloc(vdb_ivf_shelf(index, IVF_ROWS)->group_stride);
+	uint32		centroid = IVF_NO_LIST;
+	uint64		groups = 0;
+
+	for (uint32 i = 0; i < change->count; i++)
+	{
+		uint32		list = change->entries[i].number;
+		uint32		number;
+
+		if (!change->entries[i].chosen)
+			continue;
+		number = read_head(index, list);
+		for (; !was_seen(change, number) && vdb_ivf_copy_group(index, list, number, &groups, copy); number = copy->next)
+		{
+			if (centroid != list)
+				vdb_ivf_load_centroid(index, list, change->centroid);
+			centroid = list;
+			take_lanes(change, number, copy, copy->used, load_row);
+		}
+	}
+	for (uint32 i = 0; i < change->seen_count; i++)
+	{
+		const SeenGroup *seen = &change->seen[i];
+
+		if (seen->lanes == PG_UINT32_MAX)
+			continue;
+		(void) vdb_ivf_copy_group(index, seen->list, seen->number, &groups, copy);
+		if ((copy->used & ~seen->lanes) == 0)
+			continue;
+		if (centroid != seen->list)
+			vdb_ivf_load_centroid(index, seen->list, change->centroid);
+		centroid = seen->list;
+		take_lanes(change, seen->number, copy, copy->used & ~seen->lanes, load_row);
+	}
+	pfree(copy);
+}
+
+/* Lists without rows, of which some may have come since, stay if they have. */
+static void
+spare_lists(Change *change)
+{
+	IvfIndex   *index = change->index;
+	IvfGroup   *copy = palloc(vdb_ivf_shelf(index, IVF_ROWS)->group_stride);
+	uint64		groups = 0;
+
+	for (uint32 i = 0; i < change->count; i++)
+	{
+		ListEntry  *entry = &change->entries[i];
 		uint32		number;
 
 		if (!entry->chosen)
 			continue;
-		vdb_ivf_load_centroid(index, entry->number, change->centroid);
 		number = read_head(index, entry->number);
-		for (; vdb_ivf_copy_group(index, entry->number, number, &groups, copy); number = copy->next)
+		for (; entry->chosen && vdb_ivf_copy_group(index, entry->number, number, &groups, copy); number = copy->next)
+			entry->chosen = copy->used == 0;
+		if (!entry->chosen)
 		{
-			SeenGroup	key = {.number = number};
-			const SeenGroup *seen = NULL;
-
-			if (late && change->seen_count > 0)
-				seen = bsearch(&key, change->seen, change->seen_count, sizeof(SeenGroup), compare_seen);
-			take_lanes(change, number, copy, copy->used & ~(seen != NULL ? seen->lanes : 0), load_row);
-			if (!late)
-				note_seen(change, number, copy->used);
+			set_died(index, entry->number, IVF_NEVER);
+			change->chosen--;
 		}
 	}
-	if (change->seen_count > 1 && !late)
-		qsort(change->seen, change->seen_count, sizeof(SeenGroup), compare_seen);
 	pfree(copy);
 }
 
@@ -532,17 +623,51 @@ swap_lists(Change *change)
 	vdb_ivf_refresh(index);
 }
 
+/* Finds centroids for so many lists in a sample of the rows. */
+static void
+find_centroids(Change *change, uint32 lists)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "ivf lists sample",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	take_sample(change, lists);
+	MemoryContextSwitchTo(old);
+	vdb_ivf_cluster(&change->training, &change->sample, lists,
+					vdb_ivf_on_sphere(change->index->rel, change->index->codec.metric));
+	MemoryContextDelete(context);
+}
+
+/* Puts the new lists in force.  Inserts wait, so nothing here does. */
+static void
+swap(Change *change)
+{
+	bool		delays = VacuumCostActive;
+
+	vdb_ivf_lock_lists(change->index->rel, IVF_LISTS_SWAP, true);
+	VacuumCostActive = false;
+	if (change->loader != NULL)
+	{
+		take_late_rows(change);
+		vdb_ivf_loader_end(change->loader);
+	}
+	else
+		spare_lists(change);
+	if (change->chosen > 0)
+		swap_lists(change);
+	VacuumCostActive = delays;
+	vdb_ivf_unlock_lists(change->index->rel, IVF_LISTS_SWAP);
+}
+
 /* Replaces the lists that were chosen by so many new ones, or about. */
 static void
 replace_lists(Change *change, uint32 lists)
 {
 	IvfIndex   *index = change->index;
 
-	if (change->chosen_rows > 0)
+	if (lists > 0)
 	{
-		take_sample(change, lists);
-		vdb_ivf_cluster(&change->training, &change->sample, lists,
-						vdb_ivf_on_sphere(index->rel, index->codec.metric));
+		find_centroids(change, lists);
 
 		/* of a sample without rows nothing is known but that there are rows */
 		if (change->training.count == 0)
@@ -558,18 +683,11 @@ replace_lists(Change *change, uint32 lists)
 	{
 		change->loader = vdb_ivf_loader_begin(index, change->training.centroids, change->numbers,
 											  change->training.count, false, NULL);
-		take_rows(change, false);
+		take_rows(change);
 		vdb_ivf_loader_write(change->loader);
 	}
 	VDB_TESTPOINT("ivf-lists-before-swap");
-	vdb_ivf_lock_lists(index->rel, IVF_LISTS_SWAP, true);
-	if (change->training.count > 0)
-	{
-		take_rows(change, true);
-		vdb_ivf_loader_end(change->loader);
-	}
-	swap_lists(change);
-	vdb_ivf_unlock_lists(index->rel, IVF_LISTS_SWAP);
+	swap(change);
 	VDB_TESTPOINT("ivf-lists-swapped");
 	for (uint32 i = 0; i < change->count; i++)
 	{
@@ -578,15 +696,15 @@ replace_lists(Change *change, uint32 lists)
 	}
 }
 
-/* Remembers that rows were counted, and how many there are. */
+/* Remembers that rows were counted, when the table had so many. */
 static void
-note_counted(Change *change)
+note_counted(Change *change, double rows)
 {
 	Buffer		buffer = vdb_ivf_lock_meta(change->index, BUFFER_LOCK_EXCLUSIVE);
 	IvfMeta		meta = *vdb_ivf_page_meta(BufferGetPage(buffer));
 	VdbPatch	patch;
 
-	meta.counted_rows = change->rows;
+	meta.counted_rows = (uint64) rows;
 	meta.removed_rows = 0;
 	vdb_patch_begin(&patch, change->index->rel);
 	vdb_ivf_patch_meta(&patch, buffer, &meta);
@@ -626,7 +744,7 @@ fit_lists(Change *change, double rows)
 		if (change->chosen == change->count && index->epoch > meta.epoch)
 			vdb_ivf_calibrate_lists(index, change->heap, false);
 	}
-	note_counted(change);
+	note_counted(change, rows);
 }
 
 void

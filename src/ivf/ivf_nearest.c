@@ -173,7 +173,7 @@ consider_records(IvfNearest *nearest, const IvfProbe *probes, uint32 probe, uint
 		}
 		record = vdb_ivf_page_record(BufferGetPage(buffer), a);
 		candidate.score = vdb_ivf_refine_score(nearest->refine, index, &probes[probe], record);
-		if (!isfinite(candidate.score))
+		if (!isfinite(candidate.score) || candidate.score == FLT_MAX)
 			candidate.score = -FLT_MAX;
 		if (candidate.score > nearest->bound || !nearest->wanted(nearest->state, &candidate, payload))
 			continue;

@@ -190,9 +190,12 @@ extern void vdb_ivf_create_meta(Relation rel, ForkNumber fork, const IvfGeometry
 								const VdbCodec *codec, const IvfCoding *coding,
 								const float *codebook);
 
-/* Says of a new index what lists it has; and how many rows these are of.  Nothing is logged. */
+/*
+ * Says of a new index what lists it has; and of how many rows, and how many the table has.
+ * Nothing is logged.
+ */
 extern void vdb_ivf_set_lists(IvfIndex *index, uint32 root, uint32 lists);
-extern void vdb_ivf_set_trained(IvfIndex *index, uint64 rows);
+extern void vdb_ivf_set_trained(IvfIndex *index, uint64 rows, uint64 table_rows);
 
 /* The metapage, locked, and what has changed there read. */
 extern Buffer vdb_ivf_lock_meta(IvfIndex *index, int lock);
@@ -540,11 +543,14 @@ typedef struct IvfTraining
 extern void vdb_ivf_train(IvfTraining *training, VdbCodec *codec, const VdbSupport *support,
 						  Relation heap, Relation rel, IndexInfo *info, uint32 lists);
 
+/* How many lists so many rows should have.  wanted: by the user, or 0. */
+extern uint32 vdb_ivf_ideal_lists(double rows, uint32 wanted);
+
 /*
- * How many lists so many rows shall have, within the memory for maintenance.  l2: a codec
- * of L2 of the same vectors.  wanted: by the user, or 0.
+ * So many lists, or as many as the memory for maintenance is enough for.  l2: a codec of L2
+ * of the same vectors.
  */
-extern uint32 vdb_ivf_choose_lists(const VdbCodec *l2, double rows, uint32 wanted);
+extern uint32 vdb_ivf_affordable_lists(const VdbCodec *l2, uint32 lists);
 
 /* Rows that lists are found from, as codes; memory is of the current context. */
 typedef struct IvfSample
@@ -664,8 +670,8 @@ extern bool vdb_ivf_insert(Relation rel, Datum *values, bool *isnull, ItemPointe
 /*
  * Makes the lists fit the rows that there are now, if they no longer do: trains the index
  * of a table that was small, divides lists that have grown, and does away with those that
- * have no rows.  rows: there are, as far as the caller knows, who holds
- * ShareUpdateExclusiveLock on the table.
+ * have no rows.  rows: the table has, as far as the caller knows, who holds
+ * ShareUpdateExclusiveLock on it.
  */
 extern void vdb_ivf_fit_lists(Relation rel, double rows);
 

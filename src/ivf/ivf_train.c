@@ -126,14 +126,19 @@ cluster_bytes(const VdbCodec *l2, uint32 lists)
 }
 
 uint32
-vdb_ivf_choose_lists(const VdbCodec *l2, double rows, uint32 wanted)
+vdb_ivf_ideal_lists(double rows, uint32 wanted)
 {
 	double		lists = Min(wanted > 0 ? wanted : LISTS_FACTOR * sqrt(rows), rows / FEWEST_ROWS);
-	uint32		count = (uint32) Min(Max(lists, 1), IVF_MAX_LISTS);
 
-	while (count > 1 && cluster_bytes(l2, count) > (double) vdb_index_maintenance_memory())
-		count -= (count + 7) / 8;
-	return count;
+	return (uint32) Min(Max(lists, 1), IVF_MAX_LISTS);
+}
+
+uint32
+vdb_ivf_affordable_lists(const VdbCodec *l2, uint32 lists)
+{
+	while (lists > 1 && cluster_bytes(l2, lists) > (double) vdb_index_maintenance_memory())
+		lists -= (lists + 7) / 8;
+	return lists;
 }
 
 /* As many lists as the user says, if there are rows for them. */
@@ -316,7 +321,7 @@ vdb_ivf_train(IvfTraining *training, VdbCodec *codec, const VdbSupport *support,
 	if (lists > 0)
 		lists = wanted_lists(&l2, training->rows, lists);
 	else
-		lists = vdb_ivf_choose_lists(&l2, training->rows, 0);
+		lists = vdb_ivf_affordable_lists(&l2, vdb_ivf_ideal_lists(training->rows, 0));
 	training->count = 0;
 	if (lists > 1)
 		find_centroids(training, &pass, &l2, heap, rel, info, lists);

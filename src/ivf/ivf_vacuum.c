@@ -322,7 +322,7 @@ vdb_ivf_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		stats->num_index_tuples = info->num_heap_tuples;
 		stats->estimated_count = true;
 	}
-	vdb_ivf_fit_lists(info->index, stats->num_index_tuples);
+	vdb_ivf_fit_lists(info->index, Max(info->num_heap_tuples, 0));
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	return stats;
 }

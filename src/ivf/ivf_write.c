@@ -6,6 +6,8 @@
 
 #include <math.h>
 
+#include "miscadmin.h"
+
 #include "ivf/ivf_private.h"
 
 /* Makes an empty group, in place; every lane is free. */
@@ -150,8 +152,10 @@ begin_group(IvfWriter *writer)
 	{
 		flush_group(writer);
 		do
+		{
+			CHECK_FOR_INTERRUPTS();
 			number = vdb_ivf_add_group(writer->index, writer->list, writer->first, NULL);
-		while (number == IVF_NO_GROUP);
+		} while (number == IVF_NO_GROUP);
 		init_group(shelf, writer->group, writer->list, writer->first);
 		writer->first = number;
 	}

@@ -85,7 +85,7 @@ ALTER TABLE w ALTER v SET STORAGE EXTERNAL;
 CREATE INDEX w_v ON w USING ivfpq (v vector_l2_ops) WITH (refine = heap) WHERE id % 2 = 0;
 INSERT INTO w (v) SELECT array_fill(i % 9, ARRAY[1000])::vector FROM generate_series(1, 1000) i;
 VACUUM w;
-SELECT live, upper_records BETWEEN 5 AND 15 AS lists FROM vdb.check_index('w_v', true);
+SELECT live, upper_records > 1 AS lists FROM vdb.check_index('w_v', true);
 
 DROP TABLE t, e, w;
 DROP FUNCTION reached, place;
