@@ -4,11 +4,11 @@
  *	  address.
  *
  * The fork is: block 0 the metapage, then the center pages, then those of a codebook, if
- * rows are coded by one, then extents of equal size.  An extent belongs to one of two shelves, that of rows or that of lists.  It has
- * scan pages, with groups of 32 lanes, and behind them record pages, with a record for
- * each lane at a computed place.  A lane of the shelf of lists is a list: its code and
- * its record are those of its centroid.  See README.md for the invariants and
- * docs/on-disk-format.md for offsets.
+ * rows are coded by one, then extents of equal size.  An extent belongs to one of two
+ * shelves, that of rows or that of lists.  It has scan pages, with groups of 32 lanes, and
+ * behind them record pages, with a record for each lane at a computed place.  A lane of
+ * the shelf of lists is a list: its code and its record are those of its centroid.  See
+ * README.md for the invariants and docs/on-disk-format.md for offsets.
  */
 #ifndef VDB_IVF_H
 #define VDB_IVF_H

@@ -83,24 +83,25 @@ make_table(const IvfRanking *ranking)
 	uint32		P = index->codec.P;
 	VdbQuery	query = {.codec = &index->nearest, .vector = ranking->query.vector};
 	IvfListTable	table = {.entries = ranking->table, .scale = ranking->scale};
-	float	   *moved;
 
 	if (!ranking->by_product && index->scan.kind == VDB_SCAN_GRID)
 		return table;
-	table.entries = palloc(2 * 16 * index->list_scan.bytes);
-	if (!ranking->by_product)
+	if (ranking->by_product)
 	{
-		table.scale = vdb_scan_table(&index->list_scan, &query, table.entries);
-		return table;
+		float	   *moved = palloc(index->codec.vector_bytes);
+
+		for (uint32 i = 0; i < P; i++)
+			moved[i] = ((float *) ranking->query.vector)[i] + index->codec.center[i];
+		query.vector = moved;
+		table.add = nothing;
 	}
-	moved = palloc(index->codec.vector_bytes);
-	for (uint32 i = 0; i < P; i++)
-		moved[i] = ((float *) ranking->query.vector)[i] + index->codec.center[i];
-	query.vector = moved;
+	table.entries = palloc(2 * 16 * index->list_scan.bytes);
 	table.scale = vdb_scan_table(&index->list_scan, &query, table.entries);
-	table.scale.unit /= 2;
-	table.scale.low /= 2;
-	table.add = nothing;
+	if (ranking->by_product)
+	{
+		table.scale.unit /= 2;
+		table.scale.low /= 2;
+	}
 	return table;
 }
 

@@ -38,9 +38,7 @@ vdb_codebook_first(const VdbCodebook *book, uint32_t part)
 	return (uint32_t) ((uint64_t) part * book->dims / book->parts);
 }
 
-/* Are all values such as centroids can have? */
-extern bool vdb_codebook_is_sound(const VdbCodebook *book);
-
+/* Dimensions of a part. */
 static inline uint32_t
 vdb_codebook_width(const VdbCodebook *book, uint32_t part)
 {
