@@ -370,6 +370,7 @@ typedef struct IvfListTable
 	VdbScanScale scale;
 	uint8	   *entries;
 	const float *add;			/* of all lanes, in place of their own; NULL: their own */
+	float		base;			/* of all scores: they are squared distances */
 } IvfListTable;
 
 /* A list, as far as a search knows it. */

@@ -84,9 +84,16 @@ make_table(const IvfRanking *ranking)
 	VdbQuery	query = {.codec = &index->nearest, .vector = ranking->query.vector};
 	IvfListTable	table = {.entries = ranking->table, .scale = ranking->scale};
 
-	if (!ranking->by_product && index->scan.kind == VDB_SCAN_GRID)
-		return table;
-	if (ranking->by_product)
+	if (!ranking->by_product)
+	{
+		/* so that those looked at more closely compare with others */
+		float		norm2 = vdb_kernels->inner_product(P, query.vector, query.vector);
+
+		table.base = isfinite(norm2) ? norm2 : 0;
+		if (index->scan.kind == VDB_SCAN_GRID)
+			return table;
+	}
+	else
 	{
 		float	   *moved = palloc(index->codec.vector_bytes);
 
@@ -130,7 +137,7 @@ estimate_group(IvfRanking *ranking, uint32 number, IvfGroup *group)
 		if (ranking->count == ranking->lists)
 			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "There are more lists than it says.");
 		probe = &ranking->probes[ranking->count++];
-		probe->score = scores[lane];
+		probe->score = scores[lane] + table->base;
 		probe->list = vdb_ivf_lane_number(number, lane);
 		probe->head = list.head;
 	}

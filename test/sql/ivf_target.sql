@@ -59,6 +59,12 @@ SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM t ORDER BY v <-> (SELEC
 SET ivfpq.target_recall = 0.95;
 RESET ivfpq.iterative_scan;
 
+-- and they are the nearest of those left
+
+SET ivfpq.target_recall = 0.8;
+SELECT recall >= 0.74 AS good FROM vdb.recall('t_v', 100, 100);
+SET ivfpq.target_recall = 0.95;
+
 -- nor does a scan that may not go on look at fewer lists than ivfpq.probes says
 
 SET ivfpq.iterative_scan = off;
