@@ -262,35 +262,53 @@ scan_lists(Calibration *c)
 		vdb_ivf_nearest_cut(&c->questions[i].nearest);
 }
 
-/* How far the last of so many right rows is: a row as near is right too. */
-static float
-farthest_score(const Question *question, uint32 wanted)
+/* The scores of a question's rows, in order. */
+static float *
+sort_scores(const Question *question)
 {
 	float	   *scores = palloc(question->count * sizeof(float));
-	float		farthest;
 
 	for (uint32 i = 0; i < question->count; i++)
 		scores[i] = question->rows[i].score;
 	qsort(scores, question->count, sizeof(float), compare_scores);
-	farthest = scores[wanted - 1];
-	pfree(scores);
-	return farthest;
+	return scores;
 }
 
-/* The least factor by which a row is refined that so many others come before, or one too great. */
+/* How many rows a scan has refined when it comes to return the row before which there are so many. */
+static uint64
+rows_refined(uint32 rank, uint32 factor)
+{
+	uint64		refined = 0;
+	uint32		returned = 0;
+
+	for (uint32 rows = VDB_FEW_ROWS; returned <= rank; rows *= 2)
+	{
+		refined += vdb_ivf_rows_refined(rows, factor);
+		returned += rows;
+	}
+	return refined;
+}
+
+/*
+ * The least factor by which a right row is refined in time, that so many others come before by
+ * estimate; or one too great.
+ */
 static uint32
-needed_factor(uint32 rows, uint32 before)
+needed_factor(const float *scores, uint32 wanted, float score, uint32 before)
 {
 	uint32		factor = 1;
+	uint32		rank = 0;
 
-	while (factor <= MOST_FACTOR && vdb_ivf_rows_refined(rows, factor) <= before)
+	while (rank < wanted - 1 && scores[rank] < score)
+		rank++;
+	while (factor <= MOST_FACTOR && rows_refined(rank, factor) <= before)
 		factor++;
 	return factor;
 }
 
-/* Adds what scans of so many lists find of the right rows. */
+/* Adds what scans of so many lists find of the right rows; scores: of the nearest, in order. */
 static void
-add_level(Tally *tally, const Question *question, int level, uint32 lists, float farthest,
+add_level(Tally *tally, const Question *question, int level, uint32 lists, const float *scores,
 		  uint32 wanted)
 {
 	uint32		needs[MOST_FACTOR + 2] = {0};
@@ -303,8 +321,10 @@ add_level(Tally *tally, const Question *question, int level, uint32 lists, float
 
 		if (row->candidate.probe >= lists)
 			continue;
-		if (row->score <= farthest)
-			needs[needed_factor(tally->rows, before)]++;
+
+		/* a row as near as the last right one is right too */
+		if (row->score <= scores[wanted - 1])
+			needs[needed_factor(scores, wanted, row->score, before)]++;
 		before++;
 	}
 	for (uint32 factor = 1; factor <= MOST_FACTOR; factor++)
@@ -322,12 +342,13 @@ static void
 tally_question(Tally *tally, const Question *question)
 {
 	uint32		wanted = Min(tally->rows, question->count);
-	float		farthest = farthest_score(question, wanted);
+	float	   *scores = sort_scores(question);
 
 	tally->questions++;
 	for (int level = 0; level < IVF_CALIBRATED_LEVELS; level++)
 		add_level(tally, question, level, vdb_ivf_level_probes(question->ranking.lists, level),
-				  farthest, wanted);
+				  scores, wanted);
+	pfree(scores);
 }
 
 /* Answers the questions of a batch, and forgets them. */

@@ -20,12 +20,6 @@
 /* So many times as many lists, or as few, and a calibration is no longer believed. */
 #define MAX_GROWTH 2
 
-/*
- * Of many rows some are found late: after a farther one was returned.  This share more is
- * missed for it than was measured.
- */
-#define LATE_SHARE 0.2
-
 bool
 vdb_ivf_is_calibrated(const IvfCalibration *calibration, uint32 lists)
 {
@@ -65,8 +59,7 @@ static double
 find_level(const IvfCalibration *calibration, double target, double rows)
 {
 	double		few = vdb_calibrate_find_level(calibration->recall[0], IVF_CALIBRATED_LEVELS, target);
-	double		many = vdb_calibrate_find_level(calibration->recall[1], IVF_CALIBRATED_LEVELS,
-												1 - (1 - target) / (1 + LATE_SHARE));
+	double		many = vdb_calibrate_find_level(calibration->recall[1], IVF_CALIBRATED_LEVELS, target);
 	double		between = log(Max(rows, VDB_FEW_ROWS) / VDB_FEW_ROWS) / log((double) VDB_MANY_ROWS / VDB_FEW_ROWS);
 
 	return Min(few + Max(0, many - few) * between, IVF_CALIBRATED_LEVELS - 1);

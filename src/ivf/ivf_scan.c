@@ -532,8 +532,9 @@ take_all(IvfScan *so)
 static void
 go_on(IvfScan *so)
 {
+	/* rows that were returned count twice: what is found now of what was missed there is late */
 	so->effort = vdb_ivf_effort(so->settings, &so->index->calibration, so->ranking.lists,
-								(double) so->yielded + so->rows);
+								2.0 * so->yielded + so->rows);
 	if (so->nearest.left_out)
 	{
 		if (!so->by_records)
