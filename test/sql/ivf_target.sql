@@ -83,7 +83,7 @@ BEGIN
 	EXECUTE 'EXPLAIN (FORMAT json) SELECT id FROM t ORDER BY v <-> array_fill(1, ARRAY[16])::vector LIMIT 10' INTO plan;
 	RETURN plan -> 0 -> 'Plan' ->> 'Total Cost';
 END $$;
-SELECT cost(0.3) < cost(0.95) AND cost(0.95) <= cost(1) AS dearer;
+SELECT cost(0.3) <= cost(0.95) AND cost(0.95) < cost(1) AS dearer;
 SET ivfpq.target_recall = 0.95;
 
 -- queries of the user: of far away, and so a harder question
