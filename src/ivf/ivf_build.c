@@ -301,6 +301,8 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 				 errhint("Drop the index until the table has more data.")));
 	vdb_ivf_create_meta(rel, MAIN_FORKNUM, &geometry, &codec, &coding,
 						vdb_ivf_make_codebook(&coding, codec.P, &training));
+	if (training.residuals != NULL)
+		pfree(training.residuals);
 
 	builder.index = vdb_ivf_open(rel);
 	write_lists(builder.index, &training);

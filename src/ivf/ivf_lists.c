@@ -741,7 +741,10 @@ fit_lists(Change *change, double rows)
 		lists = choose_lists(change, meta.trained_rows);
 		if (change->chosen > 0)
 			replace_lists(change, lists);
-		if (change->chosen == change->count && index->epoch > meta.epoch)
+
+		/* it is not where all lists are new, nor where an interrupted VACUUM made them so */
+		vdb_ivf_refresh(index);
+		if (index->calibration.queries == 0)
 			vdb_ivf_calibrate_lists(index, change->heap, false);
 	}
 	note_counted(change, rows);

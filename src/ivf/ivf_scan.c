@@ -513,12 +513,20 @@ take_estimated(IvfScan *so)
 	take_candidates(so);
 }
 
-/* One more round, of rows of which all records are looked at. */
+/*
+ * One more round, of rows of which all records are looked at: of lists of which nothing was
+ * looked at yet, or those that are left of the lists before, and what the last lists add.
+ */
 static void
-take_all(IvfScan *so)
+take_all(IvfScan *so, uint32 scanned)
 {
 	so->allowed = PG_UINT32_MAX;
-	if (!so->nearest.left_out)
+	if (so->nearest.left_out)
+	{
+		for (; scanned < so->probe_count && !so->nearest.stale; scanned++)
+			vdb_ivf_nearest_scan(&so->nearest, so->probes, scanned, so->probe_count);
+	}
+	else
 	{
 		vdb_ivf_nearest_begin(&so->nearest, PG_INT32_MAX);
 		so->taken = 0;
@@ -532,21 +540,21 @@ take_all(IvfScan *so)
 static void
 go_on(IvfScan *so)
 {
+	uint32		scanned;
+
 	/* rows that were returned count twice: what is found now of what was missed there is late */
 	so->effort = vdb_ivf_effort(so->settings, &so->index->calibration, so->ranking.lists,
 								2.0 * so->yielded + so->rows);
+	scanned = so->probe_count;
 	if (so->nearest.left_out)
-	{
-		if (!so->by_records)
-			widen_lists(so);
-	}
+		widen_lists(so);
 	else if (!next_lists(so))
 	{
 		so->complete = true;
 		return;
 	}
 	if (so->by_records)
-		take_all(so);
+		take_all(so, scanned);
 	else
 		take_estimated(so);
 	so->rows = Min(2 * so->rows, MAX_ROWS);

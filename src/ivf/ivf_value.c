@@ -51,20 +51,25 @@ vdb_ivf_elements(const VdbSupport *support, uint32 dims, Datum value)
 	return elements;
 }
 
+/* Brings a value to code space, to out; false for one that is not indexed. */
+static bool
+transform(const VdbSupport *support, const VdbCodec *codec, Datum value, float *out, float *norm)
+{
+	*norm = vdb_codec_transform(codec, vdb_ivf_elements(support, codec->dims, value), out);
+
+	/* no angle to anything: not indexed, as in a sequential scan's last place */
+	return codec->metric != VDB_METRIC_COSINE || *norm > 0;
+}
+
 float *
 vdb_ivf_transform(const VdbSupport *support, const VdbCodec *codec, Datum value, float *norm)
 {
 	float	   *out = palloc(codec->vector_bytes);
 
-	*norm = vdb_codec_transform(codec, vdb_ivf_elements(support, codec->dims, value), out);
-
-	/* no angle to anything: not indexed, as in a sequential scan's last place */
-	if (codec->metric == VDB_METRIC_COSINE && !(*norm > 0))
-	{
-		pfree(out);
-		return NULL;
-	}
-	return out;
+	if (transform(support, codec, value, out, norm))
+		return out;
+	pfree(out);
+	return NULL;
 }
 
 void
@@ -85,7 +90,21 @@ vdb_ivf_fetch_vector(const IvfIndex *index, VdbExact *exact, Relation heap, Snap
 	if (!vdb_exact_fetch(exact, heap, index->rel, snapshot, tid, &value))
 		return NULL;
 	if (index->support->dims(value) == index->codec.dims)
-		vector = vdb_ivf_transform(index->support, &index->codec, value, norm);
+	{
+		MemoryContext old;
+		bool		indexed;
+
+		/* what its elements take goes with the row */
+		vector = palloc(index->codec.vector_bytes);
+		old = MemoryContextSwitchTo(exact->context);
+		indexed = transform(index->support, &index->codec, value, vector, norm);
+		MemoryContextSwitchTo(old);
+		if (!indexed)
+		{
+			pfree(vector);
+			vector = NULL;
+		}
+	}
 	vdb_exact_release(exact);
 	return vector;
 }

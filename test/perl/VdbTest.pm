@@ -154,7 +154,7 @@ sub read_pages
 }
 
 # The lanes of all rows of an inverted file, in groups that are in use. Of each: number, whether it
-# is taken, row identifier, payload, scan code, and record.
+# is taken, row identifier, payload, scan code, if rows have any, and record.
 sub read_lanes
 {
 	my ($pages) = @_;
@@ -163,7 +163,8 @@ sub read_lanes
 
 	(@meta{qw(dims scan_bits refine_bits scan_dims attributes extent_pages center groups lists extents)}) =
 	  unpack('x48 V v2 V v2 V4', $pages);
-	my $code = $meta{scan_dims} * $meta{scan_bits} / 8;
+	my ($scan_kind, $parts, $codebook) = unpack('x280 V3', $pages);
+	my $code = ($meta{scan_dims} * $meta{scan_bits} / 8, $parts / 2, 0)[$scan_kind];
 	my $payload = 6 + $meta{attributes};
 	my $stride = 16 * int((16 + 32 * (8 + $code + $payload) + 15) / 16);
 	my $per_page = int((8176 - 64) / $stride);
@@ -173,7 +174,7 @@ sub read_lanes
 
 	for my $extent (0 .. $meta{extents} - 1)
 	{
-		my $first = 1 + $meta{center} + $extent * $meta{extent_pages};
+		my $first = 1 + $meta{center} + $codebook + $extent * $meta{extent_pages};
 
 		# scan pages of rows are of kind 6, and record pages of kind 7
 		next if $kind->($first) != 6;
