@@ -104,7 +104,6 @@ choose_coding(Relation rel, const VdbCodec *codec, IvfGeometry *g)
 static void
 write_lists(IvfIndex *index, const IvfTraining *training)
 {
-	const IvfList empty = {.head = IVF_NO_GROUP, .roomy = IVF_NO_LINK, .died = IVF_NEVER};
 	IvfCoder	coder;
 	IvfWriter	writer;
 
@@ -112,10 +111,9 @@ write_lists(IvfIndex *index, const IvfTraining *training)
 	vdb_ivf_writer_init(&writer, index, IVF_LISTS, true);
 	for (uint32 i = 0; i < training->count; i++)
 	{
-		IvfLane		lane = vdb_ivf_code_centroid(&coder, training->centroids + (Size) i * index->codec.P);
+		IvfLane		lane = vdb_ivf_code_centroid(&coder, training->centroids + (Size) i * index->codec.P, 0);
 
 		CHECK_FOR_INTERRUPTS();
-		memcpy(coder.payload, &empty, sizeof(empty));
 		vdb_ivf_write_lane(&writer, &lane);
 	}
 	vdb_ivf_writer_end(&writer);

@@ -230,7 +230,7 @@ scan_list(Calibration *c, uint32 number, IvfGroup *copy)
 	uint32		group = first->probes[first->places[number].place].head;
 	uint64		groups = 0;
 
-	for (; vdb_ivf_copy_group(c->index, list, group, &groups, copy); group = copy->next)
+	for (; vdb_ivf_copy_group(c->index, IVF_ROWS, list, group, &groups, copy); group = copy->next)
 	{
 		for (uint32 i = 0; i < c->count; i++)
 		{
@@ -457,9 +457,7 @@ load_row(Calibration *c, uint32 lane, uint32 list, ItemPointerData tid, float *n
 	IvfIndex   *index = c->index;
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
 	float	   *centroid;
-	float	   *vector;
-	IvfAddress	a;
-	Buffer		buffer;
+	IvfRow		row;
 
 	if (shelf->record_bits == 0)
 	{
@@ -469,14 +467,11 @@ load_row(Calibration *c, uint32 lane, uint32 list, ItemPointerData tid, float *n
 		return vdb_ivf_fetch_vector(index, &c->exact, c->heap, &snapshot, tid, norm);
 	}
 	centroid = palloc(index->codec.vector_bytes);
-	vector = palloc(index->codec.vector_bytes);
+	row.vector = palloc(index->codec.vector_bytes);
 	vdb_ivf_load_centroid(index, list, centroid);
-	a = vdb_ivf_record_address(&index->geometry, shelf, lane / IVF_LANES, lane % IVF_LANES);
-	buffer = vdb_ivf_read_record_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
-	vdb_ivf_decode_row(index, vdb_ivf_page_record(BufferGetPage(buffer), a), centroid, vector);
-	UnlockReleaseBuffer(buffer);
-	*norm = sqrtf(vdb_kernels->inner_product(index->codec.P, vector, vector));
-	return vector;
+	vdb_ivf_load_row_record(index, lane, centroid, &row);
+	*norm = sqrtf(vdb_kernels->inner_product(index->codec.P, row.vector, row.vector));
+	return row.vector;
 }
 
 /* Makes the row of a lane a question, if there is one. */

@@ -6,8 +6,6 @@
 
 #include <math.h>
 
-#include "miscadmin.h"
-
 #include "ivf/ivf_private.h"
 
 void
@@ -111,12 +109,19 @@ vdb_ivf_code_row(IvfCoder *coder, const IvfRow *row, const float *centroid)
 }
 
 IvfLane
-vdb_ivf_code_centroid(IvfCoder *coder, const float *centroid)
+vdb_ivf_code_centroid(IvfCoder *coder, const float *centroid, uint32 born)
 {
+	const IvfList empty = {
+		.head = IVF_NO_GROUP,
+		.roomy = IVF_NO_LINK,
+		.born = born,
+		.died = IVF_NEVER
+	};
 	IvfIndex   *index = coder->index;
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
 	IvfLane		lane = {.payload = coder->payload, .code = coder->code, .record = coder->record};
 
+	memcpy(coder->payload, &empty, sizeof(empty));
 	memcpy(coder->residual, centroid, index->codec.vector_bytes);
 	code_residual(coder, &index->codec, shelf->record_bits, coder->residual);
 	coder->record->add = vdb_codec_score_add(&index->codec, coder->residual);
@@ -149,18 +154,9 @@ vdb_ivf_load_centroids(IvfIndex *index, float **centroids, uint32 **lists)
 
 	*centroids = palloc_extended(Max(index->lists, 1) * index->codec.vector_bytes, MCXT_ALLOC_HUGE);
 	*lists = palloc_extended(Max(index->lists, 1) * sizeof(uint32), MCXT_ALLOC_HUGE);
-	for (uint32 number = index->root; number != IVF_NO_GROUP; number = copy->next)
+	for (uint32 number = index->root;
+		 vdb_ivf_copy_group(index, IVF_LISTS, IVF_ROOT, number, &groups, copy); number = copy->next)
 	{
-		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
-		Buffer		buffer;
-
-		CHECK_FOR_INTERRUPTS();
-		if (!vdb_ivf_group_exists(index, IVF_LISTS, number) ||
-			!vdb_ivf_may_have(index, IVF_LISTS, ++groups))
-			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "The lists lead beyond the index.");
-		buffer = vdb_ivf_read_scan_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
-		memcpy(copy, vdb_ivf_load_group(index, buffer, a, IVF_ROOT), shelf->group_stride);
-		UnlockReleaseBuffer(buffer);
 		for (uint32 lanes = copy->used; lanes != 0; lanes &= lanes - 1)
 		{
 			int			lane = __builtin_ctz(lanes);

@@ -27,9 +27,10 @@ vdb_ivf_lock_list(IvfIndex *index, uint32 number, int lock, IvfAddress *a, IvfLi
 }
 
 bool
-vdb_ivf_copy_group(IvfIndex *index, uint32 list, uint32 number, uint64 *groups, IvfGroup *copy)
+vdb_ivf_copy_group(IvfIndex *index, IvfShelfKind kind, uint32 list, uint32 number, uint64 *groups,
+				   IvfGroup *copy)
 {
-	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	const IvfShelf *shelf = vdb_ivf_shelf(index, kind);
 	IvfAddress	a;
 	Buffer		buffer;
 
@@ -37,11 +38,11 @@ vdb_ivf_copy_group(IvfIndex *index, uint32 list, uint32 number, uint64 *groups, 
 		return false;
 	vdb_vacuum_delay_point();
 	a = vdb_ivf_group_address(&index->geometry, shelf, number);
-	if (!vdb_ivf_group_exists(index, IVF_ROWS, number))
+	if (!vdb_ivf_group_exists(index, kind, number))
 		vdb_page_corrupted(index->rel, IVF_META_BLOCK, "A list leads beyond the index.");
-	if (!vdb_ivf_may_have(index, IVF_ROWS, ++*groups))
+	if (!vdb_ivf_may_have(index, kind, ++*groups))
 		vdb_page_corrupted(index->rel, a.block, "More groups are led to than there are.");
-	buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+	buffer = vdb_ivf_read_scan_page(index, kind, a, BUFFER_LOCK_SHARE);
 	memcpy(copy, vdb_ivf_load_group(index, buffer, a, list), shelf->group_stride);
 	UnlockReleaseBuffer(buffer);
 	return true;

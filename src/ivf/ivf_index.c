@@ -209,6 +209,18 @@ vdb_ivf_lock_meta(IvfIndex *index, int lock)
 }
 
 void
+vdb_ivf_write_meta(IvfIndex *index, Buffer buffer, const IvfMeta *meta, bool building)
+{
+	VdbChange	change;
+
+	vdb_change_begin(&change, index->rel, building);
+	*vdb_ivf_page_meta(vdb_change_page(&change, buffer, false)) = *meta;
+	vdb_change_finish(&change);
+	read_changing_fields(index, meta);
+	UnlockReleaseBuffer(buffer);
+}
+
+void
 vdb_ivf_patch_meta(VdbPatch *patch, Buffer buffer, const IvfMeta *meta)
 {
 	vdb_patch_write(patch, buffer, MAXALIGN(SizeOfPageHeaderData), meta, sizeof(*meta));
@@ -259,14 +271,11 @@ vdb_ivf_load_calibration(Relation rel, IvfCalibration *calibration)
 void
 vdb_ivf_set_calibration(IvfIndex *index, const IvfCalibration *calibration, bool building)
 {
-	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
-	VdbChange	change;
+	Buffer		buffer = vdb_ivf_lock_meta(index, BUFFER_LOCK_EXCLUSIVE);
+	IvfMeta		meta = *vdb_ivf_page_meta(BufferGetPage(buffer));
 
-	vdb_change_begin(&change, index->rel, building);
-	vdb_ivf_page_meta(vdb_change_page(&change, buffer, false))->calibration = *calibration;
-	vdb_change_finish(&change);
-	index->calibration = *calibration;
-	UnlockReleaseBuffer(buffer);
+	meta.calibration = *calibration;
+	vdb_ivf_write_meta(index, buffer, &meta, building);
 }
 
 /* Adds one block to a fork of a new relation, locked. */
@@ -353,32 +362,23 @@ vdb_ivf_create_meta(Relation rel, ForkNumber fork, const IvfGeometry *g, const V
 void
 vdb_ivf_set_lists(IvfIndex *index, uint32 root, uint32 lists)
 {
-	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
-	VdbChange	change;
-	IvfMeta    *meta;
+	Buffer		buffer = vdb_ivf_lock_meta(index, BUFFER_LOCK_EXCLUSIVE);
+	IvfMeta		meta = *vdb_ivf_page_meta(BufferGetPage(buffer));
 
-	vdb_change_begin(&change, index->rel, true);
-	meta = vdb_ivf_page_meta(vdb_change_page(&change, buffer, false));
-	meta->root = root;
-	meta->lists = lists;
-	vdb_change_finish(&change);
-	read_changing_fields(index, vdb_ivf_page_meta(BufferGetPage(buffer)));
-	UnlockReleaseBuffer(buffer);
+	meta.root = root;
+	meta.lists = lists;
+	vdb_ivf_write_meta(index, buffer, &meta, true);
 }
 
 void
 vdb_ivf_set_trained(IvfIndex *index, uint64 rows, uint64 table_rows)
 {
-	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
-	VdbChange	change;
-	IvfMeta    *meta;
+	Buffer		buffer = vdb_ivf_lock_meta(index, BUFFER_LOCK_EXCLUSIVE);
+	IvfMeta		meta = *vdb_ivf_page_meta(BufferGetPage(buffer));
 
-	vdb_change_begin(&change, index->rel, true);
-	meta = vdb_ivf_page_meta(vdb_change_page(&change, buffer, false));
-	meta->trained_rows = rows;
-	meta->counted_rows = table_rows;
-	vdb_change_finish(&change);
-	UnlockReleaseBuffer(buffer);
+	meta.trained_rows = rows;
+	meta.counted_rows = table_rows;
+	vdb_ivf_write_meta(index, buffer, &meta, true);
 }
 
 /* Formats the pages of an extent that is about to exist, logging each. */
@@ -420,17 +420,12 @@ format_extent(IvfIndex *index, IvfShelfKind kind, uint32 extent, bool building)
 static void
 open_extent(IvfIndex *index, IvfShelfKind kind, uint32 extent, bool building)
 {
-	Buffer		buffer = lock_meta(index->rel, BUFFER_LOCK_EXCLUSIVE);
-	VdbChange	change;
-	IvfMeta    *meta;
+	Buffer		buffer = vdb_ivf_lock_meta(index, BUFFER_LOCK_EXCLUSIVE);
+	IvfMeta		meta = *vdb_ivf_page_meta(BufferGetPage(buffer));
 
-	vdb_change_begin(&change, index->rel, building);
-	meta = vdb_ivf_page_meta(vdb_change_page(&change, buffer, false));
-	meta->extents = Max(meta->extents, extent + 1);
-	meta->open_extent[kind] = extent;
-	vdb_change_finish(&change);
-	read_changing_fields(index, vdb_ivf_page_meta(BufferGetPage(buffer)));
-	UnlockReleaseBuffer(buffer);
+	meta.extents = Max(meta.extents, extent + 1);
+	meta.open_extent[kind] = extent;
+	vdb_ivf_write_meta(index, buffer, &meta, building);
 }
 
 /* Adds an extent.  The caller has locked the relation for extension. */

@@ -118,13 +118,11 @@ choose_list(IvfIndex *index, const IvfRow *row, float *out)
 static void
 add_first_list(IvfIndex *index)
 {
-	const IvfList empty = {.head = IVF_NO_GROUP, .roomy = IVF_NO_LINK, .died = IVF_NEVER};
 	IvfCoder	coder;
 	IvfLane		lane;
 
 	vdb_ivf_coder_init(&coder, index);
-	lane = vdb_ivf_code_centroid(&coder, palloc0(index->codec.vector_bytes));
-	memcpy(coder.payload, &empty, sizeof(empty));
+	lane = vdb_ivf_code_centroid(&coder, palloc0(index->codec.vector_bytes), 0);
 	vdb_ivf_add_first_list(index, &lane);
 }
 
@@ -141,6 +139,9 @@ vdb_ivf_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Relat
 		return false;
 	context = AllocSetContextCreate(CurrentMemoryContext, "ivf insert", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
+
+	/* first of all: what is read of the lists then stays */
+	vdb_ivf_lock_lists(rel, IVF_LISTS_INSERT, true);
 	index = vdb_ivf_open(rel);
 	row.vector = vdb_ivf_transform(index->support, &index->codec, values[0], &row.norm);
 	if (row.vector != NULL)
@@ -154,16 +155,14 @@ vdb_ivf_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Relat
 		memcpy(coder.payload, tid, sizeof(ItemPointerData));
 		vdb_index_form_attributes(index->attributes, values, isnull,
 								  coder.payload + sizeof(ItemPointerData));
-		vdb_ivf_lock_lists(rel, IVF_LISTS_INSERT, true);
-		vdb_ivf_refresh(index);
 		if (index->lists == 0)
 			add_first_list(index);
 		list = choose_list(index, &row, centroid);
 		row.payload = coder.payload;
 		lane = vdb_ivf_code_row(&coder, &row, centroid);
 		vdb_ivf_put_in_list(index, list, &lane);
-		vdb_ivf_unlock_lists(rel, IVF_LISTS_INSERT);
 	}
+	vdb_ivf_unlock_lists(rel, IVF_LISTS_INSERT);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return false;

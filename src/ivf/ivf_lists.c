@@ -161,16 +161,9 @@ read_lists(Change *change)
 	IvfGroup   *copy = palloc(shelf->group_stride);
 	uint64		groups = 0;
 
-	for (uint32 number = index->root; number != IVF_NO_GROUP; number = copy->next)
+	for (uint32 number = index->root;
+		 vdb_ivf_copy_group(index, IVF_LISTS, IVF_ROOT, number, &groups, copy); number = copy->next)
 	{
-		IvfAddress	a;
-		Buffer		buffer;
-
-		CHECK_FOR_INTERRUPTS();
-		if (!vdb_ivf_may_have(index, IVF_LISTS, ++groups))
-			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "More groups are led to than there are.");
-		memcpy(copy, lock_lists_group(index, number, BUFFER_LOCK_SHARE, &a, &buffer), shelf->group_stride);
-		UnlockReleaseBuffer(buffer);
 		for (uint32 lanes = copy->used; lanes != 0; lanes &= lanes - 1)
 		{
 			int			lane = __builtin_ctz(lanes);
@@ -219,7 +212,7 @@ count_rows(Change *change)
 		ListEntry  *entry = &change->entries[i];
 		uint32		number = read_head(index, entry->number);
 
-		for (; vdb_ivf_copy_group(index, entry->number, number, &groups, copy); number = copy->next)
+		for (; vdb_ivf_copy_group(index, IVF_ROWS, entry->number, number, &groups, copy); number = copy->next)
 			entry->rows += __builtin_popcount(copy->used);
 		change->rows += entry->rows;
 	}
@@ -288,10 +281,7 @@ static void
 load_vector(Change *change, Snapshot snapshot, uint32 lane, IvfRow *row)
 {
 	IvfIndex   *index = change->index;
-	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
 	ItemPointerData tid;
-	IvfAddress	a;
-	Buffer		buffer;
 
 	memcpy(&tid, row->payload, sizeof(tid));
 	row->unsure = 0;
@@ -300,17 +290,8 @@ load_vector(Change *change, Snapshot snapshot, uint32 lane, IvfRow *row)
 		return;
 	row->vector = palloc(index->codec.vector_bytes);
 	memcpy(row->vector, change->centroid, index->codec.vector_bytes);
-	if (shelf->record_bits > 0)
-	{
-		const IvfRecord *record;
-
-		a = vdb_ivf_record_address(&index->geometry, shelf, lane / IVF_LANES, lane % IVF_LANES);
-		buffer = vdb_ivf_read_record_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
-		record = vdb_ivf_page_record(BufferGetPage(buffer), a);
-		vdb_ivf_decode_row(index, record, change->centroid, row->vector);
-		row->unsure = vdb_bfloat_load(record->residual);
-		UnlockReleaseBuffer(buffer);
-	}
+	if (vdb_ivf_shelf(index, IVF_ROWS)->record_bits > 0)
+		vdb_ivf_load_row_record(index, lane, change->centroid, row);
 	row->norm = sqrtf(vdb_kernels->inner_product(index->codec.P, row->vector, row->vector));
 }
 
@@ -361,7 +342,7 @@ take_sample(Change *change, uint32 lists)
 			continue;
 		vdb_ivf_load_centroid(index, entry->number, change->centroid);
 		number = read_head(index, entry->number);
-		for (; vdb_ivf_copy_group(index, entry->number, number, &groups, copy); number = copy->next)
+		for (; vdb_ivf_copy_group(index, IVF_ROWS, entry->number, number, &groups, copy); number = copy->next)
 		{
 			uint32		drawn = 0;
 
@@ -439,12 +420,6 @@ static void
 write_new_lists(Change *change)
 {
 	IvfIndex   *index = change->index;
-	const IvfList empty = {
-		.head = IVF_NO_GROUP,
-		.roomy = IVF_NO_LINK,
-		.born = index->epoch + 1,
-		.died = IVF_NEVER
-	};
 	uint32		group = index->root;
 	IvfCoder	coder;
 
@@ -453,10 +428,9 @@ write_new_lists(Change *change)
 	for (uint32 i = 0; i < change->training.count; i++)
 	{
 		float	   *centroid = change->training.centroids + (Size) i * index->codec.P;
-		IvfLane		lane = vdb_ivf_code_centroid(&coder, centroid);
+		IvfLane		lane = vdb_ivf_code_centroid(&coder, centroid, index->epoch + 1);
 
 		vdb_vacuum_delay_point();
-		memcpy(coder.payload, &empty, sizeof(empty));
 		change->numbers[i] = write_new_list(index, &group, &lane);
 		vdb_ivf_decode_centroid(index, lane.record, centroid);
 	}
@@ -507,7 +481,7 @@ take_rows(Change *change)
 			continue;
 		vdb_ivf_load_centroid(index, list, change->centroid);
 		number = read_head(index, list);
-		for (; vdb_ivf_copy_group(index, list, number, &groups, copy); number = copy->next)
+		for (; vdb_ivf_copy_group(index, IVF_ROWS, list, number, &groups, copy); number = copy->next)
 		{
 			take_lanes(change, number, copy, copy->used, load_row);
 			note_seen(change, number, list, copy->used);
@@ -547,7 +521,7 @@ take_late_rows(Change *change)
 		if (!change->entries[i].chosen)
 			continue;
 		number = read_head(index, list);
-		for (; !was_seen(change, number) && vdb_ivf_copy_group(index, list, number, &groups, copy); number = copy->next)
+		for (; !was_seen(change, number) && vdb_ivf_copy_group(index, IVF_ROWS, list, number, &groups, copy); number = copy->next)
 		{
 			if (centroid != list)
 				vdb_ivf_load_centroid(index, list, change->centroid);
@@ -561,7 +535,7 @@ take_late_rows(Change *change)
 
 		if (seen->lanes == PG_UINT32_MAX)
 			continue;
-		(void) vdb_ivf_copy_group(index, seen->list, seen->number, &groups, copy);
+		(void) vdb_ivf_copy_group(index, IVF_ROWS, seen->list, seen->number, &groups, copy);
 		if ((copy->used & ~seen->lanes) == 0)
 			continue;
 		if (centroid != seen->list)
@@ -588,7 +562,7 @@ spare_lists(Change *change)
 		if (!entry->chosen)
 			continue;
 		number = read_head(index, entry->number);
-		for (; entry->chosen && vdb_ivf_copy_group(index, entry->number, number, &groups, copy); number = copy->next)
+		for (; entry->chosen && vdb_ivf_copy_group(index, IVF_ROWS, entry->number, number, &groups, copy); number = copy->next)
 			entry->chosen = copy->used == 0;
 		if (!entry->chosen)
 		{
@@ -606,7 +580,6 @@ swap_lists(Change *change)
 	IvfIndex   *index = change->index;
 	Buffer		buffer = vdb_ivf_lock_meta(index, BUFFER_LOCK_EXCLUSIVE);
 	IvfMeta		meta = *vdb_ivf_page_meta(BufferGetPage(buffer));
-	VdbPatch	patch;
 
 	meta.epoch++;
 	meta.lists = change->count - change->chosen + change->training.count;
@@ -616,11 +589,7 @@ swap_lists(Change *change)
 		memset(&meta.calibration, 0, sizeof(meta.calibration));
 		meta.trained_rows = change->rows;
 	}
-	vdb_patch_begin(&patch, index->rel);
-	vdb_ivf_patch_meta(&patch, buffer, &meta);
-	vdb_patch_finish(&patch);
-	UnlockReleaseBuffer(buffer);
-	vdb_ivf_refresh(index);
+	vdb_ivf_write_meta(index, buffer, &meta, false);
 }
 
 /* Finds centroids for so many lists in a sample of the rows. */
@@ -702,14 +671,10 @@ note_counted(Change *change, double rows)
 {
 	Buffer		buffer = vdb_ivf_lock_meta(change->index, BUFFER_LOCK_EXCLUSIVE);
 	IvfMeta		meta = *vdb_ivf_page_meta(BufferGetPage(buffer));
-	VdbPatch	patch;
 
 	meta.counted_rows = (uint64) rows;
 	meta.removed_rows = 0;
-	vdb_patch_begin(&patch, change->index->rel);
-	vdb_ivf_patch_meta(&patch, buffer, &meta);
-	vdb_patch_finish(&patch);
-	UnlockReleaseBuffer(buffer);
+	vdb_ivf_write_meta(change->index, buffer, &meta, false);
 }
 
 /* Has so much changed since lists were counted that some may not fit? */

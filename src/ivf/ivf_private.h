@@ -199,6 +199,11 @@ extern void vdb_ivf_set_trained(IvfIndex *index, uint64 rows, uint64 table_rows)
 
 /* The metapage, locked, and what has changed there read. */
 extern Buffer vdb_ivf_lock_meta(IvfIndex *index, int lock);
+
+/* Changes what the metapage, which is locked, says, as a change of its own; unlocks it. */
+extern void vdb_ivf_write_meta(IvfIndex *index, Buffer buffer, const IvfMeta *meta, bool building);
+
+/* Tells a patch the same, as a part of more. */
 extern void vdb_ivf_patch_meta(VdbPatch *patch, Buffer buffer, const IvfMeta *meta);
 
 /*
@@ -293,8 +298,11 @@ extern void vdb_ivf_coder_init(IvfCoder *coder, IvfIndex *index);
 /* Codes a row relative to its list's centroid.  The result points into the coder and the row. */
 extern IvfLane vdb_ivf_code_row(IvfCoder *coder, const IvfRow *row, const float *centroid);
 
-/* Codes a centroid; what its record stands for is what it is from now on. */
-extern IvfLane vdb_ivf_code_centroid(IvfCoder *coder, const float *centroid);
+/*
+ * Codes a centroid; what its record stands for is what it is from now on.  The payload is that of a
+ * list without rows that is in force from an epoch on.
+ */
+extern IvfLane vdb_ivf_code_centroid(IvfCoder *coder, const float *centroid, uint32 born);
 
 /* The centroids of all lists in force, count * P, and the lists' numbers.  In the current context. */
 extern uint32 vdb_ivf_load_centroids(IvfIndex *index, float **centroids, uint32 **lists);
@@ -419,6 +427,12 @@ extern uint32 vdb_ivf_take_probes(IvfRanking *ranking, IvfProbe *probes, uint32 
 
 /* The centroid of a list: P floats. */
 extern void vdb_ivf_load_centroid(IvfIndex *index, uint32 list, float *out);
+
+/*
+ * Fills a row's vector, P floats, with what the record of its lane stands for, and says how far
+ * that may be from it.
+ */
+extern void vdb_ivf_load_row_record(IvfIndex *index, uint32 lane, const float *centroid, IvfRow *row);
 
 /* A query, for records of rows. */
 typedef struct IvfRefineQuery
@@ -631,9 +645,9 @@ extern void vdb_ivf_loader_end(IvfLoader *loader);
 extern Buffer vdb_ivf_lock_list(IvfIndex *index, uint32 number, int lock, IvfAddress *a,
 								IvfList *list);
 
-/* A group of a list of rows, copied; returns false after the last one. */
-extern bool vdb_ivf_copy_group(IvfIndex *index, uint32 list, uint32 number, uint64 *groups,
-							   IvfGroup *copy);
+/* A group of a list of rows, or of the list of lists, copied; returns false after the last one. */
+extern bool vdb_ivf_copy_group(IvfIndex *index, IvfShelfKind kind, uint32 list, uint32 number,
+							   uint64 *groups, IvfGroup *copy);
 
 /*
  * A scan page of rows, locked by who has locked a list's page: raises where damage leads

@@ -49,3 +49,16 @@ vdb_ivf_refine_score(const IvfRefineQuery *refine, const IvfIndex *index, const 
 													  {.rescale = record->scale}, code) -
 		refine->query.hot_const;
 }
+
+void
+vdb_ivf_load_row_record(IvfIndex *index, uint32 lane, const float *centroid, IvfRow *row)
+{
+	IvfAddress	a = vdb_ivf_record_address(&index->geometry, vdb_ivf_shelf(index, IVF_ROWS),
+										   lane / IVF_LANES, lane % IVF_LANES);
+	Buffer		buffer = vdb_ivf_read_record_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+	const IvfRecord *record = vdb_ivf_page_record(BufferGetPage(buffer), a);
+
+	vdb_ivf_decode_row(index, record, centroid, row->vector);
+	row->unsure = vdb_bfloat_load(record->residual);
+	UnlockReleaseBuffer(buffer);
+}

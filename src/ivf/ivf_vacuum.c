@@ -268,13 +268,9 @@ note_removed(Vacuum *vacuum)
 {
 	Buffer		buffer = vdb_ivf_lock_meta(vacuum->index, BUFFER_LOCK_EXCLUSIVE);
 	IvfMeta		meta = *vdb_ivf_page_meta(BufferGetPage(buffer));
-	VdbPatch	patch;
 
 	meta.removed_rows += (uint64) vacuum->removed;
-	vdb_patch_begin(&patch, vacuum->index->rel);
-	vdb_ivf_patch_meta(&patch, buffer, &meta);
-	vdb_patch_finish(&patch);
-	UnlockReleaseBuffer(buffer);
+	vdb_ivf_write_meta(vacuum->index, buffer, &meta, false);
 }
 
 static void
