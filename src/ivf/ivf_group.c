@@ -180,31 +180,6 @@ vdb_ivf_add_group(IvfIndex *index, uint32 list, uint32 head, const IvfLane *lane
 	return number;
 }
 
-/* Clears the records of a group: of no row is anything left in a group without a list. */
-static void
-clear_records(IvfIndex *index, uint32 number)
-{
-	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
-	uint32		lane = 0;
-
-	while (shelf->record_bits > 0 && lane < IVF_LANES)
-	{
-		IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, number, lane);
-		uint32		count = Min(shelf->page_records - a.slot, IVF_LANES - lane);
-		Buffer		buffer = vdb_ivf_read_record_page(index, IVF_ROWS, a, BUFFER_LOCK_EXCLUSIVE);
-		VdbChange	change;
-		Page		page;
-
-		vdb_change_begin(&change, index->rel, false);
-		page = vdb_change_page(&change, buffer, false);
-		memset(vdb_ivf_page_record(page, a), 0, count * shelf->record_stride);
-		vdb_page_cover(page, a.offset + count * shelf->record_stride);
-		vdb_change_finish(&change);
-		UnlockReleaseBuffer(buffer);
-		lane += count;
-	}
-}
-
 bool
 vdb_ivf_free_group(IvfIndex *index, uint32 list)
 {
@@ -226,7 +201,9 @@ vdb_ivf_free_group(IvfIndex *index, uint32 list)
 		return false;
 	if (!vdb_ivf_group_exists(index, IVF_ROWS, number))
 		vdb_page_corrupted(index->rel, IVF_META_BLOCK, "A list leads beyond the index.");
-	clear_records(index, number);
+
+	/* of no row is anything left in a group without a list */
+	vdb_ivf_write_records(index, IVF_ROWS, number, palloc0(IVF_LANES * rows->record_stride), IVF_LANES, false);
 	meta_buffer = vdb_ivf_lock_meta(index, BUFFER_LOCK_EXCLUSIVE);
 	list_buffer = vdb_ivf_lock_list(index, list, BUFFER_LOCK_EXCLUSIVE, &list_address, &entry);
 	meta = *vdb_ivf_page_meta(BufferGetPage(meta_buffer));

@@ -346,6 +346,13 @@ extern uint32 vdb_ivf_write_lane(IvfWriter *writer, const IvfLane *lane);
 /* Writes what waits. */
 extern void vdb_ivf_writer_end(IvfWriter *writer);
 
+/*
+ * Writes the records of a group's first lanes, one after the other, record_stride bytes each, if
+ * lanes of the shelf have any.
+ */
+extern void vdb_ivf_write_records(IvfIndex *index, IvfShelfKind kind, uint32 group,
+								  const uint8 *records, uint32 lanes, bool building);
+
 /* Says in a list's lane where its groups begin, and how many rows they have. */
 extern void vdb_ivf_write_list(IvfIndex *index, uint32 list, uint32 head, uint32 rows,
 							   bool building);

@@ -52,25 +52,24 @@ vdb_ivf_writer_init(IvfWriter *writer, IvfIndex *index, IvfShelfKind kind, bool 
 	writer->current = IVF_NO_GROUP;
 }
 
-/* Writes the records of the lanes that wait. */
-static void
-flush_records(IvfWriter *writer)
+void
+vdb_ivf_write_records(IvfIndex *index, IvfShelfKind kind, uint32 group, const uint8 *records,
+					  uint32 lanes, bool building)
 {
-	IvfIndex   *index = writer->index;
-	const IvfShelf *shelf = vdb_ivf_shelf(index, writer->kind);
+	const IvfShelf *shelf = vdb_ivf_shelf(index, kind);
 	uint32		lane = 0;
 
-	while (shelf->record_bits > 0 && lane < writer->lanes)
+	while (shelf->record_bits > 0 && lane < lanes)
 	{
-		IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, writer->current, lane);
-		uint32		count = Min(shelf->page_records - a.slot, writer->lanes - lane);
-		Buffer		buffer = vdb_ivf_read_record_page(index, writer->kind, a, BUFFER_LOCK_EXCLUSIVE);
+		IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, group, lane);
+		uint32		count = Min(shelf->page_records - a.slot, lanes - lane);
+		Buffer		buffer = vdb_ivf_read_record_page(index, kind, a, BUFFER_LOCK_EXCLUSIVE);
 		VdbChange	change;
 		Page		page;
 
-		vdb_change_begin(&change, index->rel, writer->building);
+		vdb_change_begin(&change, index->rel, building);
 		page = vdb_change_page(&change, buffer, false);
-		memcpy(vdb_ivf_page_record(page, a), writer->records + lane * shelf->record_stride,
+		memcpy(vdb_ivf_page_record(page, a), records + lane * shelf->record_stride,
 			   count * shelf->record_stride);
 		vdb_page_cover(page, a.offset + count * shelf->record_stride);
 		vdb_change_finish(&change);
@@ -92,7 +91,8 @@ flush_group(IvfWriter *writer)
 
 	if (writer->current == IVF_NO_GROUP)
 		return;
-	flush_records(writer);
+	vdb_ivf_write_records(index, writer->kind, writer->current, writer->records, writer->lanes,
+						  writer->building);
 	a = vdb_ivf_group_address(&index->geometry, shelf, writer->current);
 	buffer = vdb_ivf_read_scan_page(index, writer->kind, a, BUFFER_LOCK_EXCLUSIVE);
 	vdb_change_begin(&change, index->rel, writer->building);
