@@ -116,6 +116,7 @@ OBJS = \
 	src/quant/panel.o \
 	src/quant/rotate.o \
 	src/quant/scan.o \
+	src/shmem.o \
 	src/storage/storage_hints.o \
 	src/storage/storage_page.o \
 	src/storage/storage_patch.o \

@@ -14,6 +14,7 @@
 #include "hnsw/hnsw_module.h"
 #include "index/index.h"
 #include "ivf/ivf_module.h"
+#include "shmem.h"
 #include "testpoint.h"
 #include "vdb.h"
 
@@ -52,6 +53,7 @@ _PG_init(void)
 	MarkGUCPrefixReserved("vdb");
 	vdb_index_hook_planner();
 	vdb_index_hook_plans();
+	vdb_shmem_hook();
 }
 
 /* The kernels must have been initialised: the check hook asks for them. */
