@@ -15,6 +15,10 @@
 
 #include "ivf/ivf_private.h"
 
+#define SELECT_NAME select_nearest
+#define SELECT_TYPE IvfCandidate
+#include "ivf/ivf_select.h"
+
 /*
  * Rows that there is room for to begin with, and for each that is wanted before others are
  * left out.
@@ -41,43 +45,6 @@ vdb_ivf_nearest_begin(IvfNearest *nearest, uint32 keep)
 	nearest->count = 0;
 	nearest->bound = INFINITY;
 	nearest->left_out = false;
-}
-
-/* Moves the `keep` candidates of the least scores to the front (Hoare's quickselect). */
-static void
-select_nearest(IvfCandidate *candidates, uint32 count, uint32 keep)
-{
-	int64		low = 0;
-	int64		high = (int64) count - 1;
-	int64		last = (int64) keep - 1;
-
-	while (low < high)
-	{
-		float		pivot = candidates[low + (high - low) / 2].score;
-		int64		i = low;
-		int64		j = high;
-
-		while (i <= j)
-		{
-			IvfCandidate moved;
-
-			while (candidates[i].score < pivot)
-				i++;
-			while (pivot < candidates[j].score)
-				j--;
-			if (i > j)
-				break;
-			moved = candidates[i];
-			candidates[i++] = candidates[j];
-			candidates[j--] = moved;
-		}
-		if (last <= j)
-			high = j;
-		else if (last >= i)
-			low = i;
-		else
-			break;
-	}
 }
 
 void
@@ -172,7 +139,7 @@ consider_records(IvfNearest *nearest, const IvfProbe *probes, uint32 probe, uint
 			buffer = vdb_ivf_read_record_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
 		}
 		record = vdb_ivf_page_record(BufferGetPage(buffer), a);
-		candidate.score = vdb_ivf_refine_score(nearest->refine, index, &probes[probe], record);
+		candidate.score = vdb_ivf_coarse_score(nearest->refine, index, &probes[probe], record);
 		if (!isfinite(candidate.score) || candidate.score == FLT_MAX)
 			candidate.score = -FLT_MAX;
 		if (candidate.score > nearest->bound || !nearest->wanted(nearest->state, &candidate, payload))

@@ -69,11 +69,10 @@ typedef enum IvfIterativeScan
 /* How a scan of one of the two access methods goes about it. */
 typedef struct IvfSettings
 {
-	int			probes;
+	int			probes;			/* lists; 0: as many as it was measured to take */
 	int			iterative_scan; /* IvfIterativeScan */
 	int			max_probes;
-	int			refine_factor;	/* rows refined for each that is returned; 0: all, as where
-								 * there are no scan codes */
+	int			refine_factor;	/* rows refined for each that is returned; 0 likewise */
 	double		target_recall;	/* not 0: decides in place of probes and refine_factor */
 } IvfSettings;
 
@@ -81,7 +80,7 @@ typedef struct IvfSettings
 typedef struct IvfEffort
 {
 	uint32		probes;			/* lists */
-	uint32		refine_factor;	/* as in IvfSettings */
+	uint32		refine_factor;	/* of no use where there are no scan codes: then all are */
 } IvfEffort;
 
 /* Rows that are refined for so many to be returned: of few rows, estimates say little. */
@@ -405,11 +404,12 @@ typedef struct IvfRanking
 	VdbQuery	query;			/* for rows */
 	VdbScanScale scale;			/* of the table */
 	uint8	   *table;			/* for scan codes of rows */
+	bool		by_distance;	/* for a row that looks for its own list */
 	bool		by_product;		/* lists are ranked by inner product, not by distance */
 	IvfListTable list_table;
 	uint32		epoch;			/* in which they were in force, */
 	uint32		lists;			/* so many */
-	IvfProbe   *probes;			/* of all lists, a heap by score, but for those taken */
+	IvfProbe   *probes;			/* of all lists but those taken, in no order */
 	uint32		count;
 	float	   *centroid;		/* scratch: P floats */
 } IvfRanking;
@@ -445,15 +445,22 @@ extern void vdb_ivf_load_row_record(IvfIndex *index, uint32 lane, const float *c
 typedef struct IvfRefineQuery
 {
 	VdbQuery	query;
-	double		rounding;		/* of it, in a product with a code of length 1 */
+	VdbQuery	rest;			/* what rounding leaves of it, where records are hot codes */
+	double		rounding;		/* of scores, for each unit of the length of a record's code */
+	double		coarse_rounding;	/* of coarse ones */
 } IvfRefineQuery;
 
 /* vector: in code space, stays where it is.  Memory is of the current context. */
 extern void vdb_ivf_refine_prepare(IvfRefineQuery *refine, const IvfIndex *index, void *vector,
 								   float norm);
 
-/* The score of a row's record, whose page is locked. */
+/*
+ * The score of a row's record, whose page is locked; the coarse one may take less time, where
+ * records of all rows are looked at.
+ */
 extern float vdb_ivf_refine_score(const IvfRefineQuery *refine, const IvfIndex *index,
+								  const IvfProbe *probe, const IvfRecord *record);
+extern float vdb_ivf_coarse_score(const IvfRefineQuery *refine, const IvfIndex *index,
 								  const IvfProbe *probe, const IvfRecord *record);
 
 /* ivf_nearest.c */

@@ -14,60 +14,15 @@
 
 #include "ivf/ivf_private.h"
 
+#define SELECT_NAME select_probes
+#define SELECT_TYPE IvfProbe
+#include "ivf/ivf_select.h"
+
+#define PREFETCH_AHEAD 4
+
 /* Lists that are looked at more closely, for each that is taken, and beyond. */
 #define CLOSER_FACTOR 2
 #define CLOSER_MORE 8
-
-static inline bool
-is_before(const IvfRanking *ranking, uint32 a, uint32 b)
-{
-	return ranking->probes[a].score < ranking->probes[b].score;
-}
-
-static void
-sift_down(IvfRanking *ranking, uint32 at)
-{
-	IvfProbe	moved = ranking->probes[at];
-
-	for (;;)
-	{
-		uint32		child = 2 * at + 1;
-
-		if (child >= ranking->count)
-			break;
-		if (child + 1 < ranking->count && is_before(ranking, child + 1, child))
-			child++;
-		if (moved.score <= ranking->probes[child].score)
-			break;
-		ranking->probes[at] = ranking->probes[child];
-		at = child;
-	}
-	ranking->probes[at] = moved;
-}
-
-static void
-sift_up(IvfRanking *ranking, uint32 at)
-{
-	IvfProbe	moved = ranking->probes[at];
-
-	while (at > 0 && moved.score < ranking->probes[(at - 1) / 2].score)
-	{
-		ranking->probes[at] = ranking->probes[(at - 1) / 2];
-		at = (at - 1) / 2;
-	}
-	ranking->probes[at] = moved;
-}
-
-static IvfProbe
-pop(IvfRanking *ranking)
-{
-	IvfProbe	first = ranking->probes[0];
-
-	ranking->probes[0] = ranking->probes[--ranking->count];
-	if (ranking->count > 0)
-		sift_down(ranking, 0);
-	return first;
-}
 
 /*
  * Prepares what lists are estimated by: the table of rows, where that is of a grid, as
@@ -192,14 +147,13 @@ vdb_ivf_rank_again(IvfRanking *ranking)
 	ranking->probes = palloc_extended(Max(ranking->lists, 1) * sizeof(IvfProbe), MCXT_ALLOC_HUGE);
 	ranking->count = 0;
 	estimate_lists(ranking);
-	for (uint32 at = ranking->count / 2; at-- > 0;)
-		sift_down(ranking, at);
 }
 
 void
 vdb_ivf_rank(IvfRanking *ranking, IvfIndex *index, void *vector, float norm, bool by_distance)
 {
 	ranking->index = index;
+	ranking->by_distance = by_distance;
 	ranking->by_product = !by_distance && index->codec.metric == VDB_METRIC_IP;
 	ranking->query.vector = vector;
 	ranking->query.hot = palloc(vdb_query_bytes(&index->codec, vector));
@@ -214,16 +168,51 @@ vdb_ivf_rank(IvfRanking *ranking, IvfIndex *index, void *vector, float norm, boo
 	while (vdb_ivf_is_stale(index, ranking->epoch));
 }
 
-/* Looks at a list's centroid itself. */
+/* The page of a list's record, locked, and the record. */
+static Buffer
+lock_record(IvfIndex *index, uint32 list, const IvfRecord **record)
+{
+	IvfAddress	a = vdb_ivf_record_address(&index->geometry, vdb_ivf_shelf(index, IVF_LISTS),
+										   list / IVF_LANES, list % IVF_LANES);
+	Buffer		buffer = vdb_ivf_read_record_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
+
+	*record = vdb_ivf_page_record(BufferGetPage(buffer), a);
+	return buffer;
+}
+
+static void
+prefetch_record(const IvfIndex *index, uint32 list)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
+	IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, list / IVF_LANES, list % IVF_LANES);
+
+	vdb_hints_prefetch(&index->hints, a.block, a.offset, shelf->record_stride);
+	vdb_hints_prefetch_special(&index->hints, a.block);
+}
+
+/* Estimates a list anew, by its record. */
 static void
 look_closer(IvfRanking *ranking, IvfProbe *probe)
 {
 	IvfIndex   *index = ranking->index;
-	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
-	IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, probe->list / IVF_LANES,
-										   probe->list % IVF_LANES);
-	Buffer		buffer = vdb_ivf_read_record_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
-	const IvfRecord *record = vdb_ivf_page_record(BufferGetPage(buffer), a);
+	const IvfRecord *record;
+	Buffer		buffer = lock_record(index, probe->list, &record);
+	double		product = vdb_query_product(&ranking->query, record->scale,
+											vdb_ivf_record_code((IvfRecord *) record));
+
+	probe->score = (float) (ranking->list_table.base + (double) record->add - product);
+	UnlockReleaseBuffer(buffer);
+	if (isnan(probe->score))
+		probe->score = FLT_MAX;
+}
+
+/* Looks at a list's centroid itself. */
+static void
+look_at_centroid(IvfRanking *ranking, IvfProbe *probe)
+{
+	IvfIndex   *index = ranking->index;
+	const IvfRecord *record;
+	Buffer		buffer = lock_record(index, probe->list, &record);
 	float		product;
 
 	vdb_ivf_decode_centroid(index, record, ranking->centroid);
@@ -233,9 +222,8 @@ look_closer(IvfRanking *ranking, IvfProbe *probe)
 	/* the base is what all scores of its rows have in common */
 	product = vdb_kernels->inner_product(index->codec.P, ranking->query.vector, ranking->centroid);
 	probe->base = index->codec.base + ranking->query.add - vdb_codec_ip_weight(&index->codec) * product;
-	probe->score = ranking->by_product ? -product - vdb_kernels->inner_product(
-			index->codec.P, index->codec.center, ranking->centroid) :
-		vdb_kernels->l2_squared(index->codec.P, ranking->query.vector, ranking->centroid);
+	if (ranking->by_distance)
+		probe->score = vdb_kernels->l2_squared(index->codec.P, ranking->query.vector, ranking->centroid);
 	if (isnan(probe->score))
 		probe->score = FLT_MAX;
 }
@@ -252,26 +240,31 @@ compare_probes(const void *a, const void *b)
 uint32
 vdb_ivf_take_probes(IvfRanking *ranking, IvfProbe *probes, uint32 count)
 {
+	IvfProbe   *closer = ranking->probes;
 	uint32		most = Min(ranking->count, CLOSER_FACTOR * count + CLOSER_MORE);
-	IvfProbe   *closer = palloc(Max(most, 1) * sizeof(IvfProbe));
+	uint32		moved;
 
 	count = Min(count, ranking->count);
-	for (uint32 i = 0; i < most; i++)
-		closer[i] = pop(ranking);
+	select_probes(closer, ranking->count, most);
 	for (uint32 i = 0; i < most; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		look_closer(ranking, &closer[i]);
+		if (i + PREFETCH_AHEAD < most)
+			prefetch_record(ranking->index, closer[i + PREFETCH_AHEAD].list);
+		/* a row's list is that which a build would choose: by all that is known */
+		if (ranking->by_distance)
+			look_at_centroid(ranking, &closer[i]);
+		else
+			look_closer(ranking, &closer[i]);
 	}
 	qsort(closer, most, sizeof(IvfProbe), compare_probes);
+	for (uint32 i = 0; i < count && !ranking->by_distance; i++)
+		look_at_centroid(ranking, &closer[i]);
 	memcpy(probes, closer, count * sizeof(IvfProbe));
 
-	/* those that are not taken wait with their scores, by which they come first again */
-	for (uint32 i = count; i < most; i++)
-	{
-		ranking->probes[ranking->count] = closer[i];
-		sift_up(ranking, ranking->count++);
-	}
-	pfree(closer);
+	/* others take their places */
+	moved = Min(count, ranking->count - count);
+	memmove(closer, closer + ranking->count - moved, moved * sizeof(IvfProbe));
+	ranking->count -= count;
 	return count;
 }

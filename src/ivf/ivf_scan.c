@@ -245,14 +245,15 @@ start(IndexScanDesc scan)
 }
 
 /*
- * Bounds of a row's distance, by what its record says.  size: of its centroid; whoever gives
- * more than there is of any row gets bounds of all.
+ * Bounds of a row's distance, by what its record says.  size: of its centroid; rounding: of the
+ * score.  Whoever gives more than there is of any row gets bounds of all.
  */
 static VdbBounds
-row_bounds(const IvfScan *so, float add, double residual, double size, double length, float score)
+row_bounds(const IvfScan *so, float add, double residual, double size, double length,
+		   double rounding, float score)
 {
 	VdbBounds	bounds = vdb_codec_bounds(&so->refine.query, add, residual, size + length,
-										  so->refine.rounding * length, score);
+										  rounding * length, score);
 
 	if (so->index->support->metric == VDB_METRIC_HAMMING)
 	{
@@ -270,7 +271,7 @@ refine_row(const IvfScan *so, const IvfCandidate *candidate, Buffer buffer, IvfA
 	const IvfRecord *record = vdb_ivf_page_record(BufferGetPage(buffer), a);
 
 	return row_bounds(so, record->add, vdb_bfloat_load(record->residual), probe->size,
-					  vdb_bfloat_load(record->length),
+					  vdb_bfloat_load(record->length), so->refine.rounding,
 					  vdb_ivf_refine_score(&so->refine, so->index, probe, record));
 }
 
@@ -373,7 +374,7 @@ take_nearest(IvfScan *so)
 		for (uint32 i = 0; i < so->probe_count; i++)
 			size = Max(size, so->probes[i].size);
 		so->cutoff = row_bounds(so, nearest->worst_add, nearest->worst_residual, size,
-								nearest->worst_length, farthest).lower;
+								nearest->worst_length, so->refine.coarse_rounding, farthest).lower;
 	}
 }
 

@@ -105,6 +105,7 @@ typedef struct VdbQuery
 	float		hot_const;		/* dense: hot score = hot_const + add - rescale * */
 	float		hot_mult;		/* (hot_mult * I - hot_sum), I the integer */
 	float		hot_sum;		/* inner product */
+	int32_t		hot_total;		/* dense: sum of the integers that hot has */
 } VdbQuery;
 
 /* An interval that holds the operator's distance. */
@@ -337,6 +338,18 @@ extern void vdb_codec_accumulate(const VdbCodec *codec, const float *x, float *s
 
 /* The hot code of P floats in code space, usually a decoded node code. */
 extern VdbHotFactors vdb_encode_hot(const VdbCodec *codec, const float *x, uint8_t *code);
+
+/*
+ * What rounding has left of a prepared query's vector: out[P].  If that is prepared in its
+ * turn, products of both with a code are one of the query in 15 bits a coordinate.
+ */
+extern void vdb_query_rest(const VdbQuery *query, float *out);
+
+/* The product of a prepared query with a hot code, times what it counts in a score. */
+extern double vdb_query_product(const VdbQuery *query, float rescale, const uint8_t *code);
+
+/* By how much that may be wrong, for each unit of the length of what the code stands for. */
+extern double vdb_query_rounding(const VdbQuery *query);
 
 /* --- binary --------------------------------------------------------------- */
 

@@ -483,6 +483,15 @@ round_all(uint32_t n, const float *x, float inverse, int8_t *out)
 	return sum;
 }
 
+/* A last partial block of n bytes starts at n - VDB_HOT_BLOCK: with so many that are counted already. */
+static inline uint32_t
+counted_again(uint32_t n)
+{
+	uint32_t	rest = n % VDB_HOT_BLOCK;
+
+	return rest != 0 && n > rest ? VDB_HOT_BLOCK - rest : 0;
+}
+
 /*
  * One plane of a hot query from n values, n the bytes of a hot code, into the
  * blocks at out, which are zero.  Returns the sum of what it wrote.
@@ -491,14 +500,9 @@ static int32_t
 prepare_plane(uint32_t n, const float *x, float inverse, int8_t *out)
 {
 	uint32_t	whole = n / VDB_HOT_BLOCK * VDB_HOT_BLOCK;
-	uint32_t	rest = n - whole;
-	uint32_t	counted = 0;
 
-	/* a last partial block starts at n - 32, with what is counted already */
-	if (rest != 0 && whole != 0)
-		counted = VDB_HOT_BLOCK - rest;
 	return round_all(whole, x, inverse, out) +
-		round_all(rest, x + whole, inverse, out + whole + counted);
+		round_all(n - whole, x + whole, inverse, out + whole + counted_again(n));
 }
 
 static void
@@ -533,7 +537,25 @@ dense_query_prepare(VdbQuery *query)
 									codec->metric == VDB_METRIC_L1 ? norm1 : sqrt(norm2));
 	query->hot_const = codec->base + query->add;
 	query->hot_mult = vdb_codec_ip_weight(codec) * scale * 2;
+	query->hot_total = sum;
 	query->hot_sum = vdb_codec_ip_weight(codec) * scale * (float) ((1 << codec->hot_bits) - 1) * (float) sum;
+}
+
+/* The product of integers: of the query with the numbers of steps that a code has. */
+static inline int32_t
+hot_product(const VdbQuery *query, const uint8_t *code)
+{
+	const VdbCodec *codec = query->codec;
+
+	switch (codec->hot_bits)
+	{
+		case 2:
+			return vdb_kernels->hot2_ip(codec->hot_bytes, query->hot, code);
+		case 4:
+			return vdb_kernels->hot4_ip(codec->hot_bytes, query->hot, code);
+		default:
+			return vdb_kernels->hot8_ip(codec->hot_bytes, query->hot, code);
+	}
 }
 
 static float
@@ -546,23 +568,46 @@ dense_hot_score(const VdbQuery *query, VdbHotFactors f, const uint8_t *code)
 		score = (codec->hot_bits == 4 ? vdb_kernels->hot4_l1 : vdb_kernels->hot8_l1)
 			(codec->P, query->vector, f.rescale, code);
 	else
-	{
-		int32_t		ip;
-
-		switch (codec->hot_bits)
-		{
-			case 2:
-				ip = vdb_kernels->hot2_ip(codec->hot_bytes, query->hot, code);
-				break;
-			case 4:
-				ip = vdb_kernels->hot4_ip(codec->hot_bytes, query->hot, code);
-				break;
-			default:
-				ip = vdb_kernels->hot8_ip(codec->hot_bytes, query->hot, code);
-		}
-		score = query->hot_const + f.add - f.rescale * (query->hot_mult * (float) ip - query->hot_sum);
-	}
+		score = query->hot_const + f.add -
+			f.rescale * (query->hot_mult * (float) hot_product(query, code) - query->hot_sum);
 	return isnan(score) ? FLT_MAX : score;
+}
+
+double
+vdb_query_product(const VdbQuery *query, float rescale, const uint8_t *code)
+{
+	int			top = (1 << query->codec->hot_bits) - 1;
+
+	/* hot_mult is that of two halves of a step */
+	return (double) rescale * query->hot_mult *
+		((double) hot_product(query, code) - 0.5 * top * query->hot_total);
+}
+
+double
+vdb_query_rounding(const VdbQuery *query)
+{
+	/* half a step in each coordinate, hot_mult being two */
+	return 0.25 * query->hot_mult * sqrt(query->codec->P);
+}
+
+void
+vdb_query_rest(const VdbQuery *query, float *out)
+{
+	const VdbCodec *codec = query->codec;
+	const float *vector = query->vector;
+	uint32_t	C = codec->hot_bytes;
+	size_t		plane = (size_t) hot_blocks(codec) * VDB_HOT_BLOCK;
+	uint32_t	counted = counted_again(C);
+	uint32_t	whole = C / VDB_HOT_BLOCK * VDB_HOT_BLOCK;
+	float		scale = query->hot_mult / (2 * vdb_codec_ip_weight(codec));
+
+	for (uint32_t i = 0; i < codec->P; i++)
+	{
+		uint32_t	at = i % C;
+		const int8_t *hot = (const int8_t *) query->hot + i / C * plane;
+
+		out[i] = vector[i] - scale * hot[at < whole ? at : at + counted];
+	}
 }
 
 static float

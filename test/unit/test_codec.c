@@ -804,6 +804,86 @@ check_hot_layout(VdbMetric metric)
 }
 
 /*
+ * Products of a query with a code are no farther from the truth than they say, and with what
+ * rounding left of the query a hundred times nearer.
+ */
+static bool
+check_hot_products_case(VdbMetric metric, uint32_t P, uint32_t bits)
+{
+	float	   *zero = new_floats(P);
+	float	   *x = new_floats(P);
+	float	   *decoded = new_floats(P);
+	VdbCodec	codec;
+	VdbQuery	queries[2];
+	uint8_t    *code;
+	VdbHotFactors f;
+	double		expected;
+	double		size;
+	double		length;
+	double		got = 0;
+	bool		passed = true;
+
+	memset(zero, 0, P * sizeof(float));
+	codec = hot_codec(metric, P, bits, zero);
+	code = new_block(codec.hot_bytes);
+	for (int i = 0; i < 2; i++)
+	{
+		queries[i].vector = new_floats(P);
+		queries[i].hot = new_block(vdb_query_bytes(&codec, queries[i].vector));
+	}
+	fill_vector(KIND_NORMAL, P, queries[0].vector);
+	fill_vector(KIND_NORMAL, P, x);
+	f = vdb_encode_hot(&codec, x, code);
+	vdb_decode_hot(&codec, f, code, decoded);
+	length = sqrt(dot(P, decoded, decoded));
+	size = sqrt(dot(P, queries[0].vector, queries[0].vector)) * length;
+	expected = vdb_codec_ip_weight(&codec) * dot(P, queries[0].vector, decoded);
+	for (int i = 0; i < 2; i++)
+	{
+		if (i == 1)
+			vdb_query_rest(&queries[0], queries[1].vector);
+		vdb_query_prepare(&queries[i], &codec, 1);
+		got += vdb_query_product(&queries[i], f.rescale, code);
+		if (!(fabs(got - expected) <= vdb_query_rounding(&queries[i]) * length + 1e-6 * size))
+			passed = failure("%s, P %u, %u bits, %s, part %d: product %.9g, expected %.9g", metric_names[metric],
+							 P, bits, vdb_distance_level_name(vdb_kernels->level), i, got, expected);
+	}
+	if (!(vdb_query_rounding(&queries[1]) < vdb_query_rounding(&queries[0]) / 100))
+		passed = failure("P %u, %u bits: rounding %.9g of %.9g", P, bits,
+						 vdb_query_rounding(&queries[1]), vdb_query_rounding(&queries[0]));
+	for (int i = 0; i < 2; i++)
+	{
+		free(queries[i].vector);
+		free(queries[i].hot);
+	}
+	free(zero);
+	free(x);
+	free(decoded);
+	free(code);
+	return passed;
+}
+
+static bool
+check_hot_products(VdbMetric metric)
+{
+	VdbSimdLevel best = vdb_kernels->level;
+	bool		passed = true;
+
+	for (int level = 0; level < VDB_SIMD_LEVELS; level++)
+	{
+		if (!vdb_distance_force((VdbSimdLevel) level))
+			continue;
+		for (uint32_t P = 8; P <= 1600; P += P < 600 ? 8 : 40)
+		{
+			for (uint32_t bits = 2; bits <= 8; bits *= 2)
+				passed = (is_left_out() || check_hot_products_case(metric, P, bits)) && passed;
+		}
+	}
+	vdb_distance_force(best);
+	return passed;
+}
+
+/*
  * How good estimates are.  With D the quantiser's mean squared error for unit
  * variance (Max, 1960: equally spaced levels), the code's direction v makes
  * <x,v>^2 = (1 - D) |x|^2 |v|^2, so the rescaled inner product with a vector of
@@ -1082,6 +1162,8 @@ check_hot_codes(void)
 
 		report(check_hot_layout((VdbMetric) metric), "hot scores of every length, %s",
 			   metric_names[metric]);
+		if (metric != VDB_METRIC_L1)
+			report(check_hot_products((VdbMetric) metric), "products with hot codes, %s", metric_names[metric]);
 		for (uint32_t dims = 1; dims <= 1000; dims = dims * 2 + 1)
 		{
 			pairs = (is_left_out() || check_pair_scores((VdbMetric) metric, dims)) && pairs;
