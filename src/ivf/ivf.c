@@ -107,12 +107,12 @@ define_settings(void)
 	MarkGUCPrefixReserved("ivfflat");
 
 	DefineCustomIntVariable("ivfpq.probes", "Sets how many lists a scan looks at.",
-							"Larger values find more of the true neighbors and take longer.",
-							&pq.probes, 20, 1, MAX_PQ_PROBES, PGC_USERSET, 0, NULL, NULL, NULL);
+							"Larger values find more of the true neighbors and take longer. 0 means what finds 0.95 of them.",
+							&pq.probes, 0, 0, MAX_PQ_PROBES, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("ivfpq.refine_factor",
 							"Sets how many rows are refined for each that is returned.",
-							"Larger values find more of the true neighbors and take longer.",
-							&pq.refine_factor, 8, 1, 1000, PGC_USERSET, 0, NULL, NULL, NULL);
+							"Larger values find more of the true neighbors and take longer. 0 means what the number of lists takes.",
+							&pq.refine_factor, 0, 0, 1000, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("ivfpq.iterative_scan",
 							 "Sets whether a scan goes on to more lists when more rows are asked for.",
 							 NULL,

@@ -19,7 +19,7 @@ CREATE UNIQUE INDEX ON t USING ivfpq (v);
 SET ivfflat.probes = 0;
 SET ivfflat.probes = 32769;
 SET ivfflat.iterative_scan = strict_order;
-SET ivfpq.refine_factor = 0;
+SET ivfpq.refine_factor = -1;
 SET ivfpq.quantizer = 'pq';
 SHOW ivfflat.probes;
 SHOW ivfflat.max_probes;
