@@ -592,6 +592,25 @@ vdb_ivf_read_record_page(IvfIndex *index, IvfShelfKind kind, IvfAddress a, int l
 	return read_page(index, a, vdb_ivf_shelf(index, kind)->record_kind, lock);
 }
 
+static BlockNumber
+record_block(const IvfIndex *index, IvfShelfKind kind, uint32 lane)
+{
+	return vdb_ivf_record_address(&index->geometry, vdb_ivf_shelf(index, kind), lane / IVF_LANES,
+								  lane % IVF_LANES).block;
+}
+
+void
+vdb_ivf_request_record(IvfIndex *index, IvfShelfKind kind, uint32 lane)
+{
+	vdb_hints_request(&index->hints, index->rel, record_block(index, kind, lane));
+}
+
+bool
+vdb_ivf_record_is_resident(const IvfIndex *index, IvfShelfKind kind, uint32 lane)
+{
+	return vdb_hints_is_resident(&index->hints, record_block(index, kind, lane));
+}
+
 IvfGroup *
 vdb_ivf_find_group(Buffer buffer, IvfAddress a, uint32 list)
 {

@@ -251,6 +251,12 @@ extern bool vdb_ivf_has_rows(IvfIndex *index, uint32 extent, BufferAccessStrateg
 /* May there be so many groups of a shelf?  Whoever follows more goes in a circle. */
 extern bool vdb_ivf_may_have(IvfIndex *index, IvfShelfKind kind, uint64 groups);
 
+/* Asks the operating system for the page of a lane's record, if it is in no buffer. */
+extern void vdb_ivf_request_record(IvfIndex *index, IvfShelfKind kind, uint32 lane);
+
+/* Is the page of a record, as far as is known, in a buffer? */
+extern bool vdb_ivf_record_is_resident(const IvfIndex *index, IvfShelfKind kind, uint32 lane);
+
 /* A page of a shelf, pinned and locked; raises unless it is one. */
 extern Buffer vdb_ivf_read_scan_page(IvfIndex *index, IvfShelfKind kind, IvfAddress a, int lock);
 extern Buffer vdb_ivf_read_record_page(IvfIndex *index, IvfShelfKind kind, IvfAddress a, int lock);

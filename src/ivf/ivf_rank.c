@@ -246,6 +246,11 @@ vdb_ivf_take_probes(IvfRanking *ranking, IvfProbe *probes, uint32 count)
 
 	count = Min(count, ranking->count);
 	select_probes(closer, ranking->count, most);
+	if (most > 0 && !vdb_ivf_record_is_resident(ranking->index, IVF_LISTS, closer[0].list))
+	{
+		for (uint32 i = 0; i < most; i++)
+			vdb_ivf_request_record(ranking->index, IVF_LISTS, closer[i].list);
+	}
 	for (uint32 i = 0; i < most; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

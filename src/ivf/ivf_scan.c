@@ -313,6 +313,11 @@ take_refined(IvfScan *so, uint32 first, uint32 end)
 	BlockNumber block = InvalidBlockNumber;
 	Buffer		buffer = InvalidBuffer;
 
+	if (first < end && !vdb_ivf_record_is_resident(index, IVF_ROWS, so->nearest.rows[first].lane))
+	{
+		for (uint32 i = first; i < end; i++)
+			vdb_ivf_request_record(index, IVF_ROWS, so->nearest.rows[i].lane);
+	}
 	for (uint32 i = first; i < end; i++)
 	{
 		const IvfCandidate *candidate = &so->nearest.rows[i];
