@@ -40,7 +40,8 @@ static VdbEffort
 first_effort(Relation index)
 {
 	IvfCalibration calibration;
-	uint32		lists = vdb_ivf_load_calibration(index, &calibration);
+	bool		scan_codes;
+	uint32		lists = vdb_ivf_load_calibration(index, &calibration, &scan_codes);
 	IvfEffort	effort = vdb_ivf_effort(vdb_ivf_settings(index), &calibration, lists, VDB_FEW_ROWS);
 
 	return (VdbEffort) {.probes = Min(effort.probes, lists), .refine_factor = effort.refine_factor};
@@ -239,12 +240,6 @@ vdb_ivf_options(Relation index)
 	else if (options.refine == IVF_REFINE_UNSET)
 		options.refine = IVF_REFINE_8;
 	return options;
-}
-
-bool
-vdb_ivf_refines_all(Relation index)
-{
-	return quantizer_bits(vdb_ivf_options(index).quantizer) != IVF_REFINE_UNSET;
 }
 
 const IvfSettings *

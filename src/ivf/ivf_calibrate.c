@@ -647,7 +647,8 @@ void
 vdb_ivf_calibration(Relation rel, VdbCalibrated *result)
 {
 	IvfCalibration calibration;
-	uint32		lists = vdb_ivf_load_calibration(rel, &calibration);
+	bool		scan_codes;
+	uint32		lists = vdb_ivf_load_calibration(rel, &calibration, &scan_codes);
 
 	if (vdb_ivf_is_calibrated(&calibration, lists))
 		show_calibration(&calibration, result);

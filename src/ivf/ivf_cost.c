@@ -99,9 +99,10 @@ init_model(IvfCostModel *model, const IvfSettings *settings, PlannerInfo *root, 
 	if (!info->hypothetical)
 	{
 		Relation	index = index_open(info->indexoid, NoLock);
+		bool		scan_codes;
 
-		model->lists = Max(1.0, vdb_ivf_load_calibration(index, &model->calibration));
-		model->by_records = vdb_ivf_refines_all(index);
+		model->lists = Max(1.0, vdb_ivf_load_calibration(index, &model->calibration, &scan_codes));
+		model->by_records = !scan_codes;
 		index_close(index, NoLock);
 	}
 	model->shared.goes_on = settings->iterative_scan != IVF_ITERATIVE_OFF;

@@ -257,13 +257,14 @@ vdb_ivf_unlock_lists(Relation rel, LOCKMODE mode)
 }
 
 uint32
-vdb_ivf_load_calibration(Relation rel, IvfCalibration *calibration)
+vdb_ivf_load_calibration(Relation rel, IvfCalibration *calibration, bool *scan_codes)
 {
 	Buffer		buffer = lock_meta(rel, BUFFER_LOCK_SHARE);
 	const IvfMeta *meta = vdb_ivf_page_meta(BufferGetPage(buffer));
 	uint32		lists = meta->lists;
 
 	*calibration = meta->calibration;
+	*scan_codes = meta->scan_kind != VDB_SCAN_NOTHING;
 	UnlockReleaseBuffer(buffer);
 	return lists;
 }

@@ -34,6 +34,8 @@ vdb_ivf_nearest_init(IvfNearest *nearest, IvfRanking *ranking, const IvfRefineQu
 	nearest->ranking = ranking;
 	nearest->refine = refine;
 	nearest->kernels = vdb_kernels;
+	if (refine != NULL)
+		nearest->copy = palloc(vdb_ivf_shelf(ranking->index, IVF_ROWS)->group_stride);
 	nearest->wanted = wanted;
 	nearest->state = state;
 }
@@ -113,8 +115,8 @@ consider_lanes(IvfNearest *nearest, uint32 probe, float base, uint32 number, Ivf
 }
 
 /*
- * Considers all rows of a group, whose page is locked, by their records.  A score that
- * overflowed says nothing: such rows come first, and will be measured.
+ * Considers all rows of a group by their records.  A score that overflowed says nothing: such
+ * rows come first, and will be measured.
  */
 static void
 consider_records(IvfNearest *nearest, const IvfProbe *probes, uint32 probe, uint32 number,
@@ -211,20 +213,75 @@ doubt_list(IvfNearest *nearest, BlockNumber block, const char *what)
 	nearest->stale = true;
 }
 
+/*
+ * Looks at the scan codes of a list's groups that follow each other on a locked page, and
+ * releases it.  *number: the first, then the one that comes after them.  False when a group is not
+ * the list's.
+ */
+static bool
+look_at_codes(IvfNearest *nearest, const IvfProbe *probes, uint32 probe, uint32 count, Buffer buffer,
+			  uint32 *number)
+{
+	IvfIndex   *index = nearest->ranking->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, *number);
+	BlockNumber block = a.block;
+	bool		found = true;
+
+	for (uint32 i = 0; i < shelf->page_groups && *number != IVF_NO_GROUP && a.block == block; i++)
+	{
+		IvfGroup   *group = vdb_ivf_find_group(buffer, a, probes[probe].list);
+
+		found = group != NULL;
+		if (!found)
+			break;
+		if (group->next != IVF_NO_GROUP)
+			prefetch_group(index, group->next);
+		else if (probe + 1 < count && probes[probe + 1].head != IVF_NO_GROUP)
+			prefetch_group(index, probes[probe + 1].head);
+		vdb_ivf_nearest_look(nearest, probes, probe, *number, group);
+		*number = group->next;
+		if (*number != IVF_NO_GROUP)
+			a = vdb_ivf_group_address(&index->geometry, shelf, *number);
+	}
+	UnlockReleaseBuffer(buffer);
+	return found;
+}
+
+/*
+ * The same for the records of one group, which are on other pages: meanwhile nobody shall wait for
+ * this one.  What is said of copies of identifiers in README.md holds for that of a group.
+ */
+static bool
+look_at_records(IvfNearest *nearest, const IvfProbe *probes, uint32 probe, Buffer buffer, uint32 *number)
+{
+	IvfIndex   *index = nearest->ranking->index;
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+	IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, *number);
+	IvfGroup   *group = vdb_ivf_find_group(buffer, a, probes[probe].list);
+
+	if (group != NULL)
+		memcpy(nearest->copy, group, shelf->group_stride);
+	UnlockReleaseBuffer(buffer);
+	if (group == NULL)
+		return false;
+	vdb_ivf_nearest_look(nearest, probes, probe, *number, nearest->copy);
+	*number = nearest->copy->next;
+	return true;
+}
+
 void
 vdb_ivf_nearest_scan(IvfNearest *nearest, const IvfProbe *probes, uint32 probe, uint32 count)
 {
 	IvfIndex   *index = nearest->ranking->index;
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
-	uint32		list = probes[probe].list;
 	uint32		number = probes[probe].head;
 	uint64		groups = 0;
 
 	while (number != IVF_NO_GROUP && !nearest->stale)
 	{
 		IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, number);
-		BlockNumber block = a.block;
-		bool		found = true;
+		bool		found;
 		Buffer		buffer;
 
 		CHECK_FOR_INTERRUPTS();
@@ -232,28 +289,15 @@ vdb_ivf_nearest_scan(IvfNearest *nearest, const IvfProbe *probes, uint32 probe, 
 			vdb_page_corrupted(index->rel, IVF_META_BLOCK, "A list leads beyond the index.");
 		if (!vdb_ivf_may_have(index, IVF_ROWS, ++groups))
 		{
-			doubt_list(nearest, block, "More groups are led to than there are.");
+			doubt_list(nearest, a.block, "More groups are led to than there are.");
 			break;
 		}
 		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
-		for (uint32 i = 0; i < shelf->page_groups && number != IVF_NO_GROUP && a.block == block; i++)
-		{
-			IvfGroup   *group = vdb_ivf_find_group(buffer, a, list);
-
-			found = group != NULL;
-			if (!found)
-				break;
-			if (group->next != IVF_NO_GROUP)
-				prefetch_group(index, group->next);
-			else if (probe + 1 < count && probes[probe + 1].head != IVF_NO_GROUP)
-				prefetch_group(index, probes[probe + 1].head);
-			vdb_ivf_nearest_look(nearest, probes, probe, number, group);
-			number = group->next;
-			if (number != IVF_NO_GROUP)
-				a = vdb_ivf_group_address(&index->geometry, shelf, number);
-		}
-		UnlockReleaseBuffer(buffer);
+		found = nearest->refine != NULL ?
+			look_at_records(nearest, probes, probe, buffer, &number) :
+			look_at_codes(nearest, probes, probe, count, buffer, &number);
 		if (!found)
-			doubt_list(nearest, block, psprintf("List %u leads to a group that is not its own.", list));
+			doubt_list(nearest, a.block, psprintf("List %u leads to a group that is not its own.",
+												  probes[probe].list));
 	}
 }

@@ -163,9 +163,6 @@ extern bool vdb_ivf_is_flat(Relation index);
 extern IvfOptions vdb_ivf_options(Relation index);
 extern const IvfSettings *vdb_ivf_settings(Relation index);
 
-/* Do its options say that there are no scan codes?  It may have been built with others. */
-extern bool vdb_ivf_refines_all(Relation index);
-
 /* ivf_index.c */
 
 /*
@@ -177,8 +174,11 @@ extern IvfIndex *vdb_ivf_open(Relation rel);
 /* Reads what may have changed since the index was opened. */
 extern void vdb_ivf_refresh(IvfIndex *index);
 
-/* A calibration without opening the index; returns how many lists there are. */
-extern uint32 vdb_ivf_load_calibration(Relation rel, IvfCalibration *calibration);
+/*
+ * A calibration, and whether rows have scan codes, without opening the index; returns how many
+ * lists there are.
+ */
+extern uint32 vdb_ivf_load_calibration(Relation rel, IvfCalibration *calibration, bool *scan_codes);
 extern void vdb_ivf_set_calibration(IvfIndex *index, const IvfCalibration *calibration, bool building);
 
 /*
@@ -491,6 +491,7 @@ typedef struct IvfNearest
 	const VdbKernels *kernels;	/* scores are told apart to the last bit */
 	IvfWanted	wanted;
 	void	   *state;
+	IvfGroup   *copy;			/* of a group whose records are looked at */
 	IvfCandidate *rows;
 	uint32		count;
 	uint32		room;			/* of the array */
