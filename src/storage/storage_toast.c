@@ -15,6 +15,8 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/toast_internals.h"
+#include "common/hashfn.h"
+#include "storage/bufmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -31,6 +33,31 @@ enum
 	CHUNK_DATA
 };
 
+/*
+ * Where a value began when it was read last.  To find that takes longer than to read it.
+ * What is found there says itself whether it is the value: a place may have become another's, and
+ * a value may have gone to another place.
+ */
+typedef struct PlaceHint
+{
+	Oid			rel;			/* table of values; InvalidOid: of none */
+	Oid			value;
+	ItemPointerData tid;
+} PlaceHint;
+
+/* A power of two.  A value's hint takes the place of another one's. */
+#define PLACE_HINTS 65536
+
+static PlaceHint *place_hints;
+
+static PlaceHint *
+hint_of(Oid rel, Oid value)
+{
+	if (place_hints == NULL)
+		place_hints = MemoryContextAllocZero(TopMemoryContext, PLACE_HINTS * sizeof(PlaceHint));
+	return &place_hints[murmurhash32(value ^ murmurhash32(rel)) % PLACE_HINTS];
+}
+
 static void
 open_values(VdbToast *toast, Oid relid)
 {
@@ -38,6 +65,7 @@ open_values(VdbToast *toast, Oid relid)
 	int			valid;
 
 	toast->rel = table_open(relid, AccessShareLock);
+	toast->blocks = RelationGetNumberOfBlocks(toast->rel);
 	valid = toast_open_indexes(toast->rel, AccessShareLock, &toast->indexes, &toast->index_count);
 	if (toast->rel->rd_tableam == GetHeapamTableAmRoutine())
 	{
@@ -61,6 +89,67 @@ chunk_bytes(TupleTableSlot *slot, Size *size)
 	return VARDATA_ANY(chunk);
 }
 
+/*
+ * Takes a chunk, of the value's bytes those behind the first *done; false when it is not what it
+ * should be.
+ */
+static bool
+take_chunk(TupleTableSlot *slot, int32 expected, char *bytes, Size size, Size *done)
+{
+	bool		isnull;
+	int32		seq = DatumGetInt32(slot_getattr(slot, CHUNK_SEQ, &isnull));
+	Size		length;
+	const char *chunk = chunk_bytes(slot, &length);
+
+	if (isnull || seq != expected || chunk == NULL || length != Min(size - *done, TOAST_MAX_CHUNK_SIZE))
+		return false;
+	memcpy(bytes + *done, chunk, length);
+	*done += length;
+	return true;
+}
+
+/* The same of the chunk at a place, if one of that value is there. */
+static bool
+take_chunk_at(VdbToast *toast, ItemPointerData tid, Oid value, int32 expected, char *bytes, Size size,
+			  Size *done)
+{
+	bool		isnull;
+
+	return ItemPointerGetBlockNumber(&tid) < toast->blocks &&
+		table_tuple_fetch_row_version(toast->rel, &tid, vdb_toast_snapshot(&toast->snapshot), toast->slot) &&
+		DatumGetObjectId(slot_getattr(toast->slot, CHUNK_ID, &isnull)) == value && !isnull &&
+		take_chunk(toast->slot, expected, bytes, size, done);
+}
+
+/*
+ * Reads a value's chunks from where they are remembered to be; false when they are not.  The
+ * server writes one behind the other, the next one perhaps to the next page.
+ */
+static bool
+read_remembered(VdbToast *toast, const struct varatt_external *pointer, char *bytes, Size size)
+{
+	const PlaceHint *hint = hint_of(pointer->va_toastrelid, pointer->va_valueid);
+	ItemPointerData tid = hint->tid;
+	Size		done = 0;
+	bool		sound;
+
+	if (hint->rel != pointer->va_toastrelid || hint->value != pointer->va_valueid)
+		return false;
+	sound = take_chunk_at(toast, tid, hint->value, 0, bytes, size, &done);
+	for (int32 expected = 1; sound && done < size; expected++)
+	{
+		ItemPointerSetOffsetNumber(&tid, OffsetNumberNext(ItemPointerGetOffsetNumber(&tid)));
+		sound = take_chunk_at(toast, tid, hint->value, expected, bytes, size, &done);
+		if (!sound)
+		{
+			ItemPointerSet(&tid, ItemPointerGetBlockNumber(&tid) + 1, FirstOffsetNumber);
+			sound = take_chunk_at(toast, tid, hint->value, expected, bytes, size, &done);
+		}
+	}
+	ExecClearTuple(toast->slot);
+	return sound;
+}
+
 /* Reads a value's chunks; false when they are not what they should be. */
 static bool
 read_chunks(VdbToast *toast, const struct varatt_external *pointer, char *bytes, Size size)
@@ -77,18 +166,10 @@ read_chunks(VdbToast *toast, const struct varatt_external *pointer, char *bytes,
 	index_rescan(toast->scan, &key, 1, NULL, 0);
 	while (sound && index_getnext_slot(toast->scan, ForwardScanDirection, toast->slot))
 	{
-		bool		isnull;
-		int32		seq = DatumGetInt32(slot_getattr(toast->slot, CHUNK_SEQ, &isnull));
-		Size		length;
-		const char *chunk = chunk_bytes(toast->slot, &length);
-
-		sound = !isnull && seq == expected++ && chunk != NULL &&
-			length == Min(size - done, TOAST_MAX_CHUNK_SIZE);
-		if (sound)
-		{
-			memcpy(bytes + done, chunk, length);
-			done += length;
-		}
+		if (expected == 0)
+			*hint_of(pointer->va_toastrelid, pointer->va_valueid) =
+				(PlaceHint) {pointer->va_toastrelid, pointer->va_valueid, toast->slot->tts_tid};
+		sound = take_chunk(toast->slot, expected++, bytes, size, &done);
 	}
 
 	/* a scan that has come to its end has no pin */
@@ -127,7 +208,8 @@ vdb_toast_read(VdbToast *toast, Datum value)
 		toast->size = size + VARHDRSZ;
 	}
 	SET_VARSIZE(toast->value, size + VARHDRSZ);
-	if (!read_chunks(toast, &pointer, VARDATA(toast->value), size))
+	if (!read_remembered(toast, &pointer, VARDATA(toast->value), size) &&
+		!read_chunks(toast, &pointer, VARDATA(toast->value), size))
 		return PointerGetDatum(PG_DETOAST_DATUM(value));
 	return PointerGetDatum(toast->value);
 }

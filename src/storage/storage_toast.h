@@ -3,7 +3,8 @@
  *	  Values that are stored out of line, read one after the other.
  *
  * The server opens the table of such values, its index, and a scan of that for each
- * value anew, which takes as long as reading the value.  A reader keeps them open.
+ * value anew, which takes as long as reading the value.  A reader keeps them open, and a backend remembers
+ * where values that were read begin.
  */
 #ifndef VDB_STORAGE_TOAST_H
 #define VDB_STORAGE_TOAST_H
@@ -19,6 +20,7 @@ typedef struct VdbToast
 	MemoryContext context;		/* the caller's, for all that is below and what the scan
 								 * allocates; lives until the reader is closed */
 	Relation	rel;
+	BlockNumber blocks;			/* it has at least, while it is open */
 	Relation   *indexes;
 	int			index_count;
 	IndexScanDesc scan;			/* NULL: not a heap */

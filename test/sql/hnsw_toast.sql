@@ -75,6 +75,20 @@ ROLLBACK;
 SELECT count(1 / (id - id)) FROM (SELECT id FROM far ORDER BY v <-> (SELECT v FROM far WHERE id = 7) LIMIT 5) s;
 SELECT far_agree();
 
+-- where a value began is remembered, and may be another's by now, or nowhere
+VACUUM FULL far;
+SELECT far_agree();
+UPDATE far SET v = v + array_fill(0.001 * id, ARRAY[3000])::vector WHERE id % 2 = 0;
+VACUUM far;
+INSERT INTO far SELECT id + 100, v * array_fill(1.1, ARRAY[3000])::vector FROM far WHERE id % 2 = 1;
+SELECT far_agree();
+DELETE FROM far WHERE id > 10;
+VACUUM far;
+SELECT far_agree();
+TRUNCATE far;
+INSERT INTO far SELECT g, array_fill(1 + 0.0001 * g, ARRAY[3000])::vector FROM generate_series(1, 60) g;
+SELECT far_agree(), pg_relation_size((SELECT reltoastrelid FROM pg_class WHERE oid = 'far'::regclass)) > 0 AS out_of_line;
+
 DROP TABLE far;
 DROP FUNCTION far_agree, far_store, far_fetch;
 DROP EXTENSION pg_buffercache;
