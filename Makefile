@@ -70,6 +70,7 @@ OBJS = \
 	src/index/index_condition.o \
 	src/index/index_cost.o \
 	src/index/index_exact.o \
+	src/index/index_explain.o \
 	src/index/index_filter.o \
 	src/index/index_known.o \
 	src/index/index_method.o \
@@ -117,6 +118,9 @@ OBJS = \
 	src/quant/rotate.o \
 	src/quant/scan.o \
 	src/shmem.o \
+	src/stats/stats_scan.o \
+	src/stats/stats_show.o \
+	src/stats/stats_table.o \
 	src/storage/storage_hints.o \
 	src/storage/storage_page.o \
 	src/storage/storage_patch.o \

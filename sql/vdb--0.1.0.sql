@@ -1523,3 +1523,74 @@ CREATE FUNCTION vdb.prewarm(index regclass, OUT kind text, OUT pages bigint, OUT
 
 COMMENT ON FUNCTION vdb.prewarm(regclass) IS
 	'reads an index into shared buffers, first what searches need most';
+
+/*
+ * Statistics, which are kept where the library is preloaded
+ */
+
+CREATE FUNCTION vdb.stat_index(
+	index oid,
+	OUT scans bigint, OUT rows bigint, OUT candidates bigint, OUT distances bigint,
+	OUT exact_distances bigint, OUT rounds bigint, OUT pages_hit bigint, OUT pages_read bigint,
+	OUT inserts bigint, OUT repairs bigint,
+	OUT dead bigint, OUT last_vacuum timestamptz,
+	OUT recall double precision, OUT recall_k integer, OUT last_recall timestamptz,
+	OUT last_calibration timestamptz,
+	OUT build_ms double precision, OUT last_build timestamptz, OUT since timestamptz)
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_stats_index' LANGUAGE C STRICT ROWS 1;
+
+COMMENT ON FUNCTION vdb.stat_index(oid) IS 'what vdb_stat_index shows of an index';
+
+CREATE FUNCTION vdb.stat_query(
+	index oid,
+	OUT le double precision[], OUT buckets bigint[], OUT count bigint, OUT sum double precision,
+	OUT p50 double precision, OUT p95 double precision, OUT p99 double precision)
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_stats_query' LANGUAGE C STRICT ROWS 1;
+
+COMMENT ON FUNCTION vdb.stat_query(oid) IS 'what vdb_stat_query shows of an index';
+
+CREATE VIEW vdb_stat_index AS
+	SELECT t.oid AS relid, i.oid AS indexrelid, n.nspname AS schemaname, t.relname,
+		i.relname AS indexrelname, a.amname, s.*
+	FROM pg_index x
+		JOIN pg_class i ON i.oid = x.indexrelid
+		JOIN pg_class t ON t.oid = x.indrelid
+		JOIN pg_namespace n ON n.oid = t.relnamespace
+		JOIN pg_am a ON a.oid = i.relam
+		CROSS JOIN LATERAL vdb.stat_index(i.oid) s
+	WHERE a.amname IN ('hnsw', 'ivfflat', 'ivfpq');
+
+COMMENT ON VIEW vdb_stat_index IS 'what was done with each index of this extension';
+
+CREATE VIEW vdb_stat_query AS
+	SELECT t.oid AS relid, i.oid AS indexrelid, n.nspname AS schemaname, t.relname,
+		i.relname AS indexrelname, a.amname, s.*
+	FROM pg_index x
+		JOIN pg_class i ON i.oid = x.indexrelid
+		JOIN pg_class t ON t.oid = x.indrelid
+		JOIN pg_namespace n ON n.oid = t.relnamespace
+		JOIN pg_am a ON a.oid = i.relam
+		CROSS JOIN LATERAL vdb.stat_query(i.oid) s
+	WHERE a.amname IN ('hnsw', 'ivfflat', 'ivfpq');
+
+COMMENT ON VIEW vdb_stat_query IS 'how long scans of each index of this extension took, in seconds';
+
+GRANT SELECT ON vdb_stat_index, vdb_stat_query TO PUBLIC;
+
+CREATE FUNCTION vdb_stat_table(OUT room integer, OUT used integer, OUT not_counted bigint)
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_stats_table' LANGUAGE C ROWS 1;
+
+COMMENT ON FUNCTION vdb_stat_table() IS
+	'how many indexes statistics may be kept of, are kept of, and what was not counted';
+
+CREATE FUNCTION vdb_stat_reset() RETURNS void
+	AS 'MODULE_PATHNAME', 'vdb_stats_reset' LANGUAGE C;
+
+COMMENT ON FUNCTION vdb_stat_reset() IS 'forgets the statistics of all indexes of this database';
+
+CREATE FUNCTION vdb_stat_reset(index regclass) RETURNS void
+	AS 'MODULE_PATHNAME', 'vdb_stats_reset' LANGUAGE C STRICT;
+
+COMMENT ON FUNCTION vdb_stat_reset(regclass) IS 'forgets the statistics of an index';
+
+REVOKE ALL ON FUNCTION vdb_stat_reset(), vdb_stat_reset(regclass) FROM PUBLIC;

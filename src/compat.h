@@ -95,6 +95,11 @@ typedef RelFileNode VdbLocator;
 #define vdb_toast_snapshot(memory) (init_toast_snapshot(memory), (memory))
 #endif
 
+/* 18 lets extensions add lines to a plan's nodes. */
+#if PG_VERSION_NUM >= 180000
+#define VDB_HAVE_EXPLAIN_NODES
+#endif
+
 /* 18 counts disabled plan nodes instead of adding a huge cost. */
 #if PG_VERSION_NUM >= 180000
 #define VDB_HAVE_DISABLED_NODES

@@ -15,6 +15,7 @@
 #include "index/index.h"
 #include "ivf/ivf_module.h"
 #include "shmem.h"
+#include "stats/stats.h"
 #include "testpoint.h"
 #include "vdb.h"
 
@@ -50,9 +51,11 @@ _PG_init(void)
 	vdb_distance_init();
 	init_simd_setting();
 	vdb_testpoint_init();
+	vdb_stats_init();
 	MarkGUCPrefixReserved("vdb");
 	vdb_index_hook_planner();
 	vdb_index_hook_plans();
+	vdb_index_hook_explain();
 	vdb_shmem_hook();
 }
 

@@ -17,8 +17,10 @@
 #include "miscadmin.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 
 #include "hnsw/hnsw_build.h"
+#include "stats/stats.h"
 #include "testpoint.h"
 
 /* Chooses the geometry, and with it the codec's node_coarse. */
@@ -89,7 +91,9 @@ vdb_hnsw_build(Relation heap, Relation rel, IndexInfo *info)
 	HnswGeometry geometry;
 	VdbRowEstimate rows;
 	VdbCodec	codec;
+	instr_time	begun;
 
+	INSTR_TIME_SET_CURRENT(begun);
 	if (RelationGetNumberOfBlocks(rel) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(rel));
 	rows = vdb_hnsw_choose_codec(&codec, support, vdb_index_column_dims(rel, support), heap, rel, info);
@@ -112,6 +116,7 @@ vdb_hnsw_build(Relation heap, Relation rel, IndexInfo *info)
 	result->index_tuples = (double) pg_atomic_read_u64(&builder->state->indexed);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+	vdb_stats_note_build(RelationGetRelid(rel), begun);
 	return result;
 }
 

@@ -25,6 +25,7 @@
 
 #include "compat.h"
 #include "hnsw/hnsw_edge.h"
+#include "stats/stats.h"
 #include "testpoint.h"
 
 /*
@@ -788,5 +789,6 @@ vdb_hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Rela
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+	vdb_stats_add(RelationGetRelid(rel), VDB_STAT_INSERTS, vector != NULL);
 	return false;
 }

@@ -693,6 +693,7 @@ typedef struct HnswVacuum
 	double		live_count;		/* nodes, over all ranges */
 	double		row_count;		/* that nodes and postings have */
 	BlockNumber empty_pages;	/* in extents without a node or postings */
+	uint64		repaired;		/* lists written */
 	uint32	   *noted;			/* nodes that may have postings to give back */
 	uint32		noted_count;
 	uint32		noted_size;

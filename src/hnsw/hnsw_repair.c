@@ -762,6 +762,7 @@ write_lists(HnswVacuum *vacuum, Buffer buffer, const Repair *repairs, int count,
 	}
 	vdb_change_finish(&change);
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	vacuum->repaired += count;
 }
 
 /* A page of the index, unlocked but pinned in *buffer, and a copy of it. */

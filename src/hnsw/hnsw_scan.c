@@ -33,6 +33,7 @@
 #include "compat.h"
 #include "hnsw/hnsw_private.h"
 #include "index/index_exact.h"
+#include "stats/stats.h"
 #include "testpoint.h"
 
 /*
@@ -45,6 +46,7 @@
 
 typedef struct HnswScan
 {
+	VdbStatsScan stats;			/* first: see there */
 	MemoryContext context;		/* of one rescan */
 	HnswIndex  *index;
 	HnswSearch	search;
@@ -105,6 +107,7 @@ vdb_hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, i
 
 	vdb_exact_reset(&so->exact);
 	MemoryContextReset(so->context);
+	fresh.stats = so->stats;
 	*so = fresh;
 	so->same = NO_ROW;
 	if (keys != NULL && scan->numberOfKeys > 0)
@@ -151,6 +154,7 @@ measure(IndexScanDesc scan, ItemPointerData tid, double *distance)
 {
 	HnswScan   *so = scan->opaque;
 
+	so->stats.now.exact++;
 	return vdb_exact_measure(&so->exact, scan, tid, so->index->support, so->index->codec.dims,
 							 so->query, distance);
 }
@@ -251,6 +255,17 @@ load_query(IndexScanDesc scan, float *norm)
 		vector = vdb_index_transform(so->index->support, codec, so->query, norm);
 	}
 	return vector != NULL ? vector : palloc0(codec->vector_bytes);
+}
+
+/* What the search has looked at, for statistics. */
+static void
+collect_counts(VdbStatsScan *stats)
+{
+	const HnswScan *so = (const HnswScan *) stats;
+
+	stats->now.candidates = so->search.found_count;
+	stats->now.distances = so->search.weighed;
+	stats->effort = so->ef;
 }
 
 static void
@@ -388,6 +403,8 @@ go_on(IndexScanDesc scan)
 {
 	HnswScan   *so = scan->opaque;
 
+	vdb_stats_resume(&so->stats);
+
 	/* what comes now is compared with the last row: know its distance */
 	if (so->has_last && !so->last_exact)
 	{
@@ -409,6 +426,7 @@ go_on(IndexScanDesc scan)
 		uint32		more = so->calibrated ? missing_effort(so, rows) : so->ef;
 		uint32		done = 0;
 
+		so->stats.now.rounds++;
 		while (done < more && within_limits(so) && so->search.overflow.count > 0)
 			done += vdb_hnsw_search_resume(&so->search, Min(more - done, MAX_ROUND));
 		so->ef += done;
@@ -498,6 +516,9 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 	bool		result = false;
 
 	if (!so->started)
+		vdb_stats_begin_scan(&so->stats, scan->indexRelation, so->context, collect_counts, "ef_search");
+	vdb_stats_enter(&so->stats);
+	if (!so->started)
 		start(scan);
 	while (!so->empty)
 	{
@@ -573,5 +594,6 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 	scan->xs_recheck = so->search.filter != NULL || so->recheck;
 	scan->xs_recheckorderby = false;
 	MemoryContextSwitchTo(old);
+	vdb_stats_leave(&so->stats, result);
 	return result;
 }

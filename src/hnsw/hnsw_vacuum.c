@@ -19,9 +19,11 @@
 #include "miscadmin.h"
 #include "storage/indexfsm.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 
 #include "compat.h"
 #include "hnsw/hnsw_private.h"
+#include "stats/stats.h"
 #include "testpoint.h"
 
 /* Half of it is enough for sets of 5 million nodes. */
@@ -135,6 +137,9 @@ vdb_hnsw_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	/* rows inserted meanwhile were counted here but not there */
 	if (!info->estimated_count && stats->num_index_tuples > info->num_heap_tuples)
 		stats->num_index_tuples = info->num_heap_tuples;
+	vdb_stats_note(RelationGetRelid(info->index), VDB_STAT_DEAD, (uint64) stats->tuples_removed,
+				   VDB_STAT_LAST_VACUUM);
+	vdb_stats_add(RelationGetRelid(info->index), VDB_STAT_REPAIRS, vacuum.repaired);
 	end_vacuum(&vacuum);
 	return stats;
 }

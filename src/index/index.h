@@ -245,4 +245,9 @@ extern void vdb_index_hook_planner(void);
 /* Has finished plans leave out distances that nobody reads.  The same holds. */
 extern void vdb_index_hook_plans(void);
 
+/* index_explain.c */
+
+/* Has EXPLAIN (ANALYZE) say how far scans looked, where the server asks (18).  The same holds. */
+extern void vdb_index_hook_explain(void);
+
 #endif							/* VDB_INDEX_H */

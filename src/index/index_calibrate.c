@@ -26,9 +26,11 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "index/index_calibrate.h"
+#include "stats/stats.h"
 
 /* Questions of a user, at most. */
 #define MAX_QUESTIONS 10000
@@ -203,6 +205,8 @@ calibrate(FunctionCallInfo fcinfo, const VdbAccessMethod *method, Relation index
 				 errdetail("There are %u queries to measure recall with, at least %d are needed.",
 						   calibrated.questions, VDB_MIN_QUESTIONS),
 				 errhint("Calibrate it when its table has more rows.")));
+	vdb_stats_set(RelationGetRelid(index), VDB_STAT_LAST_CALIBRATION, GetCurrentTimestamp());
+
 	/* a transaction without a number would end before the record is flushed */
 	ForceSyncCommit();
 	form_result(fcinfo, &calibrated);

@@ -42,6 +42,7 @@
 
 #include "compat.h"
 #include "index/index.h"
+#include "stats/stats.h"
 
 #define MAX_K 1000
 #define MAX_QUERIES 10000
@@ -92,6 +93,7 @@ static void answer_exactly(Recall *recall);
 static void keep_nearest(RecallQuery *query, int k, double distance);
 static double answer_by_index(Recall *recall);
 static int	count_right(Recall *recall, IndexScanDesc scan, RecallQuery *query);
+static void note_recall(Oid index, int k, double share);
 static Datum form_result(FunctionCallInfo fcinfo, const Recall *recall, double share);
 
 PG_FUNCTION_INFO_V1(vdb_index_recall);
@@ -132,6 +134,7 @@ vdb_index_recall(PG_FUNCTION_ARGS)
 	answer_exactly(&recall);
 	share = answer_by_index(&recall);
 	result = form_result(fcinfo, &recall, share);
+	note_recall(indexoid, k, share);
 
 	ExecDropSingleTupleTableSlot(recall.slot);
 	FreeExecutorState(recall.estate);
@@ -385,6 +388,16 @@ count_right(Recall *recall, IndexScanDesc scan, RecallQuery *query)
 	INSTR_TIME_SUBTRACT(end, begin);
 	recall->index_ms += INSTR_TIME_GET_MILLISEC(end);
 	return right;
+}
+
+/* For statistics, if it could be measured. */
+static void
+note_recall(Oid index, int k, double share)
+{
+	if (isnan(share))
+		return;
+	vdb_stats_set_share(index, VDB_STAT_RECALL, share);
+	vdb_stats_note(index, VDB_STAT_RECALL_K, k, VDB_STAT_LAST_RECALL);
 }
 
 /* recall, k, queries, ef_search, exact_ms, index_ms, probes */

@@ -16,9 +16,11 @@
 #include "storage/spin.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 
 #include "index/index_parallel.h"
 #include "ivf/ivf_private.h"
+#include "stats/stats.h"
 #include "testpoint.h"
 
 /* Bits of a dimension of a scan code: where there are few dimensions, they tell little. */
@@ -284,7 +286,9 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 	IvfGeometry geometry;
 	IvfCoding	coding;
 	VdbCodec	codec;
+	instr_time	begun;
 
+	INSTR_TIME_SET_CURRENT(begun);
 	if (RelationGetNumberOfBlocks(rel) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(rel));
 	init_codec(rel, support, &codec);
@@ -316,6 +320,7 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 	result->index_tuples = (double) pg_atomic_read_u64(&counts.rows);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+	vdb_stats_note_build(RelationGetRelid(rel), begun);
 	return result;
 }
 

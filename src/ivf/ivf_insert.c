@@ -10,6 +10,7 @@
 #include "utils/rel.h"
 
 #include "ivf/ivf_private.h"
+#include "stats/stats.h"
 #include "testpoint.h"
 
 /* Puts a row into a free lane of a group; false when there is none. */
@@ -165,5 +166,6 @@ vdb_ivf_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Relat
 	vdb_ivf_unlock_lists(rel, IVF_LISTS_INSERT);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+	vdb_stats_add(RelationGetRelid(rel), VDB_STAT_INSERTS, row.vector != NULL);
 	return false;
 }

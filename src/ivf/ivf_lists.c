@@ -21,6 +21,7 @@
 #include "compat.h"
 #include "index/index_exact.h"
 #include "ivf/ivf_private.h"
+#include "stats/stats.h"
 #include "testpoint.h"
 
 /* Lists are counted when so large a share of the rows has come or gone. */
@@ -657,6 +658,7 @@ replace_lists(Change *change, uint32 lists)
 	}
 	VDB_TESTPOINT("ivf-lists-before-swap");
 	swap(change);
+	vdb_stats_add(RelationGetRelid(index->rel), VDB_STAT_REPAIRS, change->chosen);
 	VDB_TESTPOINT("ivf-lists-swapped");
 	for (uint32 i = 0; i < change->count; i++)
 	{

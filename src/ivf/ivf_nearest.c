@@ -170,6 +170,7 @@ vdb_ivf_nearest_look(IvfNearest *nearest, const IvfProbe *probes, uint32 probe, 
 	float		scores[IVF_LANES];
 	uint32		lanes;
 
+	nearest->looked += group->used == PG_UINT32_MAX ? IVF_LANES : __builtin_popcount(group->used);
 	if (nearest->refine != NULL)
 	{
 		consider_records(nearest, probes, probe, number, group);

@@ -499,6 +499,7 @@ typedef struct IvfNearest
 	float		bound;			/* none is wanted whose score is greater */
 	bool		left_out;		/* were there more? */
 	bool		stale;			/* the lists are no longer what they were when ranked */
+	uint64		looked;			/* rows looked at, of all lists */
 
 	/* greatest of what bounds of rows are made of, where records are looked at */
 	float		worst_add;

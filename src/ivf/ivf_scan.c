@@ -29,6 +29,7 @@
 #include "index/index_exact.h"
 #include "index/index_order.h"
 #include "ivf/ivf_private.h"
+#include "stats/stats.h"
 #include "testpoint.h"
 
 /* The first round is for few rows; each further one is for twice as many. */
@@ -42,6 +43,7 @@
 
 typedef struct IvfScan
 {
+	VdbStatsScan stats;			/* first: see there */
 	MemoryContext context;		/* of one rescan */
 	IvfIndex   *index;
 	const IvfSettings *settings;
@@ -62,6 +64,7 @@ typedef struct IvfScan
 	uint32		probe_count;
 	uint32		probe_room;
 	uint32		probed;			/* lists, before them */
+	uint64		ranked;			/* lists in all */
 
 	IvfNearest	nearest;		/* candidates of this round */
 	bool		by_records;		/* all rows are looked at by their records */
@@ -116,6 +119,7 @@ vdb_ivf_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, in
 
 	vdb_exact_reset(&so->exact);
 	MemoryContextReset(so->context);
+	fresh.stats = so->stats;
 	*so = fresh;
 	if (keys != NULL && scan->numberOfKeys > 0)
 		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
@@ -204,6 +208,16 @@ is_wanted(void *state, const IvfCandidate *candidate, const uint8 *payload)
 		(so->filter == NULL || vdb_filter_passes(so->filter, payload + sizeof(ItemPointerData)));
 }
 
+/* What has been looked at, for statistics; the rest is counted on the way. */
+static void
+collect_counts(VdbStatsScan *stats)
+{
+	const IvfScan *so = (const IvfScan *) stats;
+
+	stats->now.distances = so->ranked + so->nearest.looked;
+	stats->effort = so->probed + so->probe_count;
+}
+
 static void
 start(IndexScanDesc scan)
 {
@@ -231,6 +245,7 @@ start(IndexScanDesc scan)
 	so->relaxed = so->settings->iterative_scan == IVF_ITERATIVE_RELAXED;
 	so->order.context = so->context;
 	vdb_ivf_rank(&so->ranking, so->index, vector, norm, false);
+	so->ranked = so->ranking.lists;
 	vdb_ivf_refine_prepare(&so->refine, so->index, vector, norm);
 	so->by_records = so->index->scan.kind == VDB_SCAN_NOTHING;
 	vdb_ivf_nearest_init(&so->nearest, &so->ranking, so->by_records ? &so->refine : NULL, is_wanted, so);
@@ -293,6 +308,7 @@ prefetch_record(IvfScan *so, const IvfCandidate *candidate)
 static void
 take_unrefined(IvfScan *so)
 {
+	so->stats.now.candidates += so->nearest.count;
 	for (uint32 i = 0; i < so->nearest.count; i++)
 	{
 		VdbFound	found = {.lower = -INFINITY, .upper = INFINITY, .tid = so->nearest.rows[i].tid};
@@ -313,6 +329,7 @@ take_refined(IvfScan *so, uint32 first, uint32 end)
 	BlockNumber block = InvalidBlockNumber;
 	Buffer		buffer = InvalidBuffer;
 
+	so->stats.now.candidates += end - first;
 	if (first < end && !vdb_ivf_record_is_resident(index, IVF_ROWS, so->nearest.rows[first].lane))
 	{
 		for (uint32 i = first; i < end; i++)
@@ -492,6 +509,7 @@ static void
 rank_again(IvfScan *so)
 {
 	vdb_ivf_rank_again(&so->ranking);
+	so->ranked += so->ranking.lists;
 	so->nearest.stale = false;
 	so->complete = false;
 	so->nearest.left_out = false;
@@ -548,6 +566,8 @@ go_on(IvfScan *so)
 {
 	uint32		scanned;
 
+	vdb_stats_resume(&so->stats);
+
 	/* rows that were returned count twice: what is found now of what was missed there is late */
 	so->effort = vdb_ivf_effort(so->settings, &so->index->calibration, so->ranking.lists,
 								2.0 * so->yielded + so->rows);
@@ -559,6 +579,7 @@ go_on(IvfScan *so)
 		so->complete = true;
 		return;
 	}
+	so->stats.now.rounds += so->rows > VDB_FEW_ROWS;
 	if (so->by_records)
 		take_all(so, scanned);
 	else
@@ -628,6 +649,7 @@ measure_first(IndexScanDesc scan)
 	IvfScan    *so = scan->opaque;
 	double		distance;
 
+	so->stats.now.exact++;
 	if (vdb_exact_measure(&so->exact, scan, so->order.rows[0].tid, so->index->support,
 						  so->index->codec.dims, so->query, &distance))
 		vdb_order_measured(&so->order, distance);
@@ -647,6 +669,7 @@ measure_last(IndexScanDesc scan)
 
 	if (!so->has_last || so->last_exact || so->relaxed || so->null_query)
 		return;
+	so->stats.now.exact++;
 	if (vdb_exact_measure(&so->exact, scan, so->last_tid, so->index->support, so->index->codec.dims,
 						  so->query, &distance))
 		so->last = distance;
@@ -719,6 +742,9 @@ vdb_ivf_gettuple(IndexScanDesc scan, ScanDirection dir)
 	bool		found;
 
 	if (!so->started)
+		vdb_stats_begin_scan(&so->stats, scan->indexRelation, so->context, collect_counts, "probes");
+	vdb_stats_enter(&so->stats);
+	if (!so->started)
 		start(scan);
 	found = !so->empty && next_row(scan);
 
@@ -726,5 +752,6 @@ vdb_ivf_gettuple(IndexScanDesc scan, ScanDirection dir)
 	scan->xs_recheck = so->filter != NULL || so->recheck;
 	scan->xs_recheckorderby = false;
 	MemoryContextSwitchTo(old);
+	vdb_stats_leave(&so->stats, found);
 	return found;
 }

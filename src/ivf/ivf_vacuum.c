@@ -11,9 +11,11 @@
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 
 #include "compat.h"
 #include "ivf/ivf_private.h"
+#include "stats/stats.h"
 #include "testpoint.h"
 
 /* What one scan page has of lanes that are taken. */
@@ -320,5 +322,7 @@ vdb_ivf_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	}
 	vdb_ivf_fit_lists(info->index, Max(info->num_heap_tuples, 0));
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
+	vdb_stats_note(RelationGetRelid(info->index), VDB_STAT_DEAD, (uint64) stats->tuples_removed,
+				   VDB_STAT_LAST_VACUUM);
 	return stats;
 }
