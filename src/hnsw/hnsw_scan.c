@@ -403,7 +403,7 @@ go_on(IndexScanDesc scan)
 {
 	HnswScan   *so = scan->opaque;
 
-	vdb_stats_resume(&so->stats);
+	vdb_stats_begin_round(&so->stats);
 
 	/* what comes now is compared with the last row: know its distance */
 	if (so->has_last && !so->last_exact)

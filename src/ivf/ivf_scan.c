@@ -566,7 +566,7 @@ go_on(IvfScan *so)
 {
 	uint32		scanned;
 
-	vdb_stats_resume(&so->stats);
+	vdb_stats_begin_round(&so->stats);
 
 	/* rows that were returned count twice: what is found now of what was missed there is late */
 	so->effort = vdb_ivf_effort(so->settings, &so->index->calibration, so->ranking.lists,

@@ -104,16 +104,21 @@ struct VdbStatsScan
 	Oid			index;
 	char		index_name[NAMEDATALEN];	/* where it is to be logged */
 	bool		timed;
-	bool		running;		/* the clock is */
+	bool		inside;			/* the access method is at work */
+	int			weight;			/* times that the clock counts then; 0: it stands */
 	instr_time	begun;
-	instr_time	spent;
+	double		seconds;
 	int64		hit;			/* the backend's counts when the access method was entered */
 	int64		read;
 	MemoryContextCallback end;
 };
 
-/* Of a scan of more rows, only rounds are timed after so many: the others take less than a clock. */
-#define VDB_STATS_TIMED_ROWS 100
+/*
+ * Each of the first so many rows of a scan is timed; then one of several, which stands for them.
+ * Reading the clock takes a few per cent of the time of a row of which the place is known.
+ */
+#define VDB_STATS_TIMED_ROWS 16
+#define VDB_STATS_TIMED_EVERY 8
 
 /*
  * Begins to count, when the first row is asked for.  The scan ends, and its counts are added to
@@ -125,25 +130,31 @@ extern void vdb_stats_begin_scan(VdbStatsScan *scan, Relation index, MemoryConte
 /* The sum of what a scan has counted, from its first row on; how many scans that were. */
 extern uint64 vdb_stats_sum_scan(VdbStatsScan *scan, VdbScanCounts *sum);
 
-/* Starts the clock, if it does not run; vdb_stats_leave stops it. */
-static inline void
-vdb_stats_resume(VdbStatsScan *scan)
-{
-	if (scan->timed && !scan->running)
-	{
-		scan->running = true;
-		INSTR_TIME_SET_CURRENT(scan->begun);
-	}
-}
-
 /* When a scan is asked for a row, */
 static inline void
 vdb_stats_enter(VdbStatsScan *scan)
 {
-	if (scan->now.rows < VDB_STATS_TIMED_ROWS)
-		vdb_stats_resume(scan);
+	scan->inside = true;
+	if (!scan->timed)
+		scan->weight = 0;
+	else if (scan->now.rows < VDB_STATS_TIMED_ROWS)
+		scan->weight = 1;
+	else
+		scan->weight = scan->now.rows % VDB_STATS_TIMED_EVERY == 0 ? VDB_STATS_TIMED_EVERY : 0;
+	if (scan->weight > 0)
+		INSTR_TIME_SET_CURRENT(scan->begun);
 	scan->hit = pgBufferUsage.shared_blks_hit + pgBufferUsage.local_blks_hit;
 	scan->read = pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read;
+}
+
+/* when it searches further for it, which takes longer, and stands for itself, */
+static inline void
+vdb_stats_begin_round(VdbStatsScan *scan)
+{
+	if (!scan->timed || scan->weight == 1)
+		return;
+	scan->weight = 1;
+	INSTR_TIME_SET_CURRENT(scan->begun);
 }
 
 /* and when it returns one, or says that there is none. */
@@ -153,14 +164,15 @@ vdb_stats_leave(VdbStatsScan *scan, bool row)
 	scan->now.rows += row;
 	scan->now.pages_hit += pgBufferUsage.shared_blks_hit + pgBufferUsage.local_blks_hit - scan->hit;
 	scan->now.pages_read += pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read - scan->read;
-	if (scan->running)
+	if (scan->weight > 0)
 	{
 		instr_time	now;
 
 		INSTR_TIME_SET_CURRENT(now);
-		INSTR_TIME_ACCUM_DIFF(scan->spent, now, scan->begun);
-		scan->running = false;
+		INSTR_TIME_SUBTRACT(now, scan->begun);
+		scan->seconds += scan->weight * INSTR_TIME_GET_DOUBLE(now);
 	}
+	scan->inside = false;
 }
 
 #endif							/* VDB_STATS_H */

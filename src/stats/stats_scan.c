@@ -36,7 +36,7 @@ log_counts(const VdbStatsScan *scan)
 					(unsigned long long) scan->now.rows, (unsigned long long) scan->now.candidates,
 					(unsigned long long) scan->now.distances, (unsigned long long) scan->now.exact,
 					(unsigned long long) scan->now.rounds, (unsigned long long) scan->now.pages_hit,
-					(unsigned long long) scan->now.pages_read, INSTR_TIME_GET_MILLISEC(scan->spent)),
+					(unsigned long long) scan->now.pages_read, scan->seconds * 1e3),
 			 errhidestmt(true)));
 }
 
@@ -53,19 +53,19 @@ add_counts(VdbScanCounts *sum, const VdbScanCounts *counts)
 }
 
 /*
- * The end of a scan, or of one of its rescans.  If an error is the reason, the clock still runs,
- * and relations are closed.
+ * The end of a scan, or of one of its rescans.  If an error is the reason, the access method did not
+ * return, and relations are closed.
  */
 static void
 end_scan(void *arg)
 {
 	VdbStatsScan *scan = arg;
 
-	if (scan->running)
+	if (scan->inside)
 		vdb_stats_leave(scan, false);
 	scan->collect(scan);
 	if (scan->timed)
-		vdb_stats_add_scan(scan->index, &scan->now, (uint64) (INSTR_TIME_GET_DOUBLE(scan->spent) * 1e9));
+		vdb_stats_add_scan(scan->index, &scan->now, (uint64) (scan->seconds * 1e9));
 	if (scan->index_name[0] != '\0')
 		log_counts(scan);
 	add_counts(&scan->before, &scan->now);
@@ -79,7 +79,7 @@ vdb_stats_begin_scan(VdbStatsScan *scan, Relation index, MemoryContext context,
 					 void (*collect) (VdbStatsScan *scan), const char *effort_name)
 {
 	memset(&scan->now, 0, sizeof(scan->now));
-	INSTR_TIME_SET_ZERO(scan->spent);
+	scan->seconds = 0;
 	scan->collect = collect;
 	scan->effort_name = effort_name;
 	scan->index = RelationGetRelid(index);
