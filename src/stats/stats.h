@@ -117,8 +117,8 @@ struct VdbStatsScan
  * Each of the first so many rows of a scan is timed; then one of several, which stands for them.
  * Reading the clock takes a few per cent of the time of a row of which the place is known.
  */
-#define VDB_STATS_TIMED_ROWS 16
-#define VDB_STATS_TIMED_EVERY 8
+#define VDB_STATS_TIMED_ROWS 4
+#define VDB_STATS_TIMED_EVERY 4
 
 /*
  * Begins to count, when the first row is asked for.  The scan ends, and its counts are added to
