@@ -80,6 +80,22 @@ for my $table (@tables)
 	is(query_of($table, "(SELECT min(b) FROM unnest(le, buckets) AS x (b, n) WHERE n = 1) >= sum"), 't', 'in a bucket that it fits');
 }
 
+# the same in a plan, where the server has room for it
+SKIP:
+{
+	skip 'EXPLAIN takes no lines of extensions before PostgreSQL 18', 4 if $node->pg_version < 18;
+	for my $table (@tables)
+	{
+		reset_all();
+		my $plan = $node->safe_psql('postgres', 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF) ' . nearest($table, 10));
+		my @shown = $plan =~ /(?:ef_search|probes): \d+\s+Candidates: (\d+)\s+Distances: (\d+)\s+Exact Distances: (\d+)\s+Rounds: (\d+)\s+Pages Hit: (\d+)\s+Pages Read: (\d+)/;
+		is(stats_of($table, 'candidates, distances, exact_distances, rounds, pages_hit, pages_read'), join('|', @shown), "a plan of $table shows what is counted") or diag $plan;
+	}
+	my $plan = $node->safe_psql('postgres', 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT count(*) FROM generate_series(1, 7) i CROSS JOIN LATERAL
+		(SELECT id FROM graph ORDER BY v <-> ARRAY[i, i, i]::vector LIMIT 3) g');
+	like($plan, qr/Candidates: 1400\n/, 'and the sum of all rescans');
+}
+
 # sums
 reset_all();
 for my $table (@tables)
