@@ -150,7 +150,10 @@ for my $table (@tables)
 	is(stats_of($table, "dead, last_vacuum > now() - interval '1 hour'"), '20|t', "a VACUUM of $table is noted");
 }
 cmp_ok(stats_of('graph', 'repairs'), '>', 0, 'lists that VACUUM repaired are counted');
-$node->safe_psql('postgres', 'REINDEX INDEX graph_v_idx');
+$node->safe_psql('postgres', 'CREATE TABLE grown (v vector(3)); CREATE INDEX ON grown USING ivfpq (v vector_l2_ops);
+	INSERT INTO grown SELECT v FROM graph g, generate_series(1, 10) WHERE v IS NOT NULL; VACUUM grown');
+is(stats_of('grown', 'repairs, dead'), '1|0', 'as is the list of an empty table that becomes several');
+$node->safe_psql('postgres', 'DROP TABLE grown; REINDEX INDEX graph_v_idx');
 is(stats_of('graph', 'last_build > since, inserts'), 't|2', 'a REINDEX keeps what was counted');
 
 # recall
