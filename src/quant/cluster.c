@@ -122,6 +122,27 @@ vdb_cluster_assign(const VdbClusters *clusters, uint32_t n, const VdbNodeFactors
 								nearest[i], clusters->below);
 }
 
+uint32_t
+vdb_cluster_nearest(const VdbClusters *clusters, uint32_t i, uint32_t count, uint32_t most,
+					uint32_t *out)
+{
+	const float *scores = clusters->scores + (size_t) i * clusters->count;
+	uint32_t	found = 0;
+
+	for (uint32_t c = 0; c < count; c++)
+	{
+		uint32_t	at;
+
+		if (found == most && !(scores[c] < scores[out[most - 1]]))
+			continue;
+		at = found < most ? found++ : most - 1;
+		for (; at > 0 && scores[c] < scores[out[at - 1]]; at--)
+			out[at] = out[at - 1];
+		out[at] = c;
+	}
+	return found;
+}
+
 static inline __attribute__((always_inline)) void
 add_scaled(uint32_t P, const int8_t *restrict hi, float scale, float *restrict sum)
 {

@@ -62,6 +62,13 @@ extern void vdb_cluster_assign(const VdbClusters *clusters, uint32_t n,
 							   const VdbNodeFactors *factors, const uint8_t *hi, size_t stride,
 							   uint32_t *nearest);
 
+/*
+ * The centroids nearest to code i of those assigned last, at most so many of the first
+ * `count` ones, the nearest first; returns how many.
+ */
+extern uint32_t vdb_cluster_nearest(const VdbClusters *clusters, uint32_t i, uint32_t count,
+									uint32_t most, uint32_t *out);
+
 /* Adds codes to the sums of the clusters that they were assigned to. */
 extern void vdb_cluster_gather(VdbClusters *clusters, uint32_t n, const VdbNodeFactors *factors,
 							   const uint8_t *hi, size_t stride, const uint32_t *nearest);

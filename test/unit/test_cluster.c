@@ -224,6 +224,42 @@ check_nearest(uint32_t dims, uint32_t clusters)
 	return passed;
 }
 
+/* Are so many of the first centroids the nearest of these to a code, in order, and different ones? */
+static bool
+check_several(uint32_t clusters, uint32_t first, uint32_t most)
+{
+	Sample		s;
+	bool		passed = true;
+	uint32_t	expected = first < most ? first : most;
+	uint32_t   *found = malloc(most * sizeof(uint32_t));
+
+	sample_init(&s, 100, 40, clusters);
+	fill_blobs(&s, 100);
+	for (uint32_t i = 0; i < clusters; i++)
+		seed(&s, i, i % 100);
+	vdb_cluster_next(&s.clusters);
+	memset(s.nearest, 0, 100 * sizeof(uint32_t));
+	vdb_cluster_assign(&s.clusters, 100, s.factors, s.codes, s.stride, s.nearest);
+	for (uint32_t i = 0; i < s.count && passed; i++)
+	{
+		const float *scores = s.clusters.scores + (size_t) i * clusters;
+		uint32_t	count = vdb_cluster_nearest(&s.clusters, i, first, most, found);
+		uint32_t	nearer = 0;
+
+		for (uint32_t k = 1; k < count; k++)
+			passed &= found[k] != found[k - 1] && scores[found[k - 1]] <= scores[found[k]];
+		for (uint32_t c = 0; c < first && count > 0; c++)
+			nearer += scores[c] < scores[found[count - 1]];
+		if (!passed || count != expected || nearer >= expected || found[count - 1] >= first)
+			passed = failure("row %u: %u of %u, %u nearer than the last", i, count, expected, nearer);
+		if (first == clusters && scores[found[0]] != scores[s.nearest[i]])
+			passed = failure("row %u: the first is not the nearest", i);
+	}
+	free(found);
+	sample_free(&s);
+	return passed;
+}
+
 /* Do rounds make clusters tighter, and leave none empty, from seeds that are all alike? */
 static bool
 check_empty(uint32_t clusters)
@@ -353,6 +389,8 @@ main(int argc, char **argv)
 		report(check_blobs(24, 7, 1000) && check_blobs(100, 40, 700), "a cluster for each blob, %s", name);
 		report(check_nearest(20, 1) && check_nearest(104, 31) && check_nearest(100, 290),
 			   "codes go to the nearest centroid, %s", name);
+		report(check_several(90, 90, 8) && check_several(90, 40, 1) && check_several(5, 5, 8) && check_several(1, 1, 8),
+			   "the nearest centroids are found in order, %s", name);
 	}
 	vdb_distance_force(best);
 	report(check_empty(2) && check_empty(64) && check_empty(300), "no cluster stays empty");
