@@ -104,6 +104,7 @@ OBJS = \
 	src/ivf/ivf_rank.o \
 	src/ivf/ivf_record.o \
 	src/ivf/ivf_scan.o \
+	src/ivf/ivf_spill.o \
 	src/ivf/ivf_train.o \
 	src/ivf/ivf_vacuum.o \
 	src/ivf/ivf_value.o \

@@ -149,6 +149,8 @@ vdb_ivf_init(void)
 	add_int_reloption(pq_relopt_kind, "pq_m",
 					  "Sub-quantizers of pq, 0 to have it follow from the number of dimensions",
 					  0, 0, MAX_PQ_PARTS, AccessExclusiveLock);
+	add_int_reloption(pq_relopt_kind, "spill", "Further lists that a row is put into",
+					  0, 0, 1, AccessExclusiveLock);
 	define_settings();
 }
 
@@ -209,6 +211,7 @@ parse_pq_options(Datum reloptions, bool validate)
 		{.optname = "refine", .opttype = RELOPT_TYPE_ENUM, .offset = offsetof(IvfOptions, refine)},
 		{.optname = "quantizer", .opttype = RELOPT_TYPE_ENUM, .offset = offsetof(IvfOptions, quantizer)},
 		{.optname = "pq_m", .opttype = RELOPT_TYPE_INT, .offset = offsetof(IvfOptions, parts)},
+		{.optname = "spill", .opttype = RELOPT_TYPE_INT, .offset = offsetof(IvfOptions, spill)},
 	};
 
 	options = (bytea *) build_reloptions(reloptions, validate, pq_relopt_kind, sizeof(IvfOptions),

@@ -101,7 +101,9 @@ typedef struct IvfMeta
 	uint32		scan_kind;		/* VdbScanKind */
 	uint32		scan_parts;		/* of a product */
 	uint32		codebook_pages;
-	uint8		reserved_too[212];	/* 0 */
+
+	uint8		spill;			/* 1: rows are in two lists, and a payload says which of both it is */
+	uint8		reserved_too[211];	/* 0 */
 } IvfMeta;
 
 StaticAssertDecl(offsetof(IvfMeta, calibration) == 104, "what is at offset 104 stays there");
@@ -124,11 +126,15 @@ typedef struct IvfGroup
 
 StaticAssertDecl(sizeof(IvfGroup) == 16, "IvfGroup is 16 bytes on disk");
 
-/* The payload of a row is its ItemPointerData and its attributes; that of a list: */
+/* What the last byte of a row's payload says where rows are in two lists. */
+#define IVF_FIRST_LANE 0
+#define IVF_SECOND_LANE 1
+
+/* The payload of a row is its ItemPointerData, its attributes, and that; the one of a list: */
 typedef struct IvfList
 {
 	uint32		head;			/* its first group, or IVF_NO_GROUP: where a row is put */
-	uint32		rows;			/* when it was made */
+	uint32		rows;			/* lanes of rows when it was made */
 	uint32		roomy;			/* link to a group that VACUUM made room in */
 	uint32		born;			/* the first epoch in which it is in force, */
 	uint32		died;			/* and the first in which it no longer is, or IVF_NEVER */
@@ -206,6 +212,7 @@ typedef struct IvfCoding
 	uint32		scan_parts;		/* of a product */
 	uint32		refine_bits;
 	uint32		attr_bytes;
+	bool		spill;			/* rows are in two lists */
 } IvfCoding;
 
 /* Bits of a dimension of a centroid's record: this, or 4 where it would not fit a page. */
@@ -216,8 +223,8 @@ typedef struct IvfCoding
  */
 extern bool vdb_ivf_geometry(IvfGeometry *geometry, const VdbCodec *codec, const IvfCoding *coding);
 
-/* The most bytes that a scan code may have. */
-extern uint32 vdb_ivf_max_code_bytes(uint32 attr_bytes);
+/* The most bytes that a scan code may have, beside what else is in a payload. */
+extern uint32 vdb_ivf_max_code_bytes(const IvfCoding *coding);
 
 /* Bytes of a record's code. */
 extern uint32 vdb_ivf_record_code_bytes(const VdbCodec *codec, uint32 bits);

@@ -86,8 +86,9 @@ choose_coding(Relation rel, const VdbCodec *codec, IvfGeometry *g)
 	IvfCoding	coding;
 
 	coding.attr_bytes = vdb_index_attributes(rel, CurrentMemoryContext)->bytes;
+	coding.spill = options.spill != 0;
 	coding.scan_bits = codec->P <= FEW_DIMS ? FEW_DIMS_BITS : MANY_DIMS_BITS;
-	coding.scan_dims = Min(codec->P, vdb_ivf_max_code_bytes(coding.attr_bytes) * 8 / coding.scan_bits / 8 * 8);
+	coding.scan_dims = Min(codec->P, vdb_ivf_max_code_bytes(&coding) * 8 / coding.scan_bits / 8 * 8);
 	vdb_ivf_choose_scan(&coding, rel, codec->P);
 	for (coding.refine_bits = options.refine;; coding.refine_bits -= 4)
 	{
@@ -137,6 +138,7 @@ load_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive,
 	row.vector = vdb_ivf_transform(index->support, &index->codec, values[0], &row.norm);
 	if (row.vector != NULL)
 	{
+		/* of a lane that is the row's first, if it has two */
 		memcpy(builder->payload, tid, sizeof(ItemPointerData));
 		vdb_index_form_attributes(index->attributes, values, isnull,
 								  builder->payload + sizeof(ItemPointerData));
@@ -157,8 +159,9 @@ begin_loading(Builder *builder, const IvfSharedSort *shared)
 
 	builder->row_context = AllocSetContextCreate(CurrentMemoryContext, "ivf build row",
 												 ALLOCSET_DEFAULT_SIZES);
-	builder->payload = palloc(vdb_ivf_shelf(builder->index, IVF_ROWS)->payload_bytes);
-	builder->loader = vdb_ivf_loader_begin(builder->index, centroids, lists, count, true, shared);
+	builder->payload = palloc0(vdb_ivf_shelf(builder->index, IVF_ROWS)->payload_bytes);
+	builder->loader = vdb_ivf_loader_begin(builder->index, centroids, lists,
+											&(IvfLoad) {.count = count, .building = true, .shared = shared});
 }
 
 /* Takes all rows of a scan (NULL: of the table), and adds up what it sees. */

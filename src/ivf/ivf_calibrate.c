@@ -9,7 +9,8 @@
  * since no row of the table is nearer to what a scan can tell.  Where rows have no records,
  * the table's values decide.
  *
- * A right row is found by each scan that looks at its list and refines it.  Its list's place
+ * A right row is found by each scan that looks at its list and refines it, and one that is in
+ * two lists by each that does so with one of them.  Its list's place
  * among the lists and its own among the rows of the lists before, by estimate, are known: so
  * one scan tells of all smaller ones what they would have found.  Questions are answered many
  * at a time, list by list, so that each group of rows is read once for all of them.
@@ -37,7 +38,7 @@
 
 /*
  * Rows nearest by estimate, among which the right ones are chosen: many times as many as a
- * scan refines for them.
+ * scan refines for them.  Lanes are as many times as many as rows have.
  */
 static const uint32 nearest_rows[VDB_CALIBRATED_ROWS] = {500, 2000};
 
@@ -79,6 +80,7 @@ typedef struct NearRow
 {
 	IvfCandidate candidate;
 	float		score;
+	uint32		other;			/* the same row's other lane, if that is among them; or this one */
 } NearRow;
 
 /* A list's place among all, the nearest first. */
@@ -92,7 +94,7 @@ struct Question
 {
 	float	   *vector;			/* in code space */
 	float		norm;
-	uint32		lane;			/* of the row whose vector it is, or IVF_NO_LANE */
+	ItemPointerData tid;		/* of the row whose vector it is; invalid: of none */
 	bool		many;			/* recall among many rows is measured as well */
 	IvfRanking	ranking;
 	IvfProbe   *probes;			/* all lists, the nearest first */
@@ -101,10 +103,8 @@ struct Question
 	IvfRefineQuery refine;		/* where rows have records */
 	IvfNearest	nearest;
 	NearRow    *rows;			/* by estimate */
-	uint32		count;
+	uint32		count;			/* of these; a row may have two lanes among them */
 };
-
-#define IVF_NO_LANE PG_UINT32_MAX
 
 /* --- answers -------------------------------------------------------------- */
 
@@ -112,7 +112,7 @@ struct Question
 static bool
 is_wanted(void *state, const IvfCandidate *candidate, const uint8 *payload)
 {
-	return candidate->lane != ((const Question *) state)->lane;
+	return memcmp(payload, &((const Question *) state)->tid, sizeof(ItemPointerData)) != 0;
 }
 
 /* The score of a row by its record. */
@@ -164,7 +164,37 @@ compare_scores(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Looks closer at the rows nearest by estimate, and brings these in order. */
+static int
+compare_tids(const void *a, const void *b, void *arg)
+{
+	const NearRow *rows = arg;
+	uint32		x = *(const uint32 *) a;
+	uint32		y = *(const uint32 *) b;
+
+	return memcmp(&rows[x].candidate.tid, &rows[y].candidate.tid, sizeof(ItemPointerData));
+}
+
+/* Finds out which of the rows nearest by estimate are the same.  What it takes goes with the batch. */
+static void
+pair_rows(const Question *question)
+{
+	uint32	   *order = palloc(Max(question->count, 1) * sizeof(uint32));
+
+	for (uint32 i = 0; i < question->count; i++)
+		order[i] = question->rows[i].other = i;
+	if (!question->ranking.index->spill)
+		return;
+	qsort_arg(order, question->count, sizeof(uint32), compare_tids, question->rows);
+	for (uint32 i = 1; i < question->count; i++)
+	{
+		if (compare_tids(&order[i - 1], &order[i], question->rows) != 0)
+			continue;
+		question->rows[order[i - 1]].other = order[i];
+		question->rows[order[i]].other = order[i - 1];
+	}
+}
+
+/* Brings the rows nearest by estimate in that order, and looks closer at them. */
 static void
 refine_rows(Calibration *c, Question *question)
 {
@@ -176,17 +206,24 @@ refine_rows(Calibration *c, Question *question)
 	question->count = question->nearest.count;
 	question->rows = palloc(Max(question->count, 1) * sizeof(NearRow));
 	for (uint32 i = 0; i < question->count; i++)
+		question->rows[i].candidate = question->nearest.rows[i];
+	qsort(question->rows, question->count, sizeof(NearRow), compare_estimates);
+	pair_rows(question);
+	for (uint32 i = 0; i < question->count; i++)
 	{
 		NearRow    *row = &question->rows[i];
 
 		CHECK_FOR_INTERRUPTS();
-		row->candidate = question->nearest.rows[i];
+		if (row->other < i)
+		{
+			row->score = question->rows[row->other].score;
+			continue;
+		}
 		row->score = recorded ? refine_row(c, question, &row->candidate) :
 			measure_row(c, question, &snapshot, &row->candidate);
 		if (isnan(row->score))
 			row->score = FLT_MAX;
 	}
-	qsort(question->rows, question->count, sizeof(NearRow), compare_estimates);
 }
 
 static int
@@ -218,7 +255,7 @@ rank_lists(Calibration *c, Question *question)
 	vdb_ivf_nearest_init(&question->nearest, &question->ranking,
 						 c->index->scan.kind == VDB_SCAN_NOTHING ? &question->refine : NULL,
 						 is_wanted, question);
-	vdb_ivf_nearest_begin(&question->nearest, nearest_rows[question->many]);
+	vdb_ivf_nearest_begin(&question->nearest, nearest_rows[question->many] << c->index->spill);
 }
 
 /* Has the questions look at the rows of a list, whose number is the same for all. */
@@ -262,46 +299,50 @@ scan_lists(Calibration *c)
 		vdb_ivf_nearest_cut(&c->questions[i].nearest);
 }
 
-/* The scores of a question's rows, in order. */
+/* The scores of a question's rows, each once, in order; *count: how many. */
 static float *
-sort_scores(const Question *question)
+sort_scores(const Question *question, uint32 *count)
 {
 	float	   *scores = palloc(question->count * sizeof(float));
 
+	*count = 0;
 	for (uint32 i = 0; i < question->count; i++)
-		scores[i] = question->rows[i].score;
-	qsort(scores, question->count, sizeof(float), compare_scores);
+	{
+		if (question->rows[i].other >= i)
+			scores[(*count)++] = question->rows[i].score;
+	}
+	qsort(scores, *count, sizeof(float), compare_scores);
 	return scores;
 }
 
-/* How many rows a scan has refined when it comes to return the row before which there are so many. */
+/* How many lanes a scan has refined when it comes to return the row before which there are so many. */
 static uint64
-rows_refined(uint32 rank, uint32 factor)
+lanes_refined(const IvfIndex *index, uint32 rank, uint32 factor)
 {
 	uint64		refined = 0;
 	uint32		returned = 0;
 
 	for (uint32 rows = VDB_FEW_ROWS; returned <= rank; rows *= 2)
 	{
-		refined += vdb_ivf_rows_refined(rows, factor);
+		refined += vdb_ivf_lanes_refined(index, rows, factor);
 		returned += rows;
 	}
 	return refined;
 }
 
 /*
- * The least factor by which a right row is refined in time, that so many others come before by
- * estimate; or one too great.
+ * The least factor by which a right row is refined in time, that so many other lanes come
+ * before by estimate; or one too great.
  */
 static uint32
-needed_factor(const float *scores, uint32 wanted, float score, uint32 before)
+needed_factor(const IvfIndex *index, const float *scores, uint32 wanted, float score, uint32 before)
 {
 	uint32		factor = 1;
 	uint32		rank = 0;
 
 	while (rank < wanted - 1 && scores[rank] < score)
 		rank++;
-	while (factor <= MOST_FACTOR && rows_refined(rank, factor) <= before)
+	while (factor <= MOST_FACTOR && lanes_refined(index, rank, factor) <= before)
 		factor++;
 	return factor;
 }
@@ -322,9 +363,10 @@ add_level(Tally *tally, const Question *question, int level, uint32 lists, const
 		if (row->candidate.probe >= lists)
 			continue;
 
-		/* a row as near as the last right one is right too */
-		if (row->score <= scores[wanted - 1])
-			needs[needed_factor(scores, wanted, row->score, before)]++;
+		/* a row as near as the last right one is right too; once, by the lane that comes first */
+		if (row->score <= scores[wanted - 1] &&
+			(row->other >= i || question->rows[row->other].candidate.probe >= lists))
+			needs[needed_factor(question->ranking.index, scores, wanted, row->score, before)]++;
 		before++;
 	}
 	for (uint32 factor = 1; factor <= MOST_FACTOR; factor++)
@@ -341,8 +383,9 @@ add_level(Tally *tally, const Question *question, int level, uint32 lists, const
 static void
 tally_question(Tally *tally, const Question *question)
 {
-	uint32		wanted = Min(tally->rows, question->count);
-	float	   *scores = sort_scores(question);
+	uint32		rows;
+	float	   *scores = sort_scores(question, &rows);
+	uint32		wanted = Min(tally->rows, rows);
 
 	tally->questions++;
 	for (int level = 0; level < IVF_CALIBRATED_LEVELS; level++)
@@ -383,8 +426,8 @@ question_bytes(const IvfIndex *index)
 {
 	return 4.0 * index->codec.vector_bytes + 64.0 * index->scan.bytes +
 		index->lists * (2.0 * sizeof(IvfProbe) + sizeof(ListPlace)) +
-		nearest_rows[0] * (8.0 * sizeof(IvfCandidate) + sizeof(NearRow)) +
-		nearest_rows[1] * (8.0 * sizeof(IvfCandidate) + sizeof(NearRow)) / VDB_MANY_EVERY;
+		(nearest_rows[0] + (double) nearest_rows[1] / VDB_MANY_EVERY) *
+		(8.0 * sizeof(IvfCandidate) + sizeof(NearRow) + sizeof(uint32)) * (1 + index->spill);
 }
 
 static void
@@ -403,14 +446,14 @@ begin_calibration(Calibration *c, IvfIndex *index, Relation heap)
 	c->questions = palloc(c->room * sizeof(Question));
 }
 
-/* Adds a question, whose vector is in the batch's context. */
+/* Adds a question, whose vector is in the batch's context.  tid: of its row, if it is one. */
 static void
-add_question(Calibration *c, float *vector, float norm, uint32 lane)
+add_question(Calibration *c, float *vector, float norm, ItemPointerData tid)
 {
 	c->questions[c->count] = (Question) {
 		.vector = vector,
 		.norm = norm,
-		.lane = lane,
+		.tid = tid,
 		.many = c->asked++ % VDB_MANY_EVERY == 0
 	};
 	if (++c->count == c->room)
@@ -419,7 +462,7 @@ add_question(Calibration *c, float *vector, float norm, uint32 lane)
 
 /*
  * Which list a lane has a row of, that is in force, and which row that is; false when it has
- * none.
+ * none, or a row's second lane: each row is as likely as another.
  */
 static bool
 find_row(IvfIndex *index, uint32 lane, uint32 *list, ItemPointerData *tid)
@@ -440,7 +483,12 @@ find_row(IvfIndex *index, uint32 lane, uint32 *list, ItemPointerData *tid)
 	found = a.slot < vdb_page_special(BufferGetPage(buffer))->used &&
 		(group->used >> lane % IVF_LANES & 1) != 0 && *list != IVF_NO_LIST;
 	if (found)
-		memcpy(tid, vdb_ivf_group_payload(shelf, group, lane % IVF_LANES), sizeof(*tid));
+	{
+		const uint8 *payload = vdb_ivf_group_payload(shelf, group, lane % IVF_LANES);
+
+		memcpy(tid, payload, sizeof(*tid));
+		found = !vdb_ivf_is_second(index, payload);
+	}
 	UnlockReleaseBuffer(buffer);
 	if (!found)
 		return false;
@@ -494,7 +542,7 @@ ask_row(void *state, uint64 slot, bool only_try)
 	vector = load_row(c, lane, list, tid, &norm);
 	MemoryContextSwitchTo(old);
 	if (vector != NULL)
-		add_question(c, vector, norm, lane);
+		add_question(c, vector, norm, tid);
 	return vector != NULL;
 }
 
@@ -515,6 +563,9 @@ ask_rows(Calibration *c, uint32 wanted)
 static void
 ask_values(Calibration *c, const Datum *values, int count)
 {
+	ItemPointerData none;
+
+	ItemPointerSetInvalid(&none);
 	for (int i = 0; i < count; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(c->context);
@@ -525,7 +576,7 @@ ask_values(Calibration *c, const Datum *values, int count)
 		vector = vdb_ivf_transform(c->index->support, &c->index->codec, values[i], &norm);
 		MemoryContextSwitchTo(old);
 		if (vector != NULL)
-			add_question(c, vector, norm, IVF_NO_LANE);
+			add_question(c, vector, norm, none);
 	}
 	answer_batch(c);
 }

@@ -22,10 +22,19 @@
 /* How far a factor may be from what it would be now, relative to the parts it is made of. */
 #define FACTOR_TOLERANCE 1e-4
 
-/* A row, and the lane that has it. */
+/* A row, and which of its lanes; without padding, as the key of a hash table is. */
+typedef struct RowKey
+{
+	ItemPointerData tid;
+	uint16		which;			/* IVF_FIRST_LANE, or IVF_SECOND_LANE */
+} RowKey;
+
+StaticAssertDecl(sizeof(RowKey) == sizeof(ItemPointerData) + sizeof(uint16), "RowKey has no padding");
+
+/* A row, and a lane that has it. */
 typedef struct RowLane
 {
-	ItemPointerData tid;		/* the key */
+	RowKey		key;
 	uint32		lane;
 	uint32		list;
 } RowLane;
@@ -140,7 +149,7 @@ lane_has(Check *check, const RowLane *entry)
 	IvfAddress	a = vdb_ivf_group_address(&index->geometry, shelf, entry->lane / IVF_LANES);
 	Buffer		buffer = vdb_ivf_read_scan_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
 	IvfGroup   *group = vdb_ivf_load_group(index, buffer, a, entry->list);
-	bool		same = memcmp(vdb_ivf_group_payload(shelf, group, entry->lane % IVF_LANES), &entry->tid,
+	bool		same = memcmp(vdb_ivf_group_payload(shelf, group, entry->lane % IVF_LANES), &entry->key.tid,
 							  sizeof(ItemPointerData)) == 0;
 
 	UnlockReleaseBuffer(buffer);
@@ -151,22 +160,31 @@ lane_has(Check *check, const RowLane *entry)
 static void
 note_row(Check *check, BlockNumber block, const uint8 *payload, uint32 lane, uint32 list)
 {
-	ItemPointerData tid;
+	IvfIndex   *index = check->index;
+	RowKey		key = {.which = IVF_FIRST_LANE};
 	RowLane    *entry;
 	bool		found;
 
-	memcpy(&tid, payload, sizeof(tid));
-	if (!ItemPointerIsValid(&tid))
+	memcpy(&key.tid, payload, sizeof(key.tid));
+	if (!ItemPointerIsValid(&key.tid))
 		corrupted(check, block, "A lane that is taken has no row.");
+	if (index->spill)
+		key.which = payload[vdb_ivf_shelf(index, IVF_ROWS)->payload_bytes - 1];
+	if (key.which > IVF_SECOND_LANE)
+		corrupted(check, block, "A lane is neither the first nor the second of its row.");
+	if (key.which == IVF_FIRST_LANE)
+		check->counts->live++;
 	if (check->rows == NULL)
 		return;
-	entry = hash_search(check->rows, &tid, HASH_ENTER, &found);
+	entry = hash_search(check->rows, &key, HASH_ENTER, &found);
 
 	/* VACUUM may have freed the first, and another row have come in its place and here */
 	if (found && lane_has(check, entry))
-		corrupted(check, block, psprintf("Row (%u,%u) has two lanes.",
-										 ItemPointerGetBlockNumber(&tid),
-										 ItemPointerGetOffsetNumber(&tid)));
+		corrupted(check, block, psprintf("Row (%u,%u) has two%s lanes.",
+										 ItemPointerGetBlockNumber(&key.tid),
+										 ItemPointerGetOffsetNumber(&key.tid),
+										 !index->spill ? "" :
+										 key.which == IVF_FIRST_LANE ? " first" : " second"));
 	entry->lane = lane;
 	entry->list = list;
 }
@@ -198,11 +216,8 @@ check_list(Check *check, uint32 list, uint32 head, bool in_force)
 			if ((copy->used >> lane & 1) == 0)
 				check->counts->free++;
 			else if (in_force)
-			{
-				check->counts->live++;
 				note_row(check, a.block, vdb_ivf_group_payload(shelf, copy, lane),
 						 vdb_ivf_lane_number(number, lane), list);
-			}
 		}
 	}
 	pfree(copy);
@@ -408,14 +423,14 @@ check_row_lane(Check *check, const RowLane *entry, Datum *values, bool *isnull, 
 	expected = vdb_ivf_code_row(&check->coder, row, check->centroid);
 	if (!is_coded_so(shelf, copy, lane, &expected, squares(check, row->vector)))
 		corrupted(check, a.block, psprintf("Lane %u does not have the code of its row (%u,%u).",
-										   entry->lane, ItemPointerGetBlockNumber(&entry->tid),
-										   ItemPointerGetOffsetNumber(&entry->tid)));
+										   entry->lane, ItemPointerGetBlockNumber(&entry->key.tid),
+										   ItemPointerGetOffsetNumber(&entry->key.tid)));
 	vdb_index_form_attributes(index->attributes, values, isnull, attributes);
 	if (memcmp(attributes, vdb_ivf_group_payload(shelf, copy, lane) + sizeof(ItemPointerData),
 			   index->attributes->bytes) != 0)
 		corrupted(check, a.block, psprintf("Lane %u does not have the attributes of its row (%u,%u).",
-										   entry->lane, ItemPointerGetBlockNumber(&entry->tid),
-										   ItemPointerGetOffsetNumber(&entry->tid)));
+										   entry->lane, ItemPointerGetBlockNumber(&entry->key.tid),
+										   ItemPointerGetOffsetNumber(&entry->key.tid)));
 	if (expected.record != NULL)
 	{
 		const IvfRecord *record;
@@ -432,12 +447,15 @@ check_row_lane(Check *check, const RowLane *entry, Datum *values, bool *isnull, 
 		UnlockReleaseBuffer(buffer);
 		if (!same)
 			corrupted(check, a.block, psprintf("The record of lane %u is not that of its row (%u,%u).",
-											   entry->lane, ItemPointerGetBlockNumber(&entry->tid),
-											   ItemPointerGetOffsetNumber(&entry->tid)));
+											   entry->lane, ItemPointerGetBlockNumber(&entry->key.tid),
+											   ItemPointerGetOffsetNumber(&entry->key.tid)));
 	}
 }
 
-/* I6: each row that our snapshot sees has a lane; a callback of the table's scan. */
+/*
+ * I6: each row that our snapshot sees has a first lane, and maybe a second one; a callback of the
+ * table's scan.
+ */
 static void
 check_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *state)
 {
@@ -449,7 +467,8 @@ check_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 		row.vector = vdb_ivf_transform(check->index->support, &check->index->codec, values[0], &row.norm);
 	if (row.vector != NULL)
 	{
-		const RowLane *entry = hash_search(check->rows, tid, HASH_FIND, NULL);
+		RowKey		key = {.tid = *tid, .which = IVF_FIRST_LANE};
+		const RowLane *entry = hash_search(check->rows, &key, HASH_FIND, NULL);
 
 		if (entry == NULL)
 			ereport(ERROR,
@@ -459,6 +478,10 @@ check_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 							RelationGetRelationName(check->heap), RelationGetRelationName(check->index->rel)),
 					 errhint("Please REINDEX it.")));
 		check_row_lane(check, entry, values, isnull, &row);
+		key.which = IVF_SECOND_LANE;
+		entry = hash_search(check->rows, &key, HASH_FIND, NULL);
+		if (entry != NULL)
+			check_row_lane(check, entry, values, isnull, &row);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(check->row_context);
@@ -482,7 +505,7 @@ vdb_ivf_check(Relation rel, Relation heap, Snapshot snapshot, VdbCheckCounts *co
 	if (snapshot != NULL)
 	{
 		HASHCTL		control = {
-			.keysize = sizeof(ItemPointerData),
+			.keysize = sizeof(RowKey),
 			.entrysize = sizeof(RowLane),
 			.hcxt = CurrentMemoryContext
 		};

@@ -34,7 +34,7 @@ static uint32
 wanted_parts(Relation rel, const IvfCoding *coding, uint32 P, uint32 wanted)
 {
 	uint32		parts = (wanted + 1) / 2 * 2;
-	uint32		most = Min(P, 2 * vdb_ivf_max_code_bytes(coding->attr_bytes));
+	uint32		most = Min(P, 2 * vdb_ivf_max_code_bytes(coding));
 
 	if (parts > most)
 		ereport(ERROR,

@@ -33,9 +33,10 @@ typedef struct IvfCostModel
 	VdbCostModel shared;		/* first: what its functions are given */
 	const IvfSettings *settings;
 	bool		by_records;		/* all rows are looked at by their records */
+	int			lanes;			/* of a row */
 	IvfCalibration calibration;
 	double		lists;
-	double		scan_cost;		/* of a row's scan code */
+	double		scan_cost;		/* of a lane's scan code */
 	double		refine_cost;	/* of a row */
 } IvfCostModel;
 
@@ -72,11 +73,11 @@ search_cost(const VdbCostModel *shared, double rows)
 	const IvfCostModel *model = (const IvfCostModel *) shared;
 	double		share = lists_probed(model, rows) / model->lists;
 	double		factor = model->by_records ? 0 : effort_for(model, rows).refine_factor;
-	double		refined = shared->matching * share;
+	double		refined = shared->matching * model->lanes * share;
 
 	if (factor > 0)
 		refined = Min(refined, factor * rows);
-	return model->lists * model->scan_cost + shared->rows * share * model->scan_cost +
+	return model->lists * model->scan_cost + shared->rows * model->lanes * share * model->scan_cost +
 		refined * model->refine_cost;
 }
 
@@ -92,6 +93,7 @@ init_model(IvfCostModel *model, const IvfSettings *settings, PlannerInfo *root, 
 	memset(&model->calibration, 0, sizeof(model->calibration));
 	model->settings = settings;
 	model->by_records = false;
+	model->lanes = 1;
 	model->shared.rows = Max(1.0, info->tuples);
 	model->shared.matching = Max(1.0, model->shared.rows * vdb_cost_selectivity(root, path));
 	model->shared.pages = Max(1.0, info->pages);
@@ -103,6 +105,7 @@ init_model(IvfCostModel *model, const IvfSettings *settings, PlannerInfo *root, 
 
 		model->lists = Max(1.0, vdb_ivf_load_calibration(index, &model->calibration, &scan_codes));
 		model->by_records = !scan_codes;
+		model->lanes = vdb_ivf_is_spilled(index) ? 2 : 1;
 		index_close(index, NoLock);
 	}
 	model->shared.goes_on = settings->iterative_scan != IVF_ITERATIVE_OFF;
@@ -116,7 +119,7 @@ init_model(IvfCostModel *model, const IvfSettings *settings, PlannerInfo *root, 
 	get_tablespace_page_costs(info->reltablespace, &random_page, NULL);
 	missing = Max(0.0, 1.0 - effective_cache_size / (model->shared.pages + info->rel->pages));
 	model->scan_cost = cpu_operator_cost * SCAN_OPERATORS +
-		seq_page_cost * missing * model->shared.pages / model->shared.rows;
+		seq_page_cost * missing * model->shared.pages / (model->shared.rows * model->lanes);
 	model->refine_cost = distance * REFINE_SHARE + random_page * missing;
 }
 

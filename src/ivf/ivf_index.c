@@ -91,13 +91,13 @@ load_scan(IvfIndex *index, Relation rel, const IvfCoding *coding, MemoryContext 
 	}
 }
 
-/* Is what the metapage says of the scan codes of rows possible? */
+/* Is what the metapage says of the lanes of rows possible, and of their scan codes? */
 static bool
-has_sound_scan(const IvfMeta *meta)
+has_sound_lanes(const IvfMeta *meta)
 {
 	uint32		padded = vdb_codec_padded(meta->dims);
 
-	if (meta->scan_bits < 1 || meta->scan_bits > 2 || meta->scan_dims < 8 ||
+	if (meta->spill > 1 || meta->scan_bits < 1 || meta->scan_bits > 2 || meta->scan_dims < 8 ||
 		meta->scan_dims % 8 != 0 || meta->scan_dims > padded)
 		return false;
 	if (meta->scan_kind == VDB_SCAN_PRODUCT)
@@ -113,7 +113,7 @@ load_geometry(IvfIndex *index, const IvfMeta *meta, IvfCoding *coding)
 	IvfGeometry *g = &index->geometry;
 
 	if (!vdb_ivf_serves(index->support) || meta->metric != vdb_ivf_metric(index->support) || meta->dims < 1 ||
-		meta->dims > (uint32) index->support->max_dims || !has_sound_scan(meta) ||
+		meta->dims > (uint32) index->support->max_dims || !has_sound_lanes(meta) ||
 		meta->attr_bytes != index->attributes->bytes ||
 		(meta->refine_bits != IVF_REFINE_HEAP && meta->refine_bits != IVF_REFINE_4 &&
 		 meta->refine_bits != IVF_REFINE_8 && meta->refine_bits != IVF_REFINE_12))
@@ -124,7 +124,8 @@ load_geometry(IvfIndex *index, const IvfMeta *meta, IvfCoding *coding)
 		.scan_kind = meta->scan_kind,
 		.scan_parts = meta->scan_parts,
 		.refine_bits = meta->refine_bits,
-		.attr_bytes = meta->attr_bytes
+		.attr_bytes = meta->attr_bytes,
+		.spill = meta->spill != 0
 	};
 	vdb_codec_init(&index->codec, meta->metric, meta->dims, meta->rotation_seed, NULL);
 	return vdb_ivf_geometry(g, &index->codec, coding) && meta->extent_pages == g->extent_pages &&
@@ -156,6 +157,7 @@ load_index(VdbKnown *known, Relation rel, const IvfMeta *meta)
 	if (coding.refine_bits == IVF_REFINE_4 || coding.refine_bits == IVF_REFINE_8)
 		vdb_codec_set_hot_bits(&index->refine, coding.refine_bits);
 	vdb_codec_init(&index->nearest, VDB_METRIC_L2, meta->dims, meta->rotation_seed, center);
+	index->spill = coding.spill;
 	load_scan(index, rel, &coding, context);
 	vdb_scan_init(&index->list_scan, &index->nearest, coding.scan_dims, coding.scan_bits);
 	vdb_hints_init(&index->hints, rel, context);
@@ -269,6 +271,16 @@ vdb_ivf_load_calibration(Relation rel, IvfCalibration *calibration, bool *scan_c
 	return lists;
 }
 
+bool
+vdb_ivf_is_spilled(Relation rel)
+{
+	Buffer		buffer = lock_meta(rel, BUFFER_LOCK_SHARE);
+	bool		spill = vdb_ivf_page_meta(BufferGetPage(buffer))->spill != 0;
+
+	UnlockReleaseBuffer(buffer);
+	return spill;
+}
+
 void
 vdb_ivf_set_calibration(IvfIndex *index, const IvfCalibration *calibration, bool building)
 {
@@ -355,6 +367,7 @@ vdb_ivf_create_meta(Relation rel, ForkNumber fork, const IvfGeometry *g, const V
 	meta->scan_kind = coding->scan_kind;
 	meta->scan_parts = coding->scan_parts;
 	meta->codebook_pages = g->codebook_pages;
+	meta->spill = coding->spill;
 	finish_first_block(buffer, fork == INIT_FORKNUM);
 	write_floats(rel, fork, VDB_PAGE_CENTER, codec->center, g->center_values);
 	write_floats(rel, fork, VDB_PAGE_IVF_CODEBOOK, codebook, g->codebook_values);

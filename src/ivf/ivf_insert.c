@@ -1,8 +1,10 @@
 /*
  * ivf_insert.c
- *	  A new row: its list, its codes, a lane.
+ *	  A new row: its list, its codes, a lane.  Where rows are in two lists, all that twice.
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -101,18 +103,58 @@ vdb_ivf_put_in_list(IvfIndex *index, uint32 list, const IvfLane *lane)
 	}
 }
 
-/* The list whose centroid is the nearest to a row; decodes that to out. */
+/*
+ * Of lists that are near to a row the one that is best for its second lane, given the
+ * centroid of its first one; decodes that of the former to out.
+ */
 static uint32
-choose_list(IvfIndex *index, const IvfRow *row, float *out)
+choose_second(IvfIndex *index, const IvfRow *row, const IvfProbe *probes, uint32 count,
+			  const float *first, float *out)
 {
+	float	   *centroid = palloc(index->codec.vector_bytes);
+	uint32		best = 0;
+	float		least = INFINITY;
+	IvfSpill	spill;
+
+	vdb_ivf_spill_init(&spill, index);
+	vdb_ivf_spill_begin(&spill, row->vector, first);
+	for (uint32 i = 0; i < count; i++)
+	{
+		float		loss;
+
+		vdb_ivf_load_centroid(index, probes[i].list, centroid);
+		loss = vdb_ivf_spill_loss(&spill, centroid);
+		if (i == 0 || loss < least)
+		{
+			best = i;
+			least = loss;
+			memcpy(out, centroid, index->codec.vector_bytes);
+		}
+	}
+	return probes[best].list;
+}
+
+/*
+ * The list whose centroid is the nearest to a row, and where rows are in two, and there are
+ * two, the second one; decodes their centroids to out, 2 * P.  Returns how many.
+ */
+static uint32
+choose_lists(IvfIndex *index, const IvfRow *row, uint32 *lists, float *out)
+{
+	IvfProbe	probes[IVF_SPILL_LISTS];
+	uint32		count;
 	IvfRanking	ranking;
-	IvfProbe	probe;
 
 	vdb_ivf_rank(&ranking, index, row->vector, row->norm, true);
-	if (vdb_ivf_take_probes(&ranking, &probe, 1) == 0)
+	count = vdb_ivf_take_probes(&ranking, probes, index->spill ? IVF_SPILL_LISTS : 1);
+	if (count == 0)
 		vdb_page_corrupted(index->rel, IVF_META_BLOCK, "There are no lists.");
-	vdb_ivf_load_centroid(index, probe.list, out);
-	return probe.list;
+	lists[0] = probes[0].list;
+	vdb_ivf_load_centroid(index, lists[0], out);
+	if (count == 1)
+		return 1;
+	lists[1] = choose_second(index, row, probes + 1, count - 1, out, out + index->codec.P);
+	return 2;
 }
 
 /* Gives an index that was made without a table, as one that a crash has emptied is, a list. */
@@ -147,10 +189,10 @@ vdb_ivf_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Relat
 	row.vector = vdb_ivf_transform(index->support, &index->codec, values[0], &row.norm);
 	if (row.vector != NULL)
 	{
-		float	   *centroid = palloc(index->codec.vector_bytes);
+		float	   *centroids = palloc(2 * index->codec.vector_bytes);
 		IvfCoder	coder;
-		IvfLane		lane;
-		uint32		list;
+		uint32		lists[2];
+		uint32		count;
 
 		vdb_ivf_coder_init(&coder, index);
 		memcpy(coder.payload, tid, sizeof(ItemPointerData));
@@ -158,10 +200,19 @@ vdb_ivf_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Relat
 								  coder.payload + sizeof(ItemPointerData));
 		if (index->lists == 0)
 			add_first_list(index);
-		list = choose_list(index, &row, centroid);
+		count = choose_lists(index, &row, lists, centroids);
 		row.payload = coder.payload;
-		lane = vdb_ivf_code_row(&coder, &row, centroid);
-		vdb_ivf_put_in_list(index, list, &lane);
+		for (uint32 i = 0; i < count; i++)
+		{
+			IvfLane		lane = vdb_ivf_code_row(&coder, &row, centroids + i * index->codec.P);
+
+			if (i > 0)
+			{
+				VDB_TESTPOINT("ivf-insert-second");
+				vdb_ivf_set_which(index, coder.payload, IVF_SECOND_LANE);
+			}
+			vdb_ivf_put_in_list(index, lists[i], &lane);
+		}
 	}
 	vdb_ivf_unlock_lists(rel, IVF_LISTS_INSERT);
 	MemoryContextSwitchTo(old);

@@ -22,10 +22,17 @@ group_bytes(uint32 code_bytes, uint32 payload_bytes)
 					 IVF_LANES * (2 * sizeof(float) + payload_bytes + code_bytes));
 }
 
-uint32
-vdb_ivf_max_code_bytes(uint32 attr_bytes)
+/* Bytes of a row's payload. */
+static uint32
+row_payload_bytes(const IvfCoding *coding)
 {
-	uint32		payload = Max(sizeof(ItemPointerData) + attr_bytes, sizeof(IvfList));
+	return sizeof(ItemPointerData) + coding->attr_bytes + (coding->spill ? 1 : 0);
+}
+
+uint32
+vdb_ivf_max_code_bytes(const IvfCoding *coding)
+{
+	uint32		payload = Max(row_payload_bytes(coding), sizeof(IvfList));
 	uint32		fixed = group_bytes(0, payload);
 
 	return fixed > PAGE_ROOM ? 0 : (PAGE_ROOM - fixed) / IVF_LANES;
@@ -121,8 +128,7 @@ vdb_ivf_geometry(IvfGeometry *g, const VdbCodec *codec, const IvfCoding *coding)
 	uint32		best = 0;
 
 	memset(g, 0, sizeof(*g));
-	if (!init_shelf(rows, codec, row_code_bytes(coding), sizeof(ItemPointerData) + coding->attr_bytes,
-					coding->refine_bits) ||
+	if (!init_shelf(rows, codec, row_code_bytes(coding), row_payload_bytes(coding), coding->refine_bits) ||
 		!(init_shelf(lists, codec, grid_bytes(coding), sizeof(IvfList), IVF_CENTROID_BITS) ||
 		  init_shelf(lists, codec, grid_bytes(coding), sizeof(IvfList), IVF_CENTROID_BITS / 2)))
 		return false;

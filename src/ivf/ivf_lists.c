@@ -6,6 +6,10 @@
  * go on.  Then the metapage's epoch is raised: at once the new ones are in force and the
  * old ones are not.  What is left of a change that was interrupted is no part of any
  * epoch, and cleared away before the next.  README.md argues why that is safe.
+ *
+ * Where rows are in two lists, and all are replaced, rows come by their first lanes and get
+ * both.  Where some are, a lane comes by itself: the row's other one may be in a list that
+ * stays.
  */
 #include "postgres.h"
 
@@ -21,6 +25,7 @@
 #include "compat.h"
 #include "index/index_exact.h"
 #include "ivf/ivf_private.h"
+#include "quant/cluster.h"
 #include "stats/stats.h"
 #include "testpoint.h"
 
@@ -41,7 +46,7 @@ typedef struct ListEntry
 {
 	uint32		number;
 	IvfList		list;
-	uint64		rows;			/* counted */
+	uint64		lanes;			/* of rows, counted */
 	bool		chosen;			/* to be replaced */
 } ListEntry;
 
@@ -64,7 +69,8 @@ typedef struct Change
 	ListEntry  *entries;		/* of lists in force */
 	uint32		count;
 	uint64		rows;			/* of all these */
-	uint64		chosen_rows;
+	uint64		lanes;			/* that these rows have */
+	uint64		chosen_lanes;
 	uint32		chosen;
 
 	float	   *centroid;		/* of the list that is read */
@@ -201,6 +207,28 @@ read_head(IvfIndex *index, uint32 list)
 	return entry.head;
 }
 
+/* Those of a group's lanes that are the first of their rows. */
+static uint32
+first_lanes(const IvfIndex *index, IvfGroup *group)
+{
+	uint32		first = group->used;
+
+	for (uint32 lanes = index->spill ? group->used : 0; lanes != 0; lanes &= lanes - 1)
+	{
+		if (vdb_ivf_is_second(index, vdb_ivf_group_payload(vdb_ivf_shelf(index, IVF_ROWS), group,
+														   __builtin_ctz(lanes))))
+			first &= ~(lanes & -lanes);
+	}
+	return first;
+}
+
+/* Those of a replaced list's group that go to new ones. */
+static uint32
+moved_lanes(const Change *change, IvfGroup *group)
+{
+	return change->chosen == change->count ? first_lanes(change->index, group) : group->used;
+}
+
 static void
 count_rows(Change *change)
 {
@@ -214,28 +242,31 @@ count_rows(Change *change)
 		uint32		number = read_head(index, entry->number);
 
 		for (; vdb_ivf_copy_group(index, IVF_ROWS, entry->number, number, &groups, copy); number = copy->next)
-			entry->rows += __builtin_popcount(copy->used);
-		change->rows += entry->rows;
+		{
+			entry->lanes += __builtin_popcount(copy->used);
+			change->rows += __builtin_popcount(first_lanes(index, copy));
+		}
+		change->lanes += entry->lanes;
 	}
 	pfree(copy);
 }
 
-/* Chooses lists, all or those that do not fit; `each`: rows that a list should have. */
+/* Chooses lists, all or those that do not fit; `each`: lanes that a list should have. */
 static void
 choose(Change *change, double each, bool all)
 {
 	change->chosen = 0;
-	change->chosen_rows = 0;
+	change->chosen_lanes = 0;
 	for (uint32 i = 0; i < change->count; i++)
 	{
 		ListEntry  *entry = &change->entries[i];
 
-		entry->chosen = all || entry->rows == 0 ||
-			entry->rows > TOO_LARGE * Max(entry->list.rows, each);
+		entry->chosen = all || entry->lanes == 0 ||
+			entry->lanes > TOO_LARGE * Max(entry->list.rows, each);
 		if (entry->chosen)
 		{
 			change->chosen++;
-			change->chosen_rows += entry->rows;
+			change->chosen_lanes += entry->lanes;
 		}
 	}
 }
@@ -246,7 +277,8 @@ choose_lists(Change *change, uint64 trained_rows)
 {
 	uint32		wanted = vdb_ivf_options(change->index->rel).lists;
 	uint32		lists = vdb_ivf_ideal_lists(change->rows, wanted);
-	double		each = (double) change->rows / lists;
+	double		lanes_of_row = (double) change->lanes / change->rows;
+	double		each = (double) change->lanes / lists;
 	bool		all = lists > 1 && trained_rows < change->rows * TRAINED_SHARE;
 	uint32		count;
 	uint32		affordable;
@@ -255,13 +287,14 @@ choose_lists(Change *change, uint64 trained_rows)
 	if (wanted == 0 && change->count > TOO_MANY * lists)
 		all = true;
 	choose(change, each, all);
-	if (!all && 2 * change->chosen_rows > change->rows)
+	if (!all && 2 * change->chosen_lanes > change->lanes)
 		choose(change, each, true);
-	if (change->chosen_rows == 0)
+	if (change->chosen_lanes == 0)
 		return 0;
 
 	/* better no new lists than, for want of memory, no more than there are */
-	count = vdb_ivf_ideal_lists(change->chosen_rows, Max((uint32) (change->chosen_rows / each + 0.5), 1));
+	count = vdb_ivf_ideal_lists(change->chosen_lanes / lanes_of_row,
+								Max((uint32) (change->chosen_lanes / each + 0.5), 1));
 	affordable = vdb_ivf_affordable_lists(&change->l2, count);
 	if (affordable < count && affordable <= change->chosen)
 	{
@@ -331,9 +364,10 @@ take_sample(Change *change, uint32 lists)
 	IvfIndex   *index = change->index;
 	IvfGroup   *copy = palloc(vdb_ivf_shelf(index, IVF_ROWS)->group_stride);
 	uint64		wanted = vdb_ivf_sample_rows(lists);
+	uint64		moved = change->chosen == change->count ? change->rows : change->chosen_lanes;
 	uint64		groups = 0;
 
-	vdb_ivf_sample_init(&change->sample, &change->l2, (uint32) Min(wanted, change->chosen_rows));
+	vdb_ivf_sample_init(&change->sample, &change->l2, (uint32) Min(wanted, moved));
 	for (uint32 i = 0; i < change->count; i++)
 	{
 		const ListEntry *entry = &change->entries[i];
@@ -348,9 +382,9 @@ take_sample(Change *change, uint32 lists)
 			uint32		drawn = 0;
 
 			/* each lane with the probability with which the sample will be full at the end */
-			for (uint32 lanes = copy->used; lanes != 0; lanes &= lanes - 1)
+			for (uint32 lanes = moved_lanes(change, copy); lanes != 0; lanes &= lanes - 1)
 			{
-				if (pg_prng_double(&pg_global_prng_state) * change->chosen_rows < wanted)
+				if (pg_prng_double(&pg_global_prng_state) * moved < wanted)
 					drawn |= lanes & -lanes;
 			}
 			take_lanes(change, number, copy, drawn, sample_row);
@@ -484,7 +518,7 @@ take_rows(Change *change)
 		number = read_head(index, list);
 		for (; vdb_ivf_copy_group(index, IVF_ROWS, list, number, &groups, copy); number = copy->next)
 		{
-			take_lanes(change, number, copy, copy->used, load_row);
+			take_lanes(change, number, copy, moved_lanes(change, copy), load_row);
 			note_seen(change, number, list, copy->used);
 		}
 	}
@@ -527,7 +561,7 @@ take_late_rows(Change *change)
 			if (centroid != list)
 				vdb_ivf_load_centroid(index, list, change->centroid);
 			centroid = list;
-			take_lanes(change, number, copy, copy->used, load_row);
+			take_lanes(change, number, copy, moved_lanes(change, copy), load_row);
 		}
 	}
 	for (uint32 i = 0; i < change->seen_count; i++)
@@ -542,7 +576,7 @@ take_late_rows(Change *change)
 		if (centroid != seen->list)
 			vdb_ivf_load_centroid(index, seen->list, change->centroid);
 		centroid = seen->list;
-		take_lanes(change, seen->number, copy, copy->used & ~seen->lanes, load_row);
+		take_lanes(change, seen->number, copy, moved_lanes(change, copy) & ~seen->lanes, load_row);
 	}
 	pfree(copy);
 }
@@ -591,6 +625,44 @@ swap_lists(Change *change)
 		meta.trained_rows = change->rows;
 	}
 	vdb_ivf_write_meta(index, buffer, &meta, false);
+}
+
+/*
+ * The centroids of the new lists and behind them, if there is memory, those of so many that
+ * stay: one of these may be where the row of a second lane has its first.
+ */
+static const float *
+load_others(Change *change, uint32 *others)
+{
+	IvfIndex   *index = change->index;
+	uint32		count = change->training.count;
+	Size		all = count + change->count - change->chosen;
+	float	   *centroids;
+
+	if (vdb_cluster_bytes(&change->l2, all) + all * index->codec.vector_bytes > vdb_index_maintenance_memory())
+		return change->training.centroids;
+	centroids = MemoryContextAllocHuge(CurrentMemoryContext, all * index->codec.vector_bytes);
+	memcpy(centroids, change->training.centroids, (Size) count * index->codec.vector_bytes);
+	for (uint32 i = 0; i < change->count; i++)
+	{
+		vdb_vacuum_delay_point();
+		if (!change->entries[i].chosen)
+			vdb_ivf_load_centroid(index, change->entries[i].number,
+								  centroids + (Size) (count + (*others)++) * index->codec.P);
+	}
+	return centroids;
+}
+
+/* Gets ready to load the rows of lists that are replaced. */
+static void
+begin_loading(Change *change)
+{
+	IvfLoad		how = {.count = change->training.count, .by_lane = change->chosen < change->count};
+	const float *centroids = change->training.centroids;
+
+	if (change->index->spill && how.by_lane)
+		centroids = load_others(change, &how.others);
+	change->loader = vdb_ivf_loader_begin(change->index, centroids, change->numbers, &how);
 }
 
 /* Finds centroids for so many lists in a sample of the rows. */
@@ -651,8 +723,7 @@ replace_lists(Change *change, uint32 lists)
 	}
 	if (change->training.count > 0)
 	{
-		change->loader = vdb_ivf_loader_begin(index, change->training.centroids, change->numbers,
-											  change->training.count, false, NULL);
+		begin_loading(change);
 		take_rows(change);
 		vdb_ivf_loader_write(change->loader);
 	}

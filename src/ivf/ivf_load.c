@@ -4,8 +4,11 @@
  *
  * Each row gets its codes as soon as its list is known: what is sorted are codes.  They
  * are sorted by list, in files where memory does not suffice, and written list by list.
+ * Where rows are in two lists, a row gets its codes twice.
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "access/tupdesc.h"
 #include "catalog/pg_operator.h"
@@ -25,13 +28,14 @@
 struct IvfLoader
 {
 	IvfIndex   *index;
-	const float *centroids;		/* count * P */
-	const uint32 *lists;		/* their numbers */
-	bool		building;
+	IvfLoad		how;
+	const float *centroids;		/* (count + others) * P */
+	const uint32 *lists;		/* numbers of those that take rows */
 	bool		written;		/* rows go to their lists one by one */
 	IvfCoder	coder;
 	VdbCodec	l2;
 	VdbClusters clusters;
+	IvfSpill	spill;
 
 	/* rows that wait to be assigned */
 	uint32		waiting;
@@ -103,19 +107,21 @@ begin_sort(IvfLoader *loader, SortCoordinate coordinate, int processes)
 }
 
 IvfLoader *
-vdb_ivf_loader_begin(IvfIndex *index, const float *centroids, const uint32 *lists, uint32 count,
-					 bool building, const IvfSharedSort *shared)
+vdb_ivf_loader_begin(IvfIndex *index, const float *centroids, const uint32 *lists, const IvfLoad *load)
 {
 	IvfLoader  *loader = palloc0(sizeof(IvfLoader));
+	const IvfSharedSort *shared = load->shared;
 
 	loader->index = index;
 	loader->centroids = centroids;
 	loader->lists = lists;
-	loader->building = building;
+	loader->how = *load;
 	vdb_codec_init(&loader->l2, VDB_METRIC_L2, index->codec.dims, index->codec.seed,
 				   index->codec.center);
 	vdb_ivf_coder_init(&loader->coder, index);
-	init_clusters(loader, count);
+	init_clusters(loader, load->count + load->others);
+	if (index->spill)
+		vdb_ivf_spill_init(&loader->spill, index);
 	if (shared != NULL)
 	{
 		SortCoordinate part = palloc0(sizeof(SortCoordinateData));
@@ -165,6 +171,72 @@ sort_row(IvfLoader *loader, uint32 list, const IvfLane *lane)
 	pfree(value);
 }
 
+/* Codes a row that waits relative to a list's centroid, and has it put there. */
+static void
+put_row(IvfLoader *loader, uint32 row, uint32 list)
+{
+	IvfLane		lane = vdb_ivf_code_row(&loader->coder, &loader->rows[row],
+										loader->centroids + (Size) list * loader->l2.P);
+
+	if (loader->written)
+		vdb_ivf_put_in_list(loader->index, loader->lists[list], &lane);
+	else
+		sort_row(loader, list, &lane);
+}
+
+/* The list for a row's first lane: of those that take rows.  nearest: of all. */
+static uint32
+first_list(const IvfLoader *loader, uint32 row, uint32 nearest)
+{
+	if (nearest >= loader->how.count)
+		(void) vdb_cluster_nearest(&loader->clusters, row, loader->how.count, 1, &nearest);
+	return nearest;
+}
+
+/* The list for a row's second lane; that of the first if there is no other. */
+static uint32
+second_list(IvfLoader *loader, uint32 row, uint32 nearest)
+{
+	uint32		P = loader->l2.P;
+	uint32		lists[IVF_SPILL_LISTS];
+	uint32		count = vdb_cluster_nearest(&loader->clusters, row, loader->how.count, IVF_SPILL_LISTS, lists);
+	uint32		best = lists[0];
+	float		least = INFINITY;
+
+	vdb_ivf_spill_begin(&loader->spill, loader->rows[row].vector, loader->centroids + (Size) nearest * P);
+	for (uint32 i = 0; i < count; i++)
+	{
+		float		loss;
+
+		if (lists[i] == nearest)
+			continue;
+		loss = vdb_ivf_spill_loss(&loader->spill, loader->centroids + (Size) lists[i] * P);
+		if (loss < least)
+		{
+			least = loss;
+			best = lists[i];
+		}
+	}
+	return best;
+}
+
+/* Puts a row into its two lists, or one lane of it where it belongs. */
+static void
+put_lanes(IvfLoader *loader, uint32 row, uint32 nearest)
+{
+	IvfIndex   *index = loader->index;
+	uint8	   *payload = loader->payloads + row * vdb_ivf_shelf(index, IVF_ROWS)->payload_bytes;
+	bool		second = vdb_ivf_is_second(index, payload);
+
+	if (!second)
+		put_row(loader, row, first_list(loader, row, nearest));
+	if (second || (!loader->how.by_lane && loader->how.count > 1))
+	{
+		vdb_ivf_set_which(index, payload, IVF_SECOND_LANE);
+		put_row(loader, row, second_list(loader, row, nearest));
+	}
+}
+
 /* Assigns the rows that wait, and codes them. */
 static void
 assign_rows(IvfLoader *loader)
@@ -178,13 +250,10 @@ assign_rows(IvfLoader *loader)
 					   l2->hi_bytes + l2->lo_bytes, nearest);
 	for (uint32 i = 0; i < loader->waiting; i++)
 	{
-		IvfLane		lane = vdb_ivf_code_row(&loader->coder, &loader->rows[i],
-											loader->centroids + (Size) nearest[i] * l2->P);
-
-		if (loader->written)
-			vdb_ivf_put_in_list(loader->index, loader->lists[nearest[i]], &lane);
+		if (loader->index->spill)
+			put_lanes(loader, i, nearest[i]);
 		else
-			sort_row(loader, nearest[i], &lane);
+			put_row(loader, i, nearest[i]);
 	}
 	loader->waiting = 0;
 }
@@ -258,14 +327,16 @@ sorted_lane(IvfLoader *loader, const char *at)
 uint64
 vdb_ivf_loader_write(IvfLoader *loader)
 {
+	bool		building = loader->how.building;
 	uint32		list = 0;
-	uint32		rows = 0;		/* of this list */
-	uint64		done = 0;
+	uint32		lanes = 0;		/* of this list */
+	uint64		written = 0;	/* of all */
+	uint64		rows = 0;
 	IvfWriter	writer;
 
 	assign_rows(loader);
 	tuplesort_performsort(loader->sort);
-	vdb_ivf_writer_init(&writer, loader->index, IVF_ROWS, loader->building);
+	vdb_ivf_writer_init(&writer, loader->index, IVF_ROWS, building);
 	vdb_ivf_writer_begin(&writer, loader->lists[0]);
 	while (tuplesort_gettupleslot(loader->sort, true, false, loader->sorted, NULL))
 	{
@@ -276,23 +347,24 @@ vdb_ivf_loader_write(IvfLoader *loader)
 		vdb_vacuum_delay_point();
 		if (next != list)
 		{
-			vdb_ivf_write_list(loader->index, loader->lists[list], writer.first, rows, loader->building);
+			vdb_ivf_write_list(loader->index, loader->lists[list], writer.first, lanes, building);
 			list = next;
-			rows = 0;
+			lanes = 0;
 			vdb_ivf_writer_begin(&writer, loader->lists[list]);
 		}
 		vdb_ivf_write_lane(&writer, &lane);
-		rows++;
-		if (++done % 1024 == 0 && loader->building)
-			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) done);
+		lanes++;
+		rows += !vdb_ivf_is_second(loader->index, lane.payload);
+		if (++written % 1024 == 0 && building)
+			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) rows);
 	}
 	vdb_ivf_writer_end(&writer);
-	vdb_ivf_write_list(loader->index, loader->lists[list], writer.first, rows, loader->building);
-	if (loader->building)
-		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) done);
+	vdb_ivf_write_list(loader->index, loader->lists[list], writer.first, lanes, building);
+	if (building)
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) rows);
 	end_sort(loader);
 	loader->written = true;
-	return done;
+	return rows;
 }
 
 void

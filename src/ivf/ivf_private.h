@@ -39,6 +39,7 @@ typedef struct IvfOptions
 	int			refine;			/* ivfpq: IvfRefine */
 	int			quantizer;		/* IvfQuantizer */
 	int			parts;			/* of a product; 0: by the number of dimensions */
+	int			spill;			/* further lists of a row: 0 or 1 */
 } IvfOptions;
 
 /* What rows are looked at by first, all of them. */
@@ -83,13 +84,6 @@ typedef struct IvfEffort
 	uint32		refine_factor;	/* of no use where there are no scan codes: then all are */
 } IvfEffort;
 
-/* Rows that are refined for so many to be returned: of few rows, estimates say little. */
-static inline uint64
-vdb_ivf_rows_refined(uint64 rows, uint32 factor)
-{
-	return rows * factor + 20;
-}
-
 /*
  * An index as one backend knows it, kept from statement to statement.  What
  * cannot change while the incarnation is the same is cached, the rest is read
@@ -103,6 +97,7 @@ typedef struct IvfIndex
 
 	/* constant */
 	IvfGeometry geometry;
+	bool		spill;			/* rows are in two lists */
 	VdbCodec	codec;			/* hot codes of it are those of centroids */
 	VdbCodec	refine;			/* and of this one, those of rows, if they have any */
 	VdbCodec	nearest;		/* by which rows find their lists: of L2 */
@@ -126,13 +121,37 @@ vdb_ivf_shelf(const IvfIndex *index, IvfShelfKind kind)
 	return &index->geometry.shelves[kind];
 }
 
+/*
+ * Lanes that are refined for so many rows to be returned: of few rows, estimates say little.
+ * Where rows are in two lists, each may have both its lanes among them.
+ */
+static inline uint64
+vdb_ivf_lanes_refined(const IvfIndex *index, uint64 rows, uint32 factor)
+{
+	return (rows * factor + 20) << index->spill;
+}
+
+/* Is a row's lane, of which this is the payload, the second one? */
+static inline bool
+vdb_ivf_is_second(const IvfIndex *index, const uint8 *payload)
+{
+	return index->spill && payload[vdb_ivf_shelf(index, IVF_ROWS)->payload_bytes - 1] != IVF_FIRST_LANE;
+}
+
+/* Says in the payload of an index whose rows are in two lists which lane of its row it is. */
+static inline void
+vdb_ivf_set_which(const IvfIndex *index, uint8 *payload, uint8 which)
+{
+	payload[vdb_ivf_shelf(index, IVF_ROWS)->payload_bytes - 1] = which;
+}
+
 /* A row that is to be coded. */
 typedef struct IvfRow
 {
 	float	   *vector;			/* in code space: P floats */
 	float		norm;			/* what the codec's transformation returned */
 	float		unsure;			/* how far the row's own vector may be from this */
-	const uint8 *payload;		/* its identifier and attributes */
+	const uint8 *payload;		/* its identifier and attributes, and which lane it is */
 } IvfRow;
 
 /* What goes into a lane, and its record. */
@@ -179,6 +198,9 @@ extern void vdb_ivf_refresh(IvfIndex *index);
  * lists there are.
  */
 extern uint32 vdb_ivf_load_calibration(Relation rel, IvfCalibration *calibration, bool *scan_codes);
+
+/* Are an index's rows in two lists, whatever its options say by now?  Likewise. */
+extern bool vdb_ivf_is_spilled(Relation rel);
 extern void vdb_ivf_set_calibration(IvfIndex *index, const IvfCalibration *calibration, bool building);
 
 /*
@@ -627,6 +649,28 @@ extern uint32 vdb_ivf_codebook_sample(const IvfCoding *coding, uint32 P);
 /* The values of a new index's codebook, in the current context; NULL where there is none. */
 extern float *vdb_ivf_make_codebook(const IvfCoding *coding, uint32 P, const IvfTraining *training);
 
+/* ivf_spill.c */
+
+/* Lists nearest to a row, among them the first, from which its second one is chosen. */
+#define IVF_SPILL_LISTS 8
+
+/* A row that has its first list, and looks for the second. */
+typedef struct IvfSpill
+{
+	uint32		P;
+	const float *vector;		/* in code space, stays where it is, as does the index */
+	float	   *residual;		/* to the first list's centroid: P floats, as the next */
+	float	   *other;			/* to another one's */
+	float		norm2;			/* of the first */
+} IvfSpill;
+
+/* Memory for such a search, of the current context; it serves for one row after the other. */
+extern void vdb_ivf_spill_init(IvfSpill *spill, const IvfIndex *index);
+extern void vdb_ivf_spill_begin(IvfSpill *spill, const float *vector, const float *first);
+
+/* How ill a list of this centroid makes up for what the first one misses. */
+extern float vdb_ivf_spill_loss(IvfSpill *spill, const float *centroid);
+
 /* ivf_load.c */
 
 /* Many rows on their way into lists. */
@@ -639,16 +683,27 @@ typedef struct IvfSharedSort
 	int			processes;
 } IvfSharedSort;
 
+/* How rows are loaded. */
+typedef struct IvfLoad
+{
+	uint32		count;			/* of lists that take rows */
+	uint32		others;			/* that do not; their centroids are behind those of the former */
+	bool		by_lane;		/* of a row that is in two lists each lane comes by itself */
+	bool		building;		/* nothing is logged */
+	const IvfSharedSort *shared;	/* this is one of the processes; NULL: the only one */
+} IvfLoad;
+
 /*
- * Begins to take rows for lists of these numbers and centroids (count * P), which stay
- * where they are.  building: nothing is logged.  shared: this is one of the processes,
- * NULL: the only one.  Memory is of the current context.
+ * Begins to take rows for lists of these numbers and centroids (P floats each), which stay
+ * where they are.  Memory is of the current context.
  */
 extern IvfLoader *vdb_ivf_loader_begin(IvfIndex *index, const float *centroids,
-									   const uint32 *lists, uint32 count, bool building,
-									   const IvfSharedSort *shared);
+									   const uint32 *lists, const IvfLoad *load);
 
-/* Takes a row, and copies it. */
+/*
+ * Takes a row, and copies it.  Where rows are in two lists it gets both its lanes, if there
+ * are two lists; or, if lanes come by themselves, the one that its payload says.
+ */
 extern void vdb_ivf_load_row(IvfLoader *loader, const IvfRow *row);
 
 /* Leaves the rows that one of several processes has taken to the one that merges them. */

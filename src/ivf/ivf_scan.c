@@ -18,6 +18,7 @@
 #include <math.h>
 
 #include "access/relscan.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/float.h"
@@ -40,6 +41,24 @@
 
 /* Rows that are put in order for each that a round is for, where records of all are looked at. */
 #define ORDER_FACTOR 4
+
+/* A row that was taken by one of its two lanes. */
+typedef struct TakenRow
+{
+	ItemPointerData tid;
+	char		status;			/* simplehash's own */
+} TakenRow;
+
+#define SH_PREFIX taken
+#define SH_ELEMENT_TYPE TakenRow
+#define SH_KEY_TYPE ItemPointerData
+#define SH_KEY tid
+#define SH_HASH_KEY(tb, key) hash_bytes((const unsigned char *) &(key), sizeof(ItemPointerData))
+#define SH_EQUAL(tb, a, b) (memcmp(&(a), &(b), sizeof(ItemPointerData)) == 0)
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
 
 typedef struct IvfScan
 {
@@ -75,6 +94,8 @@ typedef struct IvfScan
 	uint32	   *edge;			/* lanes taken that have their list's floor, ascending */
 	uint32		edge_count;
 	uint32		edge_room;
+
+	taken_hash *rows_taken;		/* of all rounds; NULL: no row can be found twice */
 
 	VdbOrder	order;
 	uint32		allowed;		/* rows that may be returned before the next round */
@@ -198,13 +219,25 @@ was_returned(const IvfScan *so, const uint8 *payload)
 	return bsearch(&tid, so->returned, so->sorted, sizeof(ItemPointerData), compare_tids) != NULL;
 }
 
+/* Was a row that is in two lists taken before? */
+static bool
+is_known(const IvfScan *so, const uint8 *payload)
+{
+	ItemPointerData tid;
+
+	if (so->rows_taken == NULL)
+		return false;
+	memcpy(&tid, payload, sizeof(tid));
+	return taken_lookup(so->rows_taken, tid) != NULL;
+}
+
 /* Is a row wanted by this round? */
 static bool
 is_wanted(void *state, const IvfCandidate *candidate, const uint8 *payload)
 {
 	const IvfScan *so = state;
 
-	return !is_taken(so, candidate) && !was_returned(so, payload) &&
+	return !is_taken(so, candidate) && !was_returned(so, payload) && !is_known(so, payload) &&
 		(so->filter == NULL || vdb_filter_passes(so->filter, payload + sizeof(ItemPointerData)));
 }
 
@@ -249,6 +282,8 @@ start(IndexScanDesc scan)
 	vdb_ivf_refine_prepare(&so->refine, so->index, vector, norm);
 	so->by_records = so->index->scan.kind == VDB_SCAN_NOTHING;
 	vdb_ivf_nearest_init(&so->nearest, &so->ranking, so->by_records ? &so->refine : NULL, is_wanted, so);
+	if (so->index->spill)
+		so->rows_taken = taken_create(so->context, 256, NULL);
 	so->rows = VDB_FEW_ROWS;
 	so->cutoff = INFINITY;
 	if (so->settings->target_recall > 0 &&
@@ -362,10 +397,34 @@ take_refined(IvfScan *so, uint32 first, uint32 end)
 		UnlockReleaseBuffer(buffer);
 }
 
+/*
+ * Leaves each row once among the candidates from one to before another, and none that was
+ * taken before; returns where they end now.
+ */
+static uint32
+drop_known(IvfScan *so, uint32 first, uint32 end)
+{
+	IvfCandidate *rows = so->nearest.rows;
+	uint32		kept = first;
+
+	if (so->rows_taken == NULL)
+		return end;
+	for (uint32 i = first; i < end; i++)
+	{
+		bool		known;
+
+		(void) taken_insert(so->rows_taken, rows[i].tid, &known);
+		if (!known)
+			rows[kept++] = rows[i];
+	}
+	return kept;
+}
+
 /* Moves this round's candidates to the rows that wait to be returned. */
 static void
 take_candidates(IvfScan *so)
 {
+	so->nearest.count = drop_known(so, 0, so->nearest.count);
 	if (vdb_ivf_shelf(so->index, IVF_ROWS)->record_bits > 0)
 		take_refined(so, 0, so->nearest.count);
 	else
@@ -381,14 +440,15 @@ static void
 take_nearest(IvfScan *so)
 {
 	const IvfNearest *nearest = &so->nearest;
-	uint32		keep = (uint32) Min(vdb_ivf_rows_refined(so->rows, ORDER_FACTOR), nearest->count - so->taken);
+	uint32		keep = (uint32) Min(vdb_ivf_lanes_refined(so->index, so->rows, ORDER_FACTOR),
+									nearest->count - so->taken);
 	float		farthest = -FLT_MAX;
 	double		size = 0;
 
 	vdb_ivf_nearest_select(&so->nearest, so->taken, keep);
-	take_refined(so, so->taken, so->taken + keep);
 	for (uint32 i = 0; i < keep; i++)
 		farthest = Max(farthest, nearest->rows[so->taken + i].score);
+	take_refined(so, so->taken, drop_known(so, so->taken, so->taken + keep));
 	so->taken += keep;
 	so->cutoff = INFINITY;
 	if (so->taken < nearest->count)
@@ -494,13 +554,14 @@ widen_lists(IvfScan *so)
 static void
 scan_lists(IvfScan *so)
 {
+	uint32		enough = (ENOUGH_FACTOR * so->rows) << so->index->spill;
 	uint32		done = 0;
 
 	do
 	{
 		for (; done < so->probe_count && !so->nearest.stale; done++)
 			vdb_ivf_nearest_scan(&so->nearest, so->probes, done, so->probe_count);
-	} while (!so->nearest.stale && so->floor == -INFINITY && so->nearest.count + so->order.count < ENOUGH_FACTOR * so->rows &&
+	} while (!so->nearest.stale && so->floor == -INFINITY && so->nearest.count + so->order.count < enough &&
 			 add_lists(so, so->effort.probes) > 0);
 }
 
@@ -519,6 +580,8 @@ rank_again(IvfScan *so)
 	so->probe_count = 0;
 	so->nearest.count = 0;
 	so->order.count = 0;
+	if (so->rows_taken != NULL)
+		taken_reset(so->rows_taken);
 	if (so->returned_count > 1)
 		qsort(so->returned, so->returned_count, sizeof(ItemPointerData), compare_tids);
 	so->sorted = so->returned_count;
@@ -529,7 +592,8 @@ static void
 take_estimated(IvfScan *so)
 {
 	so->allowed = so->yielded + so->rows;
-	vdb_ivf_nearest_begin(&so->nearest, (uint32) Min(vdb_ivf_rows_refined(so->rows, so->effort.refine_factor),
+	vdb_ivf_nearest_begin(&so->nearest, (uint32) Min(vdb_ivf_lanes_refined(so->index, so->rows,
+																		   so->effort.refine_factor),
 													 PG_INT32_MAX));
 	scan_lists(so);
 	vdb_ivf_nearest_cut(&so->nearest);

@@ -24,7 +24,8 @@ typedef struct PageLanes
 	uint32		groups;
 	uint32	   *used;			/* of each group */
 	uint32	   *lists;			/* whose groups these are */
-	uint32	   *dead;			/* of these, those whose rows are gone */
+	uint32	   *second;			/* where rows are in two lists, those that are no row's first */
+	uint32	   *dead;			/* of all, those whose rows are gone */
 	ItemPointerData *tids;		/* IVF_LANES for each group */
 } PageLanes;
 
@@ -75,6 +76,7 @@ copy_lanes(Vacuum *vacuum, uint32 extent, uint32 page)
 	if (lanes->groups > shelf->page_groups)
 		vdb_page_corrupted(index->rel, block, "It counts more groups than it has.");
 	lanes->used = palloc0(shelf->page_groups * sizeof(uint32));
+	lanes->second = palloc0(shelf->page_groups * sizeof(uint32));
 	lanes->dead = palloc0(shelf->page_groups * sizeof(uint32));
 	lanes->lists = palloc0(shelf->page_groups * sizeof(uint32));
 	lanes->tids = palloc(shelf->page_groups * IVF_LANES * sizeof(ItemPointerData));
@@ -88,9 +90,11 @@ copy_lanes(Vacuum *vacuum, uint32 extent, uint32 page)
 		for (uint32 left = group->used; left != 0; left &= left - 1)
 		{
 			int			lane = __builtin_ctz(left);
+			const uint8 *payload = vdb_ivf_group_payload(shelf, group, lane);
 
-			memcpy(&lanes->tids[slot * IVF_LANES + lane], vdb_ivf_group_payload(shelf, group, lane),
-				   sizeof(ItemPointerData));
+			memcpy(&lanes->tids[slot * IVF_LANES + lane], payload, sizeof(ItemPointerData));
+			if (vdb_ivf_is_second(index, payload))
+				lanes->second[slot] |= 1u << lane;
 		}
 	}
 	UnlockReleaseBuffer(buffer);
@@ -108,15 +112,16 @@ find_dead(Vacuum *vacuum, IndexBulkDeleteCallback callback, void *callback_state
 		for (uint32 left = lanes->used[slot]; left != 0; left &= left - 1)
 		{
 			int			lane = __builtin_ctz(left);
+			double		row = (lanes->second[slot] >> lane & 1) == 0 ? 1 : 0;
 
 			if (callback != NULL && callback(&lanes->tids[slot * IVF_LANES + lane], callback_state))
 			{
 				lanes->dead[slot] |= 1u << lane;
 				any = true;
-				vacuum->removed++;
+				vacuum->removed += row;
 			}
 			else
-				vacuum->rows++;
+				vacuum->rows += row;
 		}
 	}
 	return any;
