@@ -56,7 +56,8 @@ INSERT INTO life.kinds VALUES
     ('ivfflat_hamming', 'bit(128)', 'bit_hamming_ops', 'life.bits(i)', '', 'ivfflat', 'lists = 8'),
     ('ivfpq_l2', 'halfvec(64)', 'halfvec_l2_ops', 'life.numbers(i)::halfvec', '', 'ivfpq', 'lists = 8'),
     ('ivfpq_ip', 'vector(64)', 'vector_ip_ops', 'life.numbers(i)::vector', '', 'ivfpq', 'lists = 8'),
-    ('ivfpq_further', 'vector(768)', 'vector_cosine_ops', 'life.numbers(i, 768)::vector', ', id, (id % 3 = 0)', 'ivfpq', 'lists = 8');
+    ('ivfpq_further', 'vector(768)', 'vector_cosine_ops', 'life.numbers(i, 768)::vector', ', id, (id % 3 = 0)', 'ivfpq', 'lists = 8'),
+    ('ivfpq_spill', 'vector(64)', 'vector_cosine_ops', 'life.numbers(i)::vector', ', id', 'ivfpq', 'lists = 8, spill = 1');
 
 CREATE FUNCTION life.value(kind text, i int) RETURNS text LANGUAGE plpgsql AS
 $$

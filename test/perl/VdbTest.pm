@@ -154,7 +154,7 @@ sub read_pages
 }
 
 # The lanes of all rows of an inverted file, in groups that are in use. Of each: number, whether it
-# is taken, row identifier, payload, scan code, if rows have any, and record.
+# is taken, its list, row identifier, payload, scan code, if rows have any, and record.
 sub read_lanes
 {
 	my ($pages) = @_;
@@ -163,9 +163,9 @@ sub read_lanes
 
 	(@meta{qw(dims scan_bits refine_bits scan_dims attributes extent_pages center groups lists extents)}) =
 	  unpack('x48 V v2 V v2 V4', $pages);
-	my ($scan_kind, $parts, $codebook) = unpack('x280 V3', $pages);
+	my ($scan_kind, $parts, $codebook, $spill) = unpack('x280 V3 C', $pages);
 	my $code = ($meta{scan_dims} * $meta{scan_bits} / 8, $parts / 2, 0)[$scan_kind];
-	my $payload = 6 + $meta{attributes};
+	my $payload = 6 + $meta{attributes} + $spill;
 	my $stride = 16 * int((16 + 32 * (8 + $code + $payload) + 15) / 16);
 	my $per_page = int((8176 - 64) / $stride);
 	my $length = 4 * int((12 + int((8 * int(($meta{dims} + 7) / 8) * $meta{refine_bits} + 7) / 8) + 3) / 4);
@@ -193,6 +193,7 @@ sub read_lanes
 				push @lanes, {
 					number => ($extent * $meta{groups} + $group) * 32 + $lane,
 					taken => unpack('x8 V', $bytes) >> $lane & 1,
+					list => unpack('V', $bytes),
 					tid => (tids(substr($own, 0, 6)))[0],
 					payload => $own,
 					code => join('', map { substr($bytes, 272 + (int($lane / 16) * $code + $_) * 16 + $lane % 16, 1) } 0 .. $code - 1),

@@ -16,7 +16,7 @@ my $primary = new_server('primary',
 	'restart_after_crash = on',
 	"wal_consistency_checking = 'generic'",
 	'max_standby_streaming_delay = -1');
-my @indexes = qw(t_flat t_pq);
+my @indexes = qw(t_flat t_pq t_spill);
 
 load_words($primary, 4000);
 $primary->safe_psql(
@@ -25,6 +25,7 @@ $primary->safe_psql(
 	INSERT INTO t (v) SELECT v FROM words WHERE id <= 1500;
 	CREATE INDEX t_flat ON t USING ivfflat (v vector_l2_ops) WITH (lists = 10);
 	CREATE INDEX t_pq ON t USING ivfpq (v vector_cosine_ops, id) WITH (lists = 20);
+	CREATE INDEX t_spill ON t USING ivfpq (v vector_l2_ops) WITH (lists = 20, spill = 1);
 	CHECKPOINT));
 
 my $insert = 'INSERT INTO t (v) SELECT v FROM words WHERE id = (SELECT 1 + floor(random() * 4000)::int)';
@@ -52,21 +53,33 @@ sub crash_at
 my $many = 'INSERT INTO t (v) SELECT v FROM words WHERE id BETWEEN 1500 AND 2999';
 
 crash_at('ivf-insert-chosen', $insert);
+crash_at('ivf-insert-second', $insert);
 crash_at('ivf-extend-after-pages', $many);
 crash_at('ivf-vacuum-before-free', "DELETE FROM t WHERE id % 10 = 1; $vacuum");
 crash_at('ivf-build-after-write', 'CREATE INDEX t_other ON t USING ivfpq (v)');
 is($primary->safe_psql('postgres', q(SELECT to_regclass('t_other') IS NULL)), 't', 'no index after that crash');
 
 # Lists are made anew: by VACUUM, of a table that has grown to many times what it was.
-my $grown = 'CREATE TABLE g (v vector(100)); CREATE INDEX g_v ON g USING ivfpq (v);
-	INSERT INTO g SELECT v FROM words WHERE id <= 2000';
-
-for my $point (qw(ivf-lists-before-swap ivf-lists-swapped))
+sub grow
 {
-	$primary->safe_psql('postgres', $grown);
+	my ($spill) = @_;
+
+	$primary->safe_psql(
+		'postgres', qq(
+		CREATE TABLE g (v vector(100));
+		CREATE INDEX g_v ON g USING ivfpq (v) WITH (spill = $spill);
+		INSERT INTO g SELECT v FROM words WHERE id <= 2000));
+	return;
+}
+
+for my $crash (map { [ $_, 0 ], [ $_, 1 ] } qw(ivf-lists-before-swap ivf-lists-swapped))
+{
+	my ($point, $spill) = @$crash;
+
+	grow($spill);
 	crash_at($point, 'VACUUM g');
 	is($primary->safe_psql('postgres', q(SELECT live FROM vdb.check_index('g_v', true))), 2000,
-		"all rows are there once after a crash at $point");
+		"all rows are there once after a crash at $point, spill = $spill");
 	$primary->safe_psql('postgres', 'INSERT INTO g SELECT v FROM words WHERE id > 2000; VACUUM g');
 	is($primary->safe_psql('postgres', q(SELECT live, upper_records > 20 FROM vdb.check_index('g_v', true))),
 		'4000|t', "VACUUM makes lists after a crash at $point");

@@ -89,12 +89,13 @@ for my $kind ('b bit_hamming_ops', 's sparsevec_l2_ops', 'h halfvec_l2_ops')
 	$node->safe_psql('postgres', 'DROP INDEX k');
 }
 
-# lists: each row is in one, whoever read it, and is found as if one process had built them
+# lists: each row is in one, or in two, whoever read it, and is found as if one process had built them
 $node->safe_psql('postgres', 'CREATE INDEX alone ON kinds USING ivfpq (h halfvec_l2_ops) WITH (lists = 100)');
 my $one = $node->safe_psql('postgres', "SELECT recall FROM vdb.recall('alone', 10, 500)");
 $node->safe_psql('postgres', 'DROP INDEX alone');
 for my $lists ('ivfflat (h halfvec_l2_ops) WITH (lists = 50)', 'ivfpq (b bit_hamming_ops)',
-	'ivfpq (h halfvec_l2_ops, id) WITH (lists = 100) WHERE id % 3 <> 0', 'ivfpq (h halfvec_l2_ops) WITH (lists = 100)')
+	'ivfpq (h halfvec_l2_ops, id) WITH (lists = 100) WHERE id % 3 <> 0',
+	'ivfpq (h halfvec_l2_ops) WITH (lists = 100, spill = 1)', 'ivfpq (h halfvec_l2_ops) WITH (lists = 100)')
 {
 	$node->safe_psql('postgres', 'DROP INDEX IF EXISTS l');
 	builds_with(3, "CREATE INDEX l ON kinds USING $lists", "for $lists");

@@ -182,6 +182,39 @@ for my $what (sort keys %bad_codebooks)
 		like($error, qr/$text|^$/, "codebook $what: an error or rows");
 	}
 }
+
+# Rows in two lists: what says which of both lanes one is, and that there are two.
+damage($sound);
+$node->safe_psql(
+	'postgres', q(
+	DROP INDEX t_v_idx;
+	CREATE INDEX t_v_idx ON t USING ivfpq (v vector_l2_ops, n) WITH (lists = 8, spill = 1);
+	CHECKPOINT));
+$file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('t_v_idx')");
+$sound = slurp_file($file);
+my ($bits, undef, $dims, $attributes) = unpack 'v2 V v', substr page(0), 24 + 28, 10;
+my ($groups) = grep { unpack('v', substr page($_), BLCKSZ - 12, 2) == 6 } 0 .. length($sound) / BLCKSZ - 1;
+my $which = $group + 272 + 32 * $dims * $bits / 8 + 6 + $attributes;
+my ($is_second) = unpack 'C', substr page($groups), $which, 1;
+my %bad_lanes = (
+	'in three lists' => [ with_bytes(0, 24 + 268, "\2"), 'contradicts itself' ],
+	'in one list' => [ with_bytes(0, 24 + 268, "\0"), 't_v_idx' ],
+	'with a third lane' => [ with_bytes($groups, $which, "\3"), 'neither the first nor the second' ],
+	'with one lane twice' => [ with_bytes($groups, $which, pack 'C', 1 - $is_second), 'has two (first|second) lanes' ]);
+
+for my $what (sort keys %bad_lanes)
+{
+	my ($bytes, $text) = @{ $bad_lanes{$what} };
+
+	damage($bytes);
+	my ($status, undef, $error) = $node->psql('postgres', $check);
+	like($error, qr/$text/, "rows $what: check");
+	for my $sql ($scan, $insert, $vacuum, $change)
+	{
+		($status, undef, $error) = $node->psql('postgres', $sql);
+		like($error, qr/^$|corrupted|not in index|invalid page/, "rows $what: an error or rows");
+	}
+}
 damage($sound);
 $node->safe_psql('postgres', 'REINDEX INDEX t_v_idx');
 check_index($node, 't_v_idx', 'rebuilt');
