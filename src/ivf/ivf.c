@@ -39,12 +39,12 @@ static void cost_pq(PlannerInfo *root, IndexPath *path, double loop_count, Cost 
 static VdbEffort
 first_effort(Relation index)
 {
-	IvfCalibration calibration;
-	bool		scan_codes;
-	uint32		lists = vdb_ivf_load_calibration(index, &calibration, &scan_codes);
-	IvfEffort	effort = vdb_ivf_effort(vdb_ivf_settings(index), &calibration, lists, VDB_FEW_ROWS);
+	IvfSummary	summary;
+	IvfEffort	effort;
 
-	return (VdbEffort) {.probes = Min(effort.probes, lists), .refine_factor = effort.refine_factor};
+	vdb_ivf_load_summary(index, &summary);
+	effort = vdb_ivf_effort(vdb_ivf_settings(index), &summary.calibration, summary.lists, VDB_FEW_ROWS);
+	return (VdbEffort) {.probes = Min(effort.probes, summary.lists), .refine_factor = effort.refine_factor};
 }
 
 const VdbAccessMethod vdb_ivfflat_method = {

@@ -697,10 +697,9 @@ vdb_ivf_calibrate(Relation rel, Relation heap, const Datum *queries, int count, 
 void
 vdb_ivf_calibration(Relation rel, VdbCalibrated *result)
 {
-	IvfCalibration calibration;
-	bool		scan_codes;
-	uint32		lists = vdb_ivf_load_calibration(rel, &calibration, &scan_codes);
+	IvfSummary	summary;
 
-	if (vdb_ivf_is_calibrated(&calibration, lists))
-		show_calibration(&calibration, result);
+	vdb_ivf_load_summary(rel, &summary);
+	if (vdb_ivf_is_calibrated(&summary.calibration, summary.lists))
+		show_calibration(&summary.calibration, result);
 }

@@ -101,11 +101,13 @@ init_model(IvfCostModel *model, const IvfSettings *settings, PlannerInfo *root, 
 	if (!info->hypothetical)
 	{
 		Relation	index = index_open(info->indexoid, NoLock);
-		bool		scan_codes;
+		IvfSummary	summary;
 
-		model->lists = Max(1.0, vdb_ivf_load_calibration(index, &model->calibration, &scan_codes));
-		model->by_records = !scan_codes;
-		model->lanes = vdb_ivf_is_spilled(index) ? 2 : 1;
+		vdb_ivf_load_summary(index, &summary);
+		model->lists = Max(1.0, summary.lists);
+		model->by_records = !summary.scan_codes;
+		model->lanes = summary.spilled ? 2 : 1;
+		model->calibration = summary.calibration;
 		index_close(index, NoLock);
 	}
 	model->shared.goes_on = settings->iterative_scan != IVF_ITERATIVE_OFF;

@@ -258,27 +258,17 @@ vdb_ivf_unlock_lists(Relation rel, LOCKMODE mode)
 	LockRelease(&tag, mode, false);
 }
 
-uint32
-vdb_ivf_load_calibration(Relation rel, IvfCalibration *calibration, bool *scan_codes)
+void
+vdb_ivf_load_summary(Relation rel, IvfSummary *summary)
 {
 	Buffer		buffer = lock_meta(rel, BUFFER_LOCK_SHARE);
 	const IvfMeta *meta = vdb_ivf_page_meta(BufferGetPage(buffer));
-	uint32		lists = meta->lists;
 
-	*calibration = meta->calibration;
-	*scan_codes = meta->scan_kind != VDB_SCAN_NOTHING;
+	summary->lists = meta->lists;
+	summary->scan_codes = meta->scan_kind != VDB_SCAN_NOTHING;
+	summary->spilled = meta->spill != 0;
+	summary->calibration = meta->calibration;
 	UnlockReleaseBuffer(buffer);
-	return lists;
-}
-
-bool
-vdb_ivf_is_spilled(Relation rel)
-{
-	Buffer		buffer = lock_meta(rel, BUFFER_LOCK_SHARE);
-	bool		spill = vdb_ivf_page_meta(BufferGetPage(buffer))->spill != 0;
-
-	UnlockReleaseBuffer(buffer);
-	return spill;
 }
 
 void

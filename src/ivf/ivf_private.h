@@ -193,14 +193,16 @@ extern IvfIndex *vdb_ivf_open(Relation rel);
 /* Reads what may have changed since the index was opened. */
 extern void vdb_ivf_refresh(IvfIndex *index);
 
-/*
- * A calibration, and whether rows have scan codes, without opening the index; returns how many
- * lists there are.
- */
-extern uint32 vdb_ivf_load_calibration(Relation rel, IvfCalibration *calibration, bool *scan_codes);
+/* What an index is like, read without opening it. */
+typedef struct IvfSummary
+{
+	uint32		lists;			/* in force */
+	bool		scan_codes;		/* do rows have any? */
+	bool		spilled;		/* are rows in two lists? */
+	IvfCalibration calibration;
+} IvfSummary;
 
-/* Are an index's rows in two lists, whatever its options say by now?  Likewise. */
-extern bool vdb_ivf_is_spilled(Relation rel);
+extern void vdb_ivf_load_summary(Relation rel, IvfSummary *summary);
 extern void vdb_ivf_set_calibration(IvfIndex *index, const IvfCalibration *calibration, bool building);
 
 /*
