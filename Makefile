@@ -62,6 +62,7 @@ OBJS = \
 	src/hnsw/hnsw_sweep.o \
 	src/hnsw/hnsw_tie.o \
 	src/hnsw/hnsw_tree.o \
+	src/hnsw/hnsw_upkeep.o \
 	src/hnsw/hnsw_vacuum.o \
 	src/hnsw/hnsw_write.o \
 	src/index/index_attribute.o \
@@ -106,6 +107,7 @@ OBJS = \
 	src/ivf/ivf_scan.o \
 	src/ivf/ivf_spill.o \
 	src/ivf/ivf_train.o \
+	src/ivf/ivf_upkeep.o \
 	src/ivf/ivf_vacuum.o \
 	src/ivf/ivf_value.o \
 	src/ivf/ivf_write.o \
@@ -142,7 +144,15 @@ OBJS = \
 	src/types/sparsevec_parse.o \
 	src/types/vector.o \
 	src/types/vector_parse.o \
-	src/vdb.o
+	src/vdb.o \
+	src/worker/worker.o \
+	src/worker/worker_index.o \
+	src/worker/worker_launcher.o \
+	src/worker/worker_main.o \
+	src/worker/worker_maintain.o \
+	src/worker/worker_shared.o \
+	src/worker/worker_statement.o \
+	src/worker/worker_watch.o
 
 TESTS     = $(sort $(wildcard test/sql/*.sql))
 REGRESS   = $(TESTS:test/sql/%.sql=%)

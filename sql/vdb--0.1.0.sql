@@ -1594,3 +1594,28 @@ CREATE FUNCTION vdb_stat_reset(index regclass) RETURNS void
 COMMENT ON FUNCTION vdb_stat_reset(regclass) IS 'forgets the statistics of an index';
 
 REVOKE ALL ON FUNCTION vdb_stat_reset(), vdb_stat_reset(regclass) FROM PUBLIC;
+
+/*
+ * Maintenance, by background workers where the library is preloaded
+ */
+
+CREATE FUNCTION vdb.maintain(index regclass, OUT work text, OUT done boolean, OUT reason text)
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_worker_maintain' LANGUAGE C STRICT;
+
+COMMENT ON FUNCTION vdb.maintain(regclass) IS
+	'does what an index needs, as background workers do, and says what else it needs';
+
+CREATE FUNCTION vdb.worker_stat(
+	OUT kind text, OUT pid integer, OUT datid oid, OUT datname text, OUT work text,
+	OUT indexrelid oid, OUT index text, OUT since timestamptz, OUT rounds bigint,
+	OUT vacuums bigint, OUT clean_ups bigint, OUT calibrations bigint, OUT recalls bigint,
+	OUT reindexes bigint, OUT drops bigint, OUT failures bigint,
+	OUT last_error text, OUT last_error_at timestamptz)
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_worker_stat' LANGUAGE C STRICT;
+
+CREATE VIEW vdb_stat_worker AS SELECT * FROM vdb.worker_stat();
+
+COMMENT ON VIEW vdb_stat_worker IS
+	'the processes that look after indexes, what they do, and what they have done since the server began';
+
+GRANT SELECT ON vdb_stat_worker TO PUBLIC;

@@ -88,6 +88,24 @@ typedef RelFileNode VdbLocator;
 #define vdb_vacuum_delay_point() vacuum_delay_point()
 #endif
 
+/*
+ * Begins to count what reading and writing costs, as VACUUM does, by the session's settings;
+ * 16 made these something that may change meanwhile.
+ */
+#if PG_VERSION_NUM >= 160000
+#define vdb_begin_vacuum_costs() (VacuumUpdateCosts(), VacuumCostBalance = 0)
+#else
+#define vdb_begin_vacuum_costs() \
+	(VacuumCostActive = (VacuumCostDelay > 0), VacuumCostBalance = 0)
+#endif
+
+/* 16 tells an access method which table is vacuumed. */
+#if PG_VERSION_NUM >= 160000
+#define vdb_vacuum_info_set_heap(info, heap) ((info)->heaprel = (heap))
+#else
+#define vdb_vacuum_info_set_heap(info, heap) ((void) 0)
+#endif
+
 /* 18 has one snapshot for values out of line; before, each has the oldest one's age. */
 #if PG_VERSION_NUM >= 180000
 #define vdb_toast_snapshot(memory) ((void) (memory), get_toast_snapshot())

@@ -18,6 +18,7 @@
 #include "stats/stats.h"
 #include "testpoint.h"
 #include "vdb.h"
+#include "worker/worker_module.h"
 
 VDB_MODULE_MAGIC(VDB_VERSION);
 
@@ -52,6 +53,7 @@ _PG_init(void)
 	init_simd_setting();
 	vdb_testpoint_init();
 	vdb_stats_init();
+	vdb_worker_init();
 	MarkGUCPrefixReserved("vdb");
 	vdb_index_hook_planner();
 	vdb_index_hook_plans();

@@ -44,6 +44,8 @@ const VdbAccessMethod vdb_hnsw_method = {
 	.calibrate = vdb_hnsw_calibrate,
 	.calibration = vdb_hnsw_calibration,
 	.page_layout = vdb_hnsw_page_layout,
+	.upkeep = vdb_hnsw_upkeep,
+	.clean_up = vdb_hnsw_clean_up,
 };
 
 static relopt_kind hnsw_relopt_kind;
@@ -90,6 +92,8 @@ vdb_hnsw_init(void)
 					  "Size of the dynamic candidate list for construction",
 					  HNSW_DEFAULT_EF_CONSTRUCTION, HNSW_MIN_EF_CONSTRUCTION,
 					  HNSW_MAX_EF_CONSTRUCTION, AccessExclusiveLock);
+	add_bool_reloption(hnsw_relopt_kind, "maintenance", VDB_MAINTENANCE_OPTION, true,
+					   ShareUpdateExclusiveLock);
 
 	DefineCustomIntVariable("hnsw.ef_search",
 							"Sets the size of the dynamic candidate list for search.",
@@ -122,6 +126,7 @@ parse_options(Datum reloptions, bool validate)
 		{.optname = "m", .opttype = RELOPT_TYPE_INT, .offset = offsetof(HnswOptions, m)},
 		{.optname = "ef_construction", .opttype = RELOPT_TYPE_INT,
 		.offset = offsetof(HnswOptions, ef_construction)},
+		{.optname = "maintenance", .opttype = RELOPT_TYPE_BOOL, .offset = offsetof(HnswOptions, maintenance)},
 	};
 
 	return (bytea *) build_reloptions(reloptions, validate, hnsw_relopt_kind, sizeof(HnswOptions),
@@ -132,7 +137,7 @@ parse_options(Datum reloptions, bool validate)
 const HnswOptions *
 vdb_hnsw_options(Relation index)
 {
-	static const HnswOptions defaults = {0, HNSW_DEFAULT_M, HNSW_DEFAULT_EF_CONSTRUCTION};
+	static const HnswOptions defaults = {0, HNSW_DEFAULT_M, HNSW_DEFAULT_EF_CONSTRUCTION, true};
 
 	return index->rd_options ? (const HnswOptions *) index->rd_options : &defaults;
 }

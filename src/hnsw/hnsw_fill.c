@@ -14,12 +14,14 @@
 #include "postgres.h"
 
 #include "commands/progress.h"
+#include "commands/vacuum.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 
+#include "compat.h"
 #include "hnsw/hnsw_build.h"
 #include "testpoint.h"
 
@@ -356,6 +358,8 @@ build_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 	Datum		value;
 	TableRow	row = {.tid = tid};
 
+	/* an automatic rebuild reads no faster than it may */
+	vdb_vacuum_delay_point();
 	if (isnull[0])
 		return;
 	old = MemoryContextSwitchTo(builder->row_context);

@@ -34,6 +34,7 @@ typedef struct HnswOptions
 	int32		vl_len_;		/* varlena header (do not touch directly!) */
 	int			m;
 	int			ef_construction;
+	bool		maintenance;	/* by the background worker */
 } HnswOptions;
 
 typedef enum HnswIterativeScan
@@ -765,6 +766,10 @@ extern void vdb_hnsw_check(Relation index, Relation heap, Snapshot snapshot, Vdb
 
 /* hnsw_prewarm.c */
 extern VdbPageLayout vdb_hnsw_page_layout(Relation rel);
+
+/* hnsw_upkeep.c */
+extern void vdb_hnsw_upkeep(Relation rel, double rows, VdbUpkeep *result);
+extern void vdb_hnsw_clean_up(Relation rel, double rows);
 
 /* hnsw_cost.c */
 extern void vdb_hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,

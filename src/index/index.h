@@ -77,6 +77,29 @@ typedef struct VdbPageLayout
 	void	   *index;
 } VdbPageLayout;
 
+/* What can be seen of an index in a moment: of its metapage, and of some of its pages. */
+typedef struct VdbUpkeep
+{
+	bool		wanted;			/* its option "maintenance" */
+	bool		unclean;		/* what VACUUM does at its end has something to do */
+	bool		calibrated;		/* or there is nothing to calibrate */
+	double		filled;			/* of the room that it has for rows, as a share of what a new
+								 * index would have filled */
+} VdbUpkeep;
+
+/* What the option is for. */
+#define VDB_MAINTENANCE_OPTION "Whether the background worker looks after the index"
+
+/* Extents of an index that this is seen of, at most. */
+#define VDB_UPKEEP_EXTENTS 32
+
+/* Of so many extents, the number-th that is looked at: of all, or evenly spread. */
+static inline uint32
+vdb_upkeep_extent(uint32 extents, uint32 number)
+{
+	return (uint32) ((uint64) number * extents / Min(extents, VDB_UPKEEP_EXTENTS));
+}
+
 /* An access method, known by the one thing that both relations and paths know of it. */
 typedef struct VdbAccessMethod
 {
@@ -106,6 +129,18 @@ typedef struct VdbAccessMethod
 
 	/* valid until the current memory context is reset */
 	VdbPageLayout (*page_layout) (Relation index);
+
+	/*
+	 * Says what state an index is in, which an ordinary lock on it suffices for.  rows: of the
+	 * table, as far as is known.
+	 */
+	void		(*upkeep) (Relation index, double rows, VdbUpkeep *result);
+
+	/*
+	 * Does what VACUUM does of an index at its end.  The caller holds ShareUpdateExclusiveLock
+	 * on the table, as VACUUM does.  Uses memory of the current context.
+	 */
+	void		(*clean_up) (Relation index, double rows);
 } VdbAccessMethod;
 
 /* A value of an indexed type, taken apart for its codec. */
@@ -202,6 +237,24 @@ extern void vdb_index_scan_rows(Relation heap, Relation index, Snapshot snapshot
  */
 extern Relation vdb_index_open_named(const VdbAccessMethod *method, Oid indexoid, LOCKMODE lock,
 									 Relation *heap);
+
+/* index_calibrate.c */
+
+/*
+ * Calls `calibrate` of an index's access method, which has one, as the table's owner: an
+ * index's expressions are the owner's code.  The caller holds RowExclusiveLock on the index.
+ */
+extern void vdb_index_run_calibration(Relation index, Relation heap, const Datum *queries, int count,
+									  VdbCalibrated *result);
+
+/* index_recall.c */
+
+/*
+ * The share of the true nearest k rows that an index finds, at the present settings, of so
+ * many rows of the table that the active snapshot sees; NaN where there are none.  Runs what is
+ * code of the table's owner as the owner.
+ */
+extern double vdb_index_measure_recall(Relation index, Relation heap, int k, int queries);
 
 /* index_attribute.c */
 

@@ -177,15 +177,10 @@ form_result(FunctionCallInfo fcinfo, const VdbCalibrated *calibrated)
 	}
 }
 
-/*
- * Measures, and returns what was measured.  An index's expressions are the owner's code: run
- * as the owner.
- */
-static void
-calibrate(FunctionCallInfo fcinfo, const VdbAccessMethod *method, Relation index, Relation heap,
-		  const Datum *queries, int count)
+void
+vdb_index_run_calibration(Relation index, Relation heap, const Datum *queries, int count,
+						  VdbCalibrated *result)
 {
-	VdbCalibrated calibrated = {0};
 	Oid			user;
 	int			security;
 	int			nest;
@@ -194,10 +189,18 @@ calibrate(FunctionCallInfo fcinfo, const VdbAccessMethod *method, Relation index
 	SetUserIdAndSecContext(heap->rd_rel->relowner, security | SECURITY_RESTRICTED_OPERATION);
 	nest = NewGUCNestLevel();
 	RestrictSearchPath();
-	method->calibrate(index, heap, queries, count, &calibrated);
+	vdb_index_method(index->rd_indam->amcostestimate)->calibrate(index, heap, queries, count, result);
 	AtEOXact_GUC(false, nest);
 	SetUserIdAndSecContext(user, security);
+}
 
+/* Measures, and returns what was measured. */
+static void
+calibrate(FunctionCallInfo fcinfo, Relation index, Relation heap, const Datum *queries, int count)
+{
+	VdbCalibrated calibrated = {0};
+
+	vdb_index_run_calibration(index, heap, queries, count, &calibrated);
 	if (calibrated.count == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -221,7 +224,7 @@ vdb_index_calibrate(PG_FUNCTION_ARGS)
 	Relation	heap;
 	Relation	index = open_for_calibration(PG_GETARG_OID(0), &heap, &method);
 
-	calibrate(fcinfo, method, index, heap, NULL, 0);
+	calibrate(fcinfo, index, heap, NULL, 0);
 	index_close(index, RowExclusiveLock);
 	table_close(heap, AccessShareLock);
 	return (Datum) 0;
@@ -269,7 +272,7 @@ vdb_index_calibrate_for(PG_FUNCTION_ARGS)
 	int			count;
 	Datum	   *queries = take_queries(index, PG_GETARG_ARRAYTYPE_P(1), &count);
 
-	calibrate(fcinfo, method, index, heap, queries, count);
+	calibrate(fcinfo, index, heap, queries, count);
 	index_close(index, RowExclusiveLock);
 	table_close(heap, AccessShareLock);
 	return (Datum) 0;

@@ -23,6 +23,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/index.h"
+#include "commands/vacuum.h"
 #include "common/pg_prng.h"
 #include "executor/executor.h"
 #include "fmgr.h"
@@ -82,6 +83,7 @@ typedef struct Recall
 	double		index_ms;
 } Recall;
 
+static double measure_recall(Recall *recall, int wanted);
 static void check_permission(Relation heap);
 static void become_owner(Relation heap);
 static void init_evaluation(Recall *recall);
@@ -104,9 +106,6 @@ vdb_index_recall(PG_FUNCTION_ARGS)
 	int			k = PG_GETARG_INT32(1);
 	int			wanted = PG_GETARG_INT32(2);
 	Recall		recall = {0};
-	Oid			save_userid;
-	int			save_sec_context;
-	int			save_nestlevel;
 	double		share;
 	Datum		result;
 
@@ -122,28 +121,48 @@ vdb_index_recall(PG_FUNCTION_ARGS)
 	recall.k = k;
 	recall.index = vdb_index_open_named(NULL, indexoid, AccessShareLock, &recall.heap);
 	check_permission(recall.heap);
-
-	GetUserIdAndSecContext(&save_userid, &save_sec_context);
-	save_nestlevel = NewGUCNestLevel();
-	become_owner(recall.heap);
-
-	recall.effort = vdb_index_method(recall.index->rd_indam->amcostestimate)->first_effort(recall.index);
-	recall.snapshot = RegisterSnapshot(GetActiveSnapshot());
-	init_evaluation(&recall);
-	draw_sample(&recall, wanted);
-	answer_exactly(&recall);
-	share = answer_by_index(&recall);
+	share = measure_recall(&recall, wanted);
 	result = form_result(fcinfo, &recall, share);
-	note_recall(indexoid, k, share);
-
-	ExecDropSingleTupleTableSlot(recall.slot);
-	FreeExecutorState(recall.estate);
-	UnregisterSnapshot(recall.snapshot);
-	AtEOXact_GUC(false, save_nestlevel);
-	SetUserIdAndSecContext(save_userid, save_sec_context);
 	index_close(recall.index, AccessShareLock);
 	table_close(recall.heap, AccessShareLock);
 	PG_RETURN_DATUM(result);
+}
+
+double
+vdb_index_measure_recall(Relation index, Relation heap, int k, int queries)
+{
+	Recall		recall = {.index = index, .heap = heap, .k = k};
+
+	return measure_recall(&recall, queries);
+}
+
+/* Measures, with so many queries at most, as the table's owner. */
+static double
+measure_recall(Recall *recall, int wanted)
+{
+	Oid			save_userid;
+	int			save_sec_context;
+	int			save_nestlevel;
+	double		share;
+
+	GetUserIdAndSecContext(&save_userid, &save_sec_context);
+	save_nestlevel = NewGUCNestLevel();
+	become_owner(recall->heap);
+
+	recall->effort = vdb_index_method(recall->index->rd_indam->amcostestimate)->first_effort(recall->index);
+	recall->snapshot = RegisterSnapshot(GetActiveSnapshot());
+	init_evaluation(recall);
+	draw_sample(recall, wanted);
+	answer_exactly(recall);
+	share = answer_by_index(recall);
+
+	ExecDropSingleTupleTableSlot(recall->slot);
+	FreeExecutorState(recall->estate);
+	UnregisterSnapshot(recall->snapshot);
+	AtEOXact_GUC(false, save_nestlevel);
+	SetUserIdAndSecContext(save_userid, save_sec_context);
+	note_recall(RelationGetRelid(recall->index), recall->k, share);
+	return share;
 }
 
 /* Whoever may read all of the table may know what the index finds of it. */
@@ -208,7 +227,7 @@ read_value(Recall *recall, Datum *value)
 	Datum		values[INDEX_MAX_KEYS];
 	bool		isnull[INDEX_MAX_KEYS];
 
-	CHECK_FOR_INTERRUPTS();
+	vdb_vacuum_delay_point();
 	ResetExprContext(context);
 	if (!ExecQual(recall->predicate, context))
 		return false;

@@ -53,6 +53,8 @@ const VdbAccessMethod vdb_ivfflat_method = {
 	.check = vdb_ivf_check,
 	.first_effort = first_effort,
 	.page_layout = vdb_ivf_page_layout,
+	.upkeep = vdb_ivf_upkeep,
+	.clean_up = vdb_ivf_fit_lists,
 };
 const VdbAccessMethod vdb_ivfpq_method = {
 	.name = "ivfpq",
@@ -62,6 +64,8 @@ const VdbAccessMethod vdb_ivfpq_method = {
 	.calibrate = vdb_ivf_calibrate,
 	.calibration = vdb_ivf_calibration,
 	.page_layout = vdb_ivf_page_layout,
+	.upkeep = vdb_ivf_upkeep,
+	.clean_up = vdb_ivf_fit_lists,
 };
 
 static const struct config_enum_entry flat_iterative_options[] = {
@@ -151,6 +155,10 @@ vdb_ivf_init(void)
 					  0, 0, MAX_PQ_PARTS, AccessExclusiveLock);
 	add_int_reloption(pq_relopt_kind, "spill", "Further lists that a row is put into",
 					  0, 0, 1, AccessExclusiveLock);
+	add_bool_reloption(flat_relopt_kind, "maintenance", VDB_MAINTENANCE_OPTION, true,
+					   ShareUpdateExclusiveLock);
+	add_bool_reloption(pq_relopt_kind, "maintenance", VDB_MAINTENANCE_OPTION, true,
+					   ShareUpdateExclusiveLock);
 	define_settings();
 }
 
@@ -159,6 +167,7 @@ parse_flat_options(Datum reloptions, bool validate)
 {
 	static const relopt_parse_elt table[] = {
 		{.optname = "lists", .opttype = RELOPT_TYPE_INT, .offset = offsetof(IvfOptions, lists)},
+		{.optname = "maintenance", .opttype = RELOPT_TYPE_BOOL, .offset = offsetof(IvfOptions, maintenance)},
 	};
 
 	return (bytea *) build_reloptions(reloptions, validate, flat_relopt_kind, sizeof(IvfOptions),
@@ -208,6 +217,7 @@ parse_pq_options(Datum reloptions, bool validate)
 	bytea	   *options;
 	static const relopt_parse_elt table[] = {
 		{.optname = "lists", .opttype = RELOPT_TYPE_INT, .offset = offsetof(IvfOptions, lists)},
+		{.optname = "maintenance", .opttype = RELOPT_TYPE_BOOL, .offset = offsetof(IvfOptions, maintenance)},
 		{.optname = "refine", .opttype = RELOPT_TYPE_ENUM, .offset = offsetof(IvfOptions, refine)},
 		{.optname = "quantizer", .opttype = RELOPT_TYPE_ENUM, .offset = offsetof(IvfOptions, quantizer)},
 		{.optname = "pq_m", .opttype = RELOPT_TYPE_INT, .offset = offsetof(IvfOptions, parts)},
@@ -230,7 +240,7 @@ vdb_ivf_is_flat(Relation index)
 IvfOptions
 vdb_ivf_options(Relation index)
 {
-	IvfOptions	options = {.lists = 0, .refine = IVF_REFINE_UNSET, .quantizer = IVF_RABITQ};
+	IvfOptions	options = {.lists = 0, .refine = IVF_REFINE_UNSET, .quantizer = IVF_RABITQ, .maintenance = true};
 
 	if (vdb_ivf_is_flat(index))
 		options.lists = DEFAULT_FLAT_LISTS;

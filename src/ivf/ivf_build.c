@@ -11,6 +11,7 @@
 #include "access/xloginsert.h"
 #include "catalog/index.h"
 #include "commands/progress.h"
+#include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/spin.h"
@@ -18,6 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "compat.h"
 #include "index/index_parallel.h"
 #include "ivf/ivf_private.h"
 #include "stats/stats.h"
@@ -132,6 +134,8 @@ load_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive,
 	MemoryContext old;
 	IvfRow		row = {.payload = builder->payload};
 
+	/* an automatic rebuild reads no faster than it may */
+	vdb_vacuum_delay_point();
 	if (isnull[0])
 		return;
 	old = MemoryContextSwitchTo(builder->row_context);

@@ -750,9 +750,8 @@ note_counted(Change *change, double rows)
 	vdb_ivf_write_meta(change->index, buffer, &meta, false);
 }
 
-/* Has so much changed since lists were counted that some may not fit? */
-static bool
-has_changed(const IvfMeta *meta, double rows)
+bool
+vdb_ivf_has_changed(const IvfMeta *meta, double rows)
 {
 	double		changed = Max(rows - meta->counted_rows, meta->counted_rows - rows) + meta->removed_rows;
 
@@ -771,7 +770,7 @@ fit_lists(Change *change, double rows)
 	if (meta.lists == 0 || meta.epoch >= IVF_NEVER - 1)
 		return;
 	read_lists(change);
-	if (!has_changed(&meta, rows))
+	if (!vdb_ivf_has_changed(&meta, rows))
 		return;
 	count_rows(change);
 	if (change->rows > 0)

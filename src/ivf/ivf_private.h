@@ -40,6 +40,7 @@ typedef struct IvfOptions
 	int			quantizer;		/* IvfQuantizer */
 	int			parts;			/* of a product; 0: by the number of dimensions */
 	int			spill;			/* further lists of a row: 0 or 1 */
+	bool		maintenance;	/* by the background worker */
 } IvfOptions;
 
 /* What rows are looked at by first, all of them. */
@@ -768,6 +769,12 @@ extern bool vdb_ivf_insert(Relation rel, Datum *values, bool *isnull, ItemPointe
  * ShareUpdateExclusiveLock on it.
  */
 extern void vdb_ivf_fit_lists(Relation rel, double rows);
+
+/* Has so much changed since lists were counted that some may not fit? */
+extern bool vdb_ivf_has_changed(const IvfMeta *meta, double rows);
+
+/* ivf_upkeep.c */
+extern void vdb_ivf_upkeep(Relation rel, double rows, VdbUpkeep *result);
 
 /* ivf_scan.c */
 extern IndexScanDesc vdb_ivf_beginscan(Relation rel, int nkeys, int norderbys);

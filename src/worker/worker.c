@@ -1,0 +1,98 @@
+/*
+ * worker.c
+ *	  Settings of maintenance, and the launcher's registration.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "utils/guc.h"
+
+#include "worker/worker_module.h"
+#include "worker/worker_private.h"
+
+/* The launcher is started again after so many seconds when it has died. */
+#define RESTART_SECONDS 5
+
+bool		vdb_maintenance;
+int			vdb_maintenance_naptime;
+int			vdb_maintenance_workers;
+double		vdb_maintenance_cost_delay;
+int			vdb_maintenance_cost_limit;
+int			vdb_maintenance_lock_wait;
+double		vdb_maintenance_recall_floor;
+bool		vdb_maintenance_reindex;
+
+static const char *const work_names[VDB_WORKS] = {
+	[VDB_WORK_VACUUM] = "vacuum",
+	[VDB_WORK_CLEAN_UP] = "clean-up",
+	[VDB_WORK_CALIBRATE] = "calibrate",
+	[VDB_WORK_RECALL] = "recall",
+	[VDB_WORK_REINDEX] = "reindex",
+	[VDB_WORK_DROP] = "drop",
+};
+
+const char *
+vdb_work_name(VdbWork work)
+{
+	return work_names[work];
+}
+
+static void
+define_settings(void)
+{
+	DefineCustomBoolVariable("vdb.maintenance",
+							 "Has background workers look after indexes.",
+							 "They run where the library is in shared_preload_libraries.",
+							 &vdb_maintenance, true, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("vdb.maintenance_naptime",
+							"Sets the time from one look over a database to the next.", NULL,
+							&vdb_maintenance_naptime, 60, 1, 86400, PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("vdb.maintenance_workers",
+							"Sets how many workers look after indexes at once.",
+							"Each is in one database.",
+							&vdb_maintenance_workers, 2, 1, VDB_MAX_WORKERS, PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomRealVariable("vdb.maintenance_cost_delay",
+							 "Sets how long a worker sleeps when it has used up its cost limit.", NULL,
+							 &vdb_maintenance_cost_delay, 2, 0, 100, PGC_SUSET, GUC_UNIT_MS,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("vdb.maintenance_cost_limit",
+							"Sets what reading and writing may cost before a worker sleeps.",
+							"Costs are those of vacuum_cost_page_hit, vacuum_cost_page_miss and vacuum_cost_page_dirty.",
+							&vdb_maintenance_cost_limit, 200, 1, 10000, PGC_SUSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("vdb.maintenance_lock_wait",
+							"Sets how long others wait for a lock of a worker's before it gives way.",
+							"It is looked twice as often. Keep it below deadlock_timeout.",
+							&vdb_maintenance_lock_wait, 500, 10, 3600000, PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomRealVariable("vdb.maintenance_recall_floor",
+							 "Sets the recall below which a worker rebuilds an index; 0 leaves it unmeasured.",
+							 "It is measured at the settings that the database has, which reads the table twice.",
+							 &vdb_maintenance_recall_floor, 0, 0, 1, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("vdb.maintenance_reindex",
+							 "Lets workers rebuild indexes.",
+							 "What is rebuilt concurrently needs room for both.",
+							 &vdb_maintenance_reindex, true, PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
+void
+vdb_worker_init(void)
+{
+	BackgroundWorker launcher = {0};
+
+	define_settings();
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	vdb_worker_share();
+	launcher.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	launcher.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	launcher.bgw_restart_time = RESTART_SECONDS;
+	strlcpy(launcher.bgw_library_name, "vdb", sizeof(launcher.bgw_library_name));
+	strlcpy(launcher.bgw_function_name, "vdb_launcher_worker", sizeof(launcher.bgw_function_name));
+	strlcpy(launcher.bgw_name, "vdb maintenance launcher", sizeof(launcher.bgw_name));
+	strlcpy(launcher.bgw_type, "vdb maintenance launcher", sizeof(launcher.bgw_type));
+	RegisterBackgroundWorker(&launcher);
+}

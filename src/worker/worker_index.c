@@ -1,0 +1,223 @@
+/*
+ * worker_index.c
+ *	  What an index needs, by what is measured of it; and doing that, as far as it can
+ *	  be done in anybody's transaction.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "commands/vacuum.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/float.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "index/index_calibrate.h"
+#include "worker/worker_private.h"
+
+/* Dead rows of a table until it is vacuumed: so many, and such a share of all. */
+#define DEAD_ROWS 50
+#define DEAD_SHARE 0.05
+
+/* Where these cannot be removed yet, VACUUM is tried again after so many rounds. */
+#define STUCK_ROUNDS 10
+
+/* Of its room, what an index fills at least; smaller ones, pages, are left alone. */
+#define FILLED_SHARE 0.4
+#define FILLED_PAGES 128
+
+/* A rebuild that gave no more than this share more is not tried again. */
+#define REBUILT_BETTER 1.25
+#define REBUILT_RECALL 0.02
+
+/* Recall is measured with so many questions and rows, */
+#define RECALL_QUERIES 20
+#define RECALL_K 10
+
+/* when such a share of the rows has changed, and for so small a part of the time. */
+#define RECALL_CHANGED 0.1
+#define RECALL_TIME_SHARE 100
+
+static int64
+read_counter(PGFunction counter, Relation heap)
+{
+	return DatumGetInt64(DirectFunctionCall1(counter, ObjectIdGetDatum(RelationGetRelid(heap))));
+}
+
+/* Rows of a table: what was counted, or else what the planner takes it to have. */
+static double
+count_rows(Relation heap)
+{
+	double		rows = read_counter(pg_stat_get_live_tuples, heap);
+	BlockNumber pages;
+	double		visible;
+
+	if (rows <= 0)
+		table_relation_estimate_size(heap, NULL, &pages, &rows, &visible);
+	return Max(rows, 0);
+}
+
+/* Rows that came, went or changed since the table's statistics began. */
+static int64
+count_changes(Relation heap)
+{
+	return read_counter(pg_stat_get_tuples_inserted, heap) +
+		read_counter(pg_stat_get_tuples_updated, heap) +
+		read_counter(pg_stat_get_tuples_deleted, heap);
+}
+
+/* Measuring anew says something new only when the table has changed. */
+static bool
+is_recall_due(const VdbPatient *patient)
+{
+	const VdbRemembered *remembered = patient->remembered;
+
+	if (vdb_maintenance_recall_floor <= 0 || patient->rows < RECALL_QUERIES)
+		return false;
+	if (remembered == NULL || isnan(remembered->recall))
+		return true;
+	return GetCurrentTimestamp() >= remembered->recall_after &&
+		fabs((double) count_changes(patient->heap) - remembered->changes) >= RECALL_CHANGED * patient->rows;
+}
+
+/* Is it due to be rebuilt, for what is known of it? */
+static void
+ask_rebuild(VdbPatient *patient)
+{
+	const VdbRemembered *remembered = patient->remembered;
+	double		filled = patient->state.filled;
+	double		recall = remembered != NULL ? remembered->recall : get_float8_nan();
+	bool		rebuilt = remembered != NULL && remembered->rebuilt;
+
+	/* a comparison with what is not a number is false */
+	if (recall < vdb_maintenance_recall_floor &&
+		!(rebuilt && recall > remembered->rebuilt_recall - REBUILT_RECALL))
+		patient->due[VDB_WORK_REINDEX] = psprintf("recall is %.3f", recall);
+	else if (filled < FILLED_SHARE && RelationGetNumberOfBlocks(patient->index) >= FILLED_PAGES &&
+			 !(rebuilt && filled * REBUILT_BETTER > remembered->rebuilt_filled))
+		patient->due[VDB_WORK_REINDEX] = psprintf("%.0f %% of its room is filled", 100 * filled);
+}
+
+void
+vdb_worker_examine(VdbPatient *patient)
+{
+	const VdbRemembered *remembered = patient->remembered;
+	VdbUpkeep  *state = &patient->state;
+
+	patient->method = vdb_index_method(patient->index->rd_indam->amcostestimate);
+	patient->rows = count_rows(patient->heap);
+	patient->dead = read_counter(pg_stat_get_dead_tuples, patient->heap);
+	patient->method->upkeep(patient->index, patient->rows, state);
+	memset(patient->due, 0, sizeof(patient->due));
+
+	if (patient->dead >= DEAD_ROWS + DEAD_SHARE * patient->rows &&
+		(remembered == NULL || GetCurrentTimestamp() >= remembered->vacuum_after))
+		patient->due[VDB_WORK_VACUUM] = psprintf("%.0f rows are dead", patient->dead);
+	if (state->unclean)
+		patient->due[VDB_WORK_CLEAN_UP] = "rows have come or gone";
+	if (!state->calibrated && patient->rows >= VDB_MIN_QUESTIONS &&
+		(remembered == NULL || patient->rows > 2 * remembered->uncalibrated))
+		patient->due[VDB_WORK_CALIBRATE] = "what was measured does not hold any more";
+	if (is_recall_due(patient))
+		patient->due[VDB_WORK_RECALL] = "a floor of recall is set";
+	ask_rebuild(patient);
+}
+
+/* As the table's owner: it evaluates the index's expressions. */
+static void
+clean_up(VdbPatient *patient)
+{
+	Oid			user;
+	int			security;
+	int			nest;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(patient->heap->rd_rel->relowner, security | SECURITY_RESTRICTED_OPERATION);
+	nest = NewGUCNestLevel();
+	RestrictSearchPath();
+	patient->method->clean_up(patient->index, patient->rows);
+	AtEOXact_GUC(false, nest);
+	SetUserIdAndSecContext(user, security);
+}
+
+static void
+calibrate(VdbPatient *patient)
+{
+	VdbCalibrated result = {0};
+
+	vdb_index_run_calibration(patient->index, patient->heap, NULL, 0, &result);
+	if (patient->remembered != NULL)
+		patient->remembered->uncalibrated = result.count == 0 ? patient->rows : 0;
+}
+
+static void
+measure_recall(VdbPatient *patient)
+{
+	TimestampTz begin = GetCurrentTimestamp();
+	int64		changes = count_changes(patient->heap);
+	double		recall = vdb_index_measure_recall(patient->index, patient->heap, RECALL_K, RECALL_QUERIES);
+	TimestampTz end = GetCurrentTimestamp();
+	VdbRemembered *remembered = patient->remembered;
+
+	if (remembered != NULL)
+	{
+		remembered->recall = recall;
+		remembered->changes = changes;
+		remembered->recall_after = end + RECALL_TIME_SHARE * (end - begin);
+		ask_rebuild(patient);
+	}
+	else if (recall < vdb_maintenance_recall_floor)
+		patient->due[VDB_WORK_REINDEX] = psprintf("recall is %.3f", recall);
+}
+
+void
+vdb_worker_treat(VdbPatient *patient, VdbWork work)
+{
+	vdb_begin_vacuum_costs();
+	switch (work)
+	{
+		case VDB_WORK_CLEAN_UP:
+			clean_up(patient);
+			break;
+		case VDB_WORK_CALIBRATE:
+			calibrate(patient);
+			break;
+		case VDB_WORK_RECALL:
+			measure_recall(patient);
+			break;
+		default:
+			elog(ERROR, "%s is no work of a transaction's", vdb_work_name(work));
+	}
+	VacuumCostActive = false;
+}
+
+void
+vdb_worker_note_rebuilt(VdbPatient *patient)
+{
+	VdbRemembered *remembered = patient->remembered;
+
+	if (remembered == NULL)
+		return;
+	if (vdb_maintenance_recall_floor > 0)
+		vdb_worker_treat(patient, VDB_WORK_RECALL);
+	remembered->rebuilt = true;
+	remembered->rebuilt_filled = patient->state.filled;
+	remembered->rebuilt_recall = remembered->recall;
+}
+
+void
+vdb_worker_note_vacuumed(VdbPatient *patient)
+{
+	if (patient->remembered != NULL && patient->due[VDB_WORK_VACUUM] != NULL)
+		patient->remembered->vacuum_after = GetCurrentTimestamp() +
+			(TimestampTz) STUCK_ROUNDS * vdb_maintenance_naptime * USECS_PER_SEC;
+}

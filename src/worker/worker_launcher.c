@@ -1,0 +1,419 @@
+/*
+ * worker_launcher.c
+ *	  The process that starts a worker in each database, in turn.
+ *
+ * It is connected to no database, so that it needs none, and reads pg_database, which all
+ * share.  What it knows of a database is in its own memory: a launcher that is started
+ * again begins with all of them.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/procarray.h"
+#include "tcop/tcopprot.h"
+#include "utils/backend_status.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "worker/worker_private.h"
+
+/* A database without an index of ours is looked at once in so many rounds. */
+#define NOTHING_ROUNDS 10
+
+/* The longest rest of a database in which workers fail, s. */
+#define LONGEST_REST 3600
+
+typedef struct Database
+{
+	Oid			oid;			/* the key */
+	bool		listed;			/* in pg_database, when that was read last */
+	int			failures;		/* in a row */
+	int			rounds;			/* to wait from one worker to the next */
+	TimestampTz last;			/* a worker was there, or was to be */
+} Database;
+
+typedef struct Launcher
+{
+	HTAB	   *databases;
+	BackgroundWorkerHandle *handles[VDB_MAX_WORKERS];	/* of workers that this process started */
+	TimestampTz listed_at;
+	TimestampTz watched_at;
+	TimestampTz start_after;	/* no process was free */
+	bool		said_full;		/* in the log */
+	MemoryContext round_context;
+} Launcher;
+
+PGDLLEXPORT void vdb_launcher_worker(Datum arg);
+
+/* Adds what is new in pg_database and removes what is gone. */
+static void
+list_databases(Launcher *launcher)
+{
+	HASH_SEQ_STATUS all;
+	Database   *database;
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	hash_seq_init(&all, launcher->databases);
+	while ((database = hash_seq_search(&all)) != NULL)
+		database->listed = false;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+		bool		found;
+
+		/* a template is copied, which a worker in it would be in the way of; -2: half dropped */
+		if (!form->datallowconn || form->datistemplate || form->datconnlimit == -2)
+			continue;
+		database = hash_search(launcher->databases, &form->oid, HASH_ENTER, &found);
+		if (!found)
+			*database = (Database) {.oid = form->oid, .rounds = 1};
+		database->listed = true;
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+
+	hash_seq_init(&all, launcher->databases);
+	while ((database = hash_seq_search(&all)) != NULL)
+	{
+		if (!database->listed)
+		{
+			vdb_worker_forget(database->oid, NIL);
+			hash_search(launcher->databases, &database->oid, HASH_REMOVE, NULL);
+		}
+	}
+	launcher->listed_at = GetCurrentTimestamp();
+	vdb_worker_set_outcome(VDB_OUTCOME_DONE);
+}
+
+/* When a database's turn comes again. */
+static TimestampTz
+due_time(const Database *database)
+{
+	double		wait = (double) vdb_maintenance_naptime * database->rounds;
+
+	if (database->failures > 0)
+		wait = Max(vdb_maintenance_naptime, Min(ldexp(vdb_maintenance_naptime, Min(database->failures, 20)), LONGEST_REST));
+	return database->last == 0 ? 0 : database->last + (TimestampTz) (wait * USECS_PER_SEC);
+}
+
+static void
+note_end(Launcher *launcher, Oid oid, VdbOutcome outcome)
+{
+	Database   *database = hash_search(launcher->databases, &oid, HASH_FIND, NULL);
+
+	if (database == NULL)
+		return;
+	database->last = GetCurrentTimestamp();
+	database->failures = outcome == VDB_OUTCOME_FAILED ? database->failures + 1 : 0;
+	database->rounds = outcome == VDB_OUTCOME_NOTHING ? NOTHING_ROUNDS : 1;
+}
+
+/*
+ * Has a worker that was to take this place ended before it did?  Of one that another
+ * launcher started nobody can tell: such a place is taken back, and the worker leaves.
+ */
+static bool
+never_came(Launcher *launcher, int place)
+{
+	pid_t		pid;
+
+	return launcher->handles[place] == NULL ||
+		GetBackgroundWorkerPid(launcher->handles[place], &pid) == BGWH_STOPPED;
+}
+
+/* Frees places that workers left; returns how many are not free. */
+static int
+reap_workers(Launcher *launcher)
+{
+	int			busy = 0;
+
+	for (int i = 0; i < VDB_MAX_WORKERS; i++)
+	{
+		VdbPlace   *place = &vdb_worker_shared->places[i];
+		VdbPlaceState state;
+		VdbOutcome	outcome = VDB_OUTCOME_FAILED;
+		bool		ended;
+
+		LWLockAcquire(&vdb_worker_shared->lock, LW_EXCLUSIVE);
+		state = place->state;
+		ended = state == VDB_PLACE_LEFT || (state == VDB_PLACE_GIVEN && never_came(launcher, i));
+		if (state == VDB_PLACE_LEFT)
+			outcome = place->outcome;
+		if (ended)
+			place->state = VDB_PLACE_FREE;
+		LWLockRelease(&vdb_worker_shared->lock);
+
+		if (ended)
+		{
+			note_end(launcher, place->database, outcome);
+			if (launcher->handles[i] != NULL)
+				pfree(launcher->handles[i]);
+			launcher->handles[i] = NULL;
+		}
+		else
+			busy += state != VDB_PLACE_FREE;
+	}
+	return busy;
+}
+
+static bool
+is_being_served(Oid database)
+{
+	for (int i = 0; i < VDB_MAX_WORKERS; i++)
+	{
+		const VdbPlace *place = &vdb_worker_shared->places[i];
+
+		/* only this process gives and frees places */
+		if (place->state != VDB_PLACE_FREE && place->database == database)
+			return true;
+	}
+	return false;
+}
+
+/* The database that has been due for the longest, and when one will be next. */
+static Database *
+find_due(Launcher *launcher, TimestampTz now, TimestampTz *next)
+{
+	HASH_SEQ_STATUS all;
+	Database   *database;
+	Database   *found = NULL;
+
+	*next = DT_NOEND;
+	hash_seq_init(&all, launcher->databases);
+	while ((database = hash_seq_search(&all)) != NULL)
+	{
+		TimestampTz due = due_time(database);
+
+		if (is_being_served(database->oid) || due >= *next)
+			continue;
+		*next = due;
+		found = due <= now ? database : NULL;
+	}
+	return found;
+}
+
+/* Gives a free place away, to a worker that is to begin. */
+static VdbAssignment
+give_place(int number, Oid database)
+{
+	VdbPlace   *place = &vdb_worker_shared->places[number];
+	VdbAssignment assignment = {.place = number, .database = database};
+
+	LWLockAcquire(&vdb_worker_shared->lock, LW_EXCLUSIVE);
+	place->state = VDB_PLACE_GIVEN;
+	place->database = database;
+	assignment.generation = ++place->generation;
+	LWLockRelease(&vdb_worker_shared->lock);
+	return assignment;
+}
+
+static int
+find_free_place(void)
+{
+	for (int i = 0; i < VDB_MAX_WORKERS; i++)
+	{
+		if (vdb_worker_shared->places[i].state == VDB_PLACE_FREE)
+			return i;
+	}
+	return -1;
+}
+
+/* Starts a worker in a database; false if the server has no process free. */
+static bool
+start_worker(Launcher *launcher, Database *database, int number)
+{
+	BackgroundWorker worker = {0};
+	VdbAssignment assignment = give_place(number, database->oid);
+	MemoryContext old;
+	bool		started;
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_notify_pid = MyProcPid;
+	strlcpy(worker.bgw_library_name, "vdb", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "vdb_database_worker", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "vdb maintenance worker", sizeof(worker.bgw_name));
+	strlcpy(worker.bgw_type, "vdb maintenance worker", sizeof(worker.bgw_type));
+	memcpy(worker.bgw_extra, &assignment, sizeof(assignment));
+	StaticAssertStmt(sizeof(assignment) <= BGW_EXTRALEN, "an assignment fits bgw_extra");
+
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	started = RegisterDynamicBackgroundWorker(&worker, &launcher->handles[number]);
+	MemoryContextSwitchTo(old);
+	if (!started)
+	{
+		LWLockAcquire(&vdb_worker_shared->lock, LW_EXCLUSIVE);
+		vdb_worker_shared->places[number].state = VDB_PLACE_FREE;
+		LWLockRelease(&vdb_worker_shared->lock);
+	}
+	return started;
+}
+
+/* No process is free: all databases wait for a round.  Says so once. */
+static void
+await_process(Launcher *launcher, TimestampTz now)
+{
+	launcher->start_after = now + vdb_maintenance_naptime * USECS_PER_SEC;
+	if (launcher->said_full)
+		return;
+	launcher->said_full = true;
+	vdb_worker_count_failure("no background worker process is free");
+	ereport(LOG,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("no background worker process is free for vdb's maintenance"),
+			 errdetail("It is tried again from time to time; this is not said again until one was free."),
+			 errhint("You may need to increase max_worker_processes.")));
+}
+
+/*
+ * Starts as many workers as are due and allowed, beside those that are busy, and counts them;
+ * returns when the next one will be due.
+ */
+static TimestampTz
+start_workers(Launcher *launcher, int *busy)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next = DT_NOEND;
+	Database   *database;
+
+	if (!vdb_maintenance)
+		return next;
+	if (now < launcher->start_after)
+		return launcher->start_after;
+	while (*busy < vdb_maintenance_workers &&
+		   (database = find_due(launcher, now, &next)) != NULL)
+	{
+		if (!start_worker(launcher, database, find_free_place()))
+		{
+			await_process(launcher, now);
+			return launcher->start_after;
+		}
+		launcher->said_full = false;
+		(*busy)++;
+	}
+
+	/* where all are busy, one of them wakes us when it ends */
+	return *busy < vdb_maintenance_workers ? next : DT_NOEND;
+}
+
+/* Sleeps until something is to be done, at the latest when databases are to be listed. */
+static void
+nap(Launcher *launcher, TimestampTz next, long watch)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz list = launcher->listed_at + vdb_maintenance_naptime * USECS_PER_SEC;
+	long		ms = TimestampDifferenceMilliseconds(now, Min(next, list));
+
+	if (watch > 0)
+		ms = Min(ms, watch);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Max(ms, 1),
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+}
+
+/* The settings may be what workers failed by, or a database may have been given the extension. */
+static void
+forget_rests(Launcher *launcher)
+{
+	HASH_SEQ_STATUS all;
+	Database   *database;
+
+	launcher->start_after = 0;
+	hash_seq_init(&all, launcher->databases);
+	while ((database = hash_seq_search(&all)) != NULL)
+	{
+		database->failures = 0;
+		database->rounds = 1;
+	}
+}
+
+static void
+take_interrupts(Launcher *launcher)
+{
+	CHECK_FOR_INTERRUPTS();
+
+	/* not 0, so that a launcher that was ended, and not with the server, begins again */
+	if (ShutdownRequestPending)
+		proc_exit(1);
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		forget_rests(launcher);
+	}
+}
+
+static void
+init_launcher(Launcher *launcher)
+{
+	HASHCTL		control = {.keysize = sizeof(Oid), .entrysize = sizeof(Database)};
+
+	memset(launcher, 0, sizeof(*launcher));
+	control.hcxt = TopMemoryContext;
+	launcher->databases = hash_create("vdb databases", 32, &control,
+									  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	launcher->round_context = AllocSetContextCreate(TopMemoryContext, "vdb launcher",
+													ALLOCSET_DEFAULT_SIZES);
+}
+
+void
+vdb_launcher_worker(Datum arg)
+{
+	Launcher	launcher;
+	VdbAssignment assignment = give_place(VDB_LAUNCHER_PLACE, InvalidOid);
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	BackgroundWorkerUnblockSignals();
+	(void) vdb_worker_take_place(&assignment);
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	pgstat_report_appname("vdb maintenance");
+	init_launcher(&launcher);
+
+	for (;;)
+	{
+		TimestampTz next;
+		long		watch = vdb_maintenance_lock_wait / 2;
+		int			busy;
+
+		MemoryContextSwitchTo(launcher.round_context);
+		MemoryContextReset(launcher.round_context);
+		take_interrupts(&launcher);
+		if (TimestampDifferenceExceeds(launcher.listed_at, GetCurrentTimestamp(), vdb_maintenance_naptime * 1000))
+			list_databases(&launcher);
+		MemoryContextSwitchTo(launcher.round_context);
+		busy = reap_workers(&launcher);
+		if (busy > 0 && TimestampDifferenceExceeds(launcher.watched_at, GetCurrentTimestamp(), watch))
+		{
+			vdb_worker_watch();
+			launcher.watched_at = GetCurrentTimestamp();
+		}
+		next = start_workers(&launcher, &busy);
+		nap(&launcher, next, busy > 0 ? watch : 0);
+	}
+}

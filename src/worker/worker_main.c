@@ -1,0 +1,436 @@
+/*
+ * worker_main.c
+ *	  The process that looks over one database, once.
+ *
+ * What is done of an index is done in steps of a transaction each, or more.  An error in one
+ * of them, a cancellation among others, ends that index's turn, and gives it a rest.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/lmgr.h"
+#include "tcop/tcopprot.h"
+#include "utils/backend_status.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "testpoint.h"
+#include "worker/worker_private.h"
+
+/* The longest rest of an index that raises errors, s. */
+#define LONGEST_REST 86400
+
+PGDLLEXPORT void vdb_database_worker(Datum arg);
+
+/* What autovacuum sees to as well: what a database's or the server's settings might break. */
+static void
+override_settings(void)
+{
+	char		delay[32];
+	char		limit[32];
+	const char *const settings[][2] = {
+		{"search_path", ""},
+		{"zero_damaged_pages", "false"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"max_parallel_maintenance_workers", "0"},
+		{"vacuum_cost_delay", delay},
+		{"vacuum_cost_limit", limit},
+	};
+
+	snprintf(delay, sizeof(delay), "%g", vdb_maintenance_cost_delay);
+	snprintf(limit, sizeof(limit), "%d", vdb_maintenance_cost_limit);
+	for (int i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/* Is an access method one of this library's, under whatever name the extension is? */
+static bool
+is_our_handler(Oid function)
+{
+	static const char *const handlers[] = {"vdb_hnsw_handler", "vdb_ivfflat_handler", "vdb_ivfpq_handler"};
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	bool		ours = false;
+	Datum		source;
+	bool		isnull;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	source = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
+	for (int i = 0; i < lengthof(handlers) && !isnull; i++)
+		ours = ours || strcmp(TextDatumGetCString(source), handlers[i]) == 0;
+	ReleaseSysCache(tuple);
+	return ours;
+}
+
+static List *
+find_access_methods(void)
+{
+	Relation	rel = table_open(AccessMethodRelationId, AccessShareLock);
+	TableScanDesc scan = table_beginscan_catalog(rel, 0, NULL);
+	List	   *found = NIL;
+	HeapTuple	tuple;
+
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_am	form = (Form_pg_am) GETSTRUCT(tuple);
+
+		if (form->amtype == AMTYPE_INDEX && is_our_handler(form->amhandler))
+			found = lappend_oid(found, form->oid);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* Indexes of these access methods, but those of other sessions alone. */
+static List *
+find_indexes(const List *methods)
+{
+	Relation	rel = table_open(RelationRelationId, AccessShareLock);
+	TableScanDesc scan = table_beginscan_catalog(rel, 0, NULL);
+	List	   *found = NIL;
+	HeapTuple	tuple;
+
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+
+		if (form->relkind == RELKIND_INDEX && form->relpersistence != RELPERSISTENCE_TEMP &&
+			list_member_oid(methods, form->relam))
+			found = lappend_oid(found, form->oid);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* The indexes that there are to look after; NULL where vdb is not in use. */
+static List *
+list_indexes(MemoryContext memory)
+{
+	List	   *methods;
+	List	   *found = NIL;
+	MemoryContext old;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	old = MemoryContextSwitchTo(memory);
+	methods = find_access_methods();
+	if (methods != NIL)
+		found = find_indexes(methods);
+	MemoryContextSwitchTo(old);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(memory);
+	return found;
+}
+
+/* The step of a transaction with an index that it has open. */
+typedef void (*Step) (VdbPatient *patient);
+
+/*
+ * Takes a step in a transaction of its own, with an index that it opens with this lock, and
+ * its table with that one.  False, without waiting, where somebody has one in the way, or the
+ * index is gone or not valid.  Memory of the current context is the patient's.
+ */
+static bool
+take_step(VdbPatient *patient, Oid indexoid, LOCKMODE heap_lock, LOCKMODE index_lock, Step step)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	Oid			heapoid;
+	bool		taken;
+
+	StartTransactionCommand();
+	MemoryContextSwitchTo(memory);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	heapoid = IndexGetRelation(indexoid, true);
+	taken = OidIsValid(heapoid) && ConditionalLockRelationOid(heapoid, heap_lock) &&
+		ConditionalLockRelationOid(indexoid, index_lock) &&
+		IndexGetRelation(indexoid, true) == heapoid;
+	if (taken)
+	{
+		patient->heap = table_open(heapoid, NoLock);
+		patient->index = index_open(indexoid, NoLock);
+		taken = patient->index->rd_index->indisvalid &&
+			vdb_index_method(patient->index->rd_indam->amcostestimate) != NULL;
+		if (taken)
+			step(patient);
+		index_close(patient->index, NoLock);
+		table_close(patient->heap, NoLock);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(memory);
+	return taken;
+}
+
+static void
+step_vacuumed(VdbPatient *patient)
+{
+	vdb_worker_examine(patient);
+	vdb_worker_note_vacuumed(patient);
+}
+
+static void
+treat_if_due(VdbPatient *patient, VdbWork work)
+{
+	vdb_worker_examine(patient);
+	if (patient->due[work] == NULL)
+		return;
+	vdb_worker_treat(patient, work);
+	vdb_worker_count(work);
+}
+
+static void
+step_clean_up(VdbPatient *patient)
+{
+	treat_if_due(patient, VDB_WORK_CLEAN_UP);
+}
+
+static void
+step_calibrate(VdbPatient *patient)
+{
+	treat_if_due(patient, VDB_WORK_CALIBRATE);
+}
+
+static void
+step_recall(VdbPatient *patient)
+{
+	treat_if_due(patient, VDB_WORK_RECALL);
+}
+
+static void
+step_rebuilt(VdbPatient *patient)
+{
+	vdb_worker_examine(patient);
+	vdb_worker_note_rebuilt(patient);
+}
+
+static const struct
+{
+	VdbWork		work;
+	LOCKMODE	heap_lock;
+	LOCKMODE	index_lock;
+	Step		step;
+}			steps[] = {
+	{VDB_WORK_CLEAN_UP, ShareUpdateExclusiveLock, RowExclusiveLock, step_clean_up},
+	{VDB_WORK_CALIBRATE, AccessShareLock, RowExclusiveLock, step_calibrate},
+	{VDB_WORK_RECALL, AccessShareLock, AccessShareLock, step_recall},
+};
+
+static void
+vacuum(VdbPatient *patient, Oid index, Oid heap, const char *name)
+{
+	vdb_worker_say(VDB_WORK_VACUUM, index, name);
+	vdb_worker_vacuum(heap);
+	vdb_worker_count(VDB_WORK_VACUUM);
+	(void) take_step(patient, index, AccessShareLock, AccessShareLock, step_vacuumed);
+}
+
+/* Rebuilds an index, and looks at the one that has taken its place. */
+static void
+reindex(Oid index, Oid heap, const char *name)
+{
+	VdbPatient	patient = {0};
+	Oid			new_index;
+
+	vdb_worker_say(VDB_WORK_REINDEX, index, name);
+	new_index = vdb_worker_reindex(heap, index);
+	if (!OidIsValid(new_index))
+		return;
+	vdb_worker_count(VDB_WORK_REINDEX);
+	patient.remembered = vdb_worker_remember(new_index);
+	(void) take_step(&patient, new_index, AccessShareLock, AccessShareLock, step_rebuilt);
+}
+
+/* What an index is called, and whether it is what a rebuild left; false if it is gone. */
+static bool
+identify(Oid index, Oid *heap, char **name, bool *leftover)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	char	   *relname;
+
+	StartTransactionCommand();
+	MemoryContextSwitchTo(memory);
+	*heap = IndexGetRelation(index, true);
+	relname = get_rel_name(index);
+	if (OidIsValid(*heap) && relname != NULL)
+	{
+		*name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(index)), relname);
+		*leftover = vdb_worker_is_leftover(index);
+	}
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(memory);
+	return OidIsValid(*heap) && relname != NULL;
+}
+
+/* An index's turn. */
+static void
+attend(Oid index)
+{
+	VdbPatient	patient = {.remembered = vdb_worker_remember(index)};
+	Oid			heap;
+	char	   *name;
+	bool		leftover;
+
+	if (!identify(index, &heap, &name, &leftover))
+		return;
+	if (leftover)
+	{
+		vdb_worker_say(VDB_WORK_DROP, index, name);
+		if (vdb_worker_drop_leftover(heap, index))
+			vdb_worker_count(VDB_WORK_DROP);
+		return;
+	}
+	if (!take_step(&patient, index, AccessShareLock, AccessShareLock, vdb_worker_examine) ||
+		!patient.state.wanted)
+		return;
+	if (patient.due[VDB_WORK_VACUUM] != NULL)
+		vacuum(&patient, index, heap, name);
+	for (int i = 0; i < lengthof(steps); i++)
+	{
+		if (patient.due[steps[i].work] == NULL)
+			continue;
+		vdb_worker_say(steps[i].work, index, name);
+		VDB_TESTPOINT("worker-before-step");
+		(void) take_step(&patient, index, steps[i].heap_lock, steps[i].index_lock, steps[i].step);
+	}
+	if (patient.due[VDB_WORK_REINDEX] != NULL && vdb_maintenance_reindex && patient.remembered != NULL)
+		reindex(index, heap, name);
+}
+
+/* Each failure in a row doubles the rest. */
+static void
+give_rest(VdbRemembered *remembered)
+{
+	double		rest;
+
+	remembered->failures = Min(remembered->failures + 1, 20);
+	rest = Min(ldexp(vdb_maintenance_naptime, remembered->failures), LONGEST_REST);
+	remembered->rest_until = GetCurrentTimestamp() + (TimestampTz) (rest * USECS_PER_SEC);
+}
+
+/* Cleans up after an error, and says what it was. */
+static void
+recover(Oid index, MemoryContext memory)
+{
+	VdbRemembered *remembered;
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(memory);
+	error = CopyErrorData();
+	HOLD_INTERRUPTS();
+	QueryCancelPending = false;
+	EmitErrorReport();
+	AbortCurrentTransaction();
+	FlushErrorState();
+	RESUME_INTERRUPTS();
+	MemoryContextSwitchTo(memory);
+	VacuumCostActive = false;
+	vdb_worker_count_failure(error->message);
+	remembered = vdb_worker_remember(index);
+	if (remembered != NULL)
+		give_rest(remembered);
+}
+
+static void
+attend_safely(Oid index, MemoryContext memory)
+{
+	VdbRemembered *remembered = vdb_worker_remember(index);
+
+	if (remembered != NULL && GetCurrentTimestamp() < remembered->rest_until)
+		return;
+	PG_TRY();
+	{
+		attend(index);
+		if (remembered != NULL)
+			remembered->failures = 0;
+	}
+	PG_CATCH();
+	{
+		recover(index, memory);
+	}
+	PG_END_TRY();
+	vdb_worker_say(VDB_WORK_NONE, InvalidOid, "");
+}
+
+static void
+take_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		override_settings();
+	}
+}
+
+/* Looks over all indexes; returns whether there are any. */
+static VdbOutcome
+look_over(void)
+{
+	MemoryContext memory = AllocSetContextCreate(TopMemoryContext, "vdb indexes", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext turn = AllocSetContextCreate(memory, "vdb index", ALLOCSET_DEFAULT_SIZES);
+	List	   *indexes = list_indexes(memory);
+	ListCell   *cell;
+
+	vdb_worker_forget(MyDatabaseId, indexes);
+	foreach(cell, indexes)
+	{
+		take_interrupts();
+		if (!vdb_maintenance)
+			break;
+		MemoryContextSwitchTo(turn);
+		attend_safely(lfirst_oid(cell), turn);
+		MemoryContextSwitchTo(memory);
+		MemoryContextReset(turn);
+	}
+	return indexes == NIL ? VDB_OUTCOME_NOTHING : VDB_OUTCOME_DONE;
+}
+
+void
+vdb_database_worker(Datum arg)
+{
+	VdbAssignment assignment;
+	VdbOutcome	outcome = VDB_OUTCOME_NOTHING;
+
+	memcpy(&assignment, MyBgworkerEntry->bgw_extra, sizeof(assignment));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	if (!vdb_worker_take_place(&assignment))
+		return;
+	BackgroundWorkerInitializeConnectionByOid(assignment.database, InvalidOid, 0);
+	pgstat_report_appname("vdb maintenance");
+	override_settings();
+
+	/* a database may have it off */
+	if (vdb_maintenance)
+		outcome = look_over();
+	vdb_worker_set_outcome(outcome);
+}

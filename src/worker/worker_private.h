@@ -1,0 +1,200 @@
+/*
+ * worker_private.h
+ *	  What the files of this folder share: the settings, the shared memory, and the steps of
+ *	  looking after an index.
+ */
+#ifndef VDB_WORKER_PRIVATE_H
+#define VDB_WORKER_PRIVATE_H
+
+#include "datatype/timestamp.h"
+#include "storage/lwlock.h"
+
+#include "index/index.h"
+
+/* Kinds of work. */
+typedef enum VdbWork
+{
+	VDB_WORK_NONE,
+	VDB_WORK_VACUUM,
+	VDB_WORK_CLEAN_UP,
+	VDB_WORK_CALIBRATE,
+	VDB_WORK_RECALL,
+	VDB_WORK_REINDEX,
+	VDB_WORK_DROP,				/* what a rebuild left half-built */
+	VDB_WORKS
+} VdbWork;
+
+/* worker.c: the settings */
+extern bool vdb_maintenance;
+extern int	vdb_maintenance_naptime;	/* s */
+extern int	vdb_maintenance_workers;
+extern double vdb_maintenance_cost_delay;	/* ms */
+extern int	vdb_maintenance_cost_limit;
+extern int	vdb_maintenance_lock_wait;	/* ms */
+extern double vdb_maintenance_recall_floor;
+extern bool vdb_maintenance_reindex;
+
+extern const char *vdb_work_name(VdbWork work);
+
+/* --- shared memory, worker_shared.c ---------------------------------------- */
+
+#define VDB_MAX_WORKERS 16
+#define VDB_LAUNCHER_PLACE VDB_MAX_WORKERS
+#define VDB_PLACES (VDB_MAX_WORKERS + 1)
+
+/* Indexes of which something is remembered, at most. */
+#define VDB_REMEMBERED 1024
+
+typedef enum VdbPlaceState
+{
+	VDB_PLACE_FREE,
+	VDB_PLACE_GIVEN,			/* to a worker that is about to begin */
+	VDB_PLACE_TAKEN,
+	VDB_PLACE_LEFT				/* the launcher has not looked at it since */
+} VdbPlaceState;
+
+/* How a worker's round ended. */
+typedef enum VdbOutcome
+{
+	VDB_OUTCOME_FAILED,
+	VDB_OUTCOME_DONE,
+	VDB_OUTCOME_NOTHING			/* nothing of ours in this database */
+} VdbOutcome;
+
+/* A process, or the place of one. */
+typedef struct VdbPlace
+{
+	VdbPlaceState state;
+	uint32		generation;		/* how often it has been given */
+	VdbOutcome	outcome;
+	pid_t		pid;			/* 0: of nobody */
+	Oid			database;
+	VdbWork		work;
+	Oid			index;
+	char		index_name[2 * NAMEDATALEN];
+	TimestampTz since;			/* it has been doing that */
+
+	/* since the server began */
+	int64		rounds;
+	int64		done[VDB_WORKS];
+	int64		failures;
+	char		error[256];		/* the last one */
+	TimestampTz error_at;
+} VdbPlace;
+
+/* What is remembered of an index from round to round. */
+typedef struct VdbRemembered
+{
+	Oid			database;		/* InvalidOid: of none */
+	Oid			index;
+	int			failures;		/* in a row */
+	TimestampTz rest_until;		/* nothing is done before */
+	TimestampTz vacuum_after;
+	TimestampTz recall_after;
+	int64		changes;		/* of the table, when recall was measured last */
+	double		recall;			/* that came out; NaN: none yet */
+	double		uncalibrated;	/* rows that were too few to calibrate with */
+	bool		rebuilt;		/* and then */
+	double		rebuilt_filled;
+	double		rebuilt_recall;
+} VdbRemembered;
+
+typedef struct VdbWorkerShared
+{
+	LWLock		lock;			/* over all that follows */
+	VdbPlace	places[VDB_PLACES];
+
+	/* one database's are its worker's to change, who alone gives and frees them */
+	VdbRemembered remembered[VDB_REMEMBERED];
+} VdbWorkerShared;
+
+/* What a worker is started with. */
+typedef struct VdbAssignment
+{
+	int			place;
+	uint32		generation;
+	Oid			database;
+} VdbAssignment;
+
+/* NULL where the library is not preloaded */
+extern VdbWorkerShared *vdb_worker_shared;
+
+extern void vdb_worker_share(void);
+
+/* Takes a place, and gives it back when the process ends; false if it is no longer ours. */
+extern bool vdb_worker_take_place(const VdbAssignment *assignment);
+
+/*
+ * Says to whom it may concern, in pg_stat_activity as well, what is done from now on; where
+ * the process has a place.
+ */
+extern void vdb_worker_say(VdbWork work, Oid index, const char *name);
+extern void vdb_worker_count(VdbWork work);
+extern void vdb_worker_count_failure(const char *message);
+extern void vdb_worker_set_outcome(VdbOutcome outcome);
+
+/* What is remembered of an index of this database; NULL where there is no room. */
+extern VdbRemembered *vdb_worker_remember(Oid index);
+
+/* Forgets what is remembered of all indexes of a database but these. */
+extern void vdb_worker_forget(Oid database, const List *but);
+
+/* --- one index, worker_index.c ---------------------------------------------- */
+
+/* An index, and what it needs. */
+typedef struct VdbPatient
+{
+	const VdbAccessMethod *method;
+	Relation	heap;
+	Relation	index;
+	VdbRemembered *remembered;	/* may be NULL */
+	double		rows;			/* of the table */
+	double		dead;			/* rows */
+	VdbUpkeep	state;
+	char	   *due[VDB_WORKS];	/* why, or NULL: it is not due */
+} VdbPatient;
+
+/* Fills in what is due of an index that is open.  Uses memory of the current context. */
+extern void vdb_worker_examine(VdbPatient *patient);
+
+/*
+ * Does one kind of work, of those that can be done in anybody's transaction, with
+ * ShareUpdateExclusiveLock on the table and RowExclusiveLock on the index.  The measuring of
+ * recall may find that a rebuild is due.
+ */
+extern void vdb_worker_treat(VdbPatient *patient, VdbWork work);
+
+/* Remembers what a rebuild has given, of the index that it made, whose recall is measured anew. */
+extern void vdb_worker_note_rebuilt(VdbPatient *patient);
+
+/* Remembers not to vacuum too soon again a table whose dead rows somebody may still see. */
+extern void vdb_worker_note_vacuumed(VdbPatient *patient);
+
+/* --- statements of their own, worker_statement.c ---------------------------- */
+
+/* These begin and end transactions: outside any.  Memory of the current context is used. */
+
+/* VACUUM of a table, if nobody has a lock on it that is in the way. */
+extern void vdb_worker_vacuum(Oid heap);
+
+/*
+ * REINDEX INDEX CONCURRENTLY.  Returns the index that has taken the other's place, InvalidOid if
+ * somebody has a lock that is in the way.  What an error leaves half-built is marked.
+ */
+extern Oid	vdb_worker_reindex(Oid heap, Oid index);
+
+/* Is an index one that such a rebuild left?  In a transaction. */
+extern bool vdb_worker_is_leftover(Oid index);
+
+/* DROP INDEX CONCURRENTLY of one; false if somebody has a lock that is in the way. */
+extern bool vdb_worker_drop_leftover(Oid heap, Oid index);
+
+/* --- who waits for us, worker_watch.c --------------------------------------- */
+
+/*
+ * Cancels workers that others have waited for too long, and ends those in whose
+ * database nobody may be.
+ */
+extern void vdb_worker_watch(void);
+
+#endif							/* VDB_WORKER_PRIVATE_H */

@@ -1,0 +1,128 @@
+/*
+ * worker_watch.c
+ *	  Who waits for a lock that a worker holds, and for how long.
+ *
+ * Workers ask for locks conditionally, but a rebuild holds one that ALTER TABLE waits for.
+ * What a worker does has no point at which it could look behind itself, so the launcher
+ * does.  It reads the table of locks as pg_locks does, and only while there are workers.
+ *
+ * A rebuild also waits for transactions that are older than itself to end.  If one of these
+ * waits for its lock, that is a deadlock, and the server ends the transaction of who
+ * notices first, after deadlock_timeout: the user's.  So we have to be faster than that.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "catalog/pg_database.h"
+#include "storage/lock.h"
+#include "utils/timestamp.h"
+
+#include "worker/worker_private.h"
+
+/* Signals the worker of a process number, if it still is one; says why. */
+static void
+signal_worker(int pid, int signal, const char *why, int for_whom)
+{
+	bool		sent = false;
+
+	LWLockAcquire(&vdb_worker_shared->lock, LW_SHARED);
+	for (int i = 0; i < VDB_MAX_WORKERS; i++)
+	{
+		/* it cannot end as long as we hold the lock */
+		if (vdb_worker_shared->places[i].pid == pid)
+			sent = kill(pid, signal) == 0;
+	}
+	LWLockRelease(&vdb_worker_shared->lock);
+	if (sent)
+		ereport(LOG,
+				(errmsg("vdb maintenance worker %d gives way to process %d", pid, for_whom),
+				 errdetail_internal("%s", why)));
+}
+
+/* 0 is no process, but a transaction that is prepared. */
+static bool
+is_worker(int pid)
+{
+	for (int i = 0; pid != 0 && i < VDB_MAX_WORKERS; i++)
+	{
+		if (vdb_worker_shared->places[i].pid == pid)
+			return true;
+	}
+	return false;
+}
+
+/* The worker in a database, or 0. */
+static int
+worker_in(Oid database)
+{
+	for (int i = 0; i < VDB_MAX_WORKERS; i++)
+	{
+		const VdbPlace *place = &vdb_worker_shared->places[i];
+
+		if (place->pid != 0 && place->database == database)
+			return place->pid;
+	}
+	return 0;
+}
+
+static bool
+holds_what_conflicts(const LockInstanceData *holder, LOCKMODE wanted)
+{
+	for (LOCKMODE mode = AccessShareLock; mode <= AccessExclusiveLock; mode++)
+	{
+		if ((holder->holdMask & LOCKBIT_ON(mode)) != 0 && DoLockModesConflict(wanted, mode))
+			return true;
+	}
+	return false;
+}
+
+/* Cancels the workers that a process waits for. */
+static void
+give_way(const LockData *locks, const LockInstanceData *waiter)
+{
+	for (int i = 0; i < locks->nelements; i++)
+	{
+		const LockInstanceData *holder = &locks->locks[i];
+
+		if (is_worker(holder->leaderPid) && holder->leaderPid != waiter->leaderPid &&
+			memcmp(&holder->locktag, &waiter->locktag, sizeof(LOCKTAG)) == 0 &&
+			holds_what_conflicts(holder, waiter->waitLockMode))
+			signal_worker(holder->leaderPid, SIGINT, "It has a lock that is waited for.", waiter->pid);
+	}
+}
+
+/*
+ * Is this a lock on a database of one who drops, moves, renames or copies it?  Who does
+ * waits for others to leave, five seconds.
+ */
+static bool
+wants_database(const LockInstanceData *lock)
+{
+	return lock->locktag.locktag_type == LOCKTAG_OBJECT &&
+		lock->locktag.locktag_field2 == DatabaseRelationId &&
+		(lock->waitLockMode >= ShareLock || lock->holdMask >= LOCKBIT_ON(ShareLock));
+}
+
+void
+vdb_worker_watch(void)
+{
+	LockData   *locks = GetLockStatusData();
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < locks->nelements; i++)
+	{
+		const LockInstanceData *lock = &locks->locks[i];
+
+		if (wants_database(lock))
+		{
+			int			pid = worker_in(lock->locktag.locktag_field3);
+
+			if (pid != 0)
+				signal_worker(pid, SIGTERM, "It is in a database that is to be changed.", lock->pid);
+		}
+		else if (lock->waitLockMode != NoLock && lock->waitStart != 0 &&
+				 TimestampDifferenceExceeds(lock->waitStart, now, vdb_maintenance_lock_wait))
+			give_way(locks, lock);
+	}
+}
