@@ -53,16 +53,22 @@ read_counter(PGFunction counter, Relation heap)
 	return DatumGetInt64(DirectFunctionCall1(counter, ObjectIdGetDatum(RelationGetRelid(heap))));
 }
 
-/* Rows of a table: what was counted, or else what the planner takes it to have. */
+/*
+ * Rows of a table: what was counted, or else what the planner takes it to have; but that takes
+ * a small new one to have ten pages.
+ */
 static double
 count_rows(Relation heap)
 {
 	double		rows = read_counter(pg_stat_get_live_tuples, heap);
-	BlockNumber pages;
+	BlockNumber pages = 0;
 	double		visible;
 
 	if (rows <= 0)
+	{
 		table_relation_estimate_size(heap, NULL, &pages, &rows, &visible);
+		rows *= (double) Min(pages, RelationGetNumberOfBlocks(heap)) / Max(pages, 1);
+	}
 	return Max(rows, 0);
 }
 
@@ -123,7 +129,7 @@ vdb_worker_examine(VdbPatient *patient)
 		(remembered == NULL || GetCurrentTimestamp() >= remembered->vacuum_after))
 		patient->due[VDB_WORK_VACUUM] = psprintf("%.0f rows are dead", patient->dead);
 	if (state->unclean)
-		patient->due[VDB_WORK_CLEAN_UP] = "rows have come or gone";
+		patient->due[VDB_WORK_CLEAN_UP] = "rows came or went since the last one";
 	if (!state->calibrated && patient->rows >= VDB_MIN_QUESTIONS &&
 		(remembered == NULL || patient->rows > 2 * remembered->uncalibrated))
 		patient->due[VDB_WORK_CALIBRATE] = "what was measured does not hold any more";

@@ -1,0 +1,259 @@
+# Claims that background workers do no harm: users who wait for them have their way, nothing
+# half-built stays, and they survive whatever befalls them, their databases and the server.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+use VdbTest;
+
+my $node = new_server(
+	'hazards', 'fsync = off', q(shared_preload_libraries = 'vdb'), 'restart_after_crash = on',
+	'vdb.maintenance_naptime = 1', 'vdb.maintenance_cost_delay = 0', 'max_worker_processes = 16');
+
+sub sql { return $node->safe_psql('postgres', shift) }
+
+sub comes_true
+{
+	my ($claim, $sql, $database) = @_;
+	return ok($node->poll_query_until($database || 'postgres', $sql), $claim);
+}
+
+sub await_rounds
+{
+	my ($rounds) = @_;
+	my $now = sql(q(SELECT sum(rounds) FROM vdb_stat_worker WHERE kind = 'worker'));
+
+	return $node->poll_query_until('postgres',
+		"SELECT sum(rounds) >= $now + $rounds FROM vdb_stat_worker WHERE kind = 'worker'");
+}
+
+# Claims that a statement succeeds, and how long it takes at most.
+sub takes_at_most
+{
+	my ($seconds, $sql, $claim) = @_;
+	my $begin = time;
+	my ($status, $out, $err) = $node->psql('postgres', $sql);
+
+	is("$status $err", '0 ', "$claim succeeds");
+	return cmp_ok(time - $begin, '<', $seconds, "$claim takes less than $seconds s");
+}
+
+my $at_work = q(SELECT count(*) = 1 FROM pg_stat_activity
+	WHERE query ~ '^vdb maintenance: reindex' AND wait_event = 'advisory');
+
+sql(q(
+	CREATE FUNCTION place(i int) RETURNS vector IMMUTABLE LANGUAGE sql AS
+	$$ SELECT array_agg(sin(i * 0.37 * j) * 10 ORDER BY j)::vector FROM generate_series(1, 60) j $$;
+	SELECT pg_reload_conf()));
+
+# Tables with an index that is worth a rebuild. Who holds workers back has a snapshot, so they are vacuumed before.
+for my $table (qw(altered waited dropped cancelled killed))
+{
+	sql(qq(
+		CREATE TABLE $table (id int, v vector(60));
+		INSERT INTO $table SELECT i, place(i) FROM generate_series(1, 4000) i;
+		CREATE INDEX ${table}_hnsw ON $table USING hnsw (v vector_l2_ops) WITH (maintenance = off);
+		DELETE FROM $table WHERE id % 10 > 0));
+	sql("VACUUM (INDEX_CLEANUP ON) $table");
+}
+
+# A worker waits in a rebuild of its index.
+sub begin_rebuild
+{
+	my ($table) = @_;
+
+	sql(q(ALTER DATABASE postgres SET vdb.stop_at = 'hnsw-build-after-write'));
+	sql("ALTER INDEX ${table}_hnsw SET (maintenance = on)");
+	return comes_true("a rebuild of an index of $table begins", $at_work);
+}
+
+sub end_rebuild
+{
+	my ($table, $when) = @_;
+
+	sql(q(ALTER DATABASE postgres RESET vdb.stop_at));
+	comes_true("nothing half-built is left $when",
+		q(SELECT count(*) = 0 FROM pg_class WHERE relname ~ '_cc(new|old)' AND relname !~ '^own'));
+	return;
+}
+
+# --- what is a user's own ----------------------------------------------------
+
+sql(q(
+	CREATE TABLE own (id int, v vector(60));
+	INSERT INTO own SELECT i, place(i) FROM generate_series(1, 500) i;
+	CREATE INDEX own_hnsw ON own USING hnsw (v vector_l2_ops)));
+my (undef, undef, $err) = $node->psql('postgres', q(
+	LOAD 'vdb';
+	SET vdb.stop_at = 'hnsw-build-after-write=error';
+	REINDEX INDEX CONCURRENTLY own_hnsw), on_error_stop => 0);
+like($err, qr/stopped at/, "a user's own rebuild fails");
+
+# --- users who wait ----------------------------------------------------------
+
+my $holder = hold($node, 'hnsw-build-after-write');
+
+begin_rebuild('altered');
+takes_at_most(3, 'ALTER TABLE altered ADD COLUMN n int', 'ALTER TABLE during a rebuild');
+end_rebuild('altered', 'after it');
+is(sql(q(SELECT indisvalid FROM pg_index WHERE indexrelid = 'altered_hnsw'::regclass)), 't',
+	'and the index is as it was');
+sql('DROP TABLE altered');
+
+begin_rebuild('waited');
+takes_at_most(3, 'BEGIN; SELECT count(*) FROM waited; LOCK waited IN SHARE UPDATE EXCLUSIVE MODE; COMMIT',
+	'a transaction that the rebuild would wait for');
+end_rebuild('waited', 'after it');
+sql('DROP TABLE waited');
+
+begin_rebuild('dropped');
+takes_at_most(3, 'DROP INDEX dropped_hnsw', 'DROP INDEX during a rebuild');
+end_rebuild('dropped', 'after it');
+is(sql(q(SELECT count(*) FROM pg_index WHERE indrelid = 'dropped'::regclass)), '0', 'the index is gone');
+sql('DROP TABLE dropped');
+
+begin_rebuild('cancelled');
+sql(q(SELECT pg_cancel_backend(pid) FROM vdb_stat_worker WHERE work = 'reindex'));
+end_rebuild('cancelled', 'after it was cancelled');
+sql('DROP TABLE cancelled');
+
+# --- a worker is killed -------------------------------------------------------
+
+begin_rebuild('killed');
+my $worker = sql(q(SELECT pid FROM vdb_stat_worker WHERE work = 'reindex'));
+my $size = index_size($node, 'killed_hnsw');
+
+kill 9, $worker;
+await_server($node);
+await_end($holder);
+end_rebuild('killed', 'after a worker was killed');
+comes_true('and the index is rebuilt after all', "SELECT pg_relation_size('killed_hnsw') < $size / 2");
+check_index($node, 'killed_hnsw', 'after that');
+is(sql(q(SELECT count(*) FROM pg_class WHERE relname ~ '^own_hnsw_ccnew')), '1',
+	"what a user's own rebuild left is still there");
+
+# --- the launcher ends --------------------------------------------------------
+
+my $launcher = sql(q(SELECT pid FROM vdb_stat_worker WHERE kind = 'launcher'));
+
+sql("SELECT pg_terminate_backend($launcher)");
+comes_true('a launcher that is ended comes again',
+	"SELECT count(*) = 1 FROM vdb_stat_worker WHERE kind = 'launcher' AND pid <> $launcher");
+await_rounds(2);
+pass('and starts workers');
+
+# --- databases ----------------------------------------------------------------
+
+sql('CREATE DATABASE without');
+sql('CREATE DATABASE template_only IS_TEMPLATE true');
+sql('CREATE DATABASE closed ALLOW_CONNECTIONS false');
+my $idle = q(SELECT string_agg(xact_commit::text, ' ' ORDER BY datname) FROM pg_stat_database
+	WHERE datname IN ('template_only', 'template1', 'closed'));
+my $commits = sql($idle);
+comes_true('a database without vdb is looked at',
+	q(SELECT xact_commit > 0 FROM pg_stat_database WHERE datname = 'without'));
+await_rounds(4);
+cmp_ok(sql(q(SELECT xact_commit FROM pg_stat_database WHERE datname = 'without')), '<', 4,
+	'but seldom');
+is(sql($idle), $commits, 'templates, and those without connections, are not');
+is(sql(q(SELECT sum(failures) FROM vdb_stat_worker)), '0', 'nothing of that is a failure');
+
+# A worker is in a database that is dropped: its index has an expression that takes long.
+sub make_slow_database
+{
+	my ($name) = @_;
+
+	sql("CREATE DATABASE $name");
+	$node->safe_psql($name, q(
+		CREATE EXTENSION vdb;
+		CREATE FUNCTION slow(v vector) RETURNS vector(3) IMMUTABLE LANGUAGE plpgsql AS
+		$$ BEGIN
+			IF pg_catalog.current_setting('search_path') !~ 'public' THEN PERFORM pg_catalog.pg_sleep(0.1); END IF;
+			RETURN v;
+		END $$;
+		CREATE TABLE t (v vector(3));
+		CREATE INDEX t_ivf ON t USING ivfpq ((slow(v)::vector(3)) vector_l2_ops);
+		INSERT INTO t SELECT array[i, sin(i), cos(i)]::vector FROM generate_series(1, 3000) i));
+	sql('SELECT pg_reload_conf()');
+	return comes_true("a worker is in the database $name",
+		"SELECT count(*) = 1 FROM vdb_stat_worker WHERE datname = '$name' AND work IS NOT NULL");
+}
+
+make_slow_database('gone');
+takes_at_most(5, 'DROP DATABASE gone', 'DROP DATABASE');
+make_slow_database('copied');
+takes_at_most(5, 'CREATE DATABASE copy TEMPLATE copied', 'a copy of a database');
+sql('DROP DATABASE copied WITH (FORCE)');
+sql('DROP DATABASE copy WITH (FORCE)');
+await_rounds(2);
+pass('workers go on');
+
+# --- many databases -------------------------------------------------------------
+
+my $many = $ENV{VDB_DATABASES} || 30;
+
+sql('CREATE DATABASE many');
+$node->safe_psql('many', q(
+	CREATE EXTENSION vdb;
+	CREATE TABLE t (v vector(3));
+	CREATE INDEX t_ivf ON t USING ivfpq (v vector_l2_ops) WITH (lists = 8);
+	INSERT INTO t SELECT array[i, sin(i), cos(i)]::vector FROM generate_series(1, 200) i;
+	ALTER DATABASE many IS_TEMPLATE true));
+$node->safe_psql('postgres', "CREATE DATABASE many_$_ TEMPLATE many") for 1 .. $many;
+for my $i (1 .. $many)
+{
+	$node->poll_query_until("many_$i", q(SELECT upper_records > 1 FROM vdb.check_index('t_ivf')))
+	  or die "many_$i is forgotten";
+}
+pass("each of $many databases has its turn");
+sql('ALTER DATABASE many IS_TEMPLATE false');
+
+# --- shutdown --------------------------------------------------------------------
+
+for my $mode (qw(smart fast immediate))
+{
+	my $begin = time;
+
+	$node->stop($mode);
+	cmp_ok(time - $begin, '<', 10, "the server stops, $mode");
+	$node->start;
+	comes_true('and the launcher starts with it',
+		q(SELECT count(*) = 1 FROM vdb_stat_worker WHERE kind = 'launcher' AND pid IS NOT NULL));
+}
+
+# --- a standby -------------------------------------------------------------------
+
+$node->backup('copy');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'copy', has_streaming => 1);
+$standby->start;
+sql(q(CREATE TABLE late (v vector(3)); CREATE INDEX late_ivf ON late USING ivfpq (v vector_l2_ops) WITH (maintenance = off);
+	INSERT INTO late SELECT array[i, sin(i), cos(i)]::vector FROM generate_series(1, 1000) i;
+	ALTER INDEX late_ivf SET (maintenance = on)));
+$node->wait_for_catchup($standby);
+is($standby->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ '^vdb')), '0',
+	'on a standby there is no launcher');
+like(($standby->psql('postgres', q(SELECT vdb.maintain('late_ivf'))))[2], qr/recovery is in progress/,
+	'and vdb.maintain says why it does nothing');
+$node->stop('immediate');
+$standby->promote;
+ok($standby->poll_query_until('postgres', q(SELECT upper_records > 1 FROM vdb.check_index('late_ivf'))),
+	'when it is promoted, indexes are looked after');
+$standby->stop;
+
+# --- no process is free -----------------------------------------------------------
+
+$node->append_conf('postgresql.conf', "max_worker_processes = 1\nmax_logical_replication_workers = 0");
+$node->start;
+comes_true('where no process is free, that is told',
+	q(SELECT last_error ~ 'no background worker process' FROM vdb_stat_worker WHERE kind = 'launcher'));
+comes_true('the launcher goes on', q(SELECT rounds > 4 FROM vdb_stat_worker WHERE kind = 'launcher'));
+my $said = () = slurp_file($node->logfile) =~ /no background worker process is free/g;
+is($said, 1, 'and the log has it once');
+$node->stop;
+done_testing();
