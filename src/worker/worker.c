@@ -84,7 +84,9 @@ vdb_worker_init(void)
 	BackgroundWorker launcher = {0};
 
 	define_settings();
-	if (!process_shared_preload_libraries_in_progress)
+
+	/* pg_upgrade wants nobody else to write */
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	vdb_worker_share();
 	launcher.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;

@@ -23,6 +23,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_index.h"
+#include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
@@ -36,7 +37,6 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
-#include "testpoint.h"
 #include "worker/worker_private.h"
 
 /* The extension that the next index of a rebuild is to depend on, and that index. */

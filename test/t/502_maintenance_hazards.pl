@@ -147,6 +147,22 @@ comes_true('a launcher that is ended comes again',
 await_rounds(2);
 pass('and starts workers');
 
+# --- a table that is locked -----------------------------------------------------
+
+sql(q(
+	CREATE TABLE locked (v vector(3));
+	CREATE INDEX locked_ivf ON locked USING ivfpq (v vector_l2_ops)));
+my $locker = begin_psql($node, q(SET application_name = 'holder'; BEGIN; LOCK TABLE locked;
+	INSERT INTO locked SELECT array[i, sin(i), cos(i)]::vector FROM generate_series(1, 500) i;
+	SELECT pg_sleep(600)));
+comes_true('a table is locked', q(SELECT count(*) > 0 FROM pg_locks
+	WHERE relation = 'locked'::regclass AND mode = 'AccessExclusiveLock'));
+await_rounds(2);
+pass('and workers do not wait for it');
+is(sql('SELECT sum(failures) FROM vdb_stat_worker'), '0', 'nor is that a failure');
+let_go($node, $locker);
+sql('DROP TABLE locked');
+
 # --- databases ----------------------------------------------------------------
 
 sql('CREATE DATABASE without');
