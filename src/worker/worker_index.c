@@ -6,11 +6,13 @@
 #include "postgres.h"
 
 #include <math.h>
+#include <sys/statvfs.h>
 
 #include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "commands/vacuum.h"
+#include "common/relpath.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/float.h"
@@ -22,6 +24,7 @@
 
 #include "compat.h"
 #include "index/index_calibrate.h"
+#include "testpoint.h"
 #include "worker/worker_private.h"
 
 /* Dead rows of a table until it is vacuumed: so many, and such a share of all. */
@@ -38,6 +41,9 @@
 /* A rebuild that gave no more than this share more is not tried again. */
 #define REBUILT_BETTER 1.25
 #define REBUILT_RECALL 0.02
+
+/* Room on disc that a rebuild needs, in sizes of the index: its pages, and as much WAL. */
+#define REBUILD_ROOM 2
 
 /* Recall is measured with so many questions and rows, */
 #define RECALL_QUERIES 20
@@ -113,6 +119,20 @@ ask_rebuild(VdbPatient *patient)
 		patient->due[VDB_WORK_REINDEX] = psprintf("%.0f %% of its room is filled", 100 * filled);
 }
 
+/* Is there room on disc for a rebuild?  Where nobody can tell, we do not stand in the way. */
+static bool
+has_room(Relation index)
+{
+	Oid			tablespace = index->rd_rel->reltablespace;
+	char	   *path = GetDatabasePath(MyDatabaseId, OidIsValid(tablespace) ? tablespace : MyDatabaseTableSpace);
+	double		needed = (double) REBUILD_ROOM * RelationGetNumberOfBlocks(index) * BLCKSZ;
+	struct statvfs disc;
+
+	if (VDB_TESTPOINT_IS("worker-no-room"))
+		return false;
+	return statvfs(path, &disc) != 0 || (double) disc.f_bavail * disc.f_frsize >= needed;
+}
+
 void
 vdb_worker_examine(VdbPatient *patient)
 {
@@ -123,6 +143,7 @@ vdb_worker_examine(VdbPatient *patient)
 	patient->rows = count_rows(patient->heap);
 	patient->dead = read_counter(pg_stat_get_dead_tuples, patient->heap);
 	patient->method->upkeep(patient->index, patient->rows, state);
+	patient->has_room = has_room(patient->index);
 	memset(patient->due, 0, sizeof(patient->due));
 
 	if (patient->dead >= DEAD_ROWS + DEAD_SHARE * patient->rows &&

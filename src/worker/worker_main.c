@@ -253,12 +253,17 @@ vacuum(VdbPatient *patient, Oid index, Oid heap, const char *name)
 
 /* Rebuilds an index, and looks at the one that has taken its place. */
 static void
-reindex(Oid index, Oid heap, const char *name)
+reindex(Oid index, Oid heap, const char *name, bool has_room)
 {
 	VdbPatient	patient = {0};
 	Oid			new_index;
 
 	vdb_worker_say(VDB_WORK_REINDEX, index, name);
+	if (!has_room)
+		ereport(ERROR,
+				(errcode(ERRCODE_DISK_FULL),
+				 errmsg("there is not enough room on disc to rebuild index %s", name),
+				 errhint("Make room, or set vdb.maintenance_reindex to off, or the index's option maintenance.")));
 	new_index = vdb_worker_reindex(heap, index);
 	if (!OidIsValid(new_index))
 		return;
@@ -320,7 +325,7 @@ attend(Oid index)
 		(void) take_step(&patient, index, steps[i].heap_lock, steps[i].index_lock, steps[i].step);
 	}
 	if (patient.due[VDB_WORK_REINDEX] != NULL && vdb_maintenance_reindex && patient.remembered != NULL)
-		reindex(index, heap, name);
+		reindex(index, heap, name, patient.has_room);
 }
 
 /* Each failure in a row doubles the rest. */

@@ -151,6 +151,7 @@ typedef struct VdbPatient
 	double		rows;			/* of the table */
 	double		dead;			/* rows */
 	VdbUpkeep	state;
+	bool		has_room;		/* on disc, for another one */
 	char	   *due[VDB_WORKS];	/* why, or NULL: it is not due */
 } VdbPatient;
 

@@ -52,7 +52,7 @@ sql(q(
 	SELECT pg_reload_conf()));
 
 # Tables with an index that is worth a rebuild. Who holds workers back has a snapshot, so they are vacuumed before.
-for my $table (qw(altered waited dropped cancelled killed))
+for my $table (qw(altered waited dropped cancelled roomless killed))
 {
 	sql(qq(
 		CREATE TABLE $table (id int, v vector(60));
@@ -121,6 +121,14 @@ begin_rebuild('cancelled');
 sql(q(SELECT pg_cancel_backend(pid) FROM vdb_stat_worker WHERE work = 'reindex'));
 end_rebuild('cancelled', 'after it was cancelled');
 sql('DROP TABLE cancelled');
+
+# --- no room on disc -----------------------------------------------------------
+
+sql(q(ALTER DATABASE postgres SET vdb.stop_at = 'worker-no-room'));
+sql('ALTER INDEX roomless_hnsw SET (maintenance = on)');
+comes_true('an index is not rebuilt where there is no room, which is told',
+	q(SELECT count(*) = 1 FROM vdb_stat_worker WHERE last_error ~ 'not enough room .* public.roomless_hnsw'));
+sql('DROP TABLE roomless');
 
 # --- a worker is killed -------------------------------------------------------
 
