@@ -55,6 +55,7 @@ override_settings(void)
 		{"statement_timeout", "0"},
 		{"lock_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
+		{"transaction_timeout", "0"},
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_read_only", "off"},
 		{"max_parallel_maintenance_workers", "0"},
@@ -65,7 +66,11 @@ override_settings(void)
 	snprintf(delay, sizeof(delay), "%g", vdb_maintenance_cost_delay);
 	snprintf(limit, sizeof(limit), "%d", vdb_maintenance_cost_limit);
 	for (int i = 0; i < lengthof(settings); i++)
-		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	{
+		/* not all releases have all of them */
+		if (GetConfigOption(settings[i][0], true, false) != NULL)
+			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	}
 }
 
 /* Is an access method one of this library's, under whatever name the extension is? */
