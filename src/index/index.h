@@ -177,6 +177,13 @@ extern void vdb_index_register(const VdbAccessMethod *method);
 /* The access method that has this function, if it is one of ours; else NULL. */
 extern const VdbAccessMethod *vdb_index_method(amcostestimate_function costestimate);
 
+/*
+ * Asks for the indexes of this database to be looked after soon, where there are workers who
+ * do that; at most once a second.  What is called sets a latch, and raises nothing.
+ */
+extern void vdb_index_ask_upkeep(void);
+extern void vdb_index_hook_upkeep(void (*ask) (void));
+
 /* index_support.c */
 extern const VdbSupport *vdb_index_support(Relation index);
 

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include "utils/timestamp.h"
+
 #include "index/index.h"
 
 #define MAX_METHODS 4
@@ -30,4 +32,27 @@ vdb_index_method(amcostestimate_function costestimate)
 			return methods[i];
 	}
 	return NULL;
+}
+
+static void (*ask_upkeep) (void);
+
+void
+vdb_index_hook_upkeep(void (*ask) (void))
+{
+	ask_upkeep = ask;
+}
+
+void
+vdb_index_ask_upkeep(void)
+{
+	static TimestampTz asked;
+	TimestampTz now;
+
+	if (ask_upkeep == NULL)
+		return;
+	now = GetCurrentTimestamp();
+	if (now < asked + USECS_PER_SEC)
+		return;
+	asked = now;
+	ask_upkeep();
 }

@@ -36,6 +36,12 @@
 /* A database without an index of ours is looked at once in so many rounds. */
 #define NOTHING_ROUNDS 10
 
+/*
+ * From one worker to the next where sessions ask for one, s: what they ask for may be what
+ * a worker cannot do.
+ */
+#define ASKED_WAIT 2
+
 /* The longest rest of a database in which workers fail, s. */
 #define LONGEST_REST 3600
 
@@ -45,6 +51,7 @@ typedef struct Database
 	bool		listed;			/* in pg_database, when that was read last */
 	int			failures;		/* in a row */
 	int			rounds;			/* to wait from one worker to the next */
+	bool		asked;			/* since then a session has asked for the next one */
 	TimestampTz last;			/* a worker was there, or was to be */
 } Database;
 
@@ -115,6 +122,8 @@ due_time(const Database *database)
 {
 	double		wait = (double) vdb_maintenance_naptime * database->rounds;
 
+	if (database->asked)
+		wait = Min(wait, ASKED_WAIT);
 	if (database->failures > 0)
 		wait = Max(vdb_maintenance_naptime, Min(ldexp(vdb_maintenance_naptime, Min(database->failures, 20)), LONGEST_REST));
 	return database->last == 0 ? 0 : database->last + (TimestampTz) (wait * USECS_PER_SEC);
@@ -251,6 +260,7 @@ start_worker(Launcher *launcher, Database *database, int number)
 	MemoryContext old;
 	bool		started;
 
+	database->asked = false;
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
@@ -352,6 +362,21 @@ forget_rests(Launcher *launcher)
 	}
 }
 
+/* Databases that were asked for are due soon, unless workers fail there. */
+static void
+take_asked(Launcher *launcher)
+{
+	Oid			oid;
+
+	while ((oid = vdb_worker_take_asked()) != InvalidOid)
+	{
+		Database   *database = hash_search(launcher->databases, &oid, HASH_FIND, NULL);
+
+		if (database != NULL)
+			database->asked = true;
+	}
+}
+
 static void
 take_interrupts(Launcher *launcher)
 {
@@ -394,6 +419,7 @@ vdb_launcher_worker(Datum arg)
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	pgstat_report_appname("vdb maintenance");
 	init_launcher(&launcher);
+	vdb_worker_listen();
 
 	for (;;)
 	{
@@ -408,6 +434,7 @@ vdb_launcher_worker(Datum arg)
 			list_databases(&launcher);
 		MemoryContextSwitchTo(launcher.round_context);
 		busy = reap_workers(&launcher);
+		take_asked(&launcher);
 		if (busy > 0 && TimestampDifferenceExceeds(launcher.watched_at, GetCurrentTimestamp(), watch))
 		{
 			vdb_worker_watch();

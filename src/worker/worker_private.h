@@ -99,9 +99,14 @@ typedef struct VdbRemembered
 	double		rebuilt_recall;
 } VdbRemembered;
 
+/* Databases that sessions asked workers for, at most. */
+#define VDB_ASKED 16
+
 typedef struct VdbWorkerShared
 {
 	LWLock		lock;			/* over all that follows */
+	Oid			asked[VDB_ASKED];	/* InvalidOid: nobody */
+	struct Latch *launcher;		/* NULL: there was none yet */
 	VdbPlace	places[VDB_PLACES];
 
 	/* one database's are its worker's to change, who alone gives and frees them */
@@ -132,6 +137,12 @@ extern void vdb_worker_say(VdbWork work, Oid index, const char *name);
 extern void vdb_worker_count(VdbWork work);
 extern void vdb_worker_count_failure(const char *message);
 extern void vdb_worker_set_outcome(VdbOutcome outcome);
+
+/* The launcher can be asked from now on. */
+extern void vdb_worker_listen(void);
+
+/* A database that somebody asked a worker for, InvalidOid when there is no other. */
+extern Oid	vdb_worker_take_asked(void);
 
 /* What is remembered of an index of this database; NULL where there is no room. */
 extern VdbRemembered *vdb_worker_remember(Oid index);

@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "utils/backend_status.h"
 #include "utils/float.h"
 #include "utils/timestamp.h"
@@ -41,6 +42,56 @@ init_shared(void *memory)
 	LWLockInitialize(&shared->lock, tranche);
 }
 
+/*
+ * Has the launcher send a worker to this database.  Where too many were asked for, each has its
+ * turn as always.
+ */
+static void
+ask(void)
+{
+	VdbWorkerShared *shared = vdb_worker_shared;
+	struct Latch *launcher;
+	int			place = -1;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	launcher = shared->launcher;
+	for (int i = 0; i < VDB_ASKED && (place < 0 || shared->asked[place] != MyDatabaseId); i++)
+	{
+		if (shared->asked[i] == MyDatabaseId || (place < 0 && shared->asked[i] == InvalidOid))
+			place = i;
+	}
+	if (place >= 0)
+		shared->asked[place] = MyDatabaseId;
+	LWLockRelease(&shared->lock);
+
+	/* if it has died, this is nobody's latch or another process's, which looks and sleeps on */
+	if (launcher != NULL)
+		SetLatch(launcher);
+}
+
+void
+vdb_worker_listen(void)
+{
+	LWLockAcquire(&vdb_worker_shared->lock, LW_EXCLUSIVE);
+	vdb_worker_shared->launcher = MyLatch;
+	LWLockRelease(&vdb_worker_shared->lock);
+}
+
+Oid
+vdb_worker_take_asked(void)
+{
+	Oid			database = InvalidOid;
+
+	LWLockAcquire(&vdb_worker_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < VDB_ASKED && database == InvalidOid; i++)
+	{
+		database = vdb_worker_shared->asked[i];
+		vdb_worker_shared->asked[i] = InvalidOid;
+	}
+	LWLockRelease(&vdb_worker_shared->lock);
+	return database;
+}
+
 void
 vdb_worker_share(void)
 {
@@ -52,6 +103,7 @@ vdb_worker_share(void)
 	};
 
 	vdb_shmem_add(&part);
+	vdb_index_hook_upkeep(ask);
 }
 
 /* A callback at the process's end. */
