@@ -48,6 +48,7 @@ OBJS = \
 	src/hnsw/hnsw_page.o \
 	src/hnsw/hnsw_parallel.o \
 	src/hnsw/hnsw_partition.o \
+	src/hnsw/hnsw_pending.o \
 	src/hnsw/hnsw_place.o \
 	src/hnsw/hnsw_postings.o \
 	src/hnsw/hnsw_prewarm.o \

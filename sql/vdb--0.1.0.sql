@@ -1477,7 +1477,7 @@ CREATE FUNCTION vdb.check_index(
 	index regclass, heap_all_indexed boolean DEFAULT false,
 	OUT nodes bigint, OUT live bigint, OUT dead bigint, OUT free bigint,
 	OUT upper_records bigint, OUT edges bigint, OUT dangling_edges bigint, OUT unreachable bigint,
-	OUT attached bigint)
+	OUT attached bigint, OUT pending bigint)
 	AS 'MODULE_PATHNAME', 'vdb_check_index' LANGUAGE C STRICT;
 
 COMMENT ON FUNCTION vdb.check_index(regclass, boolean) IS
@@ -1517,6 +1517,12 @@ CREATE FUNCTION vdb.calibration(
 
 COMMENT ON FUNCTION vdb.calibration(regclass) IS
 	'what hnsw.target_recall and ivfpq.target_recall go by; no rows where hnsw.ef_search and ivfpq.probes decide';
+
+CREATE FUNCTION vdb.merge_pending(index regclass) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_merge_named' LANGUAGE C STRICT;
+
+COMMENT ON FUNCTION vdb.merge_pending(regclass) IS
+	'links the rows that an hnsw index with fastupdate has waiting, and returns how many';
 
 CREATE FUNCTION vdb.prewarm(index regclass, OUT kind text, OUT pages bigint, OUT bytes bigint)
 	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_index_prewarm' LANGUAGE C STRICT;

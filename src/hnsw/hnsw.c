@@ -94,6 +94,13 @@ vdb_hnsw_init(void)
 					  HNSW_MAX_EF_CONSTRUCTION, AccessExclusiveLock);
 	add_bool_reloption(hnsw_relopt_kind, "maintenance", VDB_MAINTENANCE_OPTION, true,
 					   ShareUpdateExclusiveLock);
+	add_bool_reloption(hnsw_relopt_kind, "fastupdate",
+					   "Has inserts leave rows to be linked later, by VACUUM or vdb.merge_pending()",
+					   false, AccessExclusiveLock);
+	add_int_reloption(hnsw_relopt_kind, "pending_limit",
+					  "Slots in which rows may wait to be linked, with fastupdate",
+					  HNSW_DEFAULT_PENDING_LIMIT, HNSW_MIN_PENDING_LIMIT, HNSW_MAX_PENDING_LIMIT,
+					  ShareUpdateExclusiveLock);
 
 	DefineCustomIntVariable("hnsw.ef_search",
 							"Sets the size of the dynamic candidate list for search.",
@@ -127,6 +134,9 @@ parse_options(Datum reloptions, bool validate)
 		{.optname = "ef_construction", .opttype = RELOPT_TYPE_INT,
 		.offset = offsetof(HnswOptions, ef_construction)},
 		{.optname = "maintenance", .opttype = RELOPT_TYPE_BOOL, .offset = offsetof(HnswOptions, maintenance)},
+		{.optname = "fastupdate", .opttype = RELOPT_TYPE_BOOL, .offset = offsetof(HnswOptions, fastupdate)},
+		{.optname = "pending_limit", .opttype = RELOPT_TYPE_INT,
+		.offset = offsetof(HnswOptions, pending_limit)},
 	};
 
 	return (bytea *) build_reloptions(reloptions, validate, hnsw_relopt_kind, sizeof(HnswOptions),
@@ -137,7 +147,12 @@ parse_options(Datum reloptions, bool validate)
 const HnswOptions *
 vdb_hnsw_options(Relation index)
 {
-	static const HnswOptions defaults = {0, HNSW_DEFAULT_M, HNSW_DEFAULT_EF_CONSTRUCTION, true};
+	static const HnswOptions defaults = {
+		.m = HNSW_DEFAULT_M,
+		.ef_construction = HNSW_DEFAULT_EF_CONSTRUCTION,
+		.pending_limit = HNSW_DEFAULT_PENDING_LIMIT,
+		.maintenance = true
+	};
 
 	return index->rd_options ? (const HnswOptions *) index->rd_options : &defaults;
 }

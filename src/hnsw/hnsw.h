@@ -26,6 +26,9 @@
 #define HNSW_MIN_EF_CONSTRUCTION 4
 #define HNSW_MAX_EF_CONSTRUCTION 1000
 #define HNSW_DEFAULT_EF_CONSTRUCTION 64
+#define HNSW_MIN_PENDING_LIMIT 64
+#define HNSW_MAX_PENDING_LIMIT 65536
+#define HNSW_DEFAULT_PENDING_LIMIT 2048
 
 #define HNSW_META_BLOCK 0
 #define HNSW_NO_REF PG_UINT32_MAX
@@ -90,10 +93,11 @@ typedef struct HnswMeta
 	uint32		entry_ref;		/* its record on its top layer, or HNSW_NO_REF */
 	int32		entry_layer;
 
-	/* reserved, all zero but for entries and calibration */
-	BlockNumber pending_head;
-	BlockNumber pending_tail;
-	BlockNumber posting_tail;
+	/* extents in which there may be nodes that nobody has linked yet */
+	uint32		pending_head;	/* the first + 1; 0: there are none */
+	uint32		pending_tail;	/* the one after the last, or 0 */
+
+	BlockNumber posting_tail;	/* reserved, 0 */
 	uint32		entries;		/* of a code of sparse vectors, else 0 */
 
 	HnswCalibration calibration;

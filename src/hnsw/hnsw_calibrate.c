@@ -419,6 +419,7 @@ search_answers(Calibration *c, Question *question)
 
 		vdb_hnsw_search_begin(&search, c->index, question->vector, question->norm);
 		search.absent = question->nid;
+		search.pending = c->index->pending;
 		search.reaches = MemoryContextAlloc(search.context, 0);
 		vdb_hnsw_search_nearest(&search, sizes[i]);
 		if (i == 0)

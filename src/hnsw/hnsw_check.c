@@ -5,7 +5,7 @@
  * Verifies the invariants of README.md, numbered I1 to I17 there and here, and
  * raises ERRCODE_INDEX_CORRUPTED for the first that is violated.  What an
  * index may contain although nobody wants it (edges to free slots, nodes that
- * nothing leads to) is counted.
+ * nothing leads to) is counted, and so are nodes that wait to be linked.
  *
  * Like amcheck, it takes no lock that stands in the way of reads or writes, so
  * what belongs together may be read at two times.  Where two readings
@@ -79,6 +79,7 @@ vdb_hnsw_check(Relation index, Relation heap, Snapshot snapshot, VdbCheckCounts 
 
 	begin_check(&check, index, heap);
 	check_index(&check, snapshot);
+	ReleaseBuffer(check.meta);
 	*counts = check.counts;
 }
 
@@ -96,6 +97,7 @@ begin_check(HnswCheck *check, Relation index, Relation heap)
 {
 	memset(check, 0, sizeof(*check));
 	check->index = vdb_hnsw_open(index);
+	check->meta = vdb_hnsw_pin_meta(check->index);
 	check->heap = heap;
 	check->strategy = GetAccessStrategy(BAS_BULKREAD);
 	check->extents = check->index->extents;
@@ -107,6 +109,7 @@ begin_check(HnswCheck *check, Relation index, Relation heap)
 	init_set(&check->occupied, check->nodes);
 	init_set(&check->postings, check->nodes);
 	init_set(&check->led, check->nodes);
+	init_set(&check->waiting, check->nodes);
 	init_set(&check->reached, check->nodes);
 	init_set(&check->expanded, check->nodes);
 	check->copies = palloc(check->index->geometry.extent_pages * sizeof(Page));
@@ -167,6 +170,9 @@ check_meta(HnswCheck *check)
 	if ((meta.open_extent != HNSW_NO_EXTENT && meta.open_extent >= meta.extents) ||
 		(meta.open_upper != HNSW_NO_EXTENT && meta.open_upper >= meta.extents))
 		corrupted(check, HNSW_META_BLOCK, "An open extent does not exist.");
+	if ((meta.pending_head == 0) != (meta.pending_tail == 0) || meta.pending_head > meta.pending_tail ||
+		meta.pending_tail > meta.extents)
+		corrupted(check, HNSW_META_BLOCK, "The range of nodes that wait to be linked is none.");
 	blocks = RelationGetNumberOfBlocks(check->index->rel);
 	if (vdb_hnsw_extent_block(&g, meta.extents) > blocks)
 		corrupted(check, HNSW_META_BLOCK,
@@ -433,6 +439,19 @@ check_node_rows(HnswCheck *check, uint32 nid, BlockNumber block, HnswNode *node)
 	vdb_hnsw_check_first(check, nid, node);
 }
 
+/*
+ * Does a live node wait to be linked?  It is where scans look for such nodes, and has no
+ * edge of the tree; nor has the entry point, if there is no other.
+ */
+static bool
+waits(HnswCheck *check, uint32 nid, const HnswNode *node)
+{
+	uint32		extent = vdb_hnsw_extent_of(&check->index->geometry, nid);
+
+	return node->kept == 0 && extent >= check->pending.first && extent < check->pending.end &&
+		nid != read_meta(check).entry_nid;
+}
+
 /* A node that is live or dead. */
 static void
 check_node(HnswCheck *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNode *node)
@@ -460,6 +479,11 @@ check_node(HnswCheck *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNo
 		check_node_rows(check, nid, block, node);
 		hnsw_bits_add(&check->live, nid);
 		check->counts.live++;
+		if (waits(check, nid, node))
+		{
+			hnsw_bits_add(&check->waiting, nid);
+			check->counts.pending++;
+		}
 	}
 }
 
@@ -520,7 +544,10 @@ check_slot(HnswCheck *check, uint32 nid, BlockNumber block, HnswHot *hot, HnswNo
 		check_node(check, nid, block, hot, node);
 }
 
-/* Copies an extent while its hot page is locked, so that the copies agree. */
+/*
+ * Copies an extent while its hot page is locked, so that the copies agree, and with what
+ * the metapage says of it.
+ */
 static void
 copy_node_extent(HnswCheck *check, uint32 extent)
 {
@@ -529,6 +556,7 @@ copy_node_extent(HnswCheck *check, uint32 extent)
 	Buffer		hot = get_page(check, block, VDB_PAGE_HNSW_HOT, extent);
 
 	memcpy(check->copies[0], BufferGetPage(hot), BLCKSZ);
+	check->pending = vdb_hnsw_read_pending(check->index, check->meta);
 	for (int i = 1; i < g->extent_pages; i++)
 	{
 		Buffer		buffer = get_page(check, block + i, VDB_PAGE_HNSW_NODE, extent);
@@ -816,5 +844,5 @@ follow_edges(HnswCheck *check)
 	}
 	nid = hnsw_bits_next(&check->live, &check->reached, 0);
 	for (; nid != HNSW_BITS_NONE; nid = hnsw_bits_next(&check->live, &check->reached, nid + 1))
-		check->counts.unreachable++;
+		check->counts.unreachable += !hnsw_bits_has(&check->waiting, nid);
 }

@@ -28,6 +28,7 @@ typedef struct HnswMissing
 typedef struct HnswCheck
 {
 	HnswIndex  *index;
+	Buffer		meta;			/* pinned */
 	Relation	heap;
 	BufferAccessStrategy strategy;
 	MemoryContext context;		/* reset after each page or row */
@@ -38,9 +39,11 @@ typedef struct HnswCheck
 	HnswBits	occupied;		/* nodes live or dead */
 	HnswBits	postings;		/* slots of postings */
 	HnswBits	led;			/* slots that something leads to as postings */
+	HnswBits	waiting;		/* live nodes that nobody has linked yet */
 	HnswBits	reached;
 	HnswBits	expanded;		/* reached, and its list was read */
 	Page	   *copies;			/* extent_pages pages of one extent */
+	HnswPending pending;		/* when that was copied */
 	VdbCheckCounts counts;
 
 	/* rows in their order */

@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "hnsw/hnsw_module.h"
 #include "hnsw/hnsw_private.h"
 #include "index/index_known.h"
 #include "testpoint.h"
@@ -45,11 +46,24 @@ lock_meta(Relation rel, int lock)
 	return buffer;
 }
 
+/* The range of extents that may have pending nodes; raises where there cannot be one. */
+static HnswPending
+load_pending(Relation rel, const HnswMeta *meta)
+{
+	bool		empty = meta->pending_head == 0 && meta->pending_tail == 0;
+
+	if (!empty && (meta->pending_head == 0 || meta->pending_head > meta->pending_tail ||
+				   meta->pending_tail > meta->extents))
+		vdb_page_corrupted(rel, HNSW_META_BLOCK, "The range of pending nodes is none.");
+	return (HnswPending) {empty ? 0 : meta->pending_head - 1, meta->pending_tail};
+}
+
 static void
 read_changing_fields(HnswIndex *index, const HnswMeta *meta)
 {
 	if (meta->entry_layer < 0 || meta->entry_layer > HNSW_MAX_LAYER)
 		vdb_page_corrupted(index->rel, HNSW_META_BLOCK, "The entry point's layer is out of range.");
+	index->pending = load_pending(index->rel, meta);
 	index->extents = meta->extents;
 	index->open_extent = meta->open_extent;
 	index->open_upper = meta->open_upper;
@@ -322,6 +336,93 @@ vdb_hnsw_replace_entry(HnswIndex *index, uint32 old, uint32 nid, uint32 ref, int
 		write_entry(index, buffer, nid, ref, layer, false);
 	UnlockReleaseBuffer(buffer);
 	return same;
+}
+
+Buffer
+vdb_hnsw_pin_meta(HnswIndex *index)
+{
+	return vdb_hints_read(&index->hints, index->rel, HNSW_META_BLOCK);
+}
+
+HnswPending
+vdb_hnsw_read_pending(HnswIndex *index, Buffer meta)
+{
+	HnswPending pending;
+
+	LockBuffer(meta, BUFFER_LOCK_SHARE);
+	pending = load_pending(index->rel, vdb_hnsw_page_meta(BufferGetPage(meta)));
+	LockBuffer(meta, BUFFER_LOCK_UNLOCK);
+	return pending;
+}
+
+/* Writes the range of pending nodes into the metapage, which is exclusively locked. */
+static void
+write_pending(HnswIndex *index, Buffer meta, HnswPending pending)
+{
+	bool		empty = pending.first >= pending.end;
+	uint32		fields[2] = {empty ? 0 : pending.first + 1, empty ? 0 : pending.end};
+	int			offset = (char *) vdb_hnsw_page_meta(BufferGetPage(meta)) - (char *) BufferGetPage(meta);
+	VdbPatch	patch;
+
+	StaticAssertStmt(offsetof(HnswMeta, pending_tail) == offsetof(HnswMeta, pending_head) + sizeof(uint32),
+					 "head and tail are written at once");
+	vdb_patch_begin(&patch, index->rel);
+	vdb_patch_write(&patch, meta, offset + offsetof(HnswMeta, pending_head), fields, sizeof(fields));
+	vdb_patch_finish(&patch);
+}
+
+/* A range made as long as to have an extent. */
+static HnswPending
+with_extent(HnswPending pending, uint32 extent)
+{
+	if (pending.first == pending.end)
+		return (HnswPending) {extent, extent + 1};
+	return (HnswPending) {Min(pending.first, extent), Max(pending.end, extent + 1)};
+}
+
+bool
+vdb_hnsw_widen_pending(HnswIndex *index, Buffer meta, uint32 extent, uint32 most)
+{
+	HnswPending pending = vdb_hnsw_read_pending(index, meta);
+	HnswPending wide = with_extent(pending, extent);
+
+	/* mostly it has the extent, or is full: neither takes an exclusive lock */
+	if (wide.end - wide.first <= most && (wide.first < pending.first || wide.end > pending.end))
+	{
+		LockBuffer(meta, BUFFER_LOCK_EXCLUSIVE);
+		wide = with_extent(load_pending(index->rel, vdb_hnsw_page_meta(BufferGetPage(meta))), extent);
+		if (wide.end - wide.first <= most)
+			write_pending(index, meta, wide);
+		LockBuffer(meta, BUFFER_LOCK_UNLOCK);
+	}
+	return wide.end - wide.first <= most;
+}
+
+void
+vdb_hnsw_narrow_pending(HnswIndex *index, Buffer meta, uint32 extent)
+{
+	HnswPending pending;
+
+	LockBuffer(meta, BUFFER_LOCK_EXCLUSIVE);
+	pending = load_pending(index->rel, vdb_hnsw_page_meta(BufferGetPage(meta)));
+	if (pending.first == extent && pending.first < pending.end)
+	{
+		pending.first++;
+		write_pending(index, meta, pending);
+	}
+	LockBuffer(meta, BUFFER_LOCK_UNLOCK);
+}
+
+uint64
+vdb_hnsw_pending(Relation rel)
+{
+	Buffer		buffer = lock_meta(rel, BUFFER_LOCK_SHARE);
+	const HnswMeta *meta = vdb_hnsw_page_meta(BufferGetPage(buffer));
+	HnswPending pending = load_pending(rel, meta);
+	uint64		slots = meta->extent_slots;
+
+	UnlockReleaseBuffer(buffer);
+	return (pending.end - pending.first) * slots;
 }
 
 /*

@@ -9,6 +9,9 @@
  * node with its own edges, which nothing leads to yet; then edges to it, one
  * page each; then its records on upper layers; last the entry point.
  *
+ * Where the index has the option fastupdate, the node is all that is written, and it
+ * waits to be linked (hnsw_pending.c).
+ *
  * Lists are pruned as the graph grows, and pruning alone would cut off nodes,
  * among equal vectors most of them.  So every node has a parent: the edges
  * between the two are kept, both ways, as long as both live.
@@ -207,20 +210,11 @@ store_edges(const HnswGeometry *g, HnswNode *node, uint32 nid, const LayerEdges 
 	pfree(scores);
 }
 
-/*
- * Writes a node into a free slot: hot and node slot in one change.  Returns its
- * number and sets *generation.
- */
-static uint32
-write_node(HnswIndex *index, const HnswNewRow *row, int layer, const LayerEdges *edges,
-		   uint32 *generation)
+/* Makes a row a node without edges, in the current context. */
+static HnswNode *
+form_node(const HnswGeometry *g, const HnswNewRow *row, int layer)
 {
-	const HnswGeometry *g = &index->geometry;
-	Buffer		hot_buffer;
-	Buffer		node_buffer;
-	VdbPatch	patch;
 	HnswNode   *node = palloc0(g->node_stride);
-	uint32		nid;
 
 	node->tid = row->tid;
 	node->state = HNSW_LIVE;
@@ -234,13 +228,23 @@ write_node(HnswIndex *index, const HnswNewRow *row, int layer, const LayerEdges 
 		memcpy(vdb_hnsw_node_hi(g, node), row->hi, g->hi_bytes);
 		memcpy(vdb_hnsw_node_lo(g, node), row->lo, g->lo_bytes);
 	}
+	return node;
+}
 
-	nid = vdb_hnsw_lock_free_slot(index, &hot_buffer, generation);
-	node_buffer = vdb_hnsw_read_node(index, vdb_hnsw_node_address(g, nid), BUFFER_LOCK_EXCLUSIVE);
-	row->hot->generation = *generation;
-	node->generation = *generation;
-	store_edges(g, node, nid, edges);
+/*
+ * Fills a free slot whose hot page is exclusively locked: hot and node slot in one
+ * change.
+ */
+static void
+fill_slot(HnswIndex *index, uint32 nid, uint32 generation, Buffer hot_buffer, const HnswNewRow *row,
+		  HnswNode *node)
+{
+	const HnswGeometry *g = &index->geometry;
+	Buffer		node_buffer = vdb_hnsw_read_node(index, vdb_hnsw_node_address(g, nid), BUFFER_LOCK_EXCLUSIVE);
+	VdbPatch	patch;
 
+	row->hot->generation = generation;
+	node->generation = generation;
 	vdb_patch_begin(&patch, index->rel);
 	if (g->attr_bytes > 0)
 		vdb_patch_write(&patch, hot_buffer,
@@ -249,8 +253,43 @@ write_node(HnswIndex *index, const HnswNewRow *row, int layer, const LayerEdges 
 	vdb_hnsw_take_slot(index, &patch, nid, hot_buffer, row->hot, node_buffer, node);
 	vdb_patch_finish(&patch);
 	UnlockReleaseBuffer(node_buffer);
+}
+
+/* Writes a node into a free slot.  Returns its number and sets *generation. */
+static uint32
+write_node(HnswIndex *index, const HnswNewRow *row, int layer, const LayerEdges *edges,
+		   uint32 *generation)
+{
+	HnswNode   *node = form_node(&index->geometry, row, layer);
+	Buffer		hot_buffer;
+	uint32		nid = vdb_hnsw_lock_free_slot(index, &hot_buffer, generation);
+
+	store_edges(&index->geometry, node, nid, edges);
+	fill_slot(index, nid, *generation, hot_buffer, row, node);
 	UnlockReleaseBuffer(hot_buffer);
 	return nid;
+}
+
+/*
+ * The same of a node without edges, which will be found among those that wait.
+ * False where there is no room for it among them.
+ */
+static bool
+write_pending(HnswIndex *index, const HnswNewRow *row)
+{
+	HnswNode   *node = form_node(&index->geometry, row, vdb_hnsw_draw_layer(index->geometry.m));
+	Buffer		meta = vdb_hnsw_pin_meta(index);
+	Buffer		hot_buffer;
+	uint32		generation;
+	uint32		nid = vdb_hnsw_lock_free_slot(index, &hot_buffer, &generation);
+	bool		done = vdb_hnsw_widen_pending(index, meta, vdb_hnsw_extent_of(&index->geometry, nid),
+											  vdb_hnsw_pending_extents(index));
+
+	if (done)
+		fill_slot(index, nid, generation, hot_buffer, row, node);
+	UnlockReleaseBuffer(hot_buffer);
+	ReleaseBuffer(meta);
+	return done;
 }
 
 /* Finds a free upper record and locks its page exclusively. */
@@ -487,17 +526,19 @@ decide_chosen(HnswSearch *search, const LayerEdges *edges, uint32 i, uint32 nid,
 	return vdb_hnsw_decide_edge(search->index, &search->query, nid, change);
 }
 
+/* Nobody, where a parent is asked for. */
+static const HnswEdge no_parent = {HNSW_NO_NODE, HNSW_NO_REF, 0};
+
 /*
- * Gives a new node's neighbours edges to it.  The first that has an edge left
- * for the tree becomes the parent, which is returned; if none has, an edge to
- * HNSW_NO_NODE.  If many refuse, the nearest of them are asked again.
+ * Gives a new node's neighbours edges to it.  Unless it has a parent, the first that
+ * has an edge left for the tree becomes that.  Returns the parent, no_parent if there is
+ * none.  If many refuse, the nearest of them are asked again.
  */
 static HnswEdge
-add_chosen_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid)
+add_chosen_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid, HnswEdge parent)
 {
 	HnswIndex  *index = search->index;
 	uint32		wanted = WANTED_INBOUND(index->geometry.m);
-	HnswEdge	parent = {HNSW_NO_NODE, HNSW_NO_REF, 0};
 	HnswEdgeChange *changes = palloc(edges->count * sizeof(HnswEdgeChange));
 	uint32	   *refused = palloc(edges->count * sizeof(uint32));
 	uint32		refused_count = 0;
@@ -551,56 +592,123 @@ add_chosen_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid)
 }
 
 /*
- * Gives a new node's neighbours edges to it, and finds it a parent: the nearest
- * of them, or of all that were found, that has an edge left for the tree; or
- * one that the tree leads to from there.
- * Returns the parent, HNSW_NO_NODE when no node is left that could be one.
+ * Gives a new node an edge from a parent: the nearest of what was found that has an
+ * edge left for the tree, or one that the tree leads to from there.  Returns it, or
+ * no_parent.
  */
-static uint32
-add_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid)
+static HnswEdge
+find_parent(HnswSearch *search, uint32 nid)
 {
 	HnswIndex  *index = search->index;
-	HnswEdge	parent = add_chosen_edges(search, edges, nid);
 
-	for (uint32 i = 0; i < search->found_count && parent.nid == HNSW_NO_NODE; i++)
+	for (uint32 i = 0; i < search->found_count; i++)
 	{
 		HnswFound  *found = &search->found[i];
 
 		if (found->nid != nid &&
 			vdb_hnsw_add_edge(index, found->nid, found->generation, &search->query, nid,
 							  found->score, HNSW_CLAIM_TREE))
-			parent = (HnswEdge) {found->nid, HNSW_NO_REF, found->score};
+			return (HnswEdge) {found->nid, HNSW_NO_REF, found->score};
 	}
-	if (parent.nid == HNSW_NO_NODE)
-		parent = find_far_parent(search, nid);
-
-	/* the way back; a new node's list has room */
-	if (parent.nid != HNSW_NO_NODE && (edges->kept == 0 || edges->edges[0].nid != parent.nid))
-		vdb_hnsw_add_edge(index, nid, 0, &search->query, parent.nid, parent.score, HNSW_CLAIM_MUST);
-	return parent.nid;
+	return find_far_parent(search, nid);
 }
 
-/* Replaces a node's own edges; it may have got others meanwhile. */
+/* Gives a new node the way back to its parent; its list has room. */
 static void
-rewrite_edges(HnswIndex *index, uint32 nid, uint32 generation, const LayerEdges *edges)
+add_way_back(HnswSearch *search, uint32 nid, HnswEdge parent)
+{
+	vdb_hnsw_add_edge(search->index, nid, 0, &search->query, parent.nid, parent.score, HNSW_CLAIM_MUST);
+}
+
+/*
+ * Gives a new node's neighbours edges to it, and finds it a parent, one of them if
+ * possible.  False when no node is left that could be one.
+ */
+static bool
+add_edges(HnswSearch *search, const LayerEdges *edges, uint32 nid)
+{
+	HnswEdge	parent = add_chosen_edges(search, edges, nid, no_parent);
+
+	if (parent.nid == HNSW_NO_NODE)
+		parent = find_parent(search, nid);
+	if (parent.nid == HNSW_NO_NODE)
+		return false;
+	if (edges->kept == 0 || edges->edges[0].nid != parent.nid)
+		add_way_back(search, nid, parent);
+	return true;
+}
+
+/*
+ * Replaces a node's own edges.  Not where it has more of the tree than those that may
+ * go: then others hang on it already.
+ */
+static void
+rewrite_edges(HnswIndex *index, uint32 nid, uint32 generation, const LayerEdges *edges, uint32 may_go)
 {
 	const HnswGeometry *g = &index->geometry;
 	HnswAddress a = vdb_hnsw_node_address(g, nid);
 	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_EXCLUSIVE);
 	HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
 
-	if (node->state == HNSW_LIVE && node->generation == generation)
+	if (node->state == HNSW_LIVE && node->generation == generation && node->kept <= may_go)
 	{
 		HnswNode   *copy = palloc(g->node_stride);
+		int			counts = offsetof(HnswNode, count);
+		int			lists = (char *) vdb_hnsw_node_nbr(copy) - (char *) copy;
 		VdbPatch	patch;
 
 		memcpy(copy, node, g->node_stride);
 		store_edges(g, copy, nid, edges);
 		vdb_patch_begin(&patch, index->rel);
-		vdb_patch_write(&patch, buffer, a.offset, copy, g->node_stride);
+		vdb_patch_write(&patch, buffer, a.offset + counts, (char *) copy + counts, 2 * sizeof(uint8));
+		vdb_patch_write(&patch, buffer, a.offset + lists, (char *) copy + lists,
+						2 * g->m * sizeof(uint32) + vdb_hnsw_lengths_bytes(2 * g->m));
 		vdb_patch_finish(&patch);
 	}
 	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * Forgets what a search found that is not linked itself: whoever hung on that would
+ * hang on nothing.  An edge of a former life of its slot may have led there.
+ */
+static void
+drop_unlinked(HnswSearch *search)
+{
+	uint32		count = 0;
+
+	for (uint32 i = 0; i < search->found_count; i++)
+	{
+		if (vdb_hnsw_is_linked(search->found[i].nid, search->found[i].kept, search->entry_nid))
+			search->found[count++] = search->found[i];
+	}
+	search->found_count = count;
+}
+
+/*
+ * Links a node on layer 0 that is written already.  It has no edge of the tree, but for
+ * those that may go, before it has the way back to its parent, whose edge to it is the
+ * first.  Whatever interrupts us before leaves it a node that waits, if it was one, and
+ * is done again when it is linked the next time.  False when no node is left that could be
+ * the parent.
+ */
+static bool
+link_base(HnswSearch *search, const LayerEdges *edges, uint32 nid, uint32 generation, uint32 may_go)
+{
+	LayerEdges	own = *edges;
+	HnswEdge	parent;
+
+	own.kept = 0;
+	rewrite_edges(search->index, nid, generation, &own, may_go);
+	VDB_TESTPOINT("hnsw-link-before-parent");
+	parent = find_parent(search, nid);
+	if (parent.nid == HNSW_NO_NODE)
+		return false;
+	VDB_TESTPOINT("hnsw-link-after-parent");
+	add_way_back(search, nid, parent);
+	VDB_TESTPOINT("hnsw-link-before-edges");
+	add_chosen_edges(search, edges, nid, parent);
+	return true;
 }
 
 /*
@@ -611,7 +719,7 @@ rewrite_edges(HnswIndex *index, uint32 nid, uint32 generation, const LayerEdges 
  */
 static void
 link_again(HnswIndex *index, const void *vector, float norm, uint32 nid, uint32 generation,
-		   uint32 ref, int layer)
+		   uint32 may_go, uint32 ref, int layer)
 {
 	bool		linked = false;
 
@@ -619,6 +727,7 @@ link_again(HnswIndex *index, const void *vector, float norm, uint32 nid, uint32 
 	{
 		HnswSearch	search;
 		LayerEdges	edges;
+		uint32		others = 0;
 
 		CHECK_FOR_INTERRUPTS();
 		if (tries == LINK_TRIES)
@@ -631,12 +740,12 @@ link_again(HnswIndex *index, const void *vector, float norm, uint32 nid, uint32 
 		/* somebody else may have led here meanwhile */
 		for (uint32 i = 0; i < search.found_count; i++)
 			linked |= search.found[i].nid == nid;
+		drop_unlinked(&search);
 		edges = choose_base(&search);
-		if (edges.count > (linked ? 1 : 0))
-		{
-			rewrite_edges(index, nid, generation, &edges);
-			linked |= add_edges(&search, &edges, nid) != HNSW_NO_NODE;
-		}
+		for (uint32 i = 0; i < edges.count; i++)
+			others += edges.edges[i].nid != nid;
+		if (others > 0)
+			linked |= link_base(&search, &edges, nid, generation, may_go);
 		else if (!linked)
 			linked = vdb_hnsw_replace_entry(index, search.entry_nid, nid, ref, layer);
 		vdb_hnsw_search_end(&search);
@@ -650,18 +759,15 @@ typedef struct NodeEdges
 } NodeEdges;
 
 /*
- * Searches for a new row's neighbours; the search is left open.  It ends, without
- * edges, as soon as it comes to a node of an equal row, if one is sought.
+ * Searches for a new row's neighbours.  The search, which has begun, ends without
+ * edges as soon as it comes to a node of an equal row, if one is sought.
  */
 static void
-find_edges(HnswSearch *search, HnswIndex *index, const void *vector, float norm,
-		   const HnswNewRow *sought, int layer, NodeEdges *edges)
+find_edges(HnswSearch *search, int layer, NodeEdges *edges)
 {
-	const HnswGeometry *g = &index->geometry;
+	const HnswGeometry *g = &search->index->geometry;
 
 	memset(edges, 0, sizeof(*edges));
-	vdb_hnsw_search_begin(search, index, vector, norm);
-	search->sought = sought;
 	vdb_hnsw_search_descend(search, layer);
 	for (int l = Min(layer, search->entry_layer); l > 0 && search->pool.size > 0; l--)
 	{
@@ -670,24 +776,23 @@ find_edges(HnswSearch *search, HnswIndex *index, const void *vector, float norm,
 		vdb_hnsw_search_down(search, l - 1);
 	}
 	vdb_hnsw_search_base(search, g->ef_construction);
-	if (search->equal == HNSW_NO_NODE)
-		edges->layers[0] = choose_base(search);
+	if (search->equal != HNSW_NO_NODE)
+		return;
+	drop_unlinked(search);
+	edges->layers[0] = choose_base(search);
 }
 
-/* Adds a row that no node stands for, given what a search found, as a node. */
+/*
+ * Links a node, to which its neighbours on layer 0 lead, if it is linked there, on the
+ * layers above; has it be the entry point, if it is higher than that.
+ */
 static void
-insert_node(HnswSearch *search, const void *vector, float norm, const HnswNewRow *row, int layer,
-			NodeEdges *edges)
+link_above(HnswSearch *search, const void *vector, float norm, uint32 nid, uint32 generation,
+		   int layer, const NodeEdges *edges, bool linked)
 {
 	HnswIndex  *index = search->index;
-	uint32		nid;
-	uint32		generation;
 	uint32		ref = HNSW_NO_REF;
-	bool		linked;
 
-	nid = write_node(index, row, layer, &edges->layers[0], &generation);
-	VDB_TESTPOINT("hnsw-insert-after-node");
-	linked = add_edges(search, &edges->layers[0], nid) != HNSW_NO_NODE;
 	VDB_TESTPOINT("hnsw-insert-after-edges");
 	for (int l = 1; l <= layer; l++)
 	{
@@ -702,11 +807,44 @@ insert_node(HnswSearch *search, const void *vector, float norm, const HnswNewRow
 	if (!linked)
 	{
 		LockPage(index->rel, HNSW_META_BLOCK, ExclusiveLock);
-		link_again(index, vector, norm, nid, generation, ref, layer);
+		link_again(index, vector, norm, nid, generation, edges->layers[0].kept, ref, layer);
 		UnlockPage(index->rel, HNSW_META_BLOCK, ExclusiveLock);
 	}
 	else if (layer > search->entry_layer)
 		vdb_hnsw_set_entry(index, nid, ref, layer, false);
+}
+
+/* Adds a row that no node stands for, given what a search found, as a node. */
+static void
+insert_node(HnswSearch *search, const void *vector, float norm, const HnswNewRow *row, int layer,
+			const NodeEdges *edges)
+{
+	uint32		generation;
+	uint32		nid = write_node(search->index, row, layer, &edges->layers[0], &generation);
+	bool		linked;
+
+	VDB_TESTPOINT("hnsw-insert-after-node");
+	linked = add_edges(search, &edges->layers[0], nid);
+	link_above(search, vector, norm, nid, generation, layer, edges, linked);
+}
+
+void
+vdb_hnsw_link_pending(HnswIndex *index, uint32 nid, uint32 generation, int layer)
+{
+	void	   *vector = palloc(index->codec.vector_bytes);
+	HnswSearch	search;
+	NodeEdges	edges;
+	bool		linked;
+
+	if (!vdb_hnsw_load_vector(index, nid, vector))
+		return;
+	vdb_hnsw_search_begin(&search, index, vector, 0);
+	search.absent = nid;
+	find_edges(&search, layer, &edges);
+	edges.layers[0].kept = 0;
+	linked = edges.layers[0].count > 0 && link_base(&search, &edges.layers[0], nid, generation, 0);
+	link_above(&search, vector, 0, nid, generation, layer, &edges, linked);
+	vdb_hnsw_search_end(&search);
 }
 
 /* Encodes a row's vector, in the current context. */
@@ -729,22 +867,23 @@ encode_row(HnswIndex *index, const void *vector, float norm, HnswNewRow *row)
 }
 
 /*
- * Adds a row by its vector (in code space): to the node of an equal one, or as a
- * node.  Uses memory of the current context.
+ * Adds a row, which has been encoded, by its vector (in code space): to the node of an
+ * equal one, or as a node.  Uses memory of the current context.
  */
 static void
 insert_row(HnswIndex *index, const void *vector, float norm, HnswNewRow *row, int layer)
 {
 	bool		done = false;
 
-	encode_row(index, vector, norm, row);
 	for (int tries = 0; !done; tries++)
 	{
 		HnswSearch	search;
 		NodeEdges	edges;
 
 		CHECK_FOR_INTERRUPTS();
-		find_edges(&search, index, vector, norm, tries < HNSW_ATTACH_TRIES ? row : NULL, layer, &edges);
+		vdb_hnsw_search_begin(&search, index, vector, norm);
+		search.sought = tries < HNSW_ATTACH_TRIES ? row : NULL;
+		find_edges(&search, layer, &edges);
 		VDB_TESTPOINT("hnsw-insert-after-search");
 		if (search.equal != HNSW_NO_NODE)
 			done = vdb_hnsw_attach(index, search.equal, search.equal_generation, &row->tid);
@@ -785,7 +924,11 @@ vdb_hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Rela
 		};
 
 		vdb_index_form_attributes(index->attributes, values, isnull, attributes);
-		insert_row(index, vector, norm, &row, vdb_hnsw_draw_layer(index->geometry.m));
+		encode_row(index, vector, norm, &row);
+		if (vdb_hnsw_options(rel)->fastupdate && write_pending(index, &row))
+			VDB_TESTPOINT("hnsw-insert-after-pending");
+		else
+			insert_row(index, vector, norm, &row, vdb_hnsw_draw_layer(index->geometry.m));
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

@@ -35,6 +35,8 @@ typedef struct HnswOptions
 	int			m;
 	int			ef_construction;
 	bool		maintenance;	/* by the background worker */
+	bool		fastupdate;
+	int			pending_limit;
 } HnswOptions;
 
 typedef enum HnswIterativeScan
@@ -50,6 +52,13 @@ extern double hnsw_target_recall;
 extern int	hnsw_iterative_scan;
 extern int	hnsw_max_scan_tuples;
 extern double hnsw_scan_mem_multiplier;
+
+/* Extents first..end - 1, in which there may be nodes that wait to be linked. */
+typedef struct HnswPending
+{
+	uint32		first;
+	uint32		end;
+} HnswPending;
 
 /*
  * An index as one backend knows it, kept from statement to statement.  What
@@ -79,6 +88,7 @@ typedef struct HnswIndex
 	uint32		entry_nid;
 	uint32		entry_ref;
 	int			entry_layer;
+	HnswPending pending;
 	HnswCalibration calibration;
 } HnswIndex;
 
@@ -141,6 +151,7 @@ typedef struct HnswSearch
 	VdbQuery	query;
 	bool		keep_overflow;	/* remember what the pool refused (iteration) */
 	uint32		absent;			/* a node to be passed by, or HNSW_NO_NODE */
+	HnswPending pending;		/* extents to be looked at beside the walk */
 
 	/* a search for a node of an equal row ends when it has come to one */
 	const HnswNewRow *sought;	/* NULL: nobody asks */
@@ -166,6 +177,7 @@ typedef struct HnswSearch
 	int			entry_layer;
 
 	HnswPool	pool;
+	uint32		walked;			/* the pool's size when the walk had ended */
 	HnswVisited visited;
 	HnswOverflow overflow;
 	HnswFound  *found;			/* live nodes expanded, in that order */
@@ -236,6 +248,27 @@ extern void vdb_hnsw_set_entry(HnswIndex *index, uint32 nid, uint32 ref, int lay
 
 /* Makes a node the entry point if that still is `old`; true when it was. */
 extern bool vdb_hnsw_replace_entry(HnswIndex *index, uint32 old, uint32 nid, uint32 ref, int layer);
+
+/* Pins the metapage. */
+extern Buffer vdb_hnsw_pin_meta(HnswIndex *index);
+
+/*
+ * What range of extents may have pending nodes, now; meta: pinned.  The caller may
+ * hold a hot page locked, as in the next two.
+ */
+extern HnswPending vdb_hnsw_read_pending(HnswIndex *index, Buffer meta);
+
+/*
+ * Has the range have an extent, whose hot page the caller holds exclusively locked:
+ * so it stays there until that is unlocked.  False when it would have more than so many.
+ */
+extern bool vdb_hnsw_widen_pending(HnswIndex *index, Buffer meta, uint32 extent, uint32 most);
+
+/*
+ * Has the range do without an extent, if it begins with that.  None of its nodes
+ * is pending, and the caller holds its hot page locked, if it has one.
+ */
+extern void vdb_hnsw_narrow_pending(HnswIndex *index, Buffer meta, uint32 extent);
 
 /*
  * Makes sure that there is an extent that may take a node (or upper records),
@@ -385,6 +418,12 @@ extern void vdb_hnsw_sweep_plan(HnswSearch *search, uint32 ef);
  * replaced by the nearest of them that were not found before.
  */
 extern void vdb_hnsw_sweep(HnswSearch *search);
+
+/*
+ * Weighs all nodes of search->pending that a filter, if there is one, lets pass.
+ * Returns them, *count of them, in the search's context.
+ */
+extern HnswCandidate *vdb_hnsw_sweep_pending(HnswSearch *search, uint32 *count);
 
 /* hnsw_sample.c */
 
@@ -540,6 +579,32 @@ extern bool vdb_hnsw_insert(Relation index, Datum *values, bool *isnull, ItemPoi
 							IndexInfo *info);
 extern int	vdb_hnsw_draw_layer(int m);
 
+/*
+ * Links a node that waits for it, from its code.  The caller sees to it that the node
+ * does not die meanwhile.  Uses memory of the current context.
+ */
+extern void vdb_hnsw_link_pending(HnswIndex *index, uint32 nid, uint32 generation, int layer);
+
+/* hnsw_pending.c */
+
+/*
+ * Does a live node wait to be linked, as far as the index was read?  kept: its edges of
+ * the tree.
+ */
+extern bool vdb_hnsw_is_pending(const HnswIndex *index, uint32 nid, uint32 kept);
+
+/* The same as far as the metapage says now; for a caller that holds no lock. */
+extern bool vdb_hnsw_waits(HnswIndex *index, uint32 nid, uint32 kept);
+
+/* Extents that as many slots as the option says take up. */
+extern uint32 vdb_hnsw_pending_extents(const HnswIndex *index);
+
+/* Is a live node linked?  Whoever has an edge of the tree is, and the entry point. */
+static inline bool
+vdb_hnsw_is_linked(uint32 nid, uint32 kept, uint32 entry_nid)
+{
+	return kept > 0 || nid == entry_nid;
+}
 
 /* hnsw_effort.c */
 

@@ -296,6 +296,7 @@ start(IndexScanDesc scan)
 	vdb_hnsw_search_begin(&so->search, so->index, vector, norm);
 	so->iterative = hnsw_iterative_scan;
 	so->search.keep_overflow = so->iterative != HNSW_ITERATIVE_OFF;
+	so->search.pending = so->index->pending;
 	so->ef = vdb_hnsw_first_effort(&so->index->calibration, so->index->extents,
 								   &so->search.stretch);
 	so->target = hnsw_target_recall;
@@ -329,7 +330,7 @@ start(IndexScanDesc scan)
 		so->allowed = so->ef;
 	else if (so->calibrated)
 	{
-		so->ef = Min(so->ef, so->search.pool.size);
+		so->ef = Min(so->ef, so->search.walked);
 		so->allowed = HNSW_STRETCH_ROWS;
 	}
 	else

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "miscadmin.h"
@@ -675,6 +676,51 @@ vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 }
 
 /*
+ * Looks at the nodes that wait to be linked, when the walk has ended: among those it
+ * would not get by.  They take their places in the pool, or wait for a search that goes
+ * on, like what the walk has weighed.
+ */
+static void
+search_pending(HnswSearch *search)
+{
+	bool		gap = search->gap;
+	HnswCandidate *items;
+	uint32		count;
+	uint32		fresh = 0;
+
+	/* a sweep has seen all nodes */
+	if (search->pending.first >= search->pending.end || search->swept)
+		return;
+	items = vdb_hnsw_sweep_pending(search, &count);
+	for (uint32 i = 0; i < count; i++)
+	{
+		if (!visit(search, items[i].nid))
+			continue;
+		items[fresh] = items[i];
+		if (unlikely(isnan(items[i].score)))
+			items[fresh].score = FLT_MAX;
+		fresh++;
+	}
+	search->reach = (HnswReach) {0};
+	if (search->filter != NULL)
+		vdb_hnsw_search_more_filtered(search, items, fresh);
+	else
+	{
+		for (uint32 i = 0; i < fresh; i++)
+		{
+			items[i].ref = 0;
+			items[i].expanded = 0;
+			offer(search, items[i]);
+		}
+		expand_pool(search);
+	}
+	pfree(items);
+
+	/* no way went over these */
+	search->gap = gap;
+}
+
+/*
  * VACUUM frees nodes when all lists do without them, but a search may have read the
  * lists before.  Then it begins again, while nothing of it was used.
  */
@@ -712,6 +758,8 @@ vdb_hnsw_search_nearest(HnswSearch *search, uint32 ef)
 		if (index->entry_nid == search->entry_nid)
 			break;
 	}
+	search->walked = search->pool.size;
+	search_pending(search);
 }
 
 HnswVisited
@@ -745,6 +793,7 @@ search_across(HnswSearch *search, uint32 count)
 		vdb_hnsw_refresh(search->index);
 		vdb_hnsw_search_descend(search, 0);
 		vdb_hnsw_search_base(search, search->found_count + count);
+		search_pending(search);
 	}
 	search->gap = false;
 }

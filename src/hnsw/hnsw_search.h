@@ -70,6 +70,9 @@ extern void vdb_hnsw_note_missing(HnswSearch *search, uint32 nid);
  */
 extern void vdb_hnsw_search_filtered(HnswSearch *search);
 
+/* Goes on with more candidates that pass, when the walk has ended. */
+extern void vdb_hnsw_search_more_filtered(HnswSearch *search, const HnswCandidate *items, uint32 count);
+
 /* Goes on with an empty pool of `count`.  Returns how many rows were found. */
 extern uint32 vdb_hnsw_search_resume_filtered(HnswSearch *search, uint32 count);
 

@@ -214,6 +214,17 @@ vdb_hnsw_search_filtered(HnswSearch *search)
 	settle_pool(search, HNSW_POOL_SLACK);
 }
 
+void
+vdb_hnsw_search_more_filtered(HnswSearch *search, const HnswCandidate *items, uint32 count)
+{
+	for (uint32 i = 0; i < count; i++)
+	{
+		claim_place(search, items[i]);
+		vdb_hnsw_push_overflow(search, items[i]);
+	}
+	settle_pool(search, 0);
+}
+
 uint32
 vdb_hnsw_search_resume_filtered(HnswSearch *search, uint32 count)
 {

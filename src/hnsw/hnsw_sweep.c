@@ -11,6 +11,9 @@
  *
  * Hot pages are read as any search does, without locks where they are in memory;
  * what is found on them leads to node slots, which are locked.
+ *
+ * Nodes that wait to be linked are looked at in the same way, with a filter or without
+ * one: no walk leads to them.
  */
 #include "postgres.h"
 
@@ -103,7 +106,7 @@ keep_holding(const VdbCondition *condition, const uint8 *attributes, uint32 stri
 }
 
 /*
- * Collects the nodes of a page that pass.  What is there may be torn, if the
+ * Collects the nodes of a page that pass, without a filter all.  What is there may be torn, if the
  * caller reads it without a pin, so no byte of it is used as an address.
  */
 static void
@@ -118,7 +121,7 @@ collect_nodes(HnswSearch *search, uint32 extent, Page page, PageNodes *out)
 	out->count = out->used;
 	for (uint32 s = 0; s < out->count; s++)
 		out->slots[s] = s;
-	for (int i = 0; i < filter->count; i++)
+	for (int i = 0; filter != NULL && i < filter->count; i++)
 		out->count = keep_holding(&filter->conditions[i], attributes, g->attr_bytes, out->slots,
 								  out->count);
 	for (uint32 i = 0; i < out->count; i++)
@@ -282,11 +285,58 @@ vdb_hnsw_sweep_plan(HnswSearch *search, uint32 ef)
 	search->sweep_rows = (uint32) Max(ef, Min(hnsw_max_scan_tuples, memory / 2 / sizeof(HnswCandidate)));
 }
 
+/*
+ * Reads and weighs the nodes of an extent that pass, on a way that ends before
+ * `end`: what comes next is on its way into memory and into the CPU's cache.
+ */
+static void
+read_on(HnswSearch *search, uint32 extent, uint32 end, PageNodes *nodes)
+{
+	HnswIndex  *index = search->index;
+
+	CHECK_FOR_INTERRUPTS();
+	if (extent + COLD_AHEAD < end)
+		vdb_hints_request(&index->hints, index->rel,
+						  vdb_hnsw_extent_block(&index->geometry, extent + COLD_AHEAD));
+	if (extent + AHEAD < end)
+		prefetch_attributes(index, extent + AHEAD);
+	read_extent(search, extent, true, nodes);
+}
+
+/* Has the operating system read the first pages of such a way. */
+static void
+request_first(HnswSearch *search, uint32 first, uint32 end)
+{
+	HnswIndex  *index = search->index;
+
+	for (uint32 extent = first; extent < Min(end, first + COLD_AHEAD); extent++)
+		vdb_hints_request(&index->hints, index->rel, vdb_hnsw_extent_block(&index->geometry, extent));
+}
+
+HnswCandidate *
+vdb_hnsw_sweep_pending(HnswSearch *search, uint32 *count)
+{
+	HnswPending pending = search->pending;
+	Size		slots = (Size) (pending.end - pending.first) * search->index->geometry.extent_slots;
+	HnswCandidate *weighed = MemoryContextAllocHuge(search->context, slots * sizeof(HnswCandidate));
+	PageNodes	nodes = make_nodes(search);
+
+	*count = 0;
+	request_first(search, pending.first, pending.end);
+	for (uint32 extent = pending.first; extent < pending.end; extent++)
+	{
+		read_on(search, extent, pending.end, &nodes);
+		memcpy(weighed + *count, nodes.nodes, nodes.count * sizeof(HnswCandidate));
+		*count += nodes.count;
+	}
+	free_nodes(&nodes);
+	return weighed;
+}
+
 void
 vdb_hnsw_sweep(HnswSearch *search)
 {
 	HnswIndex  *index = search->index;
-	const HnswGeometry *g = &index->geometry;
 	HnswVisited found = vdb_hnsw_search_remember(search);
 	PageNodes	nodes = make_nodes(search);
 	uint32		size = 256;
@@ -298,16 +348,10 @@ vdb_hnsw_sweep(HnswSearch *search)
 	if (search->overflow.items != NULL)
 		pfree(search->overflow.items);
 	kept = MemoryContextAlloc(search->context, size * sizeof(HnswCandidate));
-	for (uint32 extent = 0; extent < Min(index->extents, COLD_AHEAD); extent++)
-		vdb_hints_request(&index->hints, index->rel, vdb_hnsw_extent_block(g, extent));
+	request_first(search, 0, index->extents);
 	for (uint32 extent = 0; extent < index->extents; extent++)
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (extent + COLD_AHEAD < index->extents)
-			vdb_hints_request(&index->hints, index->rel, vdb_hnsw_extent_block(g, extent + COLD_AHEAD));
-		if (extent + AHEAD < index->extents)
-			prefetch_attributes(index, extent + AHEAD);
-		read_extent(search, extent, true, &nodes);
+		read_on(search, extent, index->extents, &nodes);
 		search->weighed += nodes.count;
 		for (uint32 i = 0; i < nodes.count; i++)
 		{

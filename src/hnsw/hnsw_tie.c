@@ -174,17 +174,25 @@ tie_round(Reach *reach)
 	{
 		HnswChoice	choice;
 		HnswEdgeCopy own;
+		bool		live;
 
 		vdb_vacuum_delay_point();
+		MemoryContextReset(vacuum->list_context);
 		vdb_hnsw_init_edge_copy(&own, &vacuum->index->geometry);
-		if (vdb_hnsw_copy_edges(vacuum->index, nid, &own) &&
-			vdb_hnsw_begin_choice(&choice, vacuum, nid, 0) &&
+		live = vdb_hnsw_copy_edges(vacuum->index, nid, &own);
+		if (live && vdb_hnsw_waits(vacuum->index, nid, own.kept))
+		{
+			/* a merge will link it */
+			nid++;
+			continue;
+		}
+		if (live && vdb_hnsw_begin_choice(&choice, vacuum, nid, 0) &&
 			vdb_hnsw_prepare_query(vacuum, nid, &choice.query) && tie_node(reach, &choice, &own))
 			tied++;
 		hnsw_bits_add(&reach->reached, nid);
 		expand_reach(reach);
-		MemoryContextReset(vacuum->list_context);
 	}
+	MemoryContextReset(vacuum->list_context);
 	return tied;
 }
 

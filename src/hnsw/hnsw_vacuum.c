@@ -22,6 +22,7 @@
 #include "utils/rel.h"
 
 #include "compat.h"
+#include "hnsw/hnsw_module.h"
 #include "hnsw/hnsw_private.h"
 #include "stats/stats.h"
 #include "testpoint.h"
@@ -56,12 +57,19 @@ typedef struct Marking
 	int			count;
 } Marking;
 
+/* How many nodes of a range are dead. */
+typedef struct Dead
+{
+	uint32		nodes;
+	uint32		linked;			/* of these, to so many something may lead */
+} Dead;
+
 static void begin_vacuum(HnswVacuum *vacuum, IndexVacuumInfo *info);
 static void end_vacuum(HnswVacuum *vacuum);
 static void mark_page(Marking *marking, uint32 extent, int number);
 static void vacuum_range(HnswVacuum *vacuum, uint32 first, uint32 count);
 static uint32 range_extents(HnswVacuum *vacuum);
-static uint32 collect_extent(HnswVacuum *vacuum, uint32 extent);
+static void collect_extent(HnswVacuum *vacuum, uint32 extent, Dead *dead);
 static bool lacks_entry(HnswVacuum *vacuum);
 static void replace_entry(HnswVacuum *vacuum);
 static void free_records(HnswVacuum *vacuum);
@@ -129,6 +137,7 @@ vdb_hnsw_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	for (uint32 first = 0; first < vacuum.extents; first += step)
 		vacuum_range(&vacuum, first, Min(step, vacuum.extents - first));
 	IndexFreeSpaceMapVacuum(info->index);
+	(void) vdb_hnsw_merge_pending(info->index);
 
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	stats->pages_free = vacuum.empty_pages;
@@ -409,26 +418,26 @@ static void
 vacuum_range(HnswVacuum *vacuum, uint32 first, uint32 count)
 {
 	const HnswGeometry *g = &vacuum->index->geometry;
-	uint32		dead = 0;
+	Dead		dead = {0};
 	bool		more;
 
 	init_set(vacuum, &vacuum->dead, first * g->extent_slots, count * g->extent_slots);
 	init_set(vacuum, &vacuum->later, first * g->extent_slots, count * g->extent_slots);
 	init_set(vacuum, &vacuum->live, first * g->extent_slots, count * g->extent_slots);
 	for (uint32 extent = first; extent < first + count; extent++)
-		dead += collect_extent(vacuum, extent);
+		collect_extent(vacuum, extent, &dead);
 	VDB_TESTPOINT("hnsw-vacuum-after-collect");
-	if (dead > 0 || lacks_entry(vacuum))
+	if (dead.nodes > 0 || lacks_entry(vacuum))
 		replace_entry(vacuum);
 	do
 	{
-		if (dead > 0)
-			repair_graph(vacuum, dead);
+		if (dead.linked > 0)
+			repair_graph(vacuum, dead.nodes);
 		more = hnsw_bits_next(&vacuum->later, NULL, 0) != HNSW_BITS_NONE;
 		if (!more)
 			vdb_hnsw_tie_unreached(vacuum);
 		VDB_TESTPOINT("hnsw-vacuum-after-repair");
-		if (dead > 0)
+		if (dead.nodes > 0)
 		{
 			free_records(vacuum);
 			VDB_TESTPOINT("hnsw-vacuum-before-free");
@@ -472,18 +481,16 @@ is_room_unknown(HnswVacuum *vacuum, uint32 extent)
 }
 
 /*
- * Adds the nodes of an extent to the sets and returns the number of dead ones.
- * A live node whose own row has gone is one like others.  Publishes room that is
+ * Adds the nodes of an extent to the sets, and counts the dead ones.  A live node whose own row has gone is one like others.  Publishes room that is
  * there already.
  */
-static uint32
-collect_extent(HnswVacuum *vacuum, uint32 extent)
+static void
+collect_extent(HnswVacuum *vacuum, uint32 extent, Dead *dead)
 {
 	const HnswGeometry *g = &vacuum->index->geometry;
 	bool		upper = vdb_hnsw_is_upper(vacuum->index, extent, vacuum->info->strategy);
 	uint32		nid = extent * g->extent_slots;
 	uint32		live = 0;
-	uint32		dead = 0;
 	uint32		postings = 0;
 
 	if (!upper && is_room_unknown(vacuum, extent))
@@ -508,7 +515,10 @@ collect_extent(HnswVacuum *vacuum, uint32 extent)
 			else if (node->state == HNSW_DEAD)
 			{
 				hnsw_bits_add(&vacuum->dead, nid);
-				dead++;
+				dead->nodes++;
+				/* one that was never linked has not had a list */
+				if (node->count > 0 || !vdb_hnsw_is_pending(vacuum->index, nid, node->kept))
+					dead->linked++;
 			}
 			else if (node->state == HNSW_POSTINGS)
 			{
@@ -521,7 +531,6 @@ collect_extent(HnswVacuum *vacuum, uint32 extent)
 	vacuum->live_count += live;
 	if (!upper && live == 0 && postings == 0)
 		vacuum->empty_pages += g->extent_pages;
-	return dead;
 }
 
 /* A possible entry point. */
@@ -585,7 +594,17 @@ find_entry_in_records(HnswVacuum *vacuum, uint32 extent, Entry *entry)
 	MemoryContextReset(vacuum->page_context);
 }
 
-/* Makes *entry the first live node of a node extent, if it is none yet. */
+/* Is a node live, and not one that nobody has linked yet? */
+static bool
+may_be_entry(HnswVacuum *vacuum, uint32 nid)
+{
+	HnswNode	node;
+
+	vdb_hnsw_read_slot(vacuum->index, nid, &node);
+	return node.state == HNSW_LIVE && !vdb_hnsw_waits(vacuum->index, nid, node.kept);
+}
+
+/* Makes *entry the first live node of a node extent that does not wait, if it is none yet. */
 static void
 find_entry_in_nodes(HnswVacuum *vacuum, uint32 extent, Entry *entry)
 {
@@ -596,7 +615,7 @@ find_entry_in_nodes(HnswVacuum *vacuum, uint32 extent, Entry *entry)
 	{
 		if (i % g->nodes_per_page == 0)
 			vdb_vacuum_delay_point();
-		if (node_is_live(vacuum, first + i))
+		if (may_be_entry(vacuum, first + i))
 			*entry = (Entry) {first + i, HNSW_NO_REF, 0};
 	}
 }

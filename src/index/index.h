@@ -38,6 +38,7 @@ typedef struct VdbCheckCounts
 	int64		dangling_edges;
 	int64		unreachable;
 	int64		attached;		/* rows that share another one's node */
+	int64		pending;		/* live nodes that wait to be linked */
 } VdbCheckCounts;
 
 /* How far a scan begins to search, in the access method's own terms; 0 what it does not know. */

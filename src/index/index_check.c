@@ -76,11 +76,11 @@ static Datum
 form_counts(FunctionCallInfo fcinfo, const VdbCheckCounts *counts)
 {
 	TupleDesc	desc;
-	Datum		values[9];
-	bool		isnull[9] = {0};
+	Datum		values[10];
+	bool		isnull[10] = {0};
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != 9)
-		elog(ERROR, "return type must be a row type of 9 columns");
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != 10)
+		elog(ERROR, "return type must be a row type of 10 columns");
 	values[0] = Int64GetDatum(counts->live + counts->dead);
 	values[1] = Int64GetDatum(counts->live);
 	values[2] = Int64GetDatum(counts->dead);
@@ -90,6 +90,7 @@ form_counts(FunctionCallInfo fcinfo, const VdbCheckCounts *counts)
 	values[6] = Int64GetDatum(counts->dangling_edges);
 	values[7] = Int64GetDatum(counts->unreachable);
 	values[8] = Int64GetDatum(counts->attached);
+	values[9] = Int64GetDatum(counts->pending);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull));
 }
 
