@@ -6,10 +6,11 @@ CREATE SCHEMA life;
 -- One row a kind of index: a new type or distance is a line here.  `value`
 -- makes the i-th of many different values.  `further` are columns of the index
 -- after the vector: the table has a column id.  `method` is the access method,
--- `options` are some that it has.
+-- `options` are some that it has; `storage` is what CREATE INDEX says of them.
 
 CREATE TABLE life.kinds (name text PRIMARY KEY, type text, opclass text, value text, further text DEFAULT '',
-    method text DEFAULT 'hnsw', options text DEFAULT 'm = 4, ef_construction = 20');
+    method text DEFAULT 'hnsw', options text DEFAULT 'm = 4, ef_construction = 20',
+    storage text DEFAULT '');
 
 CREATE FUNCTION life.numbers(i int, dims int DEFAULT 64) RETURNS real[] IMMUTABLE LANGUAGE sql AS
 $$ SELECT array_agg(sin(i * j * 1.7 + j)::real ORDER BY j) FROM generate_series(1, dims) j $$;
@@ -58,6 +59,11 @@ INSERT INTO life.kinds VALUES
     ('ivfpq_ip', 'vector(64)', 'vector_ip_ops', 'life.numbers(i)::vector', '', 'ivfpq', 'lists = 8'),
     ('ivfpq_further', 'vector(768)', 'vector_cosine_ops', 'life.numbers(i, 768)::vector', ', id, (id % 3 = 0)', 'ivfpq', 'lists = 8'),
     ('ivfpq_spill', 'vector(64)', 'vector_cosine_ops', 'life.numbers(i)::vector', ', id', 'ivfpq', 'lists = 8, spill = 1');
+
+-- whose rows wait to be linked
+INSERT INTO life.kinds (name, type, opclass, value, further, storage) VALUES
+    ('vector_pending', 'vector(64)', 'vector_cosine_ops', 'life.numbers(i)::vector', '', 'WITH (fastupdate)'),
+    ('bit_pending', 'bit(128)', 'bit_hamming_ops', 'life.bits(i)', ', id', 'WITH (fastupdate, pending_limit = 64)');
 
 CREATE FUNCTION life.value(kind text, i int) RETURNS text LANGUAGE plpgsql AS
 $$

@@ -1,7 +1,7 @@
 -- The life of an index of one kind, in a schema of its own, checked at every
 -- step; then that of the next kind.  The caller has set kind to the first one.
 
-SELECT type, opclass, value, further, method, options FROM life.kinds WHERE name = :'kind' \gset
+SELECT type, opclass, value, further, method, options, storage FROM life.kinds WHERE name = :'kind' \gset
 CREATE SCHEMA :kind;
 SET search_path = :kind, public;
 CREATE FUNCTION value(i int) RETURNS :type LANGUAGE sql RETURN :value;
@@ -10,7 +10,7 @@ CREATE PROCEDURE fill(first int, last int) LANGUAGE sql AS
 $$ INSERT INTO t SELECT i, '', value(i) FROM generate_series(first, last) i $$;
 
 CALL fill(1, 150);
-CREATE INDEX t_v ON t USING :method (v :opclass :further);
+CREATE INDEX t_v ON t USING :method (v :opclass :further) :storage;
 CALL life.expect('t_v', 150);
 CALL fill(151, 200);
 CALL life.expect('t_v', 200);
@@ -71,7 +71,7 @@ CALL life.expect('t_v', 100);
 
 BEGIN;
 SAVEPOINT a;
-CREATE INDEX t_w ON t USING :method (v :opclass :further);
+CREATE INDEX t_w ON t USING :method (v :opclass :further) :storage;
 CALL fill(101, 105);
 SAVEPOINT b;
 DROP INDEX t_v;
@@ -83,7 +83,7 @@ ROLLBACK;
 BEGIN;
 DROP TABLE t;
 CREATE TABLE t (id int, note text, v :type);
-CREATE INDEX t_v ON t USING :method (v :opclass :further);
+CREATE INDEX t_v ON t USING :method (v :opclass :further) :storage;
 CALL fill(1, 50);
 CALL life.expect('t_v', 50);
 TRUNCATE t;
@@ -148,7 +148,7 @@ INSERT INTO life.sizes SELECT :'kind', :size, pg_relation_size('t_v');
 -- temporary
 
 CREATE TEMP TABLE p (id int, v :type) ON COMMIT DELETE ROWS;
-CREATE INDEX p_v ON p USING :method (v :opclass :further);
+CREATE INDEX p_v ON p USING :method (v :opclass :further) :storage;
 BEGIN;
 INSERT INTO p SELECT i, value(i) FROM generate_series(1, 50) i;
 CALL life.expect('p_v', 50);

@@ -7,7 +7,8 @@ DECLARE
 BEGIN
     FOR k IN SELECT * FROM life.kinds LOOP
         EXECUTE format('CREATE TABLE life.%I (id int, v %s)', k.name, k.type);
-        EXECUTE format('CREATE INDEX %I ON life.%I USING %s (v %s %s)', k.name || '_v', k.name, k.method, k.opclass, k.further);
+        EXECUTE format('CREATE INDEX %I ON life.%I USING %s (v %s %s) %s', k.name || '_v', k.name, k.method, k.opclass, k.further,
+            k.storage);
     END LOOP;
 END $$;
 

@@ -86,6 +86,7 @@ my %bad_meta = (
 	'another m' => [ with_bytes(0, 52, pack 'v', 33), 'XX002', 'contradicts itself' ],
 	'a page of zeros' => [ with_bytes(0, 0, "\0" x BLCKSZ), 'XX002', 't_v_idx' ],
 	'a page of another kind' => [ with_bytes(0, 0, page($node_page)), 'XX002', 't_v_idx' ],
+	'waiting nodes in extents that do not exist' => [ with_bytes(0, 24 + 76, pack 'VV', 1, 99_999), 'XX002', 't_v_idx' ],
 	'an entry point that does not exist' => [ with_bytes(0, 24 + 64, pack 'V', 0x7fffffff), 'XX002', 't_v_idx' ]);
 
 for my $what (sort keys %bad_meta)
