@@ -108,6 +108,19 @@ take_chunk(TupleTableSlot *slot, int32 expected, char *bytes, Size size, Size *d
 	return true;
 }
 
+/*
+ * Is the row in the slot, of a heap, not deleted, for all that it says itself?  A snapshot of values sees
+ * what is deleted, too: it may be an older value's that had the same number, and that no
+ * index leads to any more.
+ */
+static bool
+is_kept(TupleTableSlot *slot)
+{
+	const HeapTupleTableSlot *row = (const HeapTupleTableSlot *) slot;
+
+	return (row->tuple->t_data->t_infomask & HEAP_XMAX_INVALID) != 0;
+}
+
 /* The same of the chunk at a place, if one of that value is there. */
 static bool
 take_chunk_at(VdbToast *toast, ItemPointerData tid, Oid value, int32 expected, char *bytes, Size size,
@@ -117,6 +130,7 @@ take_chunk_at(VdbToast *toast, ItemPointerData tid, Oid value, int32 expected, c
 
 	return ItemPointerGetBlockNumber(&tid) < toast->blocks &&
 		table_tuple_fetch_row_version(toast->rel, &tid, vdb_toast_snapshot(&toast->snapshot), toast->slot) &&
+		is_kept(toast->slot) &&
 		DatumGetObjectId(slot_getattr(toast->slot, CHUNK_ID, &isnull)) == value && !isnull &&
 		take_chunk(toast->slot, expected, bytes, size, done);
 }
