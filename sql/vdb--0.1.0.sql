@@ -1524,6 +1524,12 @@ CREATE FUNCTION vdb.merge_pending(index regclass) RETURNS bigint
 COMMENT ON FUNCTION vdb.merge_pending(regclass) IS
 	'links the rows that an hnsw index with fastupdate has waiting, and returns how many';
 
+CREATE FUNCTION vdb.pending(index regclass) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'vdb_hnsw_pending_named' LANGUAGE C STRICT;
+
+COMMENT ON FUNCTION vdb.pending(regclass) IS
+	'how many rows of an hnsw index with fastupdate wait to be linked, at most';
+
 CREATE FUNCTION vdb.prewarm(index regclass, OUT kind text, OUT pages bigint, OUT bytes bigint)
 	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_index_prewarm' LANGUAGE C STRICT;
 
@@ -1538,7 +1544,7 @@ CREATE FUNCTION vdb.stat_index(
 	index oid,
 	OUT scans bigint, OUT rows bigint, OUT candidates bigint, OUT distances bigint,
 	OUT exact_distances bigint, OUT rounds bigint, OUT pages_hit bigint, OUT pages_read bigint,
-	OUT inserts bigint, OUT repairs bigint,
+	OUT inserts bigint, OUT merged bigint, OUT repairs bigint,
 	OUT dead bigint, OUT last_vacuum timestamptz,
 	OUT recall double precision, OUT recall_k integer, OUT last_recall timestamptz,
 	OUT last_calibration timestamptz,
@@ -1557,7 +1563,7 @@ COMMENT ON FUNCTION vdb.stat_query(oid) IS 'what vdb_stat_query shows of an inde
 
 CREATE VIEW vdb_stat_index AS
 	SELECT t.oid AS relid, i.oid AS indexrelid, n.nspname AS schemaname, t.relname,
-		i.relname AS indexrelname, a.amname, s.*
+		i.relname AS indexrelname, a.amname, s.*, vdb.pending(i.oid) AS pending
 	FROM pg_index x
 		JOIN pg_class i ON i.oid = x.indexrelid
 		JOIN pg_class t ON t.oid = x.indrelid

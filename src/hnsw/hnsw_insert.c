@@ -277,18 +277,20 @@ write_node(HnswIndex *index, const HnswNewRow *row, int layer, const LayerEdges 
 static bool
 write_pending(HnswIndex *index, const HnswNewRow *row)
 {
+	uint32		most = vdb_hnsw_pending_extents(index);
 	HnswNode   *node = form_node(&index->geometry, row, vdb_hnsw_draw_layer(index->geometry.m));
 	Buffer		meta = vdb_hnsw_pin_meta(index);
 	Buffer		hot_buffer;
 	uint32		generation;
 	uint32		nid = vdb_hnsw_lock_free_slot(index, &hot_buffer, &generation);
-	bool		done = vdb_hnsw_widen_pending(index, meta, vdb_hnsw_extent_of(&index->geometry, nid),
-											  vdb_hnsw_pending_extents(index));
+	bool		done = vdb_hnsw_widen_pending(index, meta, vdb_hnsw_extent_of(&index->geometry, nid), most);
 
 	if (done)
 		fill_slot(index, nid, generation, hot_buffer, row, node);
 	UnlockReleaseBuffer(hot_buffer);
 	ReleaseBuffer(meta);
+	if (!done || 2 * (index->pending.end - index->pending.first) >= most)
+		vdb_index_ask_upkeep();
 	return done;
 }
 

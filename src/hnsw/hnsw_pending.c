@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/xlog.h"
 #include "commands/vacuum.h"
@@ -26,6 +27,7 @@
 #include "compat.h"
 #include "hnsw/hnsw_module.h"
 #include "hnsw/hnsw_private.h"
+#include "stats/stats.h"
 #include "testpoint.h"
 
 /* A merge, in a context of its own. */
@@ -188,6 +190,7 @@ vdb_hnsw_merge_pending(Relation rel)
 	ReleaseBuffer(merge.meta);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+	vdb_stats_add(RelationGetRelid(rel), VDB_STAT_MERGED, merge.linked);
 	return merge.linked;
 }
 
@@ -230,4 +233,33 @@ vdb_hnsw_merge_named(PG_FUNCTION_ARGS)
 	if (!locked)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64((int64) linked);
+}
+
+/*
+ * vdb.pending(index regclass): how many rows wait at most; null of another access method, of one
+ * that the user may not know about, or where the index is locked, as nobody who only looks
+ * shall wait for a rebuild.
+ */
+PG_FUNCTION_INFO_V1(vdb_hnsw_pending_named);
+Datum
+vdb_hnsw_pending_named(PG_FUNCTION_ARGS)
+{
+	Oid			oid = PG_GETARG_OID(0);
+	Relation	index;
+	bool		ours;
+	uint64		pending = 0;
+
+	if (!vdb_stats_may_see(oid) || !ConditionalLockRelationOid(oid, AccessShareLock))
+		PG_RETURN_NULL();
+	index = try_relation_open(oid, NoLock);
+	ours = index != NULL && index->rd_rel->relkind == RELKIND_INDEX && index->rd_index->indisvalid &&
+		vdb_index_method(index->rd_indam->amcostestimate) == &vdb_hnsw_method;
+	if (ours)
+		pending = vdb_hnsw_pending(index);
+	if (index != NULL)
+		relation_close(index, NoLock);
+	UnlockRelationOid(oid, AccessShareLock);
+	if (!ours)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64((int64) pending);
 }

@@ -10,6 +10,7 @@
 #include "utils/rel.h"
 
 #include "compat.h"
+#include "hnsw/hnsw_module.h"
 #include "hnsw/hnsw_private.h"
 
 /* Slots of an extent that are in use, of those that its hot page has. */
@@ -48,19 +49,18 @@ has_dead_node(HnswIndex *index, uint32 extent, uint32 number)
 	return dead;
 }
 
-/* A VACUUM that is interrupted leaves nodes of dead rows; one that is at work has a lock. */
-void
-vdb_hnsw_upkeep(Relation rel, double rows, VdbUpkeep *result)
+/*
+ * How full some of the extents are, as a share of their slots, and whether there are nodes of dead
+ * rows: a VACUUM that is interrupted leaves them, and one that is at work has a lock.
+ */
+static bool
+look_at_extents(HnswIndex *index, double *filled)
 {
-	HnswIndex  *index = vdb_hnsw_open(rel);
 	uint32		sample = Min(index->extents, VDB_UPKEEP_EXTENTS);
 	uint64		used = 0;
 	uint64		room = 0;
+	bool		dead = false;
 
-	memset(result, 0, sizeof(*result));
-	result->wanted = vdb_hnsw_options(rel)->maintenance;
-	result->calibrated = index->extents == 0 ||
-		vdb_hnsw_is_calibrated(&index->calibration, index->extents);
 	for (uint32 i = 0; i < sample; i++)
 	{
 		uint32		extent = vdb_upkeep_extent(index->extents, i);
@@ -69,17 +69,36 @@ vdb_hnsw_upkeep(Relation rel, double rows, VdbUpkeep *result)
 			continue;
 		used += count_used(index, extent);
 		room += index->geometry.extent_slots;
-		result->unclean = result->unclean || has_dead_node(index, extent, i);
+		dead = dead || has_dead_node(index, extent, i);
 	}
-	result->filled = room > 0 ? (double) used / room : 1;
+	*filled = room > 0 ? (double) used / room : 1;
+	return dead;
 }
 
 void
+vdb_hnsw_upkeep(Relation rel, double rows, VdbUpkeep *result)
+{
+	HnswIndex  *index = vdb_hnsw_open(rel);
+
+	memset(result, 0, sizeof(*result));
+	result->wanted = vdb_hnsw_options(rel)->maintenance;
+	result->calibrated = index->extents == 0 ||
+		vdb_hnsw_is_calibrated(&index->calibration, index->extents);
+	result->unclean = look_at_extents(index, &result->filled) || index->pending.first < index->pending.end;
+}
+
+/* Links rows that wait for it; all of the index is read where something else is to be done. */
+void
 vdb_hnsw_clean_up(Relation rel, double rows)
 {
-	Relation	heap = table_open(rel->rd_index->indrelid, NoLock);
+	Relation	heap;
 	IndexVacuumInfo info = {0};
+	double		filled;
 
+	(void) vdb_hnsw_merge_pending(rel);
+	if (!look_at_extents(vdb_hnsw_open(rel), &filled))
+		return;
+	heap = table_open(rel->rd_index->indrelid, NoLock);
 	info.index = rel;
 	vdb_vacuum_info_set_heap(&info, heap);
 	info.estimated_count = true;

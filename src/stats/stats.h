@@ -31,6 +31,7 @@ typedef enum VdbStat
 	VDB_STAT_PAGES_HIT,
 	VDB_STAT_PAGES_READ,
 	VDB_STAT_INSERTS,
+	VDB_STAT_MERGED,			/* of these, rows that waited and were linked later */
 	VDB_STAT_REPAIRS,			/* lists of neighbours, or lists of rows, that VACUUM made anew */
 
 	/* these are the last */
@@ -69,6 +70,11 @@ extern void vdb_stats_note(Oid index, VdbStat what, uint64 value, VdbStat when);
 
 /* The same of a build that began then. */
 extern void vdb_stats_note_build(Oid index, instr_time begun);
+
+/* stats_show.c */
+
+/* May the user know what is done with an index?  Who may read its table, or all statistics, may. */
+extern bool vdb_stats_may_see(Oid index);
 
 /* stats_scan.c */
 

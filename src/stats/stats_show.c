@@ -42,9 +42,8 @@ static const ValueKind kinds[VDB_STAT_COUNT] = {
 	[VDB_STAT_SINCE] = KIND_TIME
 };
 
-/* May the user know what is done with an index?  Who may read its table, or all statistics, may. */
-static bool
-may_see(Oid index)
+bool
+vdb_stats_may_see(Oid index)
 {
 	Oid			heap = IndexGetRelation(index, true);
 
@@ -57,7 +56,7 @@ may_see(Oid index)
 static bool
 find_stats(Oid index, VdbStats *stats)
 {
-	return vdb_stats_are_kept() && may_see(index) && vdb_stats_read(index, stats);
+	return vdb_stats_are_kept() && vdb_stats_may_see(index) && vdb_stats_read(index, stats);
 }
 
 static Datum
