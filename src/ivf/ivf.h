@@ -49,7 +49,7 @@ typedef struct IvfCalibration
 {
 	uint32		lists;			/* there were when it was measured */
 	uint16		queries;		/* it was measured with; 0: it was not */
-	uint16		reserved;		/* 0 */
+	uint16		rows;			/* bfloat16: so many there were then; 0: that is not known */
 
 	/* among the first 10 rows and the first 100, of 65535 */
 	uint16		recall[IVF_CALIBRATED_ROWS][IVF_CALIBRATED_LEVELS];

@@ -72,6 +72,7 @@ typedef struct Calibration
 	uint32		count;
 	uint32		room;
 	uint32		asked;			/* before */
+	uint64		lanes;			/* of all lists, counted with the first batch */
 	Tally	   *tallies;		/* of few rows, and of many */
 } Calibration;
 
@@ -269,6 +270,8 @@ scan_list(Calibration *c, uint32 number, IvfGroup *copy)
 
 	for (; vdb_ivf_copy_group(c->index, IVF_ROWS, list, group, &groups, copy); group = copy->next)
 	{
+		if (c->tallies[0].questions == 0)
+			c->lanes += __builtin_popcount(copy->used);
 		for (uint32 i = 0; i < c->count; i++)
 		{
 			Question   *question = &c->questions[i];
@@ -607,6 +610,7 @@ form_calibration(const Calibration *c, IvfCalibration *out)
 		return;
 	out->lists = c->index->lists;
 	out->queries = asked;
+	out->rows = vdb_bfloat_above((float) (c->lanes >> c->index->spill));
 	for (int level = 0; level < IVF_CALIBRATED_LEVELS; level++)
 	{
 		int			before = Max(0, level - 1);

@@ -758,6 +758,15 @@ vdb_ivf_has_changed(const IvfMeta *meta, double rows)
 	return changed > CHANGED_SHARE * meta->counted_rows;
 }
 
+/* Had an index about so many rows when it was calibrated?  The nearest ten of fewer are farther away. */
+static bool
+is_calibration_of(const IvfCalibration *calibration, uint64 rows)
+{
+	double		then = vdb_bfloat_load(calibration->rows);
+
+	return then == 0 || (rows >= then / 2 && rows <= then * 2);
+}
+
 static void
 fit_lists(Change *change, double rows)
 {
@@ -781,7 +790,7 @@ fit_lists(Change *change, double rows)
 
 		/* it is not where all lists are new, nor where an interrupted VACUUM made them so */
 		vdb_ivf_refresh(index);
-		if (index->calibration.queries == 0)
+		if (index->calibration.queries == 0 || !is_calibration_of(&index->calibration, change->rows))
 			vdb_ivf_calibrate_lists(index, change->heap, false);
 	}
 	note_counted(change, rows);
