@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
 
@@ -30,6 +31,8 @@ vdb_stats_init_scans(void)
 static void
 log_counts(const VdbStatsScan *scan)
 {
+	/* where a context is deleted nobody may be interrupted */
+	HOLD_INTERRUPTS();
 	ereport(LOG,
 			(errmsg("scan of index \"%s\": %s %u, rows %llu, candidates %llu, distances %llu, exact distances %llu, rounds %llu, pages hit %llu, pages read %llu, time %.3f ms",
 					scan->index_name, scan->effort_name, scan->effort,
@@ -38,6 +41,7 @@ log_counts(const VdbStatsScan *scan)
 					(unsigned long long) scan->now.rounds, (unsigned long long) scan->now.pages_hit,
 					(unsigned long long) scan->now.pages_read, scan->seconds * 1e3),
 			 errhidestmt(true)));
+	RESUME_INTERRUPTS();
 }
 
 static void

@@ -46,10 +46,11 @@ bool
 vdb_stats_may_see(Oid index)
 {
 	Oid			heap = IndexGetRelation(index, true);
+	bool		missing = false;
 
 	return OidIsValid(heap) &&
 		(has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS) ||
-		 pg_class_aclcheck(heap, GetUserId(), ACL_SELECT) == ACLCHECK_OK);
+		 pg_class_aclcheck_ext(heap, GetUserId(), ACL_SELECT, &missing) == ACLCHECK_OK);
 }
 
 /* What is known of an index that the user may know of; false: nothing. */

@@ -1,9 +1,10 @@
 /*
  * worker.c
- *	  Settings of maintenance, and the launcher's registration.
+ *	  Settings of maintenance, the launcher's registration, and what all its processes do.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "utils/guc.h"
@@ -76,6 +77,45 @@ define_settings(void)
 							 "Lets workers rebuild indexes.",
 							 "What is rebuilt concurrently needs room for both.",
 							 &vdb_maintenance_reindex, true, PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
+/* What autovacuum sees to as well: what a database's or the server's settings might break. */
+void
+vdb_worker_override_settings(void)
+{
+	char		delay[32];
+	char		limit[32];
+	const char *const settings[][2] = {
+		{"search_path", ""},
+		{"zero_damaged_pages", "false"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"transaction_timeout", "0"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"event_triggers", "off"},
+		{"max_parallel_maintenance_workers", "0"},
+		{"vacuum_cost_delay", delay},
+		{"vacuum_cost_limit", limit},
+	};
+
+	snprintf(delay, sizeof(delay), "%g", vdb_maintenance_cost_delay);
+	snprintf(limit, sizeof(limit), "%d", vdb_maintenance_cost_limit);
+	for (int i = 0; i < lengthof(settings); i++)
+	{
+		/* not all releases have all of them */
+		if (GetConfigOption(settings[i][0], true, false) != NULL)
+			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	}
+}
+
+void
+vdb_worker_begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
 }
 
 void

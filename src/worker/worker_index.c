@@ -210,21 +210,28 @@ void
 vdb_worker_treat(VdbPatient *patient, VdbWork work)
 {
 	vdb_begin_vacuum_costs();
-	switch (work)
+	PG_TRY();
 	{
-		case VDB_WORK_CLEAN_UP:
-			clean_up(patient);
-			break;
-		case VDB_WORK_CALIBRATE:
-			calibrate(patient);
-			break;
-		case VDB_WORK_RECALL:
-			measure_recall(patient);
-			break;
-		default:
-			elog(ERROR, "%s is no work of a transaction's", vdb_work_name(work));
+		switch (work)
+		{
+			case VDB_WORK_CLEAN_UP:
+				clean_up(patient);
+				break;
+			case VDB_WORK_CALIBRATE:
+				calibrate(patient);
+				break;
+			case VDB_WORK_RECALL:
+				measure_recall(patient);
+				break;
+			default:
+				elog(ERROR, "%s is no work of a transaction's", vdb_work_name(work));
+		}
 	}
-	VacuumCostActive = false;
+	PG_FINALLY();
+	{
+		VacuumCostActive = false;
+	}
+	PG_END_TRY();
 }
 
 void

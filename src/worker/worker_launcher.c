@@ -82,7 +82,7 @@ list_databases(Launcher *launcher)
 	while ((database = hash_seq_search(&all)) != NULL)
 		database->listed = false;
 
-	StartTransactionCommand();
+	vdb_worker_begin_transaction();
 	(void) GetTransactionSnapshot();
 	rel = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(rel, 0, NULL);
@@ -389,6 +389,7 @@ take_interrupts(Launcher *launcher)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
+		vdb_worker_override_settings();
 		forget_rests(launcher);
 	}
 }
@@ -418,6 +419,7 @@ vdb_launcher_worker(Datum arg)
 	(void) vdb_worker_take_place(&assignment);
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	pgstat_report_appname("vdb maintenance");
+	vdb_worker_override_settings();
 	init_launcher(&launcher);
 	vdb_worker_listen();
 

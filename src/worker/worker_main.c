@@ -43,36 +43,6 @@
 
 PGDLLEXPORT void vdb_database_worker(Datum arg);
 
-/* What autovacuum sees to as well: what a database's or the server's settings might break. */
-static void
-override_settings(void)
-{
-	char		delay[32];
-	char		limit[32];
-	const char *const settings[][2] = {
-		{"search_path", ""},
-		{"zero_damaged_pages", "false"},
-		{"statement_timeout", "0"},
-		{"lock_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"transaction_timeout", "0"},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"max_parallel_maintenance_workers", "0"},
-		{"vacuum_cost_delay", delay},
-		{"vacuum_cost_limit", limit},
-	};
-
-	snprintf(delay, sizeof(delay), "%g", vdb_maintenance_cost_delay);
-	snprintf(limit, sizeof(limit), "%d", vdb_maintenance_cost_limit);
-	for (int i = 0; i < lengthof(settings); i++)
-	{
-		/* not all releases have all of them */
-		if (GetConfigOption(settings[i][0], true, false) != NULL)
-			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
-	}
-}
-
 /* Is an access method one of this library's, under whatever name the extension is? */
 static bool
 is_our_handler(Oid function)
@@ -142,7 +112,7 @@ list_indexes(MemoryContext memory)
 	List	   *found = NIL;
 	MemoryContext old;
 
-	StartTransactionCommand();
+	vdb_worker_begin_transaction();
 	(void) GetTransactionSnapshot();
 	old = MemoryContextSwitchTo(memory);
 	methods = find_access_methods();
@@ -169,7 +139,7 @@ take_step(VdbPatient *patient, Oid indexoid, LOCKMODE heap_lock, LOCKMODE index_
 	Oid			heapoid;
 	bool		taken;
 
-	StartTransactionCommand();
+	vdb_worker_begin_transaction();
 	MemoryContextSwitchTo(memory);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	heapoid = IndexGetRelation(indexoid, true);
@@ -284,7 +254,7 @@ identify(Oid index, Oid *heap, char **name, bool *leftover)
 	MemoryContext memory = CurrentMemoryContext;
 	char	   *relname;
 
-	StartTransactionCommand();
+	vdb_worker_begin_transaction();
 	MemoryContextSwitchTo(memory);
 	*heap = IndexGetRelation(index, true);
 	relname = get_rel_name(index);
@@ -391,12 +361,14 @@ attend_safely(Oid index, MemoryContext memory)
 static void
 take_interrupts(void)
 {
+	/* who waited for a lock that is released by now, and had this cancelled, has it */
+	QueryCancelPending = false;
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
-		override_settings();
+		vdb_worker_override_settings();
 	}
 }
 
@@ -437,7 +409,7 @@ vdb_database_worker(Datum arg)
 		return;
 	BackgroundWorkerInitializeConnectionByOid(assignment.database, InvalidOid, 0);
 	pgstat_report_appname("vdb maintenance");
-	override_settings();
+	vdb_worker_override_settings();
 
 	/* a database may have it off */
 	if (vdb_maintenance)

@@ -36,6 +36,12 @@ extern bool vdb_maintenance_reindex;
 
 extern const char *vdb_work_name(VdbWork work);
 
+/* What each process of ours begins with, and does again when settings are read anew. */
+extern void vdb_worker_override_settings(void);
+
+/* Begins a transaction that is as old as it is, in pg_stat_activity as well. */
+extern void vdb_worker_begin_transaction(void);
+
 /* --- shared memory, worker_shared.c ---------------------------------------- */
 
 #define VDB_MAX_WORKERS 16

@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "storage/ipc.h"
@@ -106,6 +107,16 @@ vdb_worker_share(void)
 	vdb_index_hook_upkeep(ask);
 }
 
+/* Copies as much of a text as fits, in whole characters. */
+static void
+copy_text(char *out, Size size, const char *text)
+{
+	int			length = pg_mbcliplen(text, strlen(text), (int) size - 1);
+
+	memcpy(out, text, length);
+	out[length] = '\0';
+}
+
 /* A callback at the process's end. */
 static void
 leave_place(int code, Datum arg)
@@ -157,7 +168,7 @@ vdb_worker_say(VdbWork work, Oid index, const char *name)
 	LWLockAcquire(&vdb_worker_shared->lock, LW_EXCLUSIVE);
 	mine->work = work;
 	mine->index = index;
-	strlcpy(mine->index_name, name, sizeof(mine->index_name));
+	copy_text(mine->index_name, sizeof(mine->index_name), name);
 	mine->since = GetCurrentTimestamp();
 	LWLockRelease(&vdb_worker_shared->lock);
 	if (work == VDB_WORK_NONE)
@@ -188,7 +199,7 @@ vdb_worker_count_failure(const char *message)
 		return;
 	LWLockAcquire(&vdb_worker_shared->lock, LW_EXCLUSIVE);
 	mine->failures++;
-	strlcpy(mine->error, message, sizeof(mine->error));
+	copy_text(mine->error, sizeof(mine->error), message);
 	mine->error_at = GetCurrentTimestamp();
 	LWLockRelease(&vdb_worker_shared->lock);
 }

@@ -72,6 +72,7 @@ mark_next_index(Oid access_method)
 {
 	static bool hooked = false;
 
+	marked_index = InvalidOid;
 	if (!hooked)
 	{
 		next_hook = object_access_hook;
@@ -162,7 +163,7 @@ run_statement(Node *statement, const char *text)
 
 	/* what outlives the statement's transactions is made in here */
 	PortalContext = memory;
-	StartTransactionCommand();
+	vdb_worker_begin_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(memory);
 	ProcessUtility(planned, text, false, PROCESS_UTILITY_TOPLEVEL, NULL, NULL, None_Receiver, NULL);
@@ -194,7 +195,7 @@ vdb_worker_reindex(Oid heap, Oid index)
 	LockRelId	index_lock;
 	bool		locked;
 
-	StartTransactionCommand();
+	vdb_worker_begin_transaction();
 	locked = lock_for_session(heap, index, &heap_lock, &index_lock);
 	if (locked)
 	{
@@ -224,7 +225,7 @@ vdb_worker_reindex(Oid heap, Oid index)
 		mark_extension = InvalidOid;
 	}
 	PG_END_TRY();
-	StartTransactionCommand();
+	vdb_worker_begin_transaction();
 	unlock_for_session(&heap_lock, &index_lock);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(memory);
@@ -239,7 +240,7 @@ vdb_worker_drop_leftover(Oid heap, Oid index)
 	LockRelId	index_lock;
 	bool		locked;
 
-	StartTransactionCommand();
+	vdb_worker_begin_transaction();
 	locked = lock_for_session(heap, index, &heap_lock, &index_lock) && vdb_worker_is_leftover(index);
 	if (locked)
 	{
