@@ -57,7 +57,9 @@ ANALYZE t;
 SELECT * FROM vdb.maintain('t_hnsw');
 LOAD 'vdb';
 SET vdb.stop_at = 'hnsw-vacuum-before-free=error';
+\set SHOW_CONTEXT never
 VACUUM (INDEX_CLEANUP ON) t;
+\set SHOW_CONTEXT errors
 RESET vdb.stop_at;
 SELECT dead > 0 AS dead FROM vdb.check_index('t_hnsw');
 SELECT * FROM vdb.maintain('t_hnsw');
