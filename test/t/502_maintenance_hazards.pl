@@ -219,7 +219,7 @@ pass('workers go on');
 
 # --- many databases -------------------------------------------------------------
 
-my $many = $ENV{VDB_DATABASES} || 30;
+my $many = $ENV{VDB_DATABASES} || 12;
 
 sql('CREATE DATABASE many');
 $node->safe_psql('many', q(
