@@ -121,11 +121,10 @@ static float
 refine_row(const Calibration *c, const Question *question, const IvfCandidate *candidate)
 {
 	IvfIndex   *index = c->index;
-	IvfAddress	a = vdb_ivf_record_address(&index->geometry, vdb_ivf_shelf(index, IVF_ROWS),
-										   candidate->lane / IVF_LANES, candidate->lane % IVF_LANES);
-	Buffer		buffer = vdb_ivf_read_record_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
+	const IvfRecord *record;
+	Buffer		buffer = vdb_ivf_lock_record(index, IVF_ROWS, candidate->lane, &record);
 	float		score = vdb_ivf_refine_score(&question->refine, index, &question->probes[candidate->probe],
-											 vdb_ivf_page_record(BufferGetPage(buffer), a));
+											 record);
 
 	UnlockReleaseBuffer(buffer);
 	return score;

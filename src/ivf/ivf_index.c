@@ -596,23 +596,26 @@ vdb_ivf_read_record_page(IvfIndex *index, IvfShelfKind kind, IvfAddress a, int l
 	return read_page(index, a, vdb_ivf_shelf(index, kind)->record_kind, lock);
 }
 
-static BlockNumber
-record_block(const IvfIndex *index, IvfShelfKind kind, uint32 lane)
+Buffer
+vdb_ivf_lock_record(IvfIndex *index, IvfShelfKind kind, uint32 lane, const IvfRecord **record)
 {
-	return vdb_ivf_record_address(&index->geometry, vdb_ivf_shelf(index, kind), lane / IVF_LANES,
-								  lane % IVF_LANES).block;
+	IvfAddress	a = vdb_ivf_lane_record(index, kind, lane);
+	Buffer		buffer = vdb_ivf_read_record_page(index, kind, a, BUFFER_LOCK_SHARE);
+
+	*record = vdb_ivf_page_record(BufferGetPage(buffer), a);
+	return buffer;
 }
 
 void
 vdb_ivf_request_record(IvfIndex *index, IvfShelfKind kind, uint32 lane)
 {
-	vdb_hints_request(&index->hints, index->rel, record_block(index, kind, lane));
+	vdb_hints_request(&index->hints, index->rel, vdb_ivf_lane_record(index, kind, lane).block);
 }
 
 bool
 vdb_ivf_record_is_resident(const IvfIndex *index, IvfShelfKind kind, uint32 lane)
 {
-	return vdb_hints_is_resident(&index->hints, record_block(index, kind, lane));
+	return vdb_hints_is_resident(&index->hints, vdb_ivf_lane_record(index, kind, lane).block);
 }
 
 IvfGroup *

@@ -276,6 +276,28 @@ extern bool vdb_ivf_has_rows(IvfIndex *index, uint32 extent, BufferAccessStrateg
 /* May there be so many groups of a shelf?  Whoever follows more goes in a circle. */
 extern bool vdb_ivf_may_have(IvfIndex *index, IvfShelfKind kind, uint64 groups);
 
+/* Where the record of a lane is, which is known by its number among all of the shelf. */
+static inline IvfAddress
+vdb_ivf_lane_record(const IvfIndex *index, IvfShelfKind kind, uint32 lane)
+{
+	return vdb_ivf_record_address(&index->geometry, vdb_ivf_shelf(index, kind), lane / IVF_LANES,
+								  lane % IVF_LANES);
+}
+
+/* Has the CPU fetch it. */
+static inline void
+vdb_ivf_prefetch_record(const IvfIndex *index, IvfShelfKind kind, uint32 lane)
+{
+	IvfAddress	a = vdb_ivf_lane_record(index, kind, lane);
+
+	vdb_hints_prefetch(&index->hints, a.block, a.offset, vdb_ivf_shelf(index, kind)->record_stride);
+	vdb_hints_prefetch_special(&index->hints, a.block);
+}
+
+/* Its page, with a share lock, and the record on it. */
+extern Buffer vdb_ivf_lock_record(IvfIndex *index, IvfShelfKind kind, uint32 lane,
+								  const IvfRecord **record);
+
 /* Asks the operating system for the page of a lane's record, if it is in no buffer. */
 extern void vdb_ivf_request_record(IvfIndex *index, IvfShelfKind kind, uint32 lane);
 

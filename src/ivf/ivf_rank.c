@@ -168,35 +168,13 @@ vdb_ivf_rank(IvfRanking *ranking, IvfIndex *index, void *vector, float norm, boo
 	while (vdb_ivf_is_stale(index, ranking->epoch));
 }
 
-/* The page of a list's record, locked, and the record. */
-static Buffer
-lock_record(IvfIndex *index, uint32 list, const IvfRecord **record)
-{
-	IvfAddress	a = vdb_ivf_record_address(&index->geometry, vdb_ivf_shelf(index, IVF_LISTS),
-										   list / IVF_LANES, list % IVF_LANES);
-	Buffer		buffer = vdb_ivf_read_record_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
-
-	*record = vdb_ivf_page_record(BufferGetPage(buffer), a);
-	return buffer;
-}
-
-static void
-prefetch_record(const IvfIndex *index, uint32 list)
-{
-	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
-	IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, list / IVF_LANES, list % IVF_LANES);
-
-	vdb_hints_prefetch(&index->hints, a.block, a.offset, shelf->record_stride);
-	vdb_hints_prefetch_special(&index->hints, a.block);
-}
-
 /* Estimates a list anew, by its record. */
 static void
 look_closer(IvfRanking *ranking, IvfProbe *probe)
 {
 	IvfIndex   *index = ranking->index;
 	const IvfRecord *record;
-	Buffer		buffer = lock_record(index, probe->list, &record);
+	Buffer		buffer = vdb_ivf_lock_record(index, IVF_LISTS, probe->list, &record);
 	double		product = vdb_query_product(&ranking->query, record->scale,
 											vdb_ivf_record_code((IvfRecord *) record));
 
@@ -212,7 +190,7 @@ look_at_centroid(IvfRanking *ranking, IvfProbe *probe)
 {
 	IvfIndex   *index = ranking->index;
 	const IvfRecord *record;
-	Buffer		buffer = lock_record(index, probe->list, &record);
+	Buffer		buffer = vdb_ivf_lock_record(index, IVF_LISTS, probe->list, &record);
 	float		product;
 
 	vdb_ivf_decode_centroid(index, record, ranking->centroid);
@@ -255,7 +233,7 @@ vdb_ivf_take_probes(IvfRanking *ranking, IvfProbe *probes, uint32 count)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (i + PREFETCH_AHEAD < most)
-			prefetch_record(ranking->index, closer[i + PREFETCH_AHEAD].list);
+			vdb_ivf_prefetch_record(ranking->index, IVF_LISTS, closer[i + PREFETCH_AHEAD].list);
 		/* a row's list is that which a build would choose: by all that is known */
 		if (ranking->by_distance)
 			look_at_centroid(ranking, &closer[i]);

@@ -12,11 +12,10 @@
 void
 vdb_ivf_load_centroid(IvfIndex *index, uint32 list, float *out)
 {
-	IvfAddress	a = vdb_ivf_record_address(&index->geometry, vdb_ivf_shelf(index, IVF_LISTS),
-										   list / IVF_LANES, list % IVF_LANES);
-	Buffer		buffer = vdb_ivf_read_record_page(index, IVF_LISTS, a, BUFFER_LOCK_SHARE);
+	const IvfRecord *record;
+	Buffer		buffer = vdb_ivf_lock_record(index, IVF_LISTS, list, &record);
 
-	vdb_ivf_decode_centroid(index, vdb_ivf_page_record(BufferGetPage(buffer), a), out);
+	vdb_ivf_decode_centroid(index, record, out);
 	UnlockReleaseBuffer(buffer);
 }
 
@@ -93,10 +92,8 @@ vdb_ivf_refine_score(const IvfRefineQuery *refine, const IvfIndex *index, const 
 void
 vdb_ivf_load_row_record(IvfIndex *index, uint32 lane, const float *centroid, IvfRow *row)
 {
-	IvfAddress	a = vdb_ivf_record_address(&index->geometry, vdb_ivf_shelf(index, IVF_ROWS),
-										   lane / IVF_LANES, lane % IVF_LANES);
-	Buffer		buffer = vdb_ivf_read_record_page(index, IVF_ROWS, a, BUFFER_LOCK_SHARE);
-	const IvfRecord *record = vdb_ivf_page_record(BufferGetPage(buffer), a);
+	const IvfRecord *record;
+	Buffer		buffer = vdb_ivf_lock_record(index, IVF_ROWS, lane, &record);
 
 	vdb_ivf_decode_row(index, record, centroid, row->vector);
 	row->unsure = vdb_bfloat_load(record->residual);

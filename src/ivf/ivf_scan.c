@@ -325,18 +325,6 @@ refine_row(const IvfScan *so, const IvfCandidate *candidate, Buffer buffer, IvfA
 					  vdb_ivf_refine_score(&so->refine, so->index, probe, record));
 }
 
-/* Has the CPU fetch a candidate's record. */
-static inline void
-prefetch_record(IvfScan *so, const IvfCandidate *candidate)
-{
-	const IvfShelf *shelf = vdb_ivf_shelf(so->index, IVF_ROWS);
-	IvfAddress	a = vdb_ivf_record_address(&so->index->geometry, shelf, candidate->lane / IVF_LANES,
-										   candidate->lane % IVF_LANES);
-
-	vdb_hints_prefetch(&so->index->hints, a.block, a.offset, shelf->record_stride);
-	vdb_hints_prefetch_special(&so->index->hints, a.block);
-}
-
 #define PREFETCH_AHEAD 4
 
 /* Moves candidates without records to the rows that wait to be returned. */
@@ -360,7 +348,6 @@ static void
 take_refined(IvfScan *so, uint32 first, uint32 end)
 {
 	IvfIndex   *index = so->index;
-	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
 	BlockNumber block = InvalidBlockNumber;
 	Buffer		buffer = InvalidBuffer;
 
@@ -373,13 +360,12 @@ take_refined(IvfScan *so, uint32 first, uint32 end)
 	for (uint32 i = first; i < end; i++)
 	{
 		const IvfCandidate *candidate = &so->nearest.rows[i];
-		IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, candidate->lane / IVF_LANES,
-											   candidate->lane % IVF_LANES);
+		IvfAddress	a = vdb_ivf_lane_record(index, IVF_ROWS, candidate->lane);
 		VdbFound	found = {.tid = candidate->tid};
 		VdbBounds	bounds;
 
 		if (i + PREFETCH_AHEAD < end)
-			prefetch_record(so, candidate + PREFETCH_AHEAD);
+			vdb_ivf_prefetch_record(index, IVF_ROWS, (candidate + PREFETCH_AHEAD)->lane);
 		if (a.block != block)
 		{
 			if (BufferIsValid(buffer))
