@@ -6,7 +6,6 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "postmaster/bgworker.h"
 #include "utils/guc.h"
 
 #include "worker/worker_module.h"
@@ -119,9 +118,22 @@ vdb_worker_begin_transaction(void)
 }
 
 void
+vdb_worker_describe(BackgroundWorker *worker, const char *function, const char *name)
+{
+	memset(worker, 0, sizeof(*worker));
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker->bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker->bgw_library_name, "vdb", sizeof(worker->bgw_library_name));
+	strlcpy(worker->bgw_function_name, function, sizeof(worker->bgw_function_name));
+	strlcpy(worker->bgw_name, name, sizeof(worker->bgw_name));
+	strlcpy(worker->bgw_type, name, sizeof(worker->bgw_type));
+}
+
+void
 vdb_worker_init(void)
 {
-	BackgroundWorker launcher = {0};
+	BackgroundWorker launcher;
 
 	define_settings();
 
@@ -129,12 +141,7 @@ vdb_worker_init(void)
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	vdb_worker_share();
-	launcher.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	launcher.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	vdb_worker_describe(&launcher, "vdb_launcher_worker", "vdb maintenance launcher");
 	launcher.bgw_restart_time = RESTART_SECONDS;
-	strlcpy(launcher.bgw_library_name, "vdb", sizeof(launcher.bgw_library_name));
-	strlcpy(launcher.bgw_function_name, "vdb_launcher_worker", sizeof(launcher.bgw_function_name));
-	strlcpy(launcher.bgw_name, "vdb maintenance launcher", sizeof(launcher.bgw_name));
-	strlcpy(launcher.bgw_type, "vdb maintenance launcher", sizeof(launcher.bgw_type));
 	RegisterBackgroundWorker(&launcher);
 }

@@ -17,7 +17,6 @@
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -255,20 +254,14 @@ find_free_place(void)
 static bool
 start_worker(Launcher *launcher, Database *database, int number)
 {
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker;
 	VdbAssignment assignment = give_place(number, database->oid);
 	MemoryContext old;
 	bool		started;
 
 	database->asked = false;
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	vdb_worker_describe(&worker, "vdb_database_worker", "vdb maintenance worker");
 	worker.bgw_notify_pid = MyProcPid;
-	strlcpy(worker.bgw_library_name, "vdb", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "vdb_database_worker", sizeof(worker.bgw_function_name));
-	strlcpy(worker.bgw_name, "vdb maintenance worker", sizeof(worker.bgw_name));
-	strlcpy(worker.bgw_type, "vdb maintenance worker", sizeof(worker.bgw_type));
 	memcpy(worker.bgw_extra, &assignment, sizeof(assignment));
 	StaticAssertStmt(sizeof(assignment) <= BGW_EXTRALEN, "an assignment fits bgw_extra");
 

@@ -7,6 +7,7 @@
 #define VDB_WORKER_PRIVATE_H
 
 #include "datatype/timestamp.h"
+#include "postmaster/bgworker.h"
 #include "storage/lwlock.h"
 
 #include "index/index.h"
@@ -38,6 +39,9 @@ extern const char *vdb_work_name(VdbWork work);
 
 /* What each process of ours begins with, and does again when settings are read anew. */
 extern void vdb_worker_override_settings(void);
+
+/* Describes a process of ours to the server: what it calls, and what it is called. */
+extern void vdb_worker_describe(BackgroundWorker *worker, const char *function, const char *name);
 
 /* Begins a transaction that is as old as it is, in pg_stat_activity as well. */
 extern void vdb_worker_begin_transaction(void);
