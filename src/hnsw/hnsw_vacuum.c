@@ -481,8 +481,8 @@ is_room_unknown(HnswVacuum *vacuum, uint32 extent)
 }
 
 /*
- * Adds the nodes of an extent to the sets, and counts the dead ones.  A live node whose own row has gone is one like others.  Publishes room that is
- * there already.
+ * Adds the nodes of an extent to the sets, and counts the dead ones.  A live node whose own row
+ * has gone is one like others.  Publishes room that is there already.
  */
 static void
 collect_extent(HnswVacuum *vacuum, uint32 extent, Dead *dead)

@@ -783,26 +783,6 @@ check_hot_layout_case(VdbMetric metric, uint32_t P, uint32_t bits)
 	return passed;
 }
 
-static bool
-check_hot_layout(VdbMetric metric)
-{
-	VdbSimdLevel best = vdb_kernels->level;
-	bool		passed = true;
-
-	for (int level = 0; level < VDB_SIMD_LEVELS; level++)
-	{
-		if (!vdb_distance_force((VdbSimdLevel) level))
-			continue;
-		for (uint32_t P = 8; P <= 1600; P += P < 600 ? 8 : 40)
-		{
-			for (uint32_t bits = metric == VDB_METRIC_L1 ? 4 : 2; bits <= 8; bits *= 2)
-				passed = (is_left_out() || check_hot_layout_case(metric, P, bits)) && passed;
-		}
-	}
-	vdb_distance_force(best);
-	return passed;
-}
-
 /*
  * Products of a query with a code are no farther from the truth than they say, and with what
  * rounding left of the query a hundred times nearer.
@@ -863,8 +843,12 @@ check_hot_products_case(VdbMetric metric, uint32_t P, uint32_t bits)
 	return passed;
 }
 
+/* A check of codes of a metric, of so many dimensions and bits. */
+typedef bool (*HotCase) (VdbMetric metric, uint32_t P, uint32_t bits);
+
+/* Makes it for all lengths and bits, on all levels. */
 static bool
-check_hot_products(VdbMetric metric)
+check_hot_cases(VdbMetric metric, HotCase check)
 {
 	VdbSimdLevel best = vdb_kernels->level;
 	bool		passed = true;
@@ -875,8 +859,8 @@ check_hot_products(VdbMetric metric)
 			continue;
 		for (uint32_t P = 8; P <= 1600; P += P < 600 ? 8 : 40)
 		{
-			for (uint32_t bits = 2; bits <= 8; bits *= 2)
-				passed = (is_left_out() || check_hot_products_case(metric, P, bits)) && passed;
+			for (uint32_t bits = metric == VDB_METRIC_L1 ? 4 : 2; bits <= 8; bits *= 2)
+				passed = (is_left_out() || check(metric, P, bits)) && passed;
 		}
 	}
 	vdb_distance_force(best);
@@ -1160,10 +1144,10 @@ check_hot_codes(void)
 		bool		pairs = true;
 		bool		numbers = true;
 
-		report(check_hot_layout((VdbMetric) metric), "hot scores of every length, %s",
+		report(check_hot_cases((VdbMetric) metric, check_hot_layout_case), "hot scores of every length, %s",
 			   metric_names[metric]);
 		if (metric != VDB_METRIC_L1)
-			report(check_hot_products((VdbMetric) metric), "products with hot codes, %s", metric_names[metric]);
+			report(check_hot_cases((VdbMetric) metric, check_hot_products_case), "products with hot codes, %s", metric_names[metric]);
 		for (uint32_t dims = 1; dims <= 1000; dims = dims * 2 + 1)
 		{
 			pairs = (is_left_out() || check_pair_scores((VdbMetric) metric, dims)) && pairs;
