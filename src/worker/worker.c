@@ -11,6 +11,15 @@
 #include "worker/worker_module.h"
 #include "worker/worker_private.h"
 
+/* The longest rest of a database in which workers fail, s. */
+#define LONGEST_REST 3600
+
+/*
+ * From one worker to the next where sessions ask for one, s: what they ask for may be what
+ * a worker cannot do.
+ */
+#define ASKED_WAIT 2
+
 /* The launcher is started again after so many seconds when it has died. */
 #define RESTART_SECONDS 5
 
@@ -22,6 +31,9 @@ int			vdb_maintenance_cost_limit;
 int			vdb_maintenance_lock_wait;
 double		vdb_maintenance_recall_floor;
 bool		vdb_maintenance_reindex;
+
+VdbKind		vdb_worker_kinds[VDB_KINDS];
+int			vdb_worker_kind_count;
 
 static const char *const work_names[VDB_WORKS] = {
 	[VDB_WORK_VACUUM] = "vacuum",
@@ -131,11 +143,49 @@ vdb_worker_describe(BackgroundWorker *worker, const char *function, const char *
 }
 
 void
+vdb_worker_add_kind(const VdbWorkerKind *kind)
+{
+	int			first_place = VDB_LAUNCHER_PLACE + 1;
+
+	for (int i = 0; i < vdb_worker_kind_count; i++)
+		first_place += vdb_worker_kinds[i].is->places;
+	if (vdb_worker_kind_count == VDB_KINDS || first_place + kind->places > VDB_PLACES)
+		elog(ERROR, "too many kinds of processes, or places");
+	vdb_worker_kinds[vdb_worker_kind_count++] = (VdbKind) {.is = kind, .first_place = first_place};
+}
+
+int
+vdb_worker_kind_of(int place)
+{
+	int			kind = -1;
+
+	for (int i = 0; i < vdb_worker_kind_count; i++)
+	{
+		if (place >= vdb_worker_kinds[i].first_place)
+			kind = i;
+	}
+	return kind;
+}
+
+void
 vdb_worker_init(void)
 {
+	static const VdbWorkerKind maintenance = {
+		.function = "vdb_database_worker",
+		.name = "vdb maintenance worker",
+		.label = "worker",
+		.places = VDB_MAX_WORKERS,
+		.enabled = &vdb_maintenance,
+		.limit = &vdb_maintenance_workers,
+		.naptime = &vdb_maintenance_naptime,
+		.retry = &vdb_maintenance_naptime,
+		.longest_rest = LONGEST_REST,
+		.asked_wait = ASKED_WAIT,
+	};
 	BackgroundWorker launcher;
 
 	define_settings();
+	vdb_worker_add_kind(&maintenance);
 
 	/* pg_upgrade wants nobody else to write */
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)

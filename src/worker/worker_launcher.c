@@ -35,29 +35,26 @@
 /* A database without an index of ours is looked at once in so many rounds. */
 #define NOTHING_ROUNDS 10
 
-/*
- * From one worker to the next where sessions ask for one, s: what they ask for may be what
- * a worker cannot do.
- */
-#define ASKED_WAIT 2
-
-/* The longest rest of a database in which workers fail, s. */
-#define LONGEST_REST 3600
+/* When the next process of a kind is due in a database. */
+typedef struct Turn
+{
+	int			failures;		/* in a row */
+	int			rounds;			/* to wait from one to the next */
+	bool		asked;			/* since then a session has asked for the next one */
+	TimestampTz last;			/* one was there, or was to be */
+} Turn;
 
 typedef struct Database
 {
 	Oid			oid;			/* the key */
 	bool		listed;			/* in pg_database, when that was read last */
-	int			failures;		/* in a row */
-	int			rounds;			/* to wait from one worker to the next */
-	bool		asked;			/* since then a session has asked for the next one */
-	TimestampTz last;			/* a worker was there, or was to be */
+	Turn		turns[VDB_KINDS];
 } Database;
 
 typedef struct Launcher
 {
 	HTAB	   *databases;
-	BackgroundWorkerHandle *handles[VDB_MAX_WORKERS];	/* of workers that this process started */
+	BackgroundWorkerHandle *handles[VDB_PLACES];	/* of workers that this process started */
 	TimestampTz listed_at;
 	TimestampTz watched_at;
 	TimestampTz start_after;	/* no process was free */
@@ -66,6 +63,23 @@ typedef struct Launcher
 } Launcher;
 
 PGDLLEXPORT void vdb_launcher_worker(Datum arg);
+
+/* A database's entry, which is made if there is none. */
+static Database *
+enter_database(Launcher *launcher, Oid oid)
+{
+	bool		found;
+	Database   *database = hash_search(launcher->databases, &oid, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		*database = (Database) {.oid = oid};
+		for (int kind = 0; kind < VDB_KINDS; kind++)
+			database->turns[kind].rounds = 1;
+	}
+	database->listed = true;
+	return database;
+}
 
 /* Adds what is new in pg_database and removes what is gone. */
 static void
@@ -88,15 +102,10 @@ list_databases(Launcher *launcher)
 	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
 	{
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
-		bool		found;
 
 		/* a template is copied, which a worker in it would be in the way of; -2: half dropped */
-		if (!form->datallowconn || form->datistemplate || form->datconnlimit == -2)
-			continue;
-		database = hash_search(launcher->databases, &form->oid, HASH_ENTER, &found);
-		if (!found)
-			*database = (Database) {.oid = form->oid, .rounds = 1};
-		database->listed = true;
+		if (form->datallowconn && !form->datistemplate && form->datconnlimit != -2)
+			(void) enter_database(launcher, form->oid);
 	}
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -115,29 +124,31 @@ list_databases(Launcher *launcher)
 	vdb_worker_set_outcome(VDB_OUTCOME_DONE);
 }
 
-/* When a database's turn comes again. */
+/* When a kind's turn comes again in a database. */
 static TimestampTz
-due_time(const Database *database)
+due_time(const VdbWorkerKind *kind, const Turn *turn)
 {
-	double		wait = (double) vdb_maintenance_naptime * database->rounds;
+	double		wait = (double) *kind->naptime * turn->rounds;
 
-	if (database->asked)
-		wait = Min(wait, ASKED_WAIT);
-	if (database->failures > 0)
-		wait = Max(vdb_maintenance_naptime, Min(ldexp(vdb_maintenance_naptime, Min(database->failures, 20)), LONGEST_REST));
-	return database->last == 0 ? 0 : database->last + (TimestampTz) (wait * USECS_PER_SEC);
+	if (turn->asked)
+		wait = Min(wait, kind->asked_wait);
+	if (turn->failures > 0)
+		wait = Max(*kind->retry, Min(ldexp(*kind->retry, Min(turn->failures, 20)), kind->longest_rest));
+	return turn->last == 0 ? 0 : turn->last + (TimestampTz) (wait * USECS_PER_SEC);
 }
 
 static void
-note_end(Launcher *launcher, Oid oid, VdbOutcome outcome)
+note_end(Launcher *launcher, int kind, Oid oid, VdbOutcome outcome)
 {
 	Database   *database = hash_search(launcher->databases, &oid, HASH_FIND, NULL);
+	Turn	   *turn;
 
 	if (database == NULL)
 		return;
-	database->last = GetCurrentTimestamp();
-	database->failures = outcome == VDB_OUTCOME_FAILED ? database->failures + 1 : 0;
-	database->rounds = outcome == VDB_OUTCOME_NOTHING ? NOTHING_ROUNDS : 1;
+	turn = &database->turns[kind];
+	turn->last = GetCurrentTimestamp();
+	turn->failures = outcome == VDB_OUTCOME_FAILED ? turn->failures + 1 : 0;
+	turn->rounds = outcome == VDB_OUTCOME_NOTHING ? NOTHING_ROUNDS : 1;
 }
 
 /*
@@ -153,13 +164,14 @@ never_came(Launcher *launcher, int place)
 		GetBackgroundWorkerPid(launcher->handles[place], &pid) == BGWH_STOPPED;
 }
 
-/* Frees places that workers left; returns how many are not free. */
+/* Frees places of a kind that processes left; returns how many are not free. */
 static int
-reap_workers(Launcher *launcher)
+reap_workers(Launcher *launcher, int kind)
 {
+	int			first = vdb_worker_kinds[kind].first_place;
 	int			busy = 0;
 
-	for (int i = 0; i < VDB_MAX_WORKERS; i++)
+	for (int i = first; i < first + vdb_worker_kinds[kind].is->places; i++)
 	{
 		VdbPlace   *place = &vdb_worker_shared->places[i];
 		VdbPlaceState state;
@@ -177,7 +189,7 @@ reap_workers(Launcher *launcher)
 
 		if (ended)
 		{
-			note_end(launcher, place->database, outcome);
+			note_end(launcher, kind, place->database, outcome);
 			if (launcher->handles[i] != NULL)
 				pfree(launcher->handles[i]);
 			launcher->handles[i] = NULL;
@@ -188,23 +200,43 @@ reap_workers(Launcher *launcher)
 	return busy;
 }
 
-static bool
-is_being_served(Oid database)
+/* How many of a kind are in a database, and whether one is where there may be nothing for it. */
+static int
+count_serving(int kind, Oid database, bool *scouting)
 {
-	for (int i = 0; i < VDB_MAX_WORKERS; i++)
+	const VdbWorkerKind *is = vdb_worker_kinds[kind].is;
+	int			first = vdb_worker_kinds[kind].first_place;
+	int			count = 0;
+
+	*scouting = false;
+	for (int i = first; i < first + is->places; i++)
 	{
 		const VdbPlace *place = &vdb_worker_shared->places[i];
 
 		/* only this process gives and frees places */
-		if (place->state != VDB_PLACE_FREE && place->database == database)
-			return true;
+		if (place->state == VDB_PLACE_FREE)
+			continue;
+		count += place->database == database;
+		*scouting = *scouting || (is->is_known != NULL && !is->is_known(place->database));
 	}
-	return false;
+	return count;
 }
 
-/* The database that has been due for the longest, and when one will be next. */
+/* Shall there be one more of a kind in a database? */
+static bool
+is_wanted(int kind, const Database *database)
+{
+	const VdbWorkerKind *is = vdb_worker_kinds[kind].is;
+	int			wanted = is->wanted == NULL ? 1 : is->wanted(database->oid);
+	bool		scouting;
+
+	return count_serving(kind, database->oid, &scouting) < wanted &&
+		(!scouting || database->turns[kind].asked || is->is_known(database->oid));
+}
+
+/* The database in which a kind has been due for the longest, and when it will be in the next. */
 static Database *
-find_due(Launcher *launcher, TimestampTz now, TimestampTz *next)
+find_due(Launcher *launcher, int kind, TimestampTz now, TimestampTz *next)
 {
 	HASH_SEQ_STATUS all;
 	Database   *database;
@@ -214,9 +246,9 @@ find_due(Launcher *launcher, TimestampTz now, TimestampTz *next)
 	hash_seq_init(&all, launcher->databases);
 	while ((database = hash_seq_search(&all)) != NULL)
 	{
-		TimestampTz due = due_time(database);
+		TimestampTz due = due_time(vdb_worker_kinds[kind].is, &database->turns[kind]);
 
-		if (is_being_served(database->oid) || due >= *next)
+		if (due >= *next || !is_wanted(kind, database))
 			continue;
 		*next = due;
 		found = due <= now ? database : NULL;
@@ -239,10 +271,13 @@ give_place(int number, Oid database)
 	return assignment;
 }
 
+/* One of a kind's, -1 where there is none. */
 static int
-find_free_place(void)
+find_free_place(int kind)
 {
-	for (int i = 0; i < VDB_MAX_WORKERS; i++)
+	int			first = vdb_worker_kinds[kind].first_place;
+
+	for (int i = first; i < first + vdb_worker_kinds[kind].is->places; i++)
 	{
 		if (vdb_worker_shared->places[i].state == VDB_PLACE_FREE)
 			return i;
@@ -252,15 +287,15 @@ find_free_place(void)
 
 /* Starts a worker in a database; false if the server has no process free. */
 static bool
-start_worker(Launcher *launcher, Database *database, int number)
+start_worker(Launcher *launcher, Database *database, int kind, int number)
 {
 	BackgroundWorker worker;
 	VdbAssignment assignment = give_place(number, database->oid);
 	MemoryContext old;
 	bool		started;
 
-	database->asked = false;
-	vdb_worker_describe(&worker, "vdb_database_worker", "vdb maintenance worker");
+	database->turns[kind].asked = false;
+	vdb_worker_describe(&worker, vdb_worker_kinds[kind].is->function, vdb_worker_kinds[kind].is->name);
 	worker.bgw_notify_pid = MyProcPid;
 	memcpy(worker.bgw_extra, &assignment, sizeof(assignment));
 	StaticAssertStmt(sizeof(assignment) <= BGW_EXTRALEN, "an assignment fits bgw_extra");
@@ -288,30 +323,35 @@ await_process(Launcher *launcher, TimestampTz now)
 	vdb_worker_count_failure("no background worker process is free");
 	ereport(LOG,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("no background worker process is free for vdb's maintenance"),
+			 errmsg("no background worker process is free for vdb"),
 			 errdetail("It is tried again from time to time; this is not said again until one was free."),
 			 errhint("You may need to increase max_worker_processes.")));
 }
 
 /*
- * Starts as many workers as are due and allowed, beside those that are busy, and counts them;
+ * Starts as many of a kind as are due and allowed, beside those that are busy, and counts them;
  * returns when the next one will be due.
  */
 static TimestampTz
-start_workers(Launcher *launcher, int *busy)
+start_workers(Launcher *launcher, int kind, int *busy)
 {
+	const VdbWorkerKind *is = vdb_worker_kinds[kind].is;
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz next = DT_NOEND;
 	Database   *database;
 
-	if (!vdb_maintenance)
+	if (!*is->enabled)
 		return next;
 	if (now < launcher->start_after)
 		return launcher->start_after;
-	while (*busy < vdb_maintenance_workers &&
-		   (database = find_due(launcher, now, &next)) != NULL)
+	while (*busy < Min(*is->limit, is->places) &&
+		   (database = find_due(launcher, kind, now, &next)) != NULL)
 	{
-		if (!start_worker(launcher, database, find_free_place()))
+		int			number = find_free_place(kind);
+
+		if (number < 0)
+			break;
+		if (!start_worker(launcher, database, kind, number))
 		{
 			await_process(launcher, now);
 			return launcher->start_after;
@@ -321,7 +361,7 @@ start_workers(Launcher *launcher, int *busy)
 	}
 
 	/* where all are busy, one of them wakes us when it ends */
-	return *busy < vdb_maintenance_workers ? next : DT_NOEND;
+	return *busy < Min(*is->limit, is->places) ? next : DT_NOEND;
 }
 
 /* Sleeps until something is to be done, at the latest when databases are to be listed. */
@@ -350,24 +390,22 @@ forget_rests(Launcher *launcher)
 	hash_seq_init(&all, launcher->databases);
 	while ((database = hash_seq_search(&all)) != NULL)
 	{
-		database->failures = 0;
-		database->rounds = 1;
+		for (int kind = 0; kind < VDB_KINDS; kind++)
+		{
+			database->turns[kind].failures = 0;
+			database->turns[kind].rounds = 1;
+		}
 	}
 }
 
-/* Databases that were asked for are due soon, unless workers fail there. */
+/* What was asked for is due soon, unless workers fail there.  A database may be new. */
 static void
 take_asked(Launcher *launcher)
 {
-	Oid			oid;
+	VdbAsked	asked;
 
-	while ((oid = vdb_worker_take_asked()) != InvalidOid)
-	{
-		Database   *database = hash_search(launcher->databases, &oid, HASH_FIND, NULL);
-
-		if (database != NULL)
-			database->asked = true;
-	}
+	while ((asked = vdb_worker_take_asked()).database != InvalidOid)
+		enter_database(launcher, asked.database)->turns[asked.kind].asked = true;
 }
 
 static void
@@ -418,9 +456,9 @@ vdb_launcher_worker(Datum arg)
 
 	for (;;)
 	{
-		TimestampTz next;
+		TimestampTz next = DT_NOEND;
 		long		watch = vdb_maintenance_lock_wait / 2;
-		int			busy;
+		int			busy = 0;
 
 		MemoryContextSwitchTo(launcher.round_context);
 		MemoryContextReset(launcher.round_context);
@@ -428,14 +466,20 @@ vdb_launcher_worker(Datum arg)
 		if (TimestampDifferenceExceeds(launcher.listed_at, GetCurrentTimestamp(), vdb_maintenance_naptime * 1000))
 			list_databases(&launcher);
 		MemoryContextSwitchTo(launcher.round_context);
-		busy = reap_workers(&launcher);
 		take_asked(&launcher);
+		for (int kind = 0; kind < vdb_worker_kind_count; kind++)
+		{
+			int			of_kind = reap_workers(&launcher, kind);
+			TimestampTz due = start_workers(&launcher, kind, &of_kind);
+
+			next = Min(next, due);
+			busy += of_kind;
+		}
 		if (busy > 0 && TimestampDifferenceExceeds(launcher.watched_at, GetCurrentTimestamp(), watch))
 		{
 			vdb_worker_watch();
 			launcher.watched_at = GetCurrentTimestamp();
 		}
-		next = start_workers(&launcher, &busy);
 		nap(&launcher, next, busy > 0 ? watch : 0);
 	}
 }

@@ -398,18 +398,10 @@ look_over(void)
 void
 vdb_database_worker(Datum arg)
 {
-	VdbAssignment assignment;
 	VdbOutcome	outcome = VDB_OUTCOME_NOTHING;
 
-	memcpy(&assignment, MyBgworkerEntry->bgw_extra, sizeof(assignment));
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
-	if (!vdb_worker_take_place(&assignment))
+	if (!vdb_worker_begin("vdb maintenance"))
 		return;
-	BackgroundWorkerInitializeConnectionByOid(assignment.database, InvalidOid, 0);
-	pgstat_report_appname("vdb maintenance");
-	vdb_worker_override_settings();
 
 	/* a database may have it off */
 	if (vdb_maintenance)

@@ -99,15 +99,16 @@ form_text(const char *text, bool allowed, bool *isnull)
 #define STAT_COLUMNS 18
 
 static void
-put_place(FunctionCallInfo fcinfo, const VdbPlace *place, bool launcher, bool allowed)
+put_place(FunctionCallInfo fcinfo, const VdbPlace *place, int kind, bool allowed)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Datum		values[STAT_COLUMNS];
 	bool		isnull[STAT_COLUMNS] = {0};
 	bool		at_work = place->pid != 0;
+	bool		launcher = kind < 0;
 	int			i = 0;
 
-	values[i++] = CStringGetTextDatum(launcher ? "launcher" : "worker");
+	values[i++] = CStringGetTextDatum(launcher ? "launcher" : vdb_worker_kinds[kind].is->label);
 	isnull[i] = !at_work;
 	values[i++] = Int32GetDatum(place->pid);
 	isnull[i] = !at_work || launcher;
@@ -142,7 +143,7 @@ vdb_worker_stat(PG_FUNCTION_ARGS)
 	bool		allowed = has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
 
 	InitMaterializedSRF(fcinfo, 0);
-	for (int i = VDB_PLACES - 1; vdb_worker_shared != NULL && i >= 0; i--)
+	for (int i = 0; vdb_worker_shared != NULL && i < VDB_PLACES; i++)
 	{
 		VdbPlace	place;
 
@@ -150,7 +151,7 @@ vdb_worker_stat(PG_FUNCTION_ARGS)
 		place = vdb_worker_shared->places[i];
 		LWLockRelease(&vdb_worker_shared->lock);
 		if (place.generation > 0)
-			put_place(fcinfo, &place, i == VDB_LAUNCHER_PLACE, allowed);
+			put_place(fcinfo, &place, vdb_worker_kind_of(i), allowed);
 	}
 	return (Datum) 0;
 }

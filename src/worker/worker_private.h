@@ -11,6 +11,7 @@
 #include "storage/lwlock.h"
 
 #include "index/index.h"
+#include "worker/worker_module.h"
 
 /* Kinds of work. */
 typedef enum VdbWork
@@ -37,20 +38,34 @@ extern bool vdb_maintenance_reindex;
 
 extern const char *vdb_work_name(VdbWork work);
 
-/* What each process of ours begins with, and does again when settings are read anew. */
-extern void vdb_worker_override_settings(void);
-
 /* Describes a process of ours to the server: what it calls, and what it is called. */
 extern void vdb_worker_describe(BackgroundWorker *worker, const char *function, const char *name);
 
-/* Begins a transaction that is as old as it is, in pg_stat_activity as well. */
-extern void vdb_worker_begin_transaction(void);
+/* --- kinds of processes, worker.c ------------------------------------------- */
+
+#define VDB_KINDS 4				/* at most */
+
+/* The first one is those who look after indexes. */
+#define VDB_KIND_MAINTENANCE 0
+
+/* A kind, and the places that its processes have. */
+typedef struct VdbKind
+{
+	const VdbWorkerKind *is;
+	int			first_place;
+} VdbKind;
+
+extern VdbKind vdb_worker_kinds[VDB_KINDS];
+extern int	vdb_worker_kind_count;
+
+/* The kind whose place it is, -1 of the launcher's. */
+extern int	vdb_worker_kind_of(int place);
 
 /* --- shared memory, worker_shared.c ---------------------------------------- */
 
-#define VDB_MAX_WORKERS 16
-#define VDB_LAUNCHER_PLACE VDB_MAX_WORKERS
-#define VDB_PLACES (VDB_MAX_WORKERS + 1)
+#define VDB_MAX_WORKERS 16		/* that look after indexes */
+#define VDB_LAUNCHER_PLACE 0
+#define VDB_PLACES 160
 
 /* Indexes of which something is remembered, at most. */
 #define VDB_REMEMBERED 1024
@@ -62,14 +77,6 @@ typedef enum VdbPlaceState
 	VDB_PLACE_TAKEN,
 	VDB_PLACE_LEFT				/* the launcher has not looked at it since */
 } VdbPlaceState;
-
-/* How a worker's round ended. */
-typedef enum VdbOutcome
-{
-	VDB_OUTCOME_FAILED,
-	VDB_OUTCOME_DONE,
-	VDB_OUTCOME_NOTHING			/* nothing of ours in this database */
-} VdbOutcome;
 
 /* A process, or the place of one. */
 typedef struct VdbPlace
@@ -112,10 +119,16 @@ typedef struct VdbRemembered
 /* Databases that sessions asked workers for, at most. */
 #define VDB_ASKED 16
 
+typedef struct VdbAsked
+{
+	Oid			database;		/* InvalidOid: nobody */
+	int			kind;
+} VdbAsked;
+
 typedef struct VdbWorkerShared
 {
 	LWLock		lock;			/* over all that follows */
-	Oid			asked[VDB_ASKED];	/* InvalidOid: nobody */
+	VdbAsked	asked[VDB_ASKED];
 	struct Latch *launcher;		/* NULL: there was none yet */
 	VdbPlace	places[VDB_PLACES];
 
@@ -145,14 +158,12 @@ extern bool vdb_worker_take_place(const VdbAssignment *assignment);
  */
 extern void vdb_worker_say(VdbWork work, Oid index, const char *name);
 extern void vdb_worker_count(VdbWork work);
-extern void vdb_worker_count_failure(const char *message);
-extern void vdb_worker_set_outcome(VdbOutcome outcome);
 
 /* The launcher can be asked from now on. */
 extern void vdb_worker_listen(void);
 
-/* A database that somebody asked a worker for, InvalidOid when there is no other. */
-extern Oid	vdb_worker_take_asked(void);
+/* What somebody asked for; the database is InvalidOid when there is nothing else. */
+extern VdbAsked vdb_worker_take_asked(void);
 
 /* What is remembered of an index of this database; NULL where there is no room. */
 extern VdbRemembered *vdb_worker_remember(Oid index);

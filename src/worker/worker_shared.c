@@ -10,8 +10,11 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "tcop/tcopprot.h"
 #include "utils/backend_status.h"
 #include "utils/float.h"
 #include "utils/timestamp.h"
@@ -43,31 +46,47 @@ init_shared(void *memory)
 	LWLockInitialize(&shared->lock, tranche);
 }
 
-/*
- * Has the launcher send a worker to this database.  Where too many were asked for, each has its
- * turn as always.
- */
+/* Where too many were asked for, each has its turn as always. */
 static void
-ask(void)
+ask(int kind)
 {
 	VdbWorkerShared *shared = vdb_worker_shared;
 	struct Latch *launcher;
-	int			place = -1;
+	int			vacant = -1;
+	bool		asked = false;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	launcher = shared->launcher;
-	for (int i = 0; i < VDB_ASKED && (place < 0 || shared->asked[place] != MyDatabaseId); i++)
+	for (int i = 0; i < VDB_ASKED; i++)
 	{
-		if (shared->asked[i] == MyDatabaseId || (place < 0 && shared->asked[i] == InvalidOid))
-			place = i;
+		if (shared->asked[i].database == MyDatabaseId && shared->asked[i].kind == kind)
+			asked = true;
+		else if (vacant < 0 && shared->asked[i].database == InvalidOid)
+			vacant = i;
 	}
-	if (place >= 0)
-		shared->asked[place] = MyDatabaseId;
+	if (!asked && vacant >= 0)
+		shared->asked[vacant] = (VdbAsked) {.database = MyDatabaseId, .kind = kind};
 	LWLockRelease(&shared->lock);
 
 	/* if it has died, this is nobody's latch or another process's, which looks and sleeps on */
 	if (launcher != NULL)
 		SetLatch(launcher);
+}
+
+static void
+ask_upkeep(void)
+{
+	ask(VDB_KIND_MAINTENANCE);
+}
+
+void
+vdb_worker_ask(const VdbWorkerKind *kind)
+{
+	for (int i = 0; vdb_worker_shared != NULL && i < vdb_worker_kind_count; i++)
+	{
+		if (vdb_worker_kinds[i].is == kind)
+			ask(i);
+	}
 }
 
 void
@@ -78,19 +97,19 @@ vdb_worker_listen(void)
 	LWLockRelease(&vdb_worker_shared->lock);
 }
 
-Oid
+VdbAsked
 vdb_worker_take_asked(void)
 {
-	Oid			database = InvalidOid;
+	VdbAsked	asked = {InvalidOid};
 
 	LWLockAcquire(&vdb_worker_shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < VDB_ASKED && database == InvalidOid; i++)
+	for (int i = 0; i < VDB_ASKED && asked.database == InvalidOid; i++)
 	{
-		database = vdb_worker_shared->asked[i];
-		vdb_worker_shared->asked[i] = InvalidOid;
+		asked = vdb_worker_shared->asked[i];
+		vdb_worker_shared->asked[i].database = InvalidOid;
 	}
 	LWLockRelease(&vdb_worker_shared->lock);
-	return database;
+	return asked;
 }
 
 void
@@ -104,7 +123,7 @@ vdb_worker_share(void)
 	};
 
 	vdb_shmem_add(&part);
-	vdb_index_hook_upkeep(ask);
+	vdb_index_hook_upkeep(ask_upkeep);
 }
 
 /* Copies as much of a text as fits, in whole characters. */
@@ -158,6 +177,23 @@ vdb_worker_take_place(const VdbAssignment *assignment)
 		before_shmem_exit(leave_place, 0);
 	}
 	return ours;
+}
+
+bool
+vdb_worker_begin(const char *appname)
+{
+	VdbAssignment assignment;
+
+	memcpy(&assignment, MyBgworkerEntry->bgw_extra, sizeof(assignment));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	if (!vdb_worker_take_place(&assignment))
+		return false;
+	BackgroundWorkerInitializeConnectionByOid(assignment.database, InvalidOid, 0);
+	pgstat_report_appname(appname);
+	vdb_worker_override_settings();
+	return true;
 }
 
 void

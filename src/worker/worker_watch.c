@@ -27,7 +27,7 @@ signal_worker(int pid, int signal, const char *why, int for_whom)
 	bool		sent = false;
 
 	LWLockAcquire(&vdb_worker_shared->lock, LW_SHARED);
-	for (int i = 0; i < VDB_MAX_WORKERS; i++)
+	for (int i = VDB_LAUNCHER_PLACE + 1; i < VDB_PLACES; i++)
 	{
 		/* it cannot end as long as we hold the lock */
 		if (vdb_worker_shared->places[i].pid == pid)
@@ -36,15 +36,20 @@ signal_worker(int pid, int signal, const char *why, int for_whom)
 	LWLockRelease(&vdb_worker_shared->lock);
 	if (sent)
 		ereport(LOG,
-				(errmsg("vdb maintenance worker %d gives way to process %d", pid, for_whom),
+				(errmsg("vdb worker %d gives way to process %d", pid, for_whom),
 				 errdetail_internal("%s", why)));
 }
 
-/* 0 is no process, but a transaction that is prepared. */
+/*
+ * Is it one that looks after indexes?  Only those have locks for long.  0 is no process, but
+ * a transaction that is prepared.
+ */
 static bool
 is_worker(int pid)
 {
-	for (int i = 0; pid != 0 && i < VDB_MAX_WORKERS; i++)
+	int			first = vdb_worker_kinds[VDB_KIND_MAINTENANCE].first_place;
+
+	for (int i = first; pid != 0 && i < first + VDB_MAX_WORKERS; i++)
 	{
 		if (vdb_worker_shared->places[i].pid == pid)
 			return true;
@@ -52,18 +57,18 @@ is_worker(int pid)
 	return false;
 }
 
-/* The worker in a database, or 0. */
-static int
-worker_in(Oid database)
+/* Ends all processes of ours in a database. */
+static void
+leave_database(Oid database, int for_whom)
 {
-	for (int i = 0; i < VDB_MAX_WORKERS; i++)
+	for (int i = VDB_LAUNCHER_PLACE + 1; i < VDB_PLACES; i++)
 	{
 		const VdbPlace *place = &vdb_worker_shared->places[i];
+		int			pid = place->pid;
 
-		if (place->pid != 0 && place->database == database)
-			return place->pid;
+		if (pid != 0 && place->database == database)
+			signal_worker(pid, SIGTERM, "It is in a database that is to be changed.", for_whom);
 	}
-	return 0;
 }
 
 static bool
@@ -115,12 +120,7 @@ vdb_worker_watch(void)
 		const LockInstanceData *lock = &locks->locks[i];
 
 		if (wants_database(lock))
-		{
-			int			pid = worker_in(lock->locktag.locktag_field3);
-
-			if (pid != 0)
-				signal_worker(pid, SIGTERM, "It is in a database that is to be changed.", lock->pid);
-		}
+			leave_database(lock->locktag.locktag_field3, lock->pid);
 		else if (lock->waitLockMode != NoLock && lock->waitStart != 0 &&
 				 TimestampDifferenceExceeds(lock->waitStart, now, vdb_maintenance_lock_wait))
 			give_way(locks, lock);
