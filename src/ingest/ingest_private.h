@@ -20,6 +20,42 @@ extern int	vdb_ingest_workers; /* that embed, in a database */
 extern int	vdb_ingest_nap;		/* ms, from one look at the log to the next */
 extern int	vdb_ingest_max_wal; /* MB, that may be kept for a capture that cannot go on */
 
+/* What processes of ours begin with, and do again when settings are read anew. */
+extern void vdb_ingest_override_settings(void);
+
+/* Interrupts, and settings that were changed; outside a transaction. */
+extern void vdb_ingest_take_interrupts(void);
+
+/* Has the launcher start what this database lacks. */
+extern void vdb_ingest_ask_capture(void);
+extern void vdb_ingest_ask_embedders(void);
+
+/* --- the log, ingest_decode.c, and what is done with it, ingest_capture.c ------ */
+
+/* The name of a database's slot, and of its replication origin. */
+extern void vdb_ingest_name_slot(Oid database, char name[NAMEDATALEN]);
+
+/* Reads this database's log as long as there are pipelines; false if there were none. */
+extern bool vdb_ingest_capture(void);
+
+/* --- processes that embed, ingest_embed_worker.c ------------------------------- */
+
+/* Works on what is due of each pipeline with a function; false if nothing was. */
+extern bool vdb_ingest_embed_round(void);
+
+/* --- statements, ingest_statement.c ------------------------------------------- */
+
+/* A statement has no more parameters. */
+#define VDB_STATEMENT_ARGS 16
+
+/*
+ * Runs a statement, which is kept prepared, and returns how many rows it gave or changed; they are in
+ * SPI_tuptable.  It sees what is committed when it begins, at the isolation level of most.  In a
+ * transaction, connected to SPI; the memory context stays what it is.  "nulls" as SPI has it, NULL: none.
+ */
+extern uint64 vdb_ingest_run(const char *sql, int count, const Oid *types, const Datum *values,
+							 const char *nulls);
+
 /* --- pipelines, ingest_pipeline.c -------------------------------------------- */
 
 typedef enum VdbPipelineMode
@@ -74,13 +110,19 @@ typedef struct VdbPipeline
 /* What a pipeline's names stand for now. */
 typedef struct VdbPipelineTypes
 {
-	char	   *source;			/* names as SQL has them, quoted and with schemas */
-	char	   *target;
+	char	   *source;			/* names as SQL has them, quoted and with schemas, the source with ONLY */
+	char	   *source_name;	/* without */
+	char	   *target;			/* that of the source, where it is the same table */
+	char	   *target_name;
 	char	   *key_type;		/* of the source's key, to cast a text to */
 	char	   *target_key_type;
+	char	   *key_equals;		/* operators, as SQL has them */
+	char	   *target_key_equals;
 	Oid			content_type;
-	Oid			embedding_type;
-	int32		embedding_typmod;
+	Oid			vector_type;
+	Oid			embedding_type;	/* that, or halfvec */
+	int32		embedding_typmod;	/* dimensions; -1: any */
+	Oid			embed;			/* the function; InvalidOid: none */
 	bool		same_table;
 	bool		has_model_version;	/* columns of the target that are written where they are there */
 	bool		has_source_hash;
@@ -90,6 +132,9 @@ typedef struct VdbPipelineTypes
 /* Is the extension there?  In a transaction. */
 extern bool vdb_ingest_is_installed(void);
 
+/* The table of pipelines, whose invalidation says that they have changed. */
+extern Oid	vdb_ingest_pipeline_table(void);
+
 /*
  * All pipelines, in the order of their identifiers; or one, by name (an error where there is
  * none), with its row locked until the end of the transaction if "lock".  In a transaction, connected to SPI
@@ -97,12 +142,44 @@ extern bool vdb_ingest_is_installed(void);
  */
 extern List *vdb_ingest_list_pipelines(void);
 extern VdbPipeline *vdb_ingest_find_pipeline(const char *name, bool lock);
+extern VdbPipeline *vdb_ingest_find_pipeline_by_id(int id, bool lock);	/* or NULL */
+
+/* As the table has them. */
+extern const char *vdb_ingest_mode_name(VdbPipelineMode mode);
+extern const char *vdb_ingest_state_name(VdbPipelineState state);
+
+/* vector or halfvec?  text, or like it? */
+extern bool vdb_ingest_is_embedding_type(Oid type);
+extern bool vdb_ingest_is_text_type(Oid type);
+extern char *vdb_ingest_type_schema(Oid type);
 
 /*
  * Looks up what a pipeline's names stand for.  Raises an error, as a user wants to read it, where a
  * table, a column or a function is gone, is of a type that cannot be, or is not the owner's to use.
  */
 extern VdbPipelineTypes *vdb_ingest_resolve(const VdbPipeline *pipeline);
+
+/*
+ * The same, and looks at what else its tables must have.  Raises an error where they do not.
+ */
+extern VdbPipelineTypes *vdb_ingest_check_pipeline(const VdbPipeline *pipeline);	/* ingest_check.c */
+
+/* An error where the server is not set up for pipelines. */
+extern void vdb_ingest_check_server(void);
+
+/* --- commands, ingest_command.c */
+
+/* Says of which columns of provenance the target has none. */
+extern void vdb_ingest_advise(const VdbPipeline *pipeline, const VdbPipelineTypes *types);
+
+/* One definition at a time is checked and written, to the end of the transaction. */
+extern void vdb_ingest_lock_definitions(void);
+
+/* Returns its number.  Processes are told. */
+extern int	vdb_ingest_insert_pipeline(const VdbPipeline *pipeline);
+
+/* With what waits and what was given up; an error where it has versions.  Processes are told. */
+extern void vdb_ingest_delete_pipeline(const VdbPipeline *pipeline);
 
 /*
  * A pipeline's state is written; "reason" may be NULL.  Processes are told when the transaction is committed.
@@ -133,6 +210,31 @@ extern void vdb_ingest_come_back(const VdbIdentity *before);
 /* Is the current user the pipeline's owner, or a member?  If not, an error. */
 extern void vdb_ingest_require_owner(const VdbPipeline *pipeline);
 
+/* --- errors, ingest_failure.c -------------------------------------------------- */
+
+/* Whose fault an error is. */
+typedef enum VdbBlame
+{
+	VDB_BLAME_ROWS,				/* of one of them, which is to be found */
+	VDB_BLAME_AWAY,				/* the model or the server cannot now */
+	VDB_BLAME_LIMIT,			/* too much was asked for */
+	VDB_BLAME_DEFINITION		/* what the pipeline names is not as it has to be */
+} VdbBlame;
+
+extern VdbBlame vdb_ingest_blame(int sqlerrcode);
+
+/*
+ * Takes a step in a subtransaction; NULL, or what went wrong.  Memory of the current context.
+ */
+extern ErrorData *vdb_ingest_attempt(void (*step) (void *arg), void *arg);
+
+/*
+ * Takes a step in a subtransaction.  If it raises an error that is the fault of a row, what it did is undone
+ * and the error's message is returned, in memory of the current context; other errors go on.  NULL: it
+ * was taken.
+ */
+extern char *vdb_ingest_try(void (*step) (void *arg), void *arg);
+
 /* --- the queue, ingest_queue.c ------------------------------------------------ */
 
 /*
@@ -143,6 +245,12 @@ extern void vdb_ingest_require_owner(const VdbPipeline *pipeline);
  */
 extern int64 vdb_ingest_enqueue(int pipeline, char **keys, int count, XLogRecPtr lsn,
 								TimestampTz changed_at, bool backfill);
+
+/* Is anything to be embedded now, as far as the pipeline's row says? */
+extern bool vdb_ingest_may_embed(const VdbPipeline *pipeline);
+
+/* A lease is the pipeline's number, and below it so many bits of its own. */
+#define VDB_LEASE_BITS 32
 
 /* A row that is to be embedded. */
 typedef struct VdbClaimed
@@ -161,18 +269,38 @@ extern VdbClaimed *vdb_ingest_claim_rows(const VdbPipeline *pipeline, const VdbP
 
 /*
  * Stores embeddings, one of each key, of those keys that still have this lease, and returns how
- * many.  "embeddings" are datums of type vector, none of them NULL.  The same conditions.
+ * many.  "embeddings" are datums of type vector, none of them NULL.  An error if one has other dimensions
+ * than the column.  The same conditions.
  */
 extern int	vdb_ingest_complete_rows(const VdbPipeline *pipeline, const VdbPipelineTypes *types,
 									 int64 lease, char **keys, Datum *embeddings, int count);
 
 /*
- * Gives back keys that have this lease.  With retry_after (ms) of 0 or more, nobody has failed and the
- * pipeline waits so long; with -1, the rows have failed once more, and are dead when that is
- * once too often.  The same conditions.
+ * Has the lease of such keys end so long (ms) from now.  The same conditions.
+ */
+extern void vdb_ingest_extend_lease(const VdbPipeline *pipeline, int64 lease, char **keys, int count, int lease_ms);
+
+/*
+ * Gives back keys that have this lease, be there none.  With retry_after (ms) of 0 or more, nobody has failed
+ * and the pipeline waits so long, for the reason "error", or NULL; with -1, the rows have failed once more, and
+ * are dead when that is once too often.  The same conditions.
  */
 extern int	vdb_ingest_fail_rows(const VdbPipeline *pipeline, int64 lease, char **keys, int count,
 								 const char *error, int retry_after);
+
+/* --- processes that embed, ingest_embed_worker.c ------------------------------- */
+
+/*
+ * Embeds a batch of each pipeline that has a function and something that is due; returns whether there was
+ * any.  Not in a transaction, in a process that has STATEMENT_TIMEOUT.  Errors of a pipeline are dealt with.
+ */
+extern bool vdb_ingest_embed_round(void);
+
+/*
+ * Ends leases of processes of ours, all of which are gone: the server has been started since.  The same
+ * conditions, as the keeper.
+ */
+extern void vdb_ingest_release_leases(void);
 
 /* --- counters, ingest_shared.c ------------------------------------------------ */
 
@@ -191,13 +319,42 @@ typedef enum VdbIngestStat
 	VDB_INGEST_STATS
 } VdbIngestStat;
 
+/* Is the library in shared_preload_libraries? */
+extern bool vdb_ingest_is_preloaded(void);
+
 /* Add up in shared memory since the server began; nothing where the library is not preloaded. */
 extern void vdb_ingest_count(int pipeline, VdbIngestStat what, uint64 count);
 
 /* One row's time from its change to its embedding. */
 extern void vdb_ingest_count_freshness(int pipeline, TimestampTz changed_at, TimestampTz now);
 
-/* Wakes processes of this database that embed, after a commit. */
+/* Asks for shared memory, from _PG_init. */
+extern void vdb_ingest_share(void);
+
+/* Forgets the counters of this database's pipelines but these. */
+extern void vdb_ingest_forget_counters(const List *but);
+
+/* How far a database's log has been read. */
+typedef struct VdbCaptureProgress
+{
+	int			pid;			/* 0: nobody reads it */
+	int			embedders;		/* that there shall be */
+	XLogRecPtr	captured;
+	XLogRecPtr	confirmed;
+	TimestampTz caught_up_at;	/* nothing more was there then */
+} VdbCaptureProgress;
+
+/* Of this database; false if there is no room. */
+extern bool vdb_ingest_report(const VdbCaptureProgress *at);
+
+/* Is this the first time that somebody asks, of this database, since the server was started? */
+extern bool vdb_ingest_is_first_start(void);
+
+/* False where nobody reads it. */
+extern bool vdb_ingest_read_progress(Oid database, VdbCaptureProgress *at);
+
+/* Wakes processes of this database that embed, after a commit; and how they wait. */
 extern void vdb_ingest_wake_embedders(void);
+extern void vdb_ingest_await_work(long ms);
 
 #endif							/* VDB_INGEST_PRIVATE_H */

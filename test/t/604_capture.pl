@@ -1,0 +1,238 @@
+# Claims that what pipelines copy or put into the queue follows the log: each kind of change, what was there
+# before, transactions that are not visible yet, targets that are in the way, definitions that change, slots that
+# are lost; and that nothing is left of a pipeline that is gone.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VdbTest;
+
+my $node = new_server(
+	'capture', q(shared_preload_libraries = 'vdb'), 'wal_level = logical', 'max_worker_processes = 16',
+	'vdb.maintenance = off', 'vdb.ingest_nap = 10', 'fsync = off');
+
+sub sql { return $node->safe_psql('postgres', shift) }
+
+sub comes_true
+{
+	my ($claim, $sql) = @_;
+	return ok($node->poll_query_until('postgres', $sql), $claim);
+}
+
+# The target has the source's rows, and no others.
+sub follows
+{
+	my ($source, $target, $claim) = @_;
+	return comes_true($claim, qq(
+		SELECT count(*) = 0 FROM (SELECT * FROM $source WHERE v IS NOT NULL) s
+		FULL JOIN $target t ON t.id = s.id WHERE s.v::vector IS DISTINCT FROM t.embedding));
+}
+
+sub state_of
+{
+	my ($pipeline) = @_;
+	return sql("SELECT state FROM vdb.pipeline WHERE name = '$pipeline'");
+}
+
+# --- a pipeline that copies ----------------------------------------------------
+
+sql(q(
+	CREATE FUNCTION place(i int) RETURNS real[] IMMUTABLE LANGUAGE sql AS
+	$$ SELECT array_agg((i * 0.37 * j)::real ORDER BY j) FROM generate_series(1, 8) j $$;
+	CREATE TABLE items (id bigint PRIMARY KEY, note text, v real[]);
+	CREATE TABLE copies (id bigint PRIMARY KEY, embedding vector(8));
+	CREATE INDEX ON copies USING hnsw (embedding vector_l2_ops);
+	INSERT INTO items SELECT i, 'before', place(i) FROM generate_series(1, 2500) i));
+is(sql(q(SELECT count(*) FROM pg_replication_slots)), '0', 'there is no slot');
+$node->psql('postgres', q(BEGIN; SELECT vdb.create_pipeline('rolled_back', 'items', 'id', 'v', 'copies'); ROLLBACK));
+sleep 1;
+is(sql(q(SELECT count(*) FROM pg_replication_slots)), '0', 'nor after create_pipeline was rolled back');
+sql(q(SELECT vdb.create_pipeline('copy', 'items', 'id', 'v', 'copies')));
+follows('items', 'copies', 'what was there before is copied');
+is(sql(q(SELECT slot_name = 'vdb_ingest_' || oid FROM pg_replication_slots, pg_database WHERE datname = 'postgres')),
+	't', 'there is one slot');
+comes_true('the load is over', q(SELECT load IS NULL FROM vdb.pipeline));
+
+sql(q(INSERT INTO items SELECT i, 'new', place(i) FROM generate_series(2501, 2600) i));
+follows('items', 'copies', 'INSERT');
+sql(q(UPDATE items SET v = place(id::int + 1) WHERE id % 7 = 0));
+follows('items', 'copies', 'UPDATE');
+sql(q(DELETE FROM items WHERE id % 5 = 0));
+follows('items', 'copies', 'DELETE');
+sql(q(UPDATE items SET id = -id WHERE id % 11 = 0));
+follows('items', 'copies', 'UPDATE of the key');
+sql(q(UPDATE items SET v = NULL WHERE id % 13 = 0));
+follows('items', 'copies', 'a content that is no more');
+sql(q(COPY items FROM PROGRAM 'seq 3001 3500 | sed "s/.*/&\tcopied\t{&,1,2,3,4,5,6,7}/"'));
+follows('items', 'copies', 'COPY');
+sql(q(BEGIN; UPDATE items SET v = place(1) WHERE id < 100; DELETE FROM items WHERE id < 50; INSERT INTO items VALUES (1, '', place(5));
+	SAVEPOINT a; DELETE FROM items; ROLLBACK TO a; UPDATE items SET id = 100000 WHERE id = 1; COMMIT));
+follows('items', 'copies', 'one transaction, in its order');
+sql(q(ALTER TABLE items REPLICA IDENTITY FULL; DELETE FROM items WHERE id % 17 = 0; UPDATE items SET id = id + 50000 WHERE id % 19 = 0));
+follows('items', 'copies', 'REPLICA IDENTITY FULL');
+sql(q(TRUNCATE items));
+follows('items', 'copies', 'TRUNCATE');
+sql(q(INSERT INTO items SELECT i, 'again', place(i) FROM generate_series(1, 500) i; TRUNCATE items; INSERT INTO items SELECT i, 'again', place(i) FROM generate_series(250, 700) i));
+follows('items', 'copies', 'and what comes after it');
+check_index($node, 'copies_embedding_idx', 'after that');
+
+# one transaction that is larger than what is kept in memory
+sql(q(INSERT INTO items SELECT i, 'many', place(i) FROM generate_series(1000, 13000) i));
+follows('items', 'copies', 'a transaction of 12,001 rows');
+
+# an index of the target finds what was written a moment ago
+sql(q(INSERT INTO items VALUES (-1, 'near', '{1000,0,0,0,0,0,0,1000}')));
+comes_true('a new row is found by the target\'s index', q(
+	SELECT id = -1 FROM copies ORDER BY embedding <-> '[1000,0,0,0,0,0,0,1000]' LIMIT 1));
+
+# --- rows that cannot be copied -------------------------------------------------
+
+sql(q(INSERT INTO items SELECT i, 'mixed', CASE WHEN i % 100 = 0 THEN '{1,2,3}' ELSE place(i) END FROM generate_series(70001, 70500) i));
+comes_true('rows of other dimensions are given up', q(SELECT count(*) = 5 FROM vdb.ingest_dead));
+like(sql(q(SELECT DISTINCT error FROM vdb.ingest_dead)), qr/expected 8 dimensions, not 3/, 'and why');
+is(sql(q(SELECT count(*) FROM copies WHERE id > 70000)), '495', 'the others are there');
+sql(q(UPDATE items SET v = place(1) WHERE id > 70000 AND id % 100 = 0));
+follows('items', 'copies', 'when they are mended, they are copied');
+
+# --- long values that an update leaves alone -------------------------------------
+
+sql(q(
+	CREATE TABLE long (id text PRIMARY KEY, note text, v vector(3000));
+	ALTER TABLE long ALTER v SET STORAGE EXTERNAL;
+	CREATE TABLE long_copies (id text PRIMARY KEY, embedding vector(3000));
+	CREATE FUNCTION long_place(i int) RETURNS vector LANGUAGE sql AS
+	$$ SELECT array_agg((i * 0.37 * j)::real ORDER BY j)::vector FROM generate_series(1, 3000) j $$;
+	INSERT INTO long SELECT 'row ' || i, '', long_place(i) FROM generate_series(1, 20) i;
+	SELECT vdb.create_pipeline('long', 'long', 'id', 'v', 'long_copies')));
+follows('long', 'long_copies', 'values out of line');
+my $captured = sql(q(SELECT captured FROM vdb_stat_ingest WHERE name = 'long'));
+sql(q(UPDATE long SET note = 'other'));
+sql(q(INSERT INTO long SELECT 'row ' || i, '', long_place(i) FROM generate_series(21, 30) i));
+follows('long', 'long_copies', 'and new ones');
+is(sql(q(SELECT captured FROM vdb_stat_ingest WHERE name = 'long')) - $captured, '10',
+	'an update that left them alone was of no interest');
+sql(q(UPDATE long SET id = 'moved ' || id WHERE id LIKE '%1%'));
+follows('long', 'long_copies', 'rows are moved whose values the log does not have');
+sql(q(SELECT vdb.drop_pipeline('long')));
+
+# --- a pipeline onto its own table ------------------------------------------------
+
+sql(q(
+	CREATE TABLE own (id int PRIMARY KEY, v real[], embedding vector(8));
+	INSERT INTO own SELECT i, place(i) FROM generate_series(1, 100) i;
+	SELECT vdb.create_pipeline('own', 'own', 'id', 'v', 'own')));
+comes_true('a table\'s own column is written', q(SELECT count(*) = 0 FROM own WHERE v::vector IS DISTINCT FROM embedding));
+sql(q(UPDATE own SET v = place(id + 1); DELETE FROM own WHERE id < 10; UPDATE own SET v = NULL WHERE id = 50));
+comes_true('and follows', q(SELECT count(*) = 0 FROM own WHERE v::vector IS DISTINCT FROM embedding));
+$captured = sql(q(SELECT captured FROM vdb_stat_ingest WHERE name = 'own'));
+sleep 1;
+is(sql(q(SELECT captured FROM vdb_stat_ingest WHERE name = 'own')), $captured, 'what it writes does not call for more');
+sql(q(SELECT vdb.drop_pipeline('own')));
+
+# --- commits that are decoded before they are visible ------------------------------
+
+sql(q(ALTER SYSTEM SET synchronous_standby_names = 'nobody'));
+sql(q(SELECT pg_reload_conf()));
+my $waiting = begin_psql($node, q(SET synchronous_commit = on; UPDATE items SET v = place(77) WHERE id = 300; ));
+comes_true('a commit waits for a standby', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'));
+my $look = begin_psql($node, q(SET synchronous_commit = local; CREATE TABLE late_copies (id bigint PRIMARY KEY, embedding vector(8));
+	SELECT vdb.create_pipeline('late', 'items', 'id', 'v', 'late_copies')));
+await_end($look);
+sleep 2;
+is(sql(q(SELECT count(*) FROM late_copies)), '0', 'nobody looks at rows meanwhile');
+sql(q(ALTER SYSTEM RESET synchronous_standby_names));
+sql(q(SELECT pg_reload_conf()));
+await_end($waiting);
+follows('items', 'copies', 'that change is copied');
+follows('items', 'late_copies', 'and is in what a new pipeline found');
+sql(q(SELECT vdb.drop_pipeline('late')));
+
+# --- a target that is in the way ----------------------------------------------------
+
+sql(q(CREATE TABLE other_items (id int PRIMARY KEY, v real[]); CREATE TABLE other_copies (id int PRIMARY KEY, embedding vector(8));
+	SELECT vdb.create_pipeline('other', 'other_items', 'id', 'v', 'other_copies')));
+my $locker = begin_psql($node, q(BEGIN; LOCK copies; SELECT pg_sleep(600)));
+comes_true('a target is locked', q(SELECT count(*) = 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'copies'::regclass AND granted));
+sql(q(INSERT INTO items VALUES (80000, 'locked', place(8)); INSERT INTO other_items VALUES (1, place(1))));
+comes_true('its pipeline is put off', q(SELECT state = 'overflow' FROM vdb.pipeline WHERE name = 'copy'));
+follows('other_items', 'other_copies', 'others go on');
+sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^BEGIN; LOCK'));
+await_end($locker);
+follows('items', 'copies', 'when it is free again, all is copied');
+
+# --- definitions that change ----------------------------------------------------------
+
+sql(q(ALTER TABLE other_items ADD extra int; INSERT INTO other_items VALUES (2, place(2), 1);
+	ALTER TABLE other_items DROP extra; INSERT INTO other_items VALUES (3, place(3))));
+follows('other_items', 'other_copies', 'columns come and go');
+sql(q(ALTER TABLE other_items RENAME v TO w; INSERT INTO other_items VALUES (4, place(4)); INSERT INTO items VALUES (80001, '', place(9))));
+comes_true('a column that is renamed is an error of that pipeline', q(SELECT state = 'error' FROM vdb.pipeline WHERE name = 'other'));
+like(sql(q(SELECT reason FROM vdb.pipeline WHERE name = 'other')), qr/column "v" of table .* does not exist|has no column "v"/, 'which says why');
+follows('items', 'copies', 'others go on');
+sql(q(ALTER TABLE other_items RENAME w TO v; SELECT vdb.resume_pipeline('other')));
+follows('other_items', 'other_copies', 'when it is mended and resumed, all is copied');
+sql(q(DROP TABLE other_items));
+comes_true('a source that is dropped is one as well', q(SELECT state = 'error' FROM vdb.pipeline WHERE name = 'other'));
+sql(q(SELECT vdb.drop_pipeline('other')));
+
+# --- paused ------------------------------------------------------------------------------
+
+sql(q(SELECT vdb.pause_pipeline('copy')));
+sql(q(DELETE FROM items WHERE id < 1500; INSERT INTO items VALUES (80002, '', place(2))));
+sleep 1;
+is(sql(q(SELECT count(*) FROM copies WHERE id = 80002)), '0', 'nothing is copied while it is paused');
+sql(q(SELECT vdb.resume_pipeline('copy')));
+follows('items', 'copies', 'it is when it is resumed');
+
+# --- the log -------------------------------------------------------------------------------
+
+sql(q(CREATE TABLE elsewhere AS SELECT i, repeat('x', 500) FROM generate_series(1, 20000) i));
+my $flushed = sql(q(SELECT pg_current_wal_flush_lsn()));
+comes_true('what concerns nobody is not kept', qq(SELECT confirmed_flush_lsn >= '$flushed' FROM pg_replication_slots));
+
+# a slot that is lost
+sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'vdb ingest capture'));
+my $lost = 0;
+for (1 .. 100)
+{
+	$lost = ($node->psql('postgres', q(SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots)))[0] == 0
+	  && sql(q(SELECT count(*) FROM pg_replication_slots)) eq '0';
+	last if $lost;
+}
+ok($lost, 'the slot is dropped behind its back');
+sql(q(DELETE FROM items WHERE id < 2000; INSERT INTO items VALUES (80003, '', place(2)); UPDATE items SET v = place(3) WHERE id = 3000));
+follows('items', 'copies', 'all is gone through');
+comes_true('a new one is made', q(SELECT count(*) = 1 FROM pg_replication_slots WHERE active));
+
+# reading that is too far behind
+my $loads = sql(q(SELECT count(*) FROM vdb.pipeline));
+sql(q(ALTER SYSTEM SET vdb.ingest_max_wal = 1));
+sql(q(ALTER SYSTEM SET synchronous_standby_names = 'nobody'));
+sql(q(SELECT pg_reload_conf()));
+$waiting = begin_psql($node, q(SET synchronous_commit = on; INSERT INTO items VALUES (80004, '', place(4))));
+comes_true('a commit waits', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'));
+sql(q(SET synchronous_commit = local; INSERT INTO elsewhere SELECT i, repeat('y', 1000) FROM generate_series(1, 40000) i));
+sql(q(ALTER SYSTEM RESET synchronous_standby_names));
+sql(q(SELECT pg_reload_conf()));
+await_end($waiting);
+ok($node->wait_for_log(qr/too far behind/), 'reading leaps where it is too far behind');
+sql(q(ALTER SYSTEM RESET vdb.ingest_max_wal; ));
+sql(q(SELECT pg_reload_conf()));
+follows('items', 'copies', 'and all is gone through');
+
+# --- nothing is left ------------------------------------------------------------------------
+
+sql(q(SELECT vdb.drop_pipeline('copy')));
+comes_true('the last pipeline takes the slot with it', q(SELECT count(*) = 0 FROM pg_replication_slots));
+comes_true('and the origin', q(SELECT count(*) = 0 FROM pg_replication_origin));
+comes_true('and the process', q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type LIKE 'vdb ingest%'));
+sql(q(SELECT vdb.create_pipeline('copy', 'items', 'id', 'v', 'copies')));
+comes_true('a new one makes them again', q(SELECT count(*) = 1 FROM pg_replication_slots));
+sql(q(DROP EXTENSION vdb CASCADE));
+comes_true('the extension takes them with it', q(SELECT count(*) = 0 FROM pg_replication_slots));
+comes_true('the origin as well', q(SELECT count(*) = 0 FROM pg_replication_origin));
+
+done_testing();
