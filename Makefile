@@ -87,6 +87,25 @@ OBJS = \
 	src/index/index_support.o \
 	src/index/index_target.o \
 	src/index/index_validate.o \
+	src/ingest/ingest.o \
+	src/ingest/ingest_apply.o \
+	src/ingest/ingest_capture.o \
+	src/ingest/ingest_check.o \
+	src/ingest/ingest_command.o \
+	src/ingest/ingest_decode.o \
+	src/ingest/ingest_embed.o \
+	src/ingest/ingest_embed_worker.o \
+	src/ingest/ingest_failure.o \
+	src/ingest/ingest_lease.o \
+	src/ingest/ingest_pipeline.o \
+	src/ingest/ingest_plugin.o \
+	src/ingest/ingest_plugin_binary.o \
+	src/ingest/ingest_plugin_json.o \
+	src/ingest/ingest_plugin_options.o \
+	src/ingest/ingest_queue.o \
+	src/ingest/ingest_shared.o \
+	src/ingest/ingest_statement.o \
+	src/ingest/ingest_version.o \
 	src/ivf/ivf.o \
 	src/ivf/ivf_build.o \
 	src/ivf/ivf_calibrate.o \

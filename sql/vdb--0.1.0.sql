@@ -1691,6 +1691,11 @@ CREATE TABLE vdb.ingest_queue (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000,
 	autovacuum_vacuum_cost_delay = 0);
 
+-- Statistics would be of a time when the queue was empty, or full, or another pipeline's.  Without, the planner
+-- takes a pipeline to have a share of the rows that are there.
+ALTER TABLE vdb.ingest_queue ALTER pipeline SET STATISTICS 0, ALTER key SET STATISTICS 0,
+	ALTER backfill SET STATISTICS 0, ALTER due SET STATISTICS 0, ALTER lease SET STATISTICS 0;
+
 CREATE INDEX ingest_queue_due ON vdb.ingest_queue (pipeline, backfill, due);
 
 COMMENT ON TABLE vdb.ingest_queue IS 'keys of rows whose embeddings are to be made';
@@ -1705,8 +1710,152 @@ CREATE TABLE vdb.ingest_dead (
 	PRIMARY KEY (pipeline, key)
 );
 
+ALTER TABLE vdb.ingest_dead ALTER pipeline SET STATISTICS 0, ALTER key SET STATISTICS 0;
+
 COMMENT ON TABLE vdb.ingest_dead IS 'keys of rows that were given up, and why';
 
 SELECT pg_catalog.pg_extension_config_dump('vdb.pipeline', '');
 SELECT pg_catalog.pg_extension_config_dump('vdb.pipeline_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('vdb.ingest_dead', '');
+
+CREATE FUNCTION vdb.create_pipeline(name name, source regclass, key name, content name, target regclass,
+	embed regprocedure DEFAULT NULL, target_key name DEFAULT NULL, embedding name DEFAULT 'embedding',
+	model_version text DEFAULT NULL, batch_size integer DEFAULT 64, timeout interval DEFAULT '1 min',
+	max_attempts integer DEFAULT 5, queue_limit bigint DEFAULT 1000000)
+	RETURNS integer AS 'MODULE_PATHNAME', 'vdb_ingest_create_pipeline' LANGUAGE C;
+
+COMMENT ON FUNCTION vdb.create_pipeline(name, regclass, name, name, regclass, regprocedure, name, name, text, integer, interval, integer, bigint) IS
+	'has embeddings in a target follow a column of a source';
+
+CREATE FUNCTION vdb.alter_pipeline(name name, content name DEFAULT NULL, embed regprocedure DEFAULT NULL,
+	model_version text DEFAULT NULL, owner regrole DEFAULT NULL, batch_size integer DEFAULT NULL,
+	timeout interval DEFAULT NULL, max_attempts integer DEFAULT NULL, queue_limit bigint DEFAULT NULL)
+	RETURNS void AS 'MODULE_PATHNAME', 'vdb_ingest_alter_pipeline' LANGUAGE C;
+
+COMMENT ON FUNCTION vdb.alter_pipeline(name, name, regprocedure, text, regrole, integer, interval, integer, bigint) IS
+	'changes what is given of a pipeline';
+
+CREATE FUNCTION vdb.pause_pipeline(name name) RETURNS void
+	AS 'MODULE_PATHNAME', 'vdb_ingest_pause_pipeline' LANGUAGE C;
+
+COMMENT ON FUNCTION vdb.pause_pipeline(name) IS 'has a pipeline embed nothing until it is resumed';
+
+CREATE FUNCTION vdb.resume_pipeline(name name) RETURNS void
+	AS 'MODULE_PATHNAME', 'vdb_ingest_resume_pipeline' LANGUAGE C;
+
+COMMENT ON FUNCTION vdb.resume_pipeline(name) IS
+	'has a pipeline go on that was paused, whose definition was wrong, or whose queue was full';
+
+CREATE FUNCTION vdb.resync_pipeline(name name) RETURNS void
+	AS 'MODULE_PATHNAME', 'vdb_ingest_resync_pipeline' LANGUAGE C;
+
+COMMENT ON FUNCTION vdb.resync_pipeline(name) IS 'has all rows of a pipeline looked at';
+
+CREATE FUNCTION vdb.retry_pipeline(name name) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'vdb_ingest_retry_pipeline' LANGUAGE C;
+
+COMMENT ON FUNCTION vdb.retry_pipeline(name) IS 'has rows tried again that were given up, and says how many';
+
+CREATE FUNCTION vdb.drop_pipeline(name name) RETURNS void
+	AS 'MODULE_PATHNAME', 'vdb_ingest_drop_pipeline' LANGUAGE C;
+
+COMMENT ON FUNCTION vdb.drop_pipeline(name) IS 'ends a pipeline; its target stays';
+
+CREATE FUNCTION vdb.add_pipeline_version(pipeline name, model_version text, embed regprocedure, target regclass)
+	RETURNS integer AS 'MODULE_PATHNAME', 'vdb_ingest_add_version' LANGUAGE C;
+
+COMMENT ON FUNCTION vdb.add_pipeline_version(name, text, regprocedure, regclass) IS
+	'fills another table with embeddings of another model, beside the first';
+
+CREATE FUNCTION vdb.compare_pipeline_versions(pipeline name, model_version text, sample integer DEFAULT 100,
+	k integer DEFAULT 10, operator text DEFAULT '<=>', OUT compared integer, OUT overlap double precision)
+	AS 'MODULE_PATHNAME', 'vdb_ingest_compare_versions' LANGUAGE C;
+
+COMMENT ON FUNCTION vdb.compare_pipeline_versions(name, text, integer, integer, text) IS
+	'which share of the k nearest neighbours of rows a pipeline and a version of it have in common';
+
+CREATE FUNCTION vdb.promote_pipeline_version(pipeline name, model_version text, force boolean DEFAULT false)
+	RETURNS void AS 'MODULE_PATHNAME', 'vdb_ingest_promote_version' LANGUAGE C;
+
+COMMENT ON FUNCTION vdb.promote_pipeline_version(name, text, boolean) IS
+	'swaps a pipeline and a version of it, with the names of their targets';
+
+CREATE FUNCTION vdb.retire_pipeline_version(pipeline name, model_version text, drop_target boolean DEFAULT false)
+	RETURNS void AS 'MODULE_PATHNAME', 'vdb_ingest_retire_version' LANGUAGE C;
+
+COMMENT ON FUNCTION vdb.retire_pipeline_version(name, text, boolean) IS 'ends a version of a pipeline';
+
+CREATE FUNCTION vdb.claim(pipeline name, n integer DEFAULT 64, lease interval DEFAULT '1 min',
+	OUT lease bigint, OUT key text, OUT content text)
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_ingest_claim' LANGUAGE C ROWS 64;
+
+COMMENT ON FUNCTION vdb.claim(name, integer, interval) IS 'leases rows that are to be embedded';
+
+CREATE FUNCTION vdb.complete(lease bigint, keys text[], embeddings vector[]) RETURNS integer
+	AS 'MODULE_PATHNAME', 'vdb_ingest_complete' LANGUAGE C;
+
+COMMENT ON FUNCTION vdb.complete(bigint, text[], vector[]) IS
+	'stores embeddings of rows that are still leased, and says how many';
+
+CREATE FUNCTION vdb.fail(lease bigint, keys text[], error text, retry_after interval DEFAULT NULL) RETURNS integer
+	AS 'MODULE_PATHNAME', 'vdb_ingest_fail' LANGUAGE C;
+
+COMMENT ON FUNCTION vdb.fail(bigint, text[], text, interval) IS
+	'gives rows back that could not be embedded; with retry_after, it was not their fault';
+
+CREATE FUNCTION vdb.ingest_counters(
+	OUT pipeline integer, OUT captured bigint, OUT embedded bigint, OUT skipped bigint, OUT deleted bigint,
+	OUT failed bigint, OUT dead bigint, OUT retries bigint, OUT rate_limited bigint, OUT batches bigint,
+	OUT batch_ms bigint, OUT freshness_bounds double precision[], OUT freshness_buckets bigint[],
+	OUT freshness_sum double precision, OUT freshness_p50 double precision, OUT freshness_p99 double precision)
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_ingest_counters' LANGUAGE C STRICT;
+
+COMMENT ON FUNCTION vdb.ingest_counters() IS 'what vdb_stat_ingest shows of this database''s pipelines';
+
+CREATE FUNCTION vdb.capture_progress(
+	OUT pid integer, OUT captured_lsn pg_lsn, OUT confirmed_lsn pg_lsn, OUT caught_up_at timestamptz)
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_ingest_progress' LANGUAGE C STRICT ROWS 1;
+
+COMMENT ON FUNCTION vdb.capture_progress() IS 'how far this database''s log has been read for pipelines';
+
+CREATE VIEW vdb_stat_ingest AS
+	SELECT p.id, p.name, p.owner::regrole AS owner, p.mode, p.state, p.reason, p.load,
+		w.captured_lsn, w.confirmed_lsn,
+		CASE WHEN NOT pg_catalog.pg_is_in_recovery()
+			THEN pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_flush_lsn(), w.confirmed_lsn) END AS wal_lag_bytes,
+		extract(epoch FROM pg_catalog.clock_timestamp() - w.caught_up_at)::double precision AS wal_lag_seconds,
+		q.queued, q.backfill,
+		extract(epoch FROM pg_catalog.clock_timestamp() - q.oldest)::double precision AS oldest_seconds,
+		d.dead AS dead_letters,
+		c.captured, c.embedded, c.skipped, c.deleted, c.failed, c.dead, c.retries, c.rate_limited, c.batches,
+		c.batch_ms, c.freshness_bounds, c.freshness_buckets, c.freshness_sum, c.freshness_p50, c.freshness_p99,
+		p.failures AS failures_in_a_row, p.wait_until, p.last_error, p.last_error_at
+	FROM vdb.pipeline p
+		LEFT JOIN vdb.capture_progress() w ON true
+		LEFT JOIN vdb.ingest_counters() c ON c.pipeline = p.id
+		CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE NOT e.backfill) AS queued,
+				count(*) FILTER (WHERE e.backfill) AS backfill, min(e.changed_at) FILTER (WHERE NOT e.backfill) AS oldest
+			FROM vdb.ingest_queue e WHERE e.pipeline = p.id) q
+		CROSS JOIN LATERAL (SELECT count(*) AS dead FROM vdb.ingest_dead e WHERE e.pipeline = p.id) d
+	WHERE pg_catalog.pg_has_role(p.owner, 'USAGE') OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE');
+
+COMMENT ON VIEW vdb_stat_ingest IS
+	'how far each pipeline is behind, and what has been done since the server began; of whoever reads it, or all to pg_read_all_stats';
+
+GRANT SELECT ON vdb_stat_ingest TO PUBLIC;
+
+/*
+ * The built-in embedder
+ */
+
+CREATE FUNCTION vdb.hash_embed(content text, dims integer) RETURNS vector
+	AS 'MODULE_PATHNAME', 'vdb_ingest_hash_embed' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+
+COMMENT ON FUNCTION vdb.hash_embed(text, integer) IS
+	'an embedding by feature hashing of words and parts of words, for tests and demos';
+
+CREATE FUNCTION vdb.hash_embed(contents text[], dims integer) RETURNS vector[]
+	AS 'MODULE_PATHNAME', 'vdb_ingest_hash_embed_array' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+
+COMMENT ON FUNCTION vdb.hash_embed(text[], integer) IS
+	'the same for each element of an array';

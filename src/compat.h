@@ -54,11 +54,21 @@ typedef RelFileNode VdbLocator;
 #define vdb_count_index_search(scan) ((void) 0)
 #endif
 
-/* 16 folded the ownership checks of each catalog into one. */
+/* 16 folded the checks of ownership and of privileges of each catalog into one. */
 #if PG_VERSION_NUM >= 160000
 #define vdb_owns_relation(relid, role) object_ownercheck(RelationRelationId, relid, role)
+#define vdb_may_execute(function, role) \
+	(object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK)
 #else
 #define vdb_owns_relation(relid, role) pg_class_ownercheck(relid, role)
+#define vdb_may_execute(function, role) (pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
+/* 16 tells who may act as a role from who has its privileges.  Both raise an error. */
+#if PG_VERSION_NUM >= 160000
+#define vdb_check_may_become(member, role) check_can_set_role(member, role)
+#else
+#define vdb_check_may_become(member, role) check_is_member_of_role(member, role)
 #endif
 
 /* 17 lets others than the owner look after a table. */
@@ -121,6 +131,49 @@ typedef RelFileNode VdbLocator;
 /* 18 counts disabled plan nodes instead of adding a huge cost. */
 #if PG_VERSION_NUM >= 180000
 #define VDB_HAVE_DISABLED_NODES
+#endif
+
+/* 16 keeps why a slot is of no use, 15 only that. */
+#if PG_VERSION_NUM >= 160000
+#define vdb_slot_is_lost(slot) ((slot)->data.invalidated != RS_INVAL_NONE)
+#else
+#define vdb_slot_is_lost(slot) ((slot)->data.invalidated_at != InvalidXLogRecPtr)
+#endif
+
+/* 17 has slots that standbys keep; 18 may refuse to take one that is of no use. */
+#if PG_VERSION_NUM >= 170000
+#define vdb_slot_create(name, persistency) \
+	ReplicationSlotCreate(name, true, persistency, false, false, false)
+#else
+#define vdb_slot_create(name, persistency) ReplicationSlotCreate(name, true, persistency, false)
+#endif
+#if PG_VERSION_NUM >= 180000
+#define vdb_slot_acquire(name) ReplicationSlotAcquire(name, true, true)
+#else
+#define vdb_slot_acquire(name) ReplicationSlotAcquire(name, true)
+#endif
+
+/* 16 lets several processes work for an origin. */
+#if PG_VERSION_NUM >= 160000
+#define vdb_origin_session_setup(origin) replorigin_session_setup(origin, 0)
+#else
+#define vdb_origin_session_setup(origin) replorigin_session_setup(origin)
+#endif
+
+#define vdb_reorder_commit_time(txn) ((txn)->xact_time.commit_time)
+
+/* 17 hands changed rows to an output plugin without a wrapper. */
+#if PG_VERSION_NUM >= 170000
+#define vdb_change_tuple(change_tuple) (change_tuple)
+#else
+#define vdb_change_tuple(change_tuple) ((change_tuple) ? &(change_tuple)->tuple : NULL)
+#endif
+
+/* 18 has generated columns that are computed when they are read, and are null in a row. */
+#if PG_VERSION_NUM >= 180000
+#define vdb_attribute_is_virtual(attribute) ((attribute)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define vdb_attribute_is_virtual(attribute) false
 #endif
 
 /*

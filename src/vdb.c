@@ -13,6 +13,7 @@
 #include "distance/distance.h"
 #include "hnsw/hnsw_module.h"
 #include "index/index.h"
+#include "ingest/ingest_module.h"
 #include "ivf/ivf_module.h"
 #include "shmem.h"
 #include "stats/stats.h"
@@ -54,6 +55,7 @@ _PG_init(void)
 	vdb_testpoint_init();
 	vdb_stats_init();
 	vdb_worker_init();
+	vdb_ingest_init();
 	MarkGUCPrefixReserved("vdb");
 	vdb_index_hook_planner();
 	vdb_index_hook_plans();

@@ -17,7 +17,7 @@ use Time::HiRes qw(usleep);
 our @EXPORT = qw(
   new_server new_server_with_alias load_words check_index recall_at_least
   begin_psql begin_pgbench await_end hold let_go begin_held notices_of
-  kill_and_start await_server psql_fails
+  kill_and_start await_server psql_fails allow_output_plugin
   index_size make_kinds expect_rows kinds_are_right read_pages read_slots read_lanes
 );
 
@@ -403,6 +403,19 @@ sub await_server
 		usleep(100_000);
 	}
 	die 'the server did not come back';
+}
+
+# Has the server load our output plugin. Since August 2026 it has a list of those that it may.
+sub allow_output_plugin
+{
+	my ($node) = @_;
+
+	return if !$node->safe_psql('postgres', "SELECT count(*) FROM pg_settings WHERE name = 'output_plugin_libraries'");
+	$node->safe_psql('postgres', 'ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, vdb');
+	$node->reload;
+	$node->poll_query_until('postgres', "SELECT current_setting('output_plugin_libraries') ~ 'vdb'")
+	  or die 'the list of output plugins does not change';
+	return;
 }
 
 # Claims that a statement fails with this SQLSTATE and text, and that the

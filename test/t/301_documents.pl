@@ -13,7 +13,10 @@ use Test::More;
 use VdbTest;
 
 my $top = "$FindBin::RealBin/../..";
-my $node = new_server('documents', "shared_preload_libraries = 'vdb'", 'fsync = off', 'maintenance_work_mem = 256MB');
+my $node = new_server('documents', "shared_preload_libraries = 'vdb'", 'fsync = off', 'maintenance_work_mem = 256MB',
+	'wal_level = logical');
+
+allow_output_plugin($node);
 
 # Fewer words than in the demo do where no answer is shown.
 make_words('words', 0);
@@ -23,8 +26,9 @@ run_document("$top/docs/queries.md", 'few_words', 25);
 run_document("$top/docs/configuration.md", 'few_words', 4);
 run_document("$top/docs/sql.md", 'few_words', 4);
 run_document("$top/docs/operations.md", 'few_words', 9);
+run_document("$top/docs/ingest.md", 'few_words', 1);
 
-check_names(map { "$top/$_" } qw(README.md docs/queries.md docs/configuration.md docs/sql.md docs/operations.md));
+check_names(map { "$top/$_" } qw(README.md docs/queries.md docs/configuration.md docs/sql.md docs/operations.md docs/ingest.md));
 check_settings("$top/README.md");
 check_settings("$top/docs/configuration.md");
 check_options("$top/README.md");
