@@ -31,6 +31,9 @@
 #define FIRST_WAIT 500
 #define LONGEST_WAIT 60000
 
+/* So long do we wait for others at most, where no model is called, ms. */
+#define SHORT_LIMIT 10000
+
 /* What is waited where a model that had enough does not say how long, ms. */
 #define FIRST_LIMIT_WAIT 1000
 
@@ -45,11 +48,16 @@ typedef struct Batch
 	bool		cut;			/* a part of what was tried before */
 } Batch;
 
+/*
+ * Begins a transaction, which may take so long (ms) until its end: it may wait for a lock of somebody's, and other
+ * pipelines have their turn.
+ */
 static void
-begin_transaction(MemoryContext memory)
+begin_transaction(MemoryContext memory, int limit)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	enable_timeout_after(STATEMENT_TIMEOUT, limit);
 	SPI_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
 
@@ -62,6 +70,7 @@ end_transaction(MemoryContext memory)
 {
 	PopActiveSnapshot();
 	SPI_finish();
+	disable_timeout(STATEMENT_TIMEOUT, false);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(memory);
 }
@@ -97,7 +106,7 @@ stop_pipeline(const VdbPipeline *pipeline, const char *reason)
 {
 	MemoryContext memory = CurrentMemoryContext;
 
-	begin_transaction(memory);
+	begin_transaction(memory, SHORT_LIMIT);
 	vdb_ingest_set_state(pipeline->id, VDB_STATE_ERROR, reason);
 	end_transaction(memory);
 	ereport(LOG,
@@ -130,11 +139,11 @@ static void
 give_back(const Batch *batch, const char *error, int retry_after)
 {
 	MemoryContext memory = CurrentMemoryContext;
-	char	  **keys = palloc(sizeof(char *) * batch->count);
+	char	  **keys = palloc(sizeof(char *) * Max(batch->count, 1));
 
 	for (int i = 0; i < batch->count; i++)
 		keys[i] = batch->rows[i].key;
-	begin_transaction(memory);
+	begin_transaction(memory, SHORT_LIMIT);
 	(void) vdb_ingest_fail_rows(batch->pipeline, batch->lease, keys, batch->count, error, retry_after);
 	if (retry_after > 0)
 		count_pipeline_failure(batch->pipeline);
@@ -182,7 +191,7 @@ read_retry_after(char *detail)
 	{
 		MemoryContext memory = CurrentMemoryContext;
 
-		begin_transaction(memory);
+		begin_transaction(memory, SHORT_LIMIT);
 		(void) vdb_ingest_try(parse_interval, &parse);
 		end_transaction(memory);
 		if (parse.interval == NULL)
@@ -237,12 +246,11 @@ read_embeddings(const Batch *batch, ArrayType *array)
 	return embeddings;
 }
 
-/* Calls the function, as the pipeline's owner and no longer than it may take; as many vectors as rows. */
+/* Calls the function, as the pipeline's owner; as many vectors as rows. */
 static Datum *
 call_function(const Batch *batch)
 {
 	static const Oid types[] = {TEXTARRAYOID};
-	MemoryContext memory = CurrentMemoryContext;
 	const char *function = get_func_name(batch->types->embed);
 	const char *namespace = get_namespace_name(get_func_namespace(batch->types->embed));
 	Datum	   *contents = palloc(sizeof(Datum) * batch->count);
@@ -255,13 +263,10 @@ call_function(const Batch *batch)
 		contents[i] = CStringGetTextDatum(batch->rows[i].content);
 	value = PointerGetDatum(construct_array(contents, batch->count, TEXTOID, -1, false, TYPALIGN_INT));
 	vdb_ingest_become_owner(batch->pipeline, &before);
-	enable_timeout_after(STATEMENT_TIMEOUT, batch->pipeline->timeout);
 	(void) vdb_ingest_run(psprintf("SELECT %s($1)", quote_qualified_identifier(namespace, function)),
 						  lengthof(types), types, &value, NULL);
-	disable_timeout(STATEMENT_TIMEOUT, false);
 	vdb_ingest_come_back(&before);
 	result = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	MemoryContextSwitchTo(memory);
 	return read_embeddings(batch, isnull ? NULL : DatumGetArrayTypeP(result));
 }
 
@@ -277,11 +282,11 @@ embed(const Batch *batch, MemoryContext memory)
 		keys[i] = batch->rows[i].key;
 	if (batch->cut)
 	{
-		begin_transaction(memory);
+		begin_transaction(memory, SHORT_LIMIT);
 		vdb_ingest_extend_lease(batch->pipeline, batch->lease, keys, batch->count, lease_ms(batch->pipeline));
 		end_transaction(memory);
 	}
-	begin_transaction(memory);
+	begin_transaction(memory, batch->pipeline->timeout);
 	embeddings = call_function(batch);
 	VDB_TESTPOINT("ingest-embedded");
 	(void) vdb_ingest_complete_rows(batch->pipeline, batch->types, batch->lease, keys, embeddings, batch->count);
@@ -372,13 +377,20 @@ embed_safely(const Batch *batch, MemoryContext memory)
 static bool
 claim(Batch *batch, MemoryContext memory)
 {
-	const VdbPipeline *pipeline = batch->pipeline;
-	int			seen;
+	VdbPipeline *pipeline;
+	int			seen = 0;
 
-	begin_transaction(memory);
-	batch->types = vdb_ingest_resolve(pipeline);
-	batch->rows = vdb_ingest_claim_rows(pipeline, batch->types, batch_size(pipeline), lease_ms(pipeline),
-										&batch->lease, &batch->count, &seen);
+	begin_transaction(memory, SHORT_LIMIT);
+
+	/* other pipelines may have had a long turn since it was read */
+	pipeline = vdb_ingest_find_pipeline_by_id(batch->pipeline->id, false);
+	if (pipeline != NULL && pipeline->mode == VDB_MODE_FUNCTION && vdb_ingest_may_embed(pipeline))
+	{
+		batch->pipeline = pipeline;
+		batch->types = vdb_ingest_resolve(pipeline);
+		batch->rows = vdb_ingest_claim_rows(pipeline, batch->types, batch_size(pipeline), lease_ms(pipeline),
+											&batch->lease, &batch->count, &seen);
+	}
 	end_transaction(memory);
 	return seen > 0;
 }
@@ -404,6 +416,7 @@ attend(const VdbPipeline *pipeline, MemoryContext memory)
 	PG_END_TRY();
 	if (error != NULL)
 	{
+		batch = (Batch) {.pipeline = pipeline};
 		if (vdb_ingest_blame(error->sqlerrcode) == VDB_BLAME_AWAY)
 			give_back(&batch, error->message, next_wait(pipeline, FIRST_WAIT));
 		else
@@ -418,6 +431,25 @@ attend(const VdbPipeline *pipeline, MemoryContext memory)
 	return due;
 }
 
+/* The same, where not even that can be written: leases end by themselves. */
+static bool
+attend_safely(const VdbPipeline *pipeline, MemoryContext memory)
+{
+	volatile bool due = false;
+
+	PG_TRY();
+	{
+		due = attend(pipeline, memory);
+	}
+	PG_CATCH();
+	{
+		EmitErrorReport();
+		(void) recover(memory);
+	}
+	PG_END_TRY();
+	return due;
+}
+
 /* None, where the extension is not in this database, or goes at this moment. */
 static List *
 list_pipelines(MemoryContext memory)
@@ -426,7 +458,7 @@ list_pipelines(MemoryContext memory)
 
 	PG_TRY();
 	{
-		begin_transaction(memory);
+		begin_transaction(memory, SHORT_LIMIT);
 		if (vdb_ingest_is_installed())
 			pipelines = vdb_ingest_list_pipelines();
 		end_transaction(memory);
@@ -459,7 +491,7 @@ vdb_ingest_embed_round(void)
 		if (pipeline->mode != VDB_MODE_FUNCTION)
 			continue;
 		MemoryContextSwitchTo(turn);
-		any = attend(pipeline, turn) || any;
+		any = attend_safely(pipeline, turn) || any;
 		MemoryContextSwitchTo(memory);
 		MemoryContextReset(turn);
 	}

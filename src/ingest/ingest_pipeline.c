@@ -335,6 +335,21 @@ vdb_ingest_find_pipeline_by_id(int id, bool lock)
 	return found == NIL ? NULL : linitial(found);
 }
 
+static bool
+is_same(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+bool
+vdb_ingest_is_current(const VdbPipeline *pipeline)
+{
+	const VdbPipeline *now = vdb_ingest_find_pipeline_by_id(pipeline->id, false);
+
+	return now != NULL && now->owner == pipeline->owner && is_same(now->content, pipeline->content) &&
+		is_same(now->embed, pipeline->embed) && is_same(now->model_version, pipeline->model_version);
+}
+
 /* Changes a pipeline's row. */
 static void
 update(const char *sql, int pipeline, const char *first, const char *second)

@@ -144,6 +144,12 @@ extern List *vdb_ingest_list_pipelines(void);
 extern VdbPipeline *vdb_ingest_find_pipeline(const char *name, bool lock);
 extern VdbPipeline *vdb_ingest_find_pipeline_by_id(int id, bool lock);	/* or NULL */
 
+/*
+ * Is a pipeline defined as when it was read?  Asked after entries are locked, since those that the
+ * altered one needs anew may be among them.
+ */
+extern bool vdb_ingest_is_current(const VdbPipeline *pipeline);
+
 /* As the table has them. */
 extern const char *vdb_ingest_mode_name(VdbPipelineMode mode);
 extern const char *vdb_ingest_state_name(VdbPipelineState state);

@@ -499,7 +499,7 @@ vdb_ingest_claim_rows(const VdbPipeline *pipeline, const VdbPipelineTypes *types
 		found += lock_due(pipeline, true, now, rows + found, count - found, memory);
 	vdb_ingest_come_back(&before);
 	*seen = found;
-	if (found == 0)
+	if (found == 0 || !vdb_ingest_is_current(pipeline))
 		return NULL;
 	step.rows = rows;
 	step.count = found;

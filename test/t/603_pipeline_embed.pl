@@ -203,6 +203,24 @@ my ($status, $out, $err) = $node->psql('postgres', q(SELECT vdb.resume_pipeline(
 
 like($err, qr/column "id" of table "broken_chunk" is not unique/, 'resume says what is wrong still');
 
+# a target that somebody has locked is waited for, but not for ever
+{
+	my $locker = begin_psql($node, q(BEGIN; LOCK TABLE broken_chunk; SELECT pg_sleep(600)));
+
+	$node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'));
+	sql(q(UPDATE vdb.pipeline SET state = 'running' WHERE name = 'broken'));
+	come('broken');
+	sql(q(UPDATE other_doc SET body = 'newer ' || id));
+	come('other');
+	is_made('other');
+	comes_true('a lock of somebody is waited for, but not for ever', q(SELECT failures > 0 FROM vdb.pipeline WHERE name = 'broken'));
+	sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'));
+	await_end($locker);
+	sql('ALTER TABLE broken_chunk ADD PRIMARY KEY (id)');
+	sql(q(SELECT vdb.resume_pipeline('broken')));
+	is_made('broken');
+}
+
 # --- whose it is -------------------------------------------------------------------------
 
 sql(q(
