@@ -103,6 +103,7 @@ OBJS = \
 	src/ingest/ingest_plugin_json.o \
 	src/ingest/ingest_plugin_options.o \
 	src/ingest/ingest_queue.o \
+	src/ingest/ingest_resolve.o \
 	src/ingest/ingest_shared.o \
 	src/ingest/ingest_statement.o \
 	src/ingest/ingest_version.o \

@@ -182,7 +182,8 @@ check_triggers(Relation rel)
 		if (trigger->tginitdeferred)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-					 errmsg("table \"%s\" has a trigger or constraint that is deferred", RelationGetRelationName(rel)),
+					 errmsg("table \"%s\" has a trigger or constraint that is deferred",
+							RelationGetRelationName(rel)),
 					 errdetail("It is \"%s\".", trigger->tgname),
 					 errhint("Make it INITIALLY IMMEDIATE.")));
 	}

@@ -409,7 +409,8 @@ vdb_ingest_retry_pipeline(PG_FUNCTION_ARGS)
 	/* any change that comes, be it of before, is later than the LSN that they get */
 	uint64		count = run_for("WITH given_up AS (DELETE FROM vdb.ingest_dead WHERE pipeline = $1 RETURNING key) "
 								"INSERT INTO vdb.ingest_queue (pipeline, key, lsn, changed_at, due) "
-								"SELECT $1, key, '0/0', clock_timestamp(), clock_timestamp() FROM given_up ORDER BY key "
+								"SELECT $1, key, '0/0', clock_timestamp(), clock_timestamp() FROM given_up "
+								"ORDER BY key "
 								"ON CONFLICT (pipeline, key) DO NOTHING", get_own_pipeline(fcinfo));
 
 	vdb_ingest_tell();

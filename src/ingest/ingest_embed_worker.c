@@ -49,8 +49,8 @@ typedef struct Batch
 } Batch;
 
 /*
- * Begins a transaction, which may take so long (ms) until its end: it may wait for a lock of somebody's, and other
- * pipelines have their turn.
+ * Begins a transaction, which may take so long (ms) until its end: it may wait for a lock of somebody's, and
+ * other pipelines have their turn.
  */
 static void
 begin_transaction(MemoryContext memory, int limit)
@@ -241,7 +241,8 @@ read_embeddings(const Batch *batch, ArrayType *array)
 	if (count != batch->count)
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("function %s returned %d embeddings of %d texts", batch->pipeline->embed, count, batch->count),
+				 errmsg("function %s returned %d embeddings of %d texts", batch->pipeline->embed,
+						count, batch->count),
 				 errhint("It has to return an array with an embedding of each text.")));
 	return embeddings;
 }

@@ -163,7 +163,7 @@ extern char *vdb_ingest_type_schema(Oid type);
  * Looks up what a pipeline's names stand for.  Raises an error, as a user wants to read it, where a
  * table, a column or a function is gone, is of a type that cannot be, or is not the owner's to use.
  */
-extern VdbPipelineTypes *vdb_ingest_resolve(const VdbPipeline *pipeline);
+extern VdbPipelineTypes *vdb_ingest_resolve(const VdbPipeline *pipeline);	/* ingest_resolve.c */
 
 /*
  * The same, and looks at what else its tables must have.  Raises an error where they do not.
@@ -267,8 +267,8 @@ typedef struct VdbClaimed
 
 /*
  * Leases at most "count" rows for so long (ms); those that are gone or unchanged are dealt with and
- * not among them.  "*seen" is how many entries were looked at: 0 means that nothing is due.  In a transaction, connected to SPI,
- * memory of the current context.
+ * not among them.  "*seen" is how many entries were looked at: 0 means that nothing is due.  In a
+ * transaction, connected to SPI, memory of the current context.
  */
 extern VdbClaimed *vdb_ingest_claim_rows(const VdbPipeline *pipeline, const VdbPipelineTypes *types,
 										 int count, int lease_ms, int64 *lease, int *claimed, int *seen);
@@ -284,7 +284,8 @@ extern int	vdb_ingest_complete_rows(const VdbPipeline *pipeline, const VdbPipeli
 /*
  * Has the lease of such keys end so long (ms) from now.  The same conditions.
  */
-extern void vdb_ingest_extend_lease(const VdbPipeline *pipeline, int64 lease, char **keys, int count, int lease_ms);
+extern void vdb_ingest_extend_lease(const VdbPipeline *pipeline, int64 lease, char **keys, int count,
+									int lease_ms);
 
 /*
  * Gives back keys that have this lease, be there none.  With retry_after (ms) of 0 or more, nobody has failed

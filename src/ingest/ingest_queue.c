@@ -34,7 +34,7 @@
 #define LAST_RETRY "1 min"
 
 /* Tells texts apart; the same in the table's column source_hash. */
-#define HASH_OF(text) "pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(" text ", 'UTF8')), 'hex'), 32)"
+#define HASH_OF(text) "left(encode(sha256(convert_to(" text ", 'UTF8')), 'hex'), 32)"
 
 /* What becomes of a row that is claimed. */
 typedef enum Verdict
@@ -407,7 +407,8 @@ count_failures(const VdbPipeline *pipeline, char **keys, int count, const char *
 {
 	static const char *const bury =
 		"WITH given_up AS (DELETE FROM vdb.ingest_queue WHERE pipeline = $1 AND key = ANY ($2) "
-		"AND attempts + 1 >= $5 AND lsn <= coalesce(leased_lsn, lsn) RETURNING key, attempts + 1 AS attempts, changed_at) "
+		"AND attempts + 1 >= $5 AND lsn <= coalesce(leased_lsn, lsn) "
+		"RETURNING key, attempts + 1 AS attempts, changed_at) "
 		"INSERT INTO vdb.ingest_dead AS d (pipeline, key, error, attempts, changed_at, died_at) "
 		"SELECT $1, key, $3, attempts, changed_at, $4 FROM given_up "
 		"ON CONFLICT (pipeline, key) DO UPDATE SET error = excluded.error, attempts = excluded.attempts, "
@@ -583,7 +584,8 @@ check_dimensions(const VdbPipeline *pipeline, const VdbPipelineTypes *types, con
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("expected %d dimensions, not %d", types->embedding_typmod, dimensions),
-				 errdetail("Column \"%s\" of the target of pipeline \"%s\" has so many; the embedding is that of key \"%s\".",
+				 errdetail("Column \"%s\" of the target of pipeline \"%s\" has so many; "
+						   "the embedding is that of key \"%s\".",
 						   pipeline->embedding, pipeline->name, key)));
 }
 
@@ -649,8 +651,9 @@ form_store(const VdbPipeline *pipeline, const VdbPipelineTypes *types)
 	/* keys may be equal whose texts are not */
 	appendStringInfoString(&sql, ") SELECT DISTINCT ON (k) k, e.embedding");
 	append_provenance(&sql, types, ", e.hash", ", $4", ", $5");
-	appendStringInfo(&sql, " FROM (SELECT key::%s AS k, embedding, hash FROM unnest($1, $2, $3) u(key, embedding, hash)) e"
-					 " ON CONFLICT (%s) DO UPDATE SET %s = excluded.%s",
+	appendStringInfo(&sql, " FROM (SELECT key::%s AS k, embedding, hash "
+					 "FROM unnest($1, $2, $3) u(key, embedding, hash)) e "
+					 "ON CONFLICT (%s) DO UPDATE SET %s = excluded.%s",
 					 types->target_key_type, key, embedding, embedding);
 	append_provenance(&sql, types, ", source_hash = excluded.source_hash",
 					  ", model_version = excluded.model_version", ", embedded_at = excluded.embedded_at");

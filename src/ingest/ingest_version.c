@@ -181,7 +181,8 @@ form_comparison(const VdbPipeline *a, const VdbPipeline *b, const char *operator
 	const char *embedding = quote_identifier(a->embedding);
 	const char *operator = form_operator(a_types, operator_name);
 
-	return psprintf("SELECT count(*)::int, avg((SELECT count(*) FROM unnest(r.of_a) k WHERE k = ANY (r.of_b))::float8 "
+	return psprintf("SELECT count(*)::int, "
+					"avg((SELECT count(*) FROM unnest(r.of_a) k WHERE k = ANY (r.of_b))::float8 "
 					"/ greatest(cardinality(r.of_a), cardinality(r.of_b))) "
 					"FROM (SELECT %s AS of_a, %s AS of_b "
 					"FROM (SELECT a.%s FROM %s a JOIN %s b ON b.%s %s a.%s::%s "
@@ -189,7 +190,8 @@ form_comparison(const VdbPipeline *a, const VdbPipeline *b, const char *operator
 					"JOIN %s a ON a.%s %s s.%s JOIN %s b ON b.%s %s s.%s::%s) r "
 					"WHERE greatest(cardinality(r.of_a), cardinality(r.of_b)) > 0",
 					form_neighbours(a, a_types, "a", operator), form_neighbours(b, b_types, "b", operator),
-					key, a_types->target, b_types->target, key, b_types->target_key_equals, key, b_types->target_key_type,
+					key, a_types->target, b_types->target, key, b_types->target_key_equals, key,
+					b_types->target_key_type,
 					embedding, embedding,
 					a_types->target, key, a_types->target_key_equals, key,
 					b_types->target, key, b_types->target_key_equals, key, b_types->target_key_type);
@@ -252,7 +254,8 @@ check_is_filled(const VdbPipeline *version)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("version \"%s\" does not have all embeddings yet", version->name),
-			 version->state != VDB_STATE_RUNNING ? errdetail("Its state is %s.", vdb_ingest_state_name(version->state)) :
+			 version->state != VDB_STATE_RUNNING ?
+			 errdetail("Its state is %s.", vdb_ingest_state_name(version->state)) :
 			 version->load != VDB_LOAD_NONE ? errdetail("Its source is being gone through.") :
 			 errdetail("Rows wait to be embedded."),
 			 errhint("Wait, or promote it with force => true.")));
@@ -262,7 +265,8 @@ check_is_filled(const VdbPipeline *version)
 static void
 rename_table(const char *schema, const char *from, const char *to)
 {
-	char	   *sql = psprintf("ALTER TABLE %s RENAME TO %s", quote_qualified_identifier(schema, from), quote_identifier(to));
+	char	   *sql = psprintf("ALTER TABLE %s RENAME TO %s", quote_qualified_identifier(schema, from),
+							   quote_identifier(to));
 	int			result = SPI_execute(sql, false, 0);
 
 	if (result != SPI_OK_UTILITY)
@@ -296,7 +300,8 @@ rename_pipeline(const VdbPipeline *pipeline, const char *name)
 	static const Oid types[] = {INT4OID, TEXTOID};
 	Datum		values[] = {Int32GetDatum(pipeline->id), CStringGetTextDatum(name)};
 
-	(void) vdb_ingest_run("UPDATE vdb.pipeline SET name = $2::name WHERE id = $1", lengthof(types), types, values, NULL);
+	(void) vdb_ingest_run("UPDATE vdb.pipeline SET name = $2::name WHERE id = $1",
+						  lengthof(types), types, values, NULL);
 }
 
 /* The version becomes the pipeline, and the pipeline, with all its versions, a version of it. */
