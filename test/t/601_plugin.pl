@@ -100,7 +100,7 @@ is_deeply([ map { $_->{new} } @told[ 1, 2 ] ], [ { id => 1, t => 'one' }, { id =
 	'without what was rolled back');
 is($told[0]{xid}, $told[3]{xid}, 'begin and commit say the transaction');
 is($told[0]{lsn}, $told[3]{lsn}, 'and where it committed');
-like("$told[0]{timestamp}", qr/^20\d\d-\d\d-\d\d \d\d:\d\d:\d\d[.\d]*\+00$/, 'and when');
+like($told[0]{timestamp}, qr/^20\d\d-\d\d-\d\d \d\d:\d\d:\d\d[.\d]*\+00$/, 'and when');
 is(sql("SELECT '$told[3]{end_lsn}'::pg_lsn > '$told[3]{lsn}'"), 't', 'commit says what to confirm');
 is(join(' ', sort keys %{ $told[1] }), 'action new schema table', 'rows say no more than asked for');
 
@@ -244,6 +244,13 @@ leads_to(q(
 		change('insert', 'shifted', new => { a => 3, twice => 6, later => [ 7, 8 ] })
 	],
 	'tables are told as they were');
+
+# from 18 on there are generated columns that are nowhere
+if (sql('SHOW server_version_num') >= 180000)
+{
+	leads_to('CREATE TABLE computed (a int, b int GENERATED ALWAYS AS (a * 2) VIRTUAL); INSERT INTO computed VALUES (1)',
+		[ change('insert', 'computed', new => { a => 1 }) ], 'virtual columns are not told');
+}
 
 # --- truncate and messages -------------------------------------------------------------------------
 
@@ -416,7 +423,7 @@ my ($at) = grep { $messages[$_]{action} eq 'B' && $messages[ $_ + 1 ]{action} eq
 my @one = @messages[ $at .. $#messages ];
 my %oid = map { split /\|/ } split /\n/, sql(q(SELECT typname, oid FROM pg_type WHERE typname IN ('int4', 'text', 'vector', 'aclitem', '_aclitem')));
 is(join(' ', map { $_->{action} } @one), 'B I U U I M T C', 'messages of a transaction');
-is($one[0]{time} / 1000000 + 946684800 - time < 60, 1, 'with the time');
+cmp_ok(abs($one[0]{time} / 1000000 + 946684800 - time), '<', 60, 'with the time');
 is(scalar(grep { $_->{xid} != $one[0]{xid} } @one), 0, 'and the transaction');
 is_deeply($one[1]{N}, { a => [ $oid{int4}, -1, 'b', pack 'l>', 5 ], t => [ $oid{text}, -1, 'n', undef ] }, 'a new row');
 is_deeply([ @{ $one[2] }{qw(O N)} ],
@@ -450,7 +457,6 @@ is(scalar @received, 1002, 'and no other table');
 sql('DELETE FROM items WHERE id = 1000; INSERT INTO items VALUES (1001)');
 @received = map { $json->decode($_) } split /\n/, receive('r', 'postgres', tables => 'public.items', include_messages => 'off');
 is(join(' ', map { $_->{action} } @received), 'begin delete commit begin insert commit', 'and goes on where it was');
-my $end_of_line = "\n";
 my $stream = receive('r', 'postgres', format => 'binary', include_messages => 'off');
 is($stream, '', 'nothing happens, nothing is received');
 sql("INSERT INTO items VALUES (1002, '[1.5]'), (1003, '[2.5]')");
@@ -459,10 +465,15 @@ my @streamed;
 while (length $stream)
 {
 	push @streamed, read_message(\$stream);
-	is(substr($stream, 0, 1, ''), $end_of_line, 'pg_recvlogical ends a line after a message');
+	is(substr($stream, 0, 1, ''), "\n", 'pg_recvlogical ends a line after a message');
 }
 is(join(' ', map { $_->{action} } @streamed), 'B I I C', 'pg_recvlogical gets the binary format');
 is($streamed[2]{N}{v}[3], pack('s> s> f>', 1, 0, 2.5), 'with what it asked for');
+
+sql('INSERT INTO items VALUES (1004)');
+$node->command_like([ 'pg_recvlogical', '-d', $node->connstr('postgres'), '-S', 'r', '--start', '--no-loop', '-f', '-',
+		'--endpos', sql('SELECT pg_current_wal_lsn()'), '-o', 'include_lsn' ],
+	qr/"insert","lsn":".*"new":\{"id":1004,/, 'an option without a value is on');
 
 # --- other encodings, and a database without the extension ---------------------------------------------------------
 
@@ -513,14 +524,14 @@ for my $format (qw(json binary))
 }
 
 # Who gives up gets an answer at once, and loses nothing.
-psql_fails($node, q(SET statement_timeout = '300ms'; SELECT count(*) FROM pg_logical_slot_get_changes('s', NULL, NULL)),
+psql_fails($node, q(SET statement_timeout = '200ms'; SELECT count(*) FROM pg_logical_slot_get_changes('s', NULL, NULL)),
 	'57014', 'statement timeout', 'reading can be cancelled');
 is(forget('s'), 100002, 'and begins anew');
 
-# A walsender shows that it lives while it skips a long transaction.
+# A walsender shows that it lives while it skips a transaction for longer than it may be silent.
 sql("ALTER SYSTEM SET wal_sender_timeout = '1s'");
 $node->reload;
-sql('UPDATE many SET t = t; INSERT INTO plain VALUES (300)');
+sql(join '; ', 'BEGIN', ('UPDATE many SET t = t') x 3, 'COMMIT', 'INSERT INTO plain VALUES (300)');
 @received = map { $json->decode($_) } split /\n/, receive('r', 'postgres', tables => 'public.plain', include_messages => 'off');
 is(join(' ', map { $_->{action} } @received), 'begin insert commit', 'a long transaction of other tables is skipped');
 
