@@ -1,6 +1,6 @@
 # Claims that pipelines are defined as they are asked for where the server is set up for them, that no two delete
-# each other's rows, and that a version of a model is filled beside the first, compared, promoted and
-# retired.  No process works on them here.
+# each other's rows, that a version of a model is filled beside the first, compared, promoted and
+# retired, and that a claim costs no more where the queue is long.  No process works on them here.
 
 use strict;
 use warnings;
@@ -173,6 +173,17 @@ sql(q(SELECT vdb.retire_pipeline_version('doc', 'v3', drop_target => true)));
 is(sql(q(SELECT to_regclass('chunk_3'), count(*) FROM vdb.pipeline)), '|1', 'or not');
 sql(q(SELECT vdb.add_pipeline_version('doc', 'v4', NULL, 'elsewhere.chunk')));
 fails('to promote a table elsewhere', q(SELECT vdb.promote_pipeline_version('doc', 'v4', force => true)), qr/not in one schema/);
+
+# --- a long queue ------------------------------------------------------------------
+
+# Nobody has analyzed it: a claim reads it from its end, and not the whole.
+sql(q(INSERT INTO vdb.ingest_queue (pipeline, key, lsn, changed_at, due)
+	SELECT p.id, i, '0/1', now(), now() FROM generate_series(1, 200000) i, vdb.pipeline p WHERE p.name = 'doc'));
+my $plan = sql(q(EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM vdb.claim('doc')));
+my ($hit) = $plan =~ /"Shared Hit Blocks": (\d+)/;
+my ($read) = $plan =~ /"Shared Read Blocks": (\d+)/;
+
+cmp_ok($hit + $read, '<', 3000, 'a claim of a long queue reads little of it');
 
 # --- a server that is not set up -------------------------------------------------
 
