@@ -4,8 +4,7 @@
  */
 #include "postgres.h"
 
-#include "utils/timestamp.h"
-
+#include "clock.h"
 #include "index/index.h"
 
 #define MAX_METHODS 4
@@ -45,13 +44,13 @@ vdb_index_hook_upkeep(void (*ask) (void))
 void
 vdb_index_ask_upkeep(void)
 {
-	static TimestampTz asked;
-	TimestampTz now;
+	static VdbMoment asked;
+	VdbMoment	now;
 
 	if (ask_upkeep == NULL)
 		return;
-	now = GetCurrentTimestamp();
-	if (now < asked + USECS_PER_SEC)
+	now = vdb_clock_read();
+	if (asked != 0 && now < asked + USECS_PER_SEC)
 		return;
 	asked = now;
 	ask_upkeep();

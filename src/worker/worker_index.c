@@ -20,7 +20,6 @@
 #include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "index/index_calibrate.h"
@@ -97,7 +96,7 @@ is_recall_due(const VdbPatient *patient)
 		return false;
 	if (remembered == NULL || isnan(remembered->recall))
 		return true;
-	return GetCurrentTimestamp() >= remembered->recall_after &&
+	return vdb_clock_read() >= remembered->recall_after &&
 		fabs((double) count_changes(patient->heap) - remembered->changes) >= RECALL_CHANGED * patient->rows;
 }
 
@@ -147,7 +146,7 @@ vdb_worker_examine(VdbPatient *patient)
 	memset(patient->due, 0, sizeof(patient->due));
 
 	if (patient->dead >= DEAD_ROWS + DEAD_SHARE * patient->rows &&
-		(remembered == NULL || GetCurrentTimestamp() >= remembered->vacuum_after))
+		(remembered == NULL || vdb_clock_read() >= remembered->vacuum_after))
 		patient->due[VDB_WORK_VACUUM] = psprintf("%.0f rows are dead", patient->dead);
 	if (state->unclean)
 		patient->due[VDB_WORK_CLEAN_UP] = "rows came or went since the last one";
@@ -189,10 +188,10 @@ calibrate(VdbPatient *patient)
 static void
 measure_recall(VdbPatient *patient)
 {
-	TimestampTz begin = GetCurrentTimestamp();
+	VdbMoment	begin = vdb_clock_read();
 	int64		changes = count_changes(patient->heap);
 	double		recall = vdb_index_measure_recall(patient->index, patient->heap, RECALL_K, RECALL_QUERIES);
-	TimestampTz end = GetCurrentTimestamp();
+	VdbMoment	end = vdb_clock_read();
 	VdbRemembered *remembered = patient->remembered;
 
 	if (remembered != NULL)
@@ -252,6 +251,6 @@ void
 vdb_worker_note_vacuumed(VdbPatient *patient)
 {
 	if (patient->remembered != NULL && patient->due[VDB_WORK_VACUUM] != NULL)
-		patient->remembered->vacuum_after = GetCurrentTimestamp() +
-			(TimestampTz) STUCK_ROUNDS * vdb_maintenance_naptime * USECS_PER_SEC;
+		patient->remembered->vacuum_after = vdb_clock_read() +
+			(VdbMoment) STUCK_ROUNDS * vdb_maintenance_naptime * USECS_PER_SEC;
 }

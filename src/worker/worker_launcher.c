@@ -27,9 +27,9 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "clock.h"
 #include "worker/worker_private.h"
 
 /* A database without an index of ours is looked at once in so many rounds. */
@@ -41,7 +41,7 @@ typedef struct Turn
 	int			failures;		/* in a row */
 	int			rounds;			/* to wait from one to the next */
 	bool		asked;			/* since then a session has asked for the next one */
-	TimestampTz last;			/* one was there, or was to be */
+	VdbMoment	last;			/* one was there, or was to be; 0: none yet */
 } Turn;
 
 typedef struct Database
@@ -55,14 +55,21 @@ typedef struct Launcher
 {
 	HTAB	   *databases;
 	BackgroundWorkerHandle *handles[VDB_PLACES];	/* of workers that this process started */
-	TimestampTz listed_at;
-	TimestampTz watched_at;
-	TimestampTz start_after;	/* no process was free */
+	VdbMoment	listed_at;		/* 0: not yet */
+	VdbMoment	watched_at;
+	VdbMoment	start_after;	/* no process was free */
 	bool		said_full;		/* in the log */
 	MemoryContext round_context;
 } Launcher;
 
 PGDLLEXPORT void vdb_launcher_worker(Datum arg);
+
+/* Are so many milliseconds over since then? */
+static bool
+has_passed(VdbMoment since, long ms)
+{
+	return vdb_clock_read() - since >= (VdbMoment) ms * 1000;
+}
 
 /* A database's entry, which is made if there is none. */
 static Database *
@@ -120,12 +127,12 @@ list_databases(Launcher *launcher)
 			hash_search(launcher->databases, &database->oid, HASH_REMOVE, NULL);
 		}
 	}
-	launcher->listed_at = GetCurrentTimestamp();
+	launcher->listed_at = vdb_clock_read();
 	vdb_worker_set_outcome(VDB_OUTCOME_DONE);
 }
 
 /* When a kind's turn comes again in a database. */
-static TimestampTz
+static VdbMoment
 due_time(const VdbWorkerKind *kind, const Turn *turn)
 {
 	double		wait = (double) *kind->naptime * turn->rounds;
@@ -134,7 +141,7 @@ due_time(const VdbWorkerKind *kind, const Turn *turn)
 		wait = Min(wait, kind->asked_wait);
 	if (turn->failures > 0)
 		wait = Max(*kind->retry, Min(ldexp(*kind->retry, Min(turn->failures, 20)), kind->longest_rest));
-	return turn->last == 0 ? 0 : turn->last + (TimestampTz) (wait * USECS_PER_SEC);
+	return turn->last == 0 ? 0 : turn->last + (VdbMoment) (wait * USECS_PER_SEC);
 }
 
 static void
@@ -146,7 +153,7 @@ note_end(Launcher *launcher, int kind, Oid oid, VdbOutcome outcome)
 	if (database == NULL)
 		return;
 	turn = &database->turns[kind];
-	turn->last = GetCurrentTimestamp();
+	turn->last = vdb_clock_read();
 	turn->failures = outcome == VDB_OUTCOME_FAILED ? turn->failures + 1 : 0;
 	turn->rounds = outcome == VDB_OUTCOME_NOTHING ? NOTHING_ROUNDS : 1;
 }
@@ -236,17 +243,17 @@ is_wanted(int kind, const Database *database)
 
 /* The database in which a kind has been due for the longest, and when it will be in the next. */
 static Database *
-find_due(Launcher *launcher, int kind, TimestampTz now, TimestampTz *next)
+find_due(Launcher *launcher, int kind, VdbMoment now, TimestampTz *next)
 {
 	HASH_SEQ_STATUS all;
 	Database   *database;
 	Database   *found = NULL;
 
-	*next = DT_NOEND;
+	*next = VDB_NEVER;
 	hash_seq_init(&all, launcher->databases);
 	while ((database = hash_seq_search(&all)) != NULL)
 	{
-		TimestampTz due = due_time(vdb_worker_kinds[kind].is, &database->turns[kind]);
+		VdbMoment	due = due_time(vdb_worker_kinds[kind].is, &database->turns[kind]);
 
 		if (due >= *next || !is_wanted(kind, database))
 			continue;
@@ -314,7 +321,7 @@ start_worker(Launcher *launcher, Database *database, int kind, int number)
 
 /* No process is free: all databases wait for a round.  Says so once. */
 static void
-await_process(Launcher *launcher, TimestampTz now)
+await_process(Launcher *launcher, VdbMoment now)
 {
 	launcher->start_after = now + vdb_maintenance_naptime * USECS_PER_SEC;
 	if (launcher->said_full)
@@ -332,12 +339,12 @@ await_process(Launcher *launcher, TimestampTz now)
  * Starts as many of a kind as are due and allowed, beside those that are busy, and counts them;
  * returns when the next one will be due.
  */
-static TimestampTz
+static VdbMoment
 start_workers(Launcher *launcher, int kind, int *busy)
 {
 	const VdbWorkerKind *is = vdb_worker_kinds[kind].is;
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz next = DT_NOEND;
+	VdbMoment	now = vdb_clock_read();
+	VdbMoment	next = VDB_NEVER;
 	Database   *database;
 
 	if (!*is->enabled)
@@ -361,16 +368,15 @@ start_workers(Launcher *launcher, int kind, int *busy)
 	}
 
 	/* where all are busy, one of them wakes us when it ends */
-	return *busy < Min(*is->limit, is->places) ? next : DT_NOEND;
+	return *busy < Min(*is->limit, is->places) ? next : VDB_NEVER;
 }
 
 /* Sleeps until something is to be done, at the latest when databases are to be listed. */
 static void
-nap(Launcher *launcher, TimestampTz next, long watch)
+nap(Launcher *launcher, VdbMoment next, long watch)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz list = launcher->listed_at + vdb_maintenance_naptime * USECS_PER_SEC;
-	long		ms = TimestampDifferenceMilliseconds(now, Min(next, list));
+	VdbMoment	list = launcher->listed_at + vdb_maintenance_naptime * USECS_PER_SEC;
+	long		ms = (long) ((Min(next, list) - vdb_clock_read()) / 1000) + 1;
 
 	if (watch > 0)
 		ms = Min(ms, watch);
@@ -456,29 +462,29 @@ vdb_launcher_worker(Datum arg)
 
 	for (;;)
 	{
-		TimestampTz next = DT_NOEND;
+		VdbMoment	next = VDB_NEVER;
 		long		watch = vdb_maintenance_lock_wait / 2;
 		int			busy = 0;
 
 		MemoryContextSwitchTo(launcher.round_context);
 		MemoryContextReset(launcher.round_context);
 		take_interrupts(&launcher);
-		if (TimestampDifferenceExceeds(launcher.listed_at, GetCurrentTimestamp(), vdb_maintenance_naptime * 1000))
+		if (launcher.listed_at == 0 || has_passed(launcher.listed_at, vdb_maintenance_naptime * 1000L))
 			list_databases(&launcher);
 		MemoryContextSwitchTo(launcher.round_context);
 		take_asked(&launcher);
 		for (int kind = 0; kind < vdb_worker_kind_count; kind++)
 		{
 			int			of_kind = reap_workers(&launcher, kind);
-			TimestampTz due = start_workers(&launcher, kind, &of_kind);
+			VdbMoment	due = start_workers(&launcher, kind, &of_kind);
 
 			next = Min(next, due);
 			busy += of_kind;
 		}
-		if (busy > 0 && TimestampDifferenceExceeds(launcher.watched_at, GetCurrentTimestamp(), watch))
+		if (busy > 0 && has_passed(launcher.watched_at, watch))
 		{
 			vdb_worker_watch();
-			launcher.watched_at = GetCurrentTimestamp();
+			launcher.watched_at = vdb_clock_read();
 		}
 		nap(&launcher, next, busy > 0 ? watch : 0);
 	}

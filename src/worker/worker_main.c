@@ -311,7 +311,7 @@ give_rest(VdbRemembered *remembered)
 
 	remembered->failures = Min(remembered->failures + 1, 20);
 	rest = Min(ldexp(vdb_maintenance_naptime, remembered->failures), LONGEST_REST);
-	remembered->rest_until = GetCurrentTimestamp() + (TimestampTz) (rest * USECS_PER_SEC);
+	remembered->rest_until = vdb_clock_read() + (VdbMoment) (rest * USECS_PER_SEC);
 }
 
 /* Cleans up after an error, and says what it was. */
@@ -342,7 +342,7 @@ attend_safely(Oid index, MemoryContext memory)
 {
 	VdbRemembered *remembered = vdb_worker_remember(index);
 
-	if (remembered != NULL && GetCurrentTimestamp() < remembered->rest_until)
+	if (remembered != NULL && vdb_clock_read() < remembered->rest_until)
 		return;
 	PG_TRY();
 	{

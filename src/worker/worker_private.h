@@ -10,6 +10,7 @@
 #include "postmaster/bgworker.h"
 #include "storage/lwlock.h"
 
+#include "clock.h"
 #include "index/index.h"
 #include "worker/worker_module.h"
 
@@ -105,9 +106,9 @@ typedef struct VdbRemembered
 	Oid			database;		/* InvalidOid: of none */
 	Oid			index;
 	int			failures;		/* in a row */
-	TimestampTz rest_until;		/* nothing is done before */
-	TimestampTz vacuum_after;
-	TimestampTz recall_after;
+	VdbMoment	rest_until;		/* nothing is done before */
+	VdbMoment	vacuum_after;
+	VdbMoment	recall_after;
 	int64		changes;		/* of the table, when recall was measured last */
 	double		recall;			/* that came out; NaN: none yet */
 	double		uncalibrated;	/* rows that were too few to calibrate with */

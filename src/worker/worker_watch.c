@@ -109,6 +109,17 @@ wants_database(const LockInstanceData *lock)
 		(lock->waitLockMode >= ShareLock || lock->holdMask >= LOCKBIT_ON(ShareLock));
 }
 
+/*
+ * Long enough?  The server says by the time of day when a wait began.  Who waits since a time
+ * that is to come has the clock against him, and his way.
+ */
+static bool
+has_waited(TimestampTz since, TimestampTz now)
+{
+	return since != 0 &&
+		(since > now || TimestampDifferenceExceeds(since, now, vdb_maintenance_lock_wait));
+}
+
 void
 vdb_worker_watch(void)
 {
@@ -121,8 +132,7 @@ vdb_worker_watch(void)
 
 		if (wants_database(lock))
 			leave_database(lock->locktag.locktag_field3, lock->pid);
-		else if (lock->waitLockMode != NoLock && lock->waitStart != 0 &&
-				 TimestampDifferenceExceeds(lock->waitStart, now, vdb_maintenance_lock_wait))
+		else if (lock->waitLockMode != NoLock && has_waited(lock->waitStart, now))
 			give_way(locks, lock);
 	}
 }
