@@ -58,8 +58,8 @@ extern bool vdb_stats_are_kept(void);
 
 /*
  * Adds to a value, or replaces it, of an index of this database.  May take an LWLock for as long
- * as it takes to find the index; raises nothing where none is kept.  Call it with no lock held on
- * a page.
+ * as it takes to find the index; where the table is full the catalog may be read, so call it in a
+ * transaction, and with no lock held on a page.  Raises nothing where none is kept.
  */
 extern void vdb_stats_add(Oid index, VdbStat what, uint64 count);
 extern void vdb_stats_set(Oid index, VdbStat what, uint64 value);

@@ -37,7 +37,13 @@ extern void vdb_stats_init_scans(void);
 
 /* stats_table.c */
 
-/* Adds a whole scan. */
+/*
+ * Where no place is left for an index, looks for some of what is gone, once in a while.  Reads
+ * the catalog: in a transaction, and where errors may be raised.
+ */
+extern void vdb_stats_make_room(Oid index);
+
+/* Adds a whole scan.  Neither allocates memory nor raises errors. */
 extern void vdb_stats_add_scan(Oid index, const VdbScanCounts *counts, uint64 nanoseconds);
 
 /* Copies what is known of an index of this database; false: nothing. */

@@ -91,6 +91,7 @@ vdb_stats_begin_scan(VdbStatsScan *scan, Relation index, MemoryContext context,
 	if (unlikely(log_scan))
 		strlcpy(scan->index_name, RelationGetRelationName(index), NAMEDATALEN);
 	scan->timed = vdb_stats_are_kept() || log_scan;
+	vdb_stats_make_room(scan->index);
 	scan->end.func = end_scan;
 	scan->end.arg = scan;
 	MemoryContextRegisterResetCallback(context, &scan->end);

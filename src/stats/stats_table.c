@@ -5,7 +5,8 @@
  * An index gets its place when something is counted of it for the first time.  When there is no
  * room, the places of this database's indexes that are gone, and of databases that are gone, are
  * given up; if there are none, what could not be counted is counted itself, and nothing fails.
- * Nobody asks for the others before: views go by the catalog.
+ * Nobody asks for the others before: views go by the catalog.  To look is a matter of the catalog,
+ * so it is done when a scan begins, not when it ends, which may be where an error is cleaned up.
  *
  * The lock is shared by whoever counts, in atomic counters, and held exclusively to give places
  * and take them.
@@ -14,7 +15,6 @@
 
 #include <math.h>
 
-#include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lwlock.h"
@@ -22,6 +22,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "shmem.h"
 #include "stats/stats_private.h"
 
@@ -47,8 +48,8 @@ typedef struct StatsTable
 	StatsKey	keys[FLEXIBLE_ARRAY_MEMBER];	/* then as many entries */
 } StatsTable;
 
-/* A session looks for what is gone at most so often, in milliseconds. */
-#define SWEEP_INTERVAL 60000
+/* A session looks for what is gone at most so often, in microseconds. */
+#define SWEEP_INTERVAL (60 * USECS_PER_SEC)
 
 const double vdb_stats_bounds[VDB_BUCKETS] = {
 	.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .07, .1, .15, .25, .5, 1, 2.5, 5, 10,
@@ -186,23 +187,14 @@ is_gone(StatsKey key)
 	return !SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database));
 }
 
-/*
- * Gives up the places of what is gone; false when there were none, or it is no time to look.  No
- * lock is held, since the catalog is read.
- */
-static bool
+/* Gives up the places of what is gone.  No lock is held, since the catalog is read. */
+static void
 sweep(void)
 {
-	static TimestampTz last_sweep = 0;
-	TimestampTz now = GetCurrentTimestamp();
 	StatsKey   *gone;
 	uint32		count = 0;
 	uint32		vacant;
 
-	if (!IsTransactionState() || !OidIsValid(MyDatabaseId) ||
-		!TimestampDifferenceExceeds(last_sweep, now, SWEEP_INTERVAL))
-		return false;
-	last_sweep = now;
 	gone = palloc(table->room * sizeof(StatsKey));
 	LWLockAcquire(&table->lock, LW_SHARED);
 	memcpy(gone, table->keys, table->room * sizeof(StatsKey));
@@ -222,7 +214,26 @@ sweep(void)
 	}
 	LWLockRelease(&table->lock);
 	pfree(gone);
-	return count > 0;
+}
+
+/* Is it time to sweep?  From now on it is not. */
+static bool
+is_sweep_due(void)
+{
+	static VdbMoment last_sweep = 0;
+	VdbMoment	now = vdb_clock_read();
+	bool		due = last_sweep == 0 || now >= last_sweep + SWEEP_INTERVAL;
+
+	if (due)
+		last_sweep = now;
+	return due;
+}
+
+/* Does the table look full?  Without the lock: it is known when a place is wanted. */
+static inline bool
+is_full(void)
+{
+	return table->used >= table->room;
 }
 
 /* Gives a key a place, unless it has one or there is no room. */
@@ -271,7 +282,10 @@ find_entry(Oid index)
 	return NULL;
 }
 
-/* The same, which is made if it is not there.  NULL: nothing is kept of the index. */
+/*
+ * The same, which is made if it is not there.  NULL: nothing is kept of the index.  Where the table
+ * is full, that is known without the exclusive lock.
+ */
 static StatsEntry *
 get_entry(Oid index)
 {
@@ -279,7 +293,7 @@ get_entry(Oid index)
 
 	if (entry != NULL || table == NULL)
 		return entry;
-	if (add_place(key_of(index)) || (sweep() && add_place(key_of(index))))
+	if (!is_full() && add_place(key_of(index)))
 		entry = find_entry(index);
 	if (entry == NULL)
 		pg_atomic_fetch_add_u64(&table->not_counted, 1);
@@ -287,10 +301,23 @@ get_entry(Oid index)
 }
 
 void
+vdb_stats_make_room(Oid index)
+{
+	if (table == NULL || !is_full())
+		return;
+	if (find_entry(index) != NULL)
+		LWLockRelease(&table->lock);
+	else if (is_sweep_due())
+		sweep();
+}
+
+void
 vdb_stats_add(Oid index, VdbStat what, uint64 count)
 {
-	StatsEntry *entry = get_entry(index);
+	StatsEntry *entry;
 
+	vdb_stats_make_room(index);
+	entry = get_entry(index);
 	if (entry == NULL)
 		return;
 	pg_atomic_fetch_add_u64(&entry->values[what], count);
@@ -300,8 +327,10 @@ vdb_stats_add(Oid index, VdbStat what, uint64 count)
 void
 vdb_stats_set(Oid index, VdbStat what, uint64 value)
 {
-	StatsEntry *entry = get_entry(index);
+	StatsEntry *entry;
 
+	vdb_stats_make_room(index);
+	entry = get_entry(index);
 	if (entry == NULL)
 		return;
 	pg_atomic_write_u64(&entry->values[what], value);
