@@ -221,7 +221,8 @@ static void
 vacuum(VdbPatient *patient, Oid index, Oid heap, const char *name)
 {
 	vdb_worker_say(VDB_WORK_VACUUM, index, name);
-	vdb_worker_vacuum(heap);
+	if (!vdb_worker_vacuum(heap))
+		return;
 	vdb_worker_count(VDB_WORK_VACUUM);
 	(void) take_step(patient, index, AccessShareLock, AccessShareLock, step_vacuumed);
 }

@@ -208,8 +208,8 @@ extern void vdb_worker_note_vacuumed(VdbPatient *patient);
 
 /* These begin and end transactions: outside any.  Memory of the current context is used. */
 
-/* VACUUM of a table, if nobody has a lock on it that is in the way. */
-extern void vdb_worker_vacuum(Oid heap);
+/* VACUUM of a table; false if somebody has a lock on it that is in the way. */
+extern bool vdb_worker_vacuum(Oid heap);
 
 /*
  * REINDEX INDEX CONCURRENTLY.  Returns the index that has taken the other's place, InvalidOid if

@@ -3,9 +3,14 @@
  *	  Statements that cannot be part of a transaction: VACUUM, REINDEX CONCURRENTLY, and
  *	  DROP INDEX CONCURRENTLY of what a rebuild left.
  *
- * They are run as the server runs a user's.  Before those that name an index, locks on it
- * and its table are taken for the session, conditionally, so that the statement waits for none
- * and the name stays what it is.  An error gives them back.
+ * They are run as the server runs a user's.  Before that, locks on the table, and the index, are
+ * taken for the session, conditionally, so that the statement waits for none.  An error gives
+ * them back.
+ *
+ * REINDEX goes by name.  The locks keep who would rename the index, or have its table in another
+ * schema, but not who renames schemas, which takes no lock on what is in them.  So the index that
+ * the server found is looked at when it makes another one of it, before that is committed: is it
+ * of our table?  All indexes of a table are in one schema, where ours alone has its name.
  *
  * A rebuild first commits an index without content.  That one is marked in the same
  * transaction, by a dependency on the extension like that of ALTER INDEX ... DEPENDS ON
@@ -18,6 +23,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
+#include "catalog/indexing.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
@@ -31,23 +37,43 @@
 #include "storage/lmgr.h"
 #include "tcop/dest.h"
 #include "tcop/utility.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "testpoint.h"
 #include "worker/worker_private.h"
 
-/* The extension that the next index of a rebuild is to depend on, and that index. */
+/* The extension that the next index of a rebuild is to depend on, its table, and that index. */
 static Oid	mark_extension = InvalidOid;
+static Oid	marked_heap;
 static Oid	marked_index = InvalidOid;
 static object_access_hook_type next_hook;
 
-/*
- * The hook.  The new index's row is not visible yet, so nothing can be asked of it; but the
- * first relation that such a REINDEX creates is the index.
- */
+/* The table of an index whose row was written by this command. */
+static Oid
+table_of_new_index(Oid index)
+{
+	Relation	rel = table_open(IndexRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			heap = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_index_indexrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(index));
+	scan = systable_beginscan(rel, IndexRelidIndexId, true, SnapshotSelf, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		heap = ((Form_pg_index) GETSTRUCT(tuple))->indrelid;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return heap;
+}
+
+/* The hook.  The first relation that such a REINDEX creates is the index. */
 static void
 mark_index(ObjectAccessType access, Oid class, Oid object, int subobject, void *arg)
 {
@@ -62,16 +88,21 @@ mark_index(ObjectAccessType access, Oid class, Oid object, int subobject, void *
 		ObjectAddressSet(extension, ExtensionRelationId, mark_extension);
 		mark_extension = InvalidOid;
 		marked_index = object;
+		if (table_of_new_index(object) != marked_heap)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("the index to be rebuilt has another name by now")));
 		recordDependencyOn(&index, &extension, DEPENDENCY_AUTO_EXTENSION);
 	}
 }
 
 /* From now on, the next index is marked; the extension is that of its access method. */
 static void
-mark_next_index(Oid access_method)
+mark_next_index(Oid heap, Oid access_method)
 {
 	static bool hooked = false;
 
+	marked_heap = heap;
 	marked_index = InvalidOid;
 	if (!hooked)
 	{
@@ -128,26 +159,44 @@ vdb_worker_is_leftover(Oid index)
 		list_member_oid(getAutoExtensionsOfObject(RelationRelationId, index), extension);
 }
 
-/* Locks both for the session; false if somebody is in the way, or the index is gone. */
+/* Locks a table or an index for the session; false if somebody is in the way, or it is gone. */
 static bool
-lock_for_session(Oid heap, Oid index, LockRelId *heap_lock, LockRelId *index_lock)
+lock_for_session(Oid rel)
 {
-	if (!ConditionalLockRelationOid(heap, ShareUpdateExclusiveLock) ||
-		!ConditionalLockRelationOid(index, ShareUpdateExclusiveLock) ||
-		!SearchSysCacheExists1(INDEXRELID, ObjectIdGetDatum(index)))
+	LockRelId	id = {.relId = rel, .dbId = MyDatabaseId};
+
+	if (!ConditionalLockRelationOid(rel, ShareUpdateExclusiveLock) ||
+		!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(rel)))
 		return false;
-	*heap_lock = (LockRelId) {.relId = heap, .dbId = MyDatabaseId};
-	*index_lock = (LockRelId) {.relId = index, .dbId = MyDatabaseId};
-	LockRelationIdForSession(heap_lock, ShareUpdateExclusiveLock);
-	LockRelationIdForSession(index_lock, ShareUpdateExclusiveLock);
+	LockRelationIdForSession(&id, ShareUpdateExclusiveLock);
 	return true;
 }
 
 static void
-unlock_for_session(LockRelId *heap_lock, LockRelId *index_lock)
+unlock_for_session(Oid rel)
 {
-	UnlockRelationIdForSession(index_lock, ShareUpdateExclusiveLock);
-	UnlockRelationIdForSession(heap_lock, ShareUpdateExclusiveLock);
+	LockRelId	id = {.relId = rel, .dbId = MyDatabaseId};
+
+	UnlockRelationIdForSession(&id, ShareUpdateExclusiveLock);
+}
+
+/* The same of both; where it is false of the index, the table is not locked. */
+static bool
+lock_both_for_session(Oid heap, Oid index)
+{
+	if (!lock_for_session(heap))
+		return false;
+	if (lock_for_session(index))
+		return true;
+	unlock_for_session(heap);
+	return false;
+}
+
+static void
+unlock_both_for_session(Oid heap, Oid index)
+{
+	unlock_for_session(index);
+	unlock_for_session(heap);
 }
 
 /* Runs a utility statement, as the server does one that a user sends. */
@@ -173,17 +222,31 @@ run_statement(Node *statement, const char *text)
 	MemoryContextSwitchTo(memory);
 }
 
-void
+bool
 vdb_worker_vacuum(Oid heap)
 {
 	VacuumStmt *statement = makeNode(VacuumStmt);
+	MemoryContext memory = CurrentMemoryContext;
+	bool		locked;
 
+	/* the statement does not say whether it was in anybody's way */
+	vdb_worker_begin_transaction();
+	locked = lock_for_session(heap);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(memory);
+	if (!locked)
+		return false;
 	statement->is_vacuumcmd = true;
 	statement->rels = list_make1(makeVacuumRelation(NULL, heap, NIL));
 	statement->options = list_make3(makeDefElem("skip_locked", NULL, -1),
 									makeDefElem("index_cleanup", (Node *) makeString("on"), -1),
 									makeDefElem("truncate", (Node *) makeString("off"), -1));
 	run_statement((Node *) statement, "VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON, TRUNCATE OFF)");
+	vdb_worker_begin_transaction();
+	unlock_for_session(heap);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(memory);
+	return true;
 }
 
 Oid
@@ -191,12 +254,10 @@ vdb_worker_reindex(Oid heap, Oid index)
 {
 	ReindexStmt *statement = makeNode(ReindexStmt);
 	MemoryContext memory = CurrentMemoryContext;
-	LockRelId	heap_lock;
-	LockRelId	index_lock;
 	bool		locked;
 
 	vdb_worker_begin_transaction();
-	locked = lock_for_session(heap, index, &heap_lock, &index_lock);
+	locked = lock_both_for_session(heap, index);
 	if (locked)
 	{
 		MemoryContext old = MemoryContextSwitchTo(memory);
@@ -206,7 +267,8 @@ vdb_worker_reindex(Oid heap, Oid index)
 										   get_rel_name(index), -1);
 		statement->params = list_make1(makeDefElem("concurrently", NULL, -1));
 		MemoryContextSwitchTo(old);
-		mark_next_index(access_method_of(index));
+		VDB_TESTPOINT("worker-before-reindex");
+		mark_next_index(heap, access_method_of(index));
 	}
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(memory);
@@ -226,7 +288,7 @@ vdb_worker_reindex(Oid heap, Oid index)
 	}
 	PG_END_TRY();
 	vdb_worker_begin_transaction();
-	unlock_for_session(&heap_lock, &index_lock);
+	unlock_both_for_session(heap, index);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(memory);
 	return marked_index;
@@ -236,13 +298,13 @@ bool
 vdb_worker_drop_leftover(Oid heap, Oid index)
 {
 	MemoryContext memory = CurrentMemoryContext;
-	LockRelId	heap_lock;
-	LockRelId	index_lock;
 	bool		locked;
+	bool		leftover;
 
 	vdb_worker_begin_transaction();
-	locked = lock_for_session(heap, index, &heap_lock, &index_lock) && vdb_worker_is_leftover(index);
-	if (locked)
+	locked = lock_both_for_session(heap, index);
+	leftover = locked && vdb_worker_is_leftover(index);
+	if (leftover)
 	{
 		ObjectAddresses *objects;
 		ObjectAddress address;
@@ -256,9 +318,10 @@ vdb_worker_drop_leftover(Oid heap, Oid index)
 		performMultipleDeletions(objects, DROP_RESTRICT, PERFORM_DELETION_CONCURRENTLY);
 		if (ActiveSnapshotSet())
 			PopActiveSnapshot();
-		unlock_for_session(&heap_lock, &index_lock);
 	}
+	if (locked)
+		unlock_both_for_session(heap, index);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(memory);
-	return locked;
+	return leftover;
 }

@@ -49,6 +49,34 @@ ROLLBACK;
 SELECT live >= 4000 AS live FROM vdb.check_index('t_flat', true);
 VACUUM t;
 
+-- in subtransactions: one that is taken back with its rows, and one that ends in an error
+
+CREATE TABLE s (v vector(24));
+ALTER TABLE s SET (autovacuum_enabled = off);
+CREATE INDEX s_ivf ON s USING ivfpq (v vector_l2_ops);
+INSERT INTO s SELECT place(i) FROM generate_series(1, 1000) i;
+SELECT pg_stat_force_next_flush();
+ANALYZE s;
+LOAD 'vdb';
+SET vdb.stop_at = 'ivf-lists-before-swap=error';
+BEGIN;
+SAVEPOINT a;
+INSERT INTO s SELECT place(i) FROM generate_series(1001, 1200) i;
+SELECT work, done FROM vdb.maintain('s_ivf');
+ROLLBACK TO a;
+RESET vdb.stop_at;
+SAVEPOINT b;
+INSERT INTO s SELECT place(i) FROM generate_series(1001, 1200) i;
+SELECT work, done FROM vdb.maintain('s_ivf');
+SELECT count(*) FROM (SELECT FROM s ORDER BY v <-> place(1100) LIMIT 5) x;
+ROLLBACK TO b;
+SELECT count(*) FROM (SELECT FROM s ORDER BY v <-> place(1100) LIMIT 5) x;
+COMMIT;
+SELECT upper_records > 10 AS lists FROM vdb.check_index('s_ivf', true);
+VACUUM (INDEX_CLEANUP ON) s;
+SELECT live FROM vdb.check_index('s_ivf', true);
+DROP TABLE s;
+
 -- dead rows, and nodes of dead rows
 
 DELETE FROM t WHERE id % 2 = 0;
