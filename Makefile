@@ -132,6 +132,7 @@ OBJS = \
 	src/ivf/ivf_vacuum.o \
 	src/ivf/ivf_value.o \
 	src/ivf/ivf_write.o \
+	src/pace.o \
 	src/quant/cluster.o \
 	src/quant/codebook.o \
 	src/quant/codec.o \

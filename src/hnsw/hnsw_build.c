@@ -10,7 +10,6 @@
 #include <math.h>
 
 #include "access/tableam.h"
-#include "access/xloginsert.h"
 #include "catalog/index.h"
 #include "commands/progress.h"
 #include "common/pg_prng.h"
@@ -109,8 +108,7 @@ vdb_hnsw_build(Relation heap, Relation rel, IndexInfo *info)
 	VDB_TESTPOINT("hnsw-build-after-write");
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, HNSW_PHASE_CALIBRATE);
 	vdb_hnsw_calibrate_build(builder->index);
-	if (RelationNeedsWAL(rel))
-		log_newpage_range(rel, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(rel), true);
+	vdb_log_new_index(rel);
 	info->ii_BrokenHotChain = builder->state->scan.broken_hot_chain;
 	result->heap_tuples = builder->state->scan.heap_tuples;
 	result->index_tuples = (double) pg_atomic_read_u64(&builder->state->indexed);

@@ -32,6 +32,7 @@
 #include "utils/rel.h"
 
 #include "hnsw/hnsw_private.h"
+#include "pace.h"
 #include "quant/panel.h"
 
 /* Questions that are answered at a time. */
@@ -127,7 +128,7 @@ copy_page(Calibration *c, uint32 extent, uint32 number)
 	Buffer		buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_NORMAL, c->strategy);
 	uint32		used;
 
-	CHECK_FOR_INTERRUPTS();
+	vdb_pace();
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	vdb_page_check(index->rel, block, BufferGetPage(buffer),
 				   number == 0 ? VDB_PAGE_HNSW_HOT : VDB_PAGE_HNSW_NODE, extent);
@@ -199,7 +200,7 @@ score_hot_page(Calibration *c, uint32 extent)
 
 		if (!c->live[slot])
 			continue;
-		CHECK_FOR_INTERRUPTS();
+		vdb_pace();
 		for (uint32 i = 0; i < c->count; i++)
 			c->scores[i] = vdb_hot_score(&c->questions[i].query, f, vdb_hnsw_hot_code(hot));
 		offer_node(c, extent * g->extent_slots + slot, c->scores);

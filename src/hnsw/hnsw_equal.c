@@ -21,10 +21,10 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
-#include "miscadmin.h"
 
 #include "hnsw/hnsw_build.h"
 #include "hnsw/hnsw_place.h"
+#include "pace.h"
 
 #define ROWS_PER_LOOK 1024
 
@@ -157,7 +157,7 @@ vdb_hnsw_share_nodes(HnswBuilder *builder)
 		uint32	   *entry = builder->hashes[row] != 0 ? find_entry(builder, row) : NULL;
 
 		if (row % ROWS_PER_LOOK == 0)
-			CHECK_FOR_INTERRUPTS();
+			vdb_pace();
 		if (entry != NULL && *entry != HNSW_NO_NODE)
 		{
 			builder->hashes[row] = *entry;

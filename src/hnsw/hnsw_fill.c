@@ -14,7 +14,6 @@
 #include "postgres.h"
 
 #include "commands/progress.h"
-#include "commands/vacuum.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "utils/backend_progress.h"
@@ -23,6 +22,7 @@
 
 #include "compat.h"
 #include "hnsw/hnsw_build.h"
+#include "pace.h"
 #include "testpoint.h"
 
 static inline Size
@@ -239,7 +239,7 @@ spill_graph(HnswBuilder *builder)
 
 	for (uint32 nid = 0; nid < graph->header->count; nid++)
 	{
-		CHECK_FOR_INTERRUPTS();
+		vdb_pace();
 		row->tid = builder->tids[nid];
 		row->hash = builder->hashes[nid];
 		row->factors = graph->factors[nid];
@@ -359,7 +359,7 @@ build_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 	TableRow	row = {.tid = tid};
 
 	/* an automatic rebuild reads no faster than it may */
-	vdb_vacuum_delay_point();
+	vdb_pace();
 	if (isnull[0])
 		return;
 	old = MemoryContextSwitchTo(builder->row_context);

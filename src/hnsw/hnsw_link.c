@@ -11,12 +11,12 @@
 
 #include "commands/progress.h"
 #include "common/pg_prng.h"
-#include "miscadmin.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
 
 #include "hnsw/hnsw_build.h"
 #include "hnsw/hnsw_place.h"
+#include "pace.h"
 #include "testpoint.h"
 
 /*
@@ -45,7 +45,7 @@ look(void *arg)
 	HnswBuilder *builder = arg;
 	HnswBuildState *state = builder->state;
 
-	CHECK_FOR_INTERRUPTS();
+	vdb_pace();
 	if (builder->leads && state->work == HNSW_LINK_STAGE)
 	{
 		int			done = 0;
@@ -77,7 +77,7 @@ link_nodes(HnswBuilder *builder)
 
 	while ((nid = pg_atomic_fetch_add_u32(&state->next, 1)) < state->end)
 	{
-		CHECK_FOR_INTERRUPTS();
+		vdb_pace();
 		vdb_hnsw_graph_link(&builder->participant, nid, state->guests);
 		if (builder->leads && nid % 128 == 0)
 			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, builder->linked + nid);
@@ -189,7 +189,7 @@ vdb_hnsw_link_all(HnswBuilder *builder, uint32 hosts)
 static void
 look_for_interrupts(void *arg)
 {
-	CHECK_FOR_INTERRUPTS();
+	vdb_pace();
 }
 
 void

@@ -45,6 +45,7 @@
 
 #include "hnsw/hnsw_build.h"
 #include "hnsw/hnsw_partition.h"
+#include "pace.h"
 #include "testpoint.h"
 
 /* Of a partition's room, how much is planned to be used. */
@@ -162,7 +163,7 @@ draw_row(HnswMerge *merge, HnswRowFile *files, uint32 number, uint32 count)
 	double		at = (number + pg_prng_double(&pg_global_prng_state)) * merge->rows / count;
 	uint64		row = Min((uint64) at, merge->rows - 1);
 
-	CHECK_FOR_INTERRUPTS();
+	vdb_pace();
 	while (row >= files->count)
 		row -= (files++)->count;
 	vdb_hnsw_rows_read(files, row);
@@ -259,7 +260,7 @@ assign_rows(HnswMerge *merge, HnswRowFile *file, uint32 *hosts, uint32 *guests)
 		uint32		host;
 		uint32		position;
 
-		CHECK_FOR_INTERRUPTS();
+		vdb_pace();
 		if (i == 0)
 			vdb_hnsw_rows_read(file, 0);
 		else
@@ -374,7 +375,7 @@ load_members(HnswMerge *merge, uint32 partition, bool guests)
 		uint32		nid;
 		uint32		node;
 
-		CHECK_FOR_INTERRUPTS();
+		vdb_pace();
 		memcpy(&member, members->bytes, sizeof(Member));
 		nid = vdb_hnsw_graph_put(graph, member.row.factors, (const uint8 *) row + sizeof(HnswRow));
 		if (nid == HNSW_NO_NODE)
@@ -483,7 +484,7 @@ build_partition(HnswMerge *merge, uint32 partition)
 		uint32		kept;
 		uint32		length = vdb_hnsw_copy_list(graph, i, edges, &kept);
 
-		CHECK_FOR_INTERRUPTS();
+		vdb_pace();
 		for (uint32 e = 0; e < length; e++)
 			edges[e].nid = merge->nids[edges[e].nid];
 		put_list(merge, merge->nids[i], edges, length, kept);
@@ -536,7 +537,7 @@ build_uppers(HnswMerge *merge)
 	{
 		uint32		at;
 
-		CHECK_FOR_INTERRUPTS();
+		vdb_pace();
 		if (i == 0)
 			vdb_hnsw_rows_read(&merge->uppers, 0);
 		else
@@ -608,7 +609,7 @@ join_lists(HnswMerge *merge, uint32 nid, uint32 number, JoinedEdge *all, HnswNew
 
 		if (IS_ATTACHED(lists->size))
 		{
-			CHECK_FOR_INTERRUPTS();
+			vdb_pace();
 			put_follower(merge, number);
 			attached++;
 			continue;
@@ -709,7 +710,7 @@ write_followers(HnswMerge *merge, HnswWriter *writer)
 
 	for (uint64 i = 0; i < followers->count; i++)
 	{
-		CHECK_FOR_INTERRUPTS();
+		vdb_pace();
 		if (i == 0)
 			vdb_hnsw_rows_read(followers, 0);
 		else

@@ -16,7 +16,6 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/xlog.h"
-#include "commands/vacuum.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -27,6 +26,7 @@
 #include "compat.h"
 #include "hnsw/hnsw_module.h"
 #include "hnsw/hnsw_private.h"
+#include "pace.h"
 #include "stats/stats.h"
 #include "testpoint.h"
 
@@ -77,7 +77,7 @@ link_extent(Merge *merge, uint32 extent)
 		HnswNode	node;
 		MemoryContext old;
 
-		vdb_vacuum_delay_point();
+		vdb_pace();
 		vdb_hnsw_read_slot(index, nid, &node);
 		if (node.state != HNSW_LIVE || node.kept > 0)
 			continue;

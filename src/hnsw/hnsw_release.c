@@ -16,11 +16,10 @@
  */
 #include "postgres.h"
 
-#include "commands/vacuum.h"
 #include "miscadmin.h"
 
-#include "compat.h"
 #include "hnsw/hnsw_private.h"
+#include "pace.h"
 #include "testpoint.h"
 
 /* Nodes that are noted before their chains are gone through, at least. */
@@ -138,7 +137,7 @@ release_chain(HnswVacuum *vacuum, uint32 owner, bool may_move)
 		HnswNode	slot;
 		HnswPostings postings;
 
-		vdb_vacuum_delay_point();
+		vdb_pace();
 		if (!vdb_hnsw_nid_exists(index, nid))
 			vdb_page_corrupted(index->rel, vdb_hnsw_node_address(g, leader).block,
 							   psprintf("Slot %u leads to postings %u, which cannot exist.", leader, nid));

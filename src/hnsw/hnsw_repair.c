@@ -27,8 +27,8 @@
 #include "commands/vacuum.h"
 #include "utils/memutils.h"
 
-#include "compat.h"
 #include "hnsw/hnsw_repair.h"
+#include "pace.h"
 
 /*
  * Nodes that come into consideration in place of one dead neighbour.  Three, as
@@ -594,7 +594,7 @@ choose_list(HnswVacuum *vacuum, Repair *repair)
 	EdgeList	before = repair->before;
 	HnswChoice	choice;
 
-	vdb_vacuum_delay_point();
+	vdb_pace();
 	if (vdb_hnsw_begin_choice(&choice, vacuum, repair->nid, repair->layer))
 	{
 		uint32		had;
@@ -635,7 +635,7 @@ repair_lists(HnswVacuum *vacuum, Repair *repairs, int count)
 {
 	for (int i = 0; i < count; i++)
 	{
-		vdb_vacuum_delay_point();
+		vdb_pace();
 		read_bridges(vacuum, &repairs[i]);
 	}
 	for (int i = 0; i < count; i++)

@@ -11,9 +11,9 @@
 #include "commands/vacuum.h"
 #include "utils/memutils.h"
 
-#include "compat.h"
 #include "hnsw/hnsw_edge.h"
 #include "hnsw/hnsw_repair.h"
+#include "pace.h"
 
 /* Edges that tie a node to what the entry point leads to. */
 #define TIES 2
@@ -121,7 +121,7 @@ tie_to_anyone(Reach *reach, HnswChoice *choice)
 	while (ties == 0 &&
 		   (nid = hnsw_bits_next(&reach->reached, &reach->posts, reach->next_post)) != HNSW_BITS_NONE)
 	{
-		vdb_vacuum_delay_point();
+		vdb_pace();
 		reach->next_post = nid + 1;
 		choice->count = 0;
 		vdb_hnsw_add_candidate(choice, (HnswEdge) {nid, HNSW_NO_REF, 0});
@@ -176,7 +176,7 @@ tie_round(Reach *reach)
 		HnswEdgeCopy own;
 		bool		live;
 
-		vdb_vacuum_delay_point();
+		vdb_pace();
 		MemoryContextReset(vacuum->list_context);
 		vdb_hnsw_init_edge_copy(&own, &vacuum->index->geometry);
 		live = vdb_hnsw_copy_edges(vacuum->index, nid, &own);

@@ -16,10 +16,9 @@
  */
 #include "postgres.h"
 
-#include "commands/vacuum.h"
 
-#include "compat.h"
 #include "hnsw/hnsw_private.h"
+#include "pace.h"
 
 /* Lists for whose edges there always is memory. */
 #define LEAST_LISTS 8
@@ -148,7 +147,7 @@ mend_hole(Mender *mender, uint32 start)
 	{
 		uint32		count;
 
-		vdb_vacuum_delay_point();
+		vdb_pace();
 		count = read_tree_edges(mender, pending->nids[--pending->count]);
 		for (uint32 i = 0; i < count; i++)
 		{

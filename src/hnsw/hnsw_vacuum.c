@@ -16,14 +16,13 @@
 #include "postgres.h"
 
 #include "commands/vacuum.h"
-#include "miscadmin.h"
 #include "storage/indexfsm.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "compat.h"
 #include "hnsw/hnsw_module.h"
 #include "hnsw/hnsw_private.h"
+#include "pace.h"
 #include "stats/stats.h"
 #include "testpoint.h"
 
@@ -188,7 +187,7 @@ vdb_hnsw_vacuum_page(HnswVacuum *vacuum, BlockNumber block, VdbPageKind kind, ui
 	Relation	rel = vacuum->index->rel;
 	Buffer		buffer;
 
-	vdb_vacuum_delay_point();
+	vdb_pace();
 	buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, vacuum->info->strategy);
 	LockBuffer(buffer, lock);
 	vdb_page_check(rel, block, BufferGetPage(buffer), kind, extent);
@@ -614,7 +613,7 @@ find_entry_in_nodes(HnswVacuum *vacuum, uint32 extent, Entry *entry)
 	for (uint32 i = 0; i < g->extent_slots && entry->nid == HNSW_NO_NODE; i++)
 	{
 		if (i % g->nodes_per_page == 0)
-			vdb_vacuum_delay_point();
+			vdb_pace();
 		if (may_be_entry(vacuum, first + i))
 			*entry = (Entry) {first + i, HNSW_NO_REF, 0};
 	}

@@ -8,11 +8,11 @@
 #include "postgres.h"
 
 #include "commands/progress.h"
-#include "miscadmin.h"
 #include "utils/backend_progress.h"
 
 #include "hnsw/hnsw_place.h"
 #include "hnsw/hnsw_private.h"
+#include "pace.h"
 
 void
 vdb_hnsw_writer_init(HnswWriter *writer, HnswIndex *index)
@@ -148,7 +148,7 @@ next_number(HnswWriter *writer)
 		if (extent != nid / slots)
 			elog(ERROR, "unexpected extent %u in index \"%s\", expected %u", extent,
 				 RelationGetRelationName(index->rel), nid / slots);
-		CHECK_FOR_INTERRUPTS();
+		vdb_pace();
 	}
 	return nid;
 }
@@ -218,7 +218,7 @@ vdb_hnsw_write_nodes(HnswWriter *writer, const HnswGraph *graph, const HnswNodeR
 	{
 		uint32		end = Min(count, (extent + 1) * slots);
 
-		CHECK_FOR_INTERRUPTS();
+		vdb_pace();
 		for (uint32 place = extent * slots; place < end; place++)
 		{
 			uint32		nid = rows->order[place];
@@ -349,7 +349,7 @@ vdb_hnsw_write_uppers(HnswWriter *writer, const HnswGraph *graph, const uint32 *
 	for (uint32 written = 0; written < count;)
 	{
 		vdb_hnsw_append_extent(index, true, HNSW_NO_EXTENT);
-		CHECK_FOR_INTERRUPTS();
+		vdb_pace();
 		for (int p = 0; p < g->extent_pages && written < count; p++)
 		{
 			Buffer		buffer = vdb_hnsw_read_upper(index, vdb_hnsw_upper_address(g, base + written),

@@ -23,7 +23,6 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/index.h"
-#include "commands/vacuum.h"
 #include "common/pg_prng.h"
 #include "executor/executor.h"
 #include "fmgr.h"
@@ -43,6 +42,7 @@
 
 #include "compat.h"
 #include "index/index.h"
+#include "pace.h"
 #include "stats/stats.h"
 
 #define MAX_K 1000
@@ -227,7 +227,7 @@ read_value(Recall *recall, Datum *value)
 	Datum		values[INDEX_MAX_KEYS];
 	bool		isnull[INDEX_MAX_KEYS];
 
-	vdb_vacuum_delay_point();
+	vdb_pace();
 	ResetExprContext(context);
 	if (!ExecQual(recall->predicate, context))
 		return false;

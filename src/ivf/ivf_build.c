@@ -8,10 +8,8 @@
 #include "postgres.h"
 
 #include "access/tableam.h"
-#include "access/xloginsert.h"
 #include "catalog/index.h"
 #include "commands/progress.h"
-#include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/spin.h"
@@ -19,9 +17,9 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "compat.h"
 #include "index/index_parallel.h"
 #include "ivf/ivf_private.h"
+#include "pace.h"
 #include "stats/stats.h"
 #include "testpoint.h"
 
@@ -135,7 +133,7 @@ load_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive,
 	IvfRow		row = {.payload = builder->payload};
 
 	/* an automatic rebuild reads no faster than it may */
-	vdb_vacuum_delay_point();
+	vdb_pace();
 	if (isnull[0])
 		return;
 	old = MemoryContextSwitchTo(builder->row_context);
@@ -320,8 +318,7 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 	vdb_ivf_set_trained(builder.index, pg_atomic_read_u64(&counts.rows), (uint64) counts.scan.heap_tuples);
 	vdb_ivf_calibrate_lists(builder.index, heap, true);
 	VDB_TESTPOINT("ivf-build-after-write");
-	if (RelationNeedsWAL(rel))
-		log_newpage_range(rel, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(rel), true);
+	vdb_log_new_index(rel);
 	info->ii_BrokenHotChain = counts.scan.broken_hot_chain;
 	result->heap_tuples = counts.scan.heap_tuples;
 	result->index_tuples = (double) pg_atomic_read_u64(&counts.rows);

@@ -24,14 +24,13 @@
 #include <math.h>
 
 #include "commands/progress.h"
-#include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "compat.h"
 #include "ivf/ivf_private.h"
+#include "pace.h"
 
 /* Questions that are answered at a time, where there is memory for so many. */
 #define BATCH_QUESTIONS 64
@@ -213,7 +212,7 @@ refine_rows(Calibration *c, Question *question)
 	{
 		NearRow    *row = &question->rows[i];
 
-		CHECK_FOR_INTERRUPTS();
+		vdb_pace();
 		if (row->other < i)
 		{
 			row->score = question->rows[row->other].score;

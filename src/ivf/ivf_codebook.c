@@ -5,10 +5,10 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
 #include "utils/rel.h"
 
 #include "ivf/ivf_private.h"
+#include "pace.h"
 
 /* Residuals that a codebook is made of: the most, and the fewest that say anything. */
 #define MOST_RESIDUALS 4096
@@ -80,7 +80,7 @@ train_parts(const VdbCodebook *book, const IvfTraining *training, float *sums, f
 {
 	for (uint32 part = 0; part < book->parts; part++)
 	{
-		CHECK_FOR_INTERRUPTS();
+		vdb_pace();
 		vdb_codebook_train(book, part, training->residual_count,
 						   training->residuals + vdb_codebook_first(book, part), book->dims, sums, values);
 	}
@@ -101,7 +101,7 @@ train_normal(const VdbCodebook *book, float *sums, float *values)
 		float	   *own = values + vdb_codebook_values(vdb_codebook_first(book, part));
 		const float **same = &known[widest - width];
 
-		CHECK_FOR_INTERRUPTS();
+		vdb_pace();
 		if (*same != NULL)
 			memcpy(own, *same, vdb_codebook_values(width) * sizeof(float));
 		else

@@ -7,10 +7,9 @@
  */
 #include "postgres.h"
 
-#include "commands/vacuum.h"
 
-#include "compat.h"
 #include "ivf/ivf_private.h"
+#include "pace.h"
 
 Buffer
 vdb_ivf_lock_list(IvfIndex *index, uint32 number, int lock, IvfAddress *a, IvfList *list)
@@ -36,7 +35,7 @@ vdb_ivf_copy_group(IvfIndex *index, IvfShelfKind kind, uint32 list, uint32 numbe
 
 	if (number == IVF_NO_GROUP)
 		return false;
-	vdb_vacuum_delay_point();
+	vdb_pace();
 	a = vdb_ivf_group_address(&index->geometry, shelf, number);
 	if (!vdb_ivf_group_exists(index, kind, number))
 		vdb_page_corrupted(index->rel, IVF_META_BLOCK, "A list leads beyond the index.");

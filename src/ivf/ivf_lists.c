@@ -22,9 +22,9 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "compat.h"
 #include "index/index_exact.h"
 #include "ivf/ivf_private.h"
+#include "pace.h"
 #include "quant/cluster.h"
 #include "stats/stats.h"
 #include "testpoint.h"
@@ -144,7 +144,7 @@ remove_list(Change *change, uint32 number)
 
 	while (vdb_ivf_free_group(index, number))
 	{
-		vdb_vacuum_delay_point();
+		vdb_pace();
 		MemoryContextReset(change->group_context);
 	}
 	buffer = vdb_ivf_lock_list(index, number, BUFFER_LOCK_EXCLUSIVE, &a, &entry);
@@ -465,7 +465,7 @@ write_new_lists(Change *change)
 		float	   *centroid = change->training.centroids + (Size) i * index->codec.P;
 		IvfLane		lane = vdb_ivf_code_centroid(&coder, centroid, index->epoch + 1);
 
-		vdb_vacuum_delay_point();
+		vdb_pace();
 		change->numbers[i] = write_new_list(index, &group, &lane);
 		vdb_ivf_decode_centroid(index, lane.record, centroid);
 	}
@@ -645,7 +645,7 @@ load_others(Change *change, uint32 *others)
 	memcpy(centroids, change->training.centroids, (Size) count * index->codec.vector_bytes);
 	for (uint32 i = 0; i < change->count; i++)
 	{
-		vdb_vacuum_delay_point();
+		vdb_pace();
 		if (!change->entries[i].chosen)
 			vdb_ivf_load_centroid(index, change->entries[i].number,
 								  centroids + (Size) (count + (*others)++) * index->codec.P);

@@ -14,15 +14,14 @@
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "commands/progress.h"
-#include "commands/vacuum.h"
 #include "executor/tuptable.h"
-#include "miscadmin.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
 #include "utils/tuplesort.h"
 
 #include "compat.h"
 #include "ivf/ivf_private.h"
+#include "pace.h"
 #include "quant/cluster.h"
 
 struct IvfLoader
@@ -344,7 +343,7 @@ vdb_ivf_loader_write(IvfLoader *loader)
 		uint32		next = (uint32) DatumGetInt32(slot_getattr(loader->sorted, 1, &isnull));
 		IvfLane		lane = sorted_lane(loader, VARDATA_ANY(DatumGetByteaPP(slot_getattr(loader->sorted, 2, &isnull))));
 
-		vdb_vacuum_delay_point();
+		vdb_pace();
 		if (next != list)
 		{
 			vdb_ivf_writer_end_list(&writer, lanes);

@@ -7,14 +7,13 @@
 #include <float.h>
 #include <math.h>
 
-#include "commands/vacuum.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "compat.h"
 #include "index/index_sample.h"
 #include "ivf/ivf_private.h"
+#include "pace.h"
 #include "quant/cluster.h"
 
 /* Rows of the sample that the center is the mean of. */
@@ -187,7 +186,7 @@ run_rounds(const IvfSample *sample, VdbClusters *clusters, uint32 *nearest)
 			uint32		n = Min(VDB_CLUSTER_BLOCK, sample->rows - i);
 			const uint8 *codes = sample->codes + i * stride;
 
-			vdb_vacuum_delay_point();
+			vdb_pace();
 			vdb_cluster_assign(clusters, n, sample->factors + i, codes, stride, nearest + i);
 			vdb_cluster_gather(clusters, n, sample->factors + i, codes, stride, nearest + i);
 		}

@@ -9,12 +9,11 @@
 #include "postgres.h"
 
 #include "commands/vacuum.h"
-#include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "compat.h"
 #include "ivf/ivf_private.h"
+#include "pace.h"
 #include "stats/stats.h"
 #include "testpoint.h"
 
@@ -253,7 +252,7 @@ pass_rows(Vacuum *vacuum, IndexBulkDeleteCallback callback, void *callback_state
 		{
 			MemoryContext old = MemoryContextSwitchTo(vacuum->page_context);
 
-			vdb_vacuum_delay_point();
+			vdb_pace();
 			copy_lanes(vacuum, extent, page);
 			if (find_dead(vacuum, callback, callback_state))
 			{

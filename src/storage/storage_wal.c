@@ -4,8 +4,15 @@
  */
 #include "postgres.h"
 
+#include "access/xloginsert.h"
 #include "miscadmin.h"
+#include "pace.h"
+#include "storage/bufmgr.h"
 #include "storage/storage_wal.h"
+#include "utils/rel.h"
+
+/* Pages of a new index that are logged without a look at others. */
+#define LOGGED_AT_ONCE 128
 
 void
 vdb_change_begin(VdbChange *change, Relation index, bool building)
@@ -35,6 +42,20 @@ vdb_change_finish(VdbChange *change)
 	{
 		for (int i = 0; i < change->count; i++)
 			MarkBufferDirty(change->buffers[i]);
+	}
+}
+
+void
+vdb_log_new_index(Relation index)
+{
+	BlockNumber blocks = RelationGetNumberOfBlocks(index);
+
+	if (!RelationNeedsWAL(index))
+		return;
+	for (BlockNumber first = 0; first < blocks; first += LOGGED_AT_ONCE)
+	{
+		vdb_pace();
+		log_newpage_range(index, MAIN_FORKNUM, first, Min(first + LOGGED_AT_ONCE, blocks), true);
 	}
 }
 

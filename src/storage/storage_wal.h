@@ -39,4 +39,7 @@ extern void vdb_change_finish(VdbChange *change);
  */
 extern void vdb_change_abort(VdbChange *change);
 
+/* Logs all pages of an index that was built without WAL; at the pace of pace.h, with no lock held. */
+extern void vdb_log_new_index(Relation index);
+
 #endif							/* VDB_STORAGE_WAL_H */

@@ -243,7 +243,7 @@ is_wanted(int kind, const Database *database)
 
 /* The database in which a kind has been due for the longest, and when it will be in the next. */
 static Database *
-find_due(Launcher *launcher, int kind, VdbMoment now, TimestampTz *next)
+find_due(Launcher *launcher, int kind, VdbMoment now, VdbMoment *next)
 {
 	HASH_SEQ_STATUS all;
 	Database   *database;

@@ -32,9 +32,9 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
-#include "utils/timestamp.h"
 
 #include "compat.h"
+#include "pace.h"
 #include "testpoint.h"
 #include "worker/worker_private.h"
 
@@ -403,6 +403,7 @@ vdb_database_worker(Datum arg)
 
 	if (!vdb_worker_begin("vdb maintenance"))
 		return;
+	vdb_is_in_no_hurry = true;
 
 	/* a database may have it off */
 	if (vdb_maintenance)
