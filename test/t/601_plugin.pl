@@ -509,7 +509,7 @@ my $peak = q((regexp_match(pg_read_file('/proc/self/status'), 'VmHWM:\s+(\d+)'))
 
 sql('CREATE TABLE many (id int PRIMARY KEY, v vector(64), t text)');
 forget('s');
-sql(q(INSERT INTO many SELECT i, (SELECT array_agg(sin(i + j)) FROM generate_series(1, 64) j)::real[]::vector, md5(i::text) FROM generate_series(1, 100000) i));
+sql(q(INSERT INTO many SELECT i, (SELECT array_agg(sin(i + j)) FROM generate_series(1, 64) j)::real[]::vector, md5(i::text) FROM generate_series(1, 40000) i));
 for my $format (qw(json binary))
 {
 	my $function = $format eq 'json' ? 'peek_changes' : 'peek_binary_changes';
@@ -519,14 +519,14 @@ for my $format (qw(json binary))
 		CREATE TEMP TABLE told AS SELECT count(*) FROM @{[ read_slot($function, 's', format => $format) ]};
 		SELECT count, $peak - kb FROM told, before));
 
-	is($rows, 100002, "100,000 rows in one transaction are told, $format");
+	is($rows, 40002, "40,000 rows in one transaction are told, $format");
 	cmp_ok($grown, '<', 16384, "in bounded memory, $format");
 }
 
 # Who gives up gets an answer at once, and loses nothing.
 psql_fails($node, q(SET statement_timeout = '200ms'; SELECT count(*) FROM pg_logical_slot_get_changes('s', NULL, NULL)),
 	'57014', 'statement timeout', 'reading can be cancelled');
-is(forget('s'), 100002, 'and begins anew');
+is(forget('s'), 40002, 'and begins anew');
 
 # A walsender shows that it lives while it skips a transaction for longer than it may be silent.
 sql("ALTER SYSTEM SET wal_sender_timeout = '1s'");
