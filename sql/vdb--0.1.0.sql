@@ -1673,6 +1673,14 @@ COMMENT ON COLUMN vdb.pipeline.load IS 'what is being gone through: the rows of 
 COMMENT ON COLUMN vdb.pipeline.load_after IS 'the last key that was';
 COMMENT ON COLUMN vdb.pipeline.failures IS 'calls that found the model away, in a row';
 
+CREATE FUNCTION vdb.pipeline_inserted() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'vdb_ingest_pipeline_inserted' LANGUAGE C;
+
+COMMENT ON FUNCTION vdb.pipeline_inserted() IS 'tells processes of pipelines that were restored';
+
+CREATE TRIGGER inserted AFTER INSERT ON vdb.pipeline
+	FOR EACH STATEMENT EXECUTE FUNCTION vdb.pipeline_inserted();
+
 CREATE SEQUENCE vdb.ingest_lease;
 
 CREATE TABLE vdb.ingest_queue (

@@ -9,6 +9,7 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -449,4 +450,17 @@ vdb_ingest_drop_pipeline(PG_FUNCTION_ARGS)
 {
 	vdb_ingest_delete_pipeline(get_own_pipeline(fcinfo));
 	PG_RETURN_VOID();
+}
+
+/* A trigger: rows that were not made by these functions, but restored, are pipelines as well. */
+PG_FUNCTION_INFO_V1(vdb_ingest_pipeline_inserted);
+Datum
+vdb_ingest_pipeline_inserted(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("this function is a trigger's")));
+	vdb_ingest_tell();
+	return PointerGetDatum(NULL);
 }
