@@ -73,7 +73,7 @@ ok(await($current), 'what was there before is embedded');
 # --- at stop points --------------------------------------------------------------
 
 my $round = 0;
-for my $point (qw(ingest-before-apply ingest-applied ingest-claimed ingest-embedded ingest-completed))
+for my $point (qw(ingest-before-apply ingest-applied ingest-claimed ingest-embedded ingest-completed ingest-load-page))
 {
 	my $offset = -s $node->logfile;
 
@@ -84,7 +84,8 @@ for my $point (qw(ingest-before-apply ingest-applied ingest-claimed ingest-embed
 		UPDATE texts SET body = body || ' changed' WHERE id < 20 * $round;
 		DELETE FROM texts WHERE id BETWEEN 200 AND 200 + $round;
 		INSERT INTO numbers SELECT i, ARRAY[i, 1, 2, 3] FROM generate_series(1000 * $round, 1000 * $round + 49) i;
-		UPDATE numbers SET v[2] = v[2] + 1 WHERE id < 20 * $round));
+		UPDATE numbers SET v[2] = v[2] + 1 WHERE id < 20 * $round;
+		SELECT vdb.resync_pipeline(name) FROM vdb.pipeline));
 	ok($node->wait_for_log(qr/was terminated by signal 9/, $offset), "a process is killed at $point");
 	crash_no_more();
 	ok(await($current), 'and all is embedded');
