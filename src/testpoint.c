@@ -9,6 +9,8 @@
  *	  SET vdb.stop_at = 'hnsw-insert-after-node=error'		raises an error
  *	  SET vdb.stop_at = 'hnsw-insert-after-node=crash'		kills the backend
  *
+ * Several may be named, with commas between.
+ *
  * To wait is to ask for a shared advisory lock whose key is the hash of the
  * name, and to give it back at once.  A second session that holds
  *
@@ -55,24 +57,34 @@ static const struct
 	{"=crash", TESTPOINT_CRASH}
 };
 
-const char *vdb_testpoint_name = NULL;
+/* A point that the setting names. */
+typedef struct Testpoint
+{
+	char		name[TESTPOINT_NAME_SIZE];
+	TestpointAction action;
+} Testpoint;
+
+/* So many at most. */
+#define TESTPOINTS 4
+
+int			vdb_testpoint_count = 0;
 
 static char *stop_at_setting;
 
 /* The setting taken apart. */
-static char stop_at_name[TESTPOINT_NAME_SIZE];
-static TestpointAction stop_at_action;
+static Testpoint points[TESTPOINTS];
 
 static bool check_stop_at(char **newval, void **extra, GucSource source);
 static void assign_stop_at(const char *newval, void *extra);
-static bool parse_stop_at(const char *setting, char *name, TestpointAction *action);
+static int	parse_stop_at(const char *setting, Testpoint *parsed);
+static bool parse_point(const char *text, size_t length, Testpoint *point);
 static void wait_for_release(const char *name);
 
 void
 vdb_testpoint_init(void)
 {
 	DefineCustomStringVariable("vdb.stop_at",
-							   "Names the point in the code where this session waits, fails or crashes.",
+							   "Names points in the code where this session waits, fails or crashes.",
 							   "For tests of the extension.",
 							   &stop_at_setting,
 							   "",
@@ -86,10 +98,9 @@ vdb_testpoint_init(void)
 static bool
 check_stop_at(char **newval, void **extra, GucSource source)
 {
-	char		name[TESTPOINT_NAME_SIZE];
-	TestpointAction action;
+	Testpoint	parsed[TESTPOINTS];
 
-	if (**newval == '\0' || parse_stop_at(*newval, name, &action))
+	if (**newval == '\0' || parse_stop_at(*newval, parsed) > 0)
 		return true;
 	GUC_check_errdetail("A stop point is written name, name=error or name=crash.");
 	return false;
@@ -98,43 +109,79 @@ check_stop_at(char **newval, void **extra, GucSource source)
 static void
 assign_stop_at(const char *newval, void *extra)
 {
-	if (parse_stop_at(newval, stop_at_name, &stop_at_action))
-		vdb_testpoint_name = stop_at_name;
-	else
-		vdb_testpoint_name = NULL;
+	vdb_testpoint_count = parse_stop_at(newval, points);
+}
+
+/* Returns how many points there are; 0: none, or it is not written right. */
+static int
+parse_stop_at(const char *setting, Testpoint *parsed)
+{
+	int			count = 0;
+
+	while (count < TESTPOINTS)
+	{
+		size_t		length = strcspn(setting, ",");
+
+		if (!parse_point(setting, length, &parsed[count++]))
+			return 0;
+		if (setting[length] == '\0')
+			return count;
+		setting += length + 1;
+	}
+	return 0;
 }
 
 static bool
-parse_stop_at(const char *setting, char *name, TestpointAction *action)
+parse_point(const char *text, size_t length, Testpoint *point)
 {
-	size_t		length = strcspn(setting, "=");
+	size_t		name = Min(strcspn(text, "="), length);
 
-	if (length == 0 || length >= TESTPOINT_NAME_SIZE)
+	if (name == 0 || name >= TESTPOINT_NAME_SIZE)
 		return false;
-	memcpy(name, setting, length);
-	name[length] = '\0';
+	memcpy(point->name, text, name);
+	point->name[name] = '\0';
 	for (int i = 0; i < lengthof(actions); i++)
 	{
-		if (strcmp(setting + length, actions[i].word) == 0)
+		if (strlen(actions[i].word) == length - name &&
+			strncmp(text + name, actions[i].word, length - name) == 0)
 		{
-			*action = actions[i].action;
+			point->action = actions[i].action;
 			return true;
 		}
 	}
 	return false;
 }
 
+static const Testpoint *
+find_point(const char *name)
+{
+	for (int i = 0; i < vdb_testpoint_count; i++)
+	{
+		if (strcmp(name, points[i].name) == 0)
+			return &points[i];
+	}
+	return NULL;
+}
+
+bool
+vdb_testpoint_is_set(const char *name)
+{
+	return find_point(name) != NULL;
+}
+
 void
 vdb_testpoint_reach(const char *name)
 {
-	if (strcmp(name, vdb_testpoint_name) != 0)
+	const Testpoint *point = find_point(name);
+
+	if (point == NULL)
 		return;
 
 	/* An LWLock holds interrupts off, and a wait must be interruptible. */
 	if (InterruptHoldoffCount != 0 || CritSectionCount != 0)
 		elog(ERROR, "stop point \"%s\" was reached with a lock held", name);
 
-	switch (stop_at_action)
+	switch (point->action)
 	{
 		case TESTPOINT_WAIT:
 			wait_for_release(name);

@@ -2,7 +2,7 @@
  * testpoint.h
  *	  Named places in the code where a test can hold a backend, fail or crash.
  *
- * A point costs one test of a pointer that is NULL unless a superuser has set
+ * A point costs one test of a number that is 0 unless a superuser has set
  * vdb.stop_at, so points are compiled into every build: what is tested is what
  * is shipped.  Place a point only where no LWLock, buffer content lock or
  * critical section is held; pins and heavyweight locks may be.
@@ -10,8 +10,8 @@
 #ifndef VDB_TESTPOINT_H
 #define VDB_TESTPOINT_H
 
-/* The name in vdb.stop_at, NULL when it is empty. */
-extern const char *vdb_testpoint_name;
+/* How many points vdb.stop_at names. */
+extern int	vdb_testpoint_count;
 
 /*
  * Does what vdb.stop_at asks for when it names this point, else nothing.  May
@@ -19,7 +19,7 @@ extern const char *vdb_testpoint_name;
  */
 #define VDB_TESTPOINT(name) \
 	do { \
-		if (unlikely(vdb_testpoint_name != NULL)) \
+		if (unlikely(vdb_testpoint_count > 0)) \
 			vdb_testpoint_reach(name); \
 	} while (0)
 
@@ -29,9 +29,10 @@ extern const char *vdb_testpoint_name;
  * do.
  */
 #define VDB_TESTPOINT_IS(name) \
-	(unlikely(vdb_testpoint_name != NULL) && strcmp(vdb_testpoint_name, (name)) == 0)
+	(unlikely(vdb_testpoint_count > 0) && vdb_testpoint_is_set(name))
 
 extern void vdb_testpoint_init(void);
+extern bool vdb_testpoint_is_set(const char *name);
 extern void vdb_testpoint_reach(const char *name);
 
 #endif							/* VDB_TESTPOINT_H */

@@ -265,14 +265,16 @@ sub tids
 	return @tids;
 }
 
-# A psql that runs a script on its own.
+# A psql that runs a script on its own, in the database postgres or another one; or a list of scripts, each of
+# which is a transaction where it does not say otherwise.
 sub begin_psql
 {
-	my ($node, $script) = @_;
+	my ($node, $script, $database) = @_;
+	my @commands = map { ('-c', $_) } ref $script ? @$script : $script;
 	my $output = '';
 	my $run = IPC::Run::start(
-		[ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'),
-			'-c', $script ],
+		[ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($database || 'postgres'),
+			@commands ],
 		'<', \undef, '>&', \$output);
 
 	return { run => $run, output => \$output };
