@@ -281,7 +281,9 @@ weigh(VdbWatch *watch, TimestampTz now)
 		return;
 	if (pipeline->state == VDB_STATE_OVERFLOW)
 	{
-		if (pipeline->wait_until <= now &&
+		const VdbPipeline *current = vdb_ingest_find_pipeline_by_id(pipeline->id, true);
+
+		if (current != NULL && current->state == VDB_STATE_OVERFLOW && current->wait_until <= now &&
 			vdb_ingest_depth(pipeline->id, false, pipeline->queue_limit / 2) <= pipeline->queue_limit / 2)
 		{
 			vdb_ingest_set_state(pipeline->id, VDB_STATE_RUNNING, NULL);
