@@ -9,6 +9,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -59,7 +60,8 @@ static bool told;
 
 /*
  * The table of pipelines, InvalidOid where it is not there.  Somebody may give another table that name in a
- * database without the extension, and a process of ours would trust what it says.
+ * database without the extension, even make it a member of an extension of theirs, and a process of ours would
+ * trust what it says of its owners.
  */
 static Oid
 find_table(void)
@@ -67,10 +69,12 @@ find_table(void)
 	static Oid	known = InvalidOid;
 	Oid			namespace = get_namespace_oid("vdb", true);
 	Oid			table = OidIsValid(namespace) ? get_relname_relid("pipeline", namespace) : InvalidOid;
+	Oid			extension;
 
 	if (!OidIsValid(table) || table == known)
 		return table;
-	if (!OidIsValid(getExtensionOfObject(RelationRelationId, table)))
+	extension = getExtensionOfObject(RelationRelationId, table);
+	if (!OidIsValid(extension) || extension != get_extension_oid("vdb", true))
 		return InvalidOid;
 	known = table;
 	return table;
