@@ -152,37 +152,48 @@ add_change(ReorderBufferTXN *txn, const VdbWatch *watch, VdbChangeKind kind, con
 
 /* --- callbacks ----------------------------------------------------------------- */
 
+static bool
+is_column(TupleDesc desc, AttrNumber number, const char *name)
+{
+	Form_pg_attribute column;
+
+	if (number <= 0 || number > desc->natts)
+		return false;
+	column = TupleDescAttr(desc, number - 1);
+	return !column->attisdropped && strcmp(NameStr(column->attname), name) == 0;
+}
+
 static AttrNumber
 find_column(TupleDesc desc, const char *name)
 {
 	for (int i = 0; i < desc->natts; i++)
 	{
-		Form_pg_attribute column = TupleDescAttr(desc, i);
-
-		if (!column->attisdropped && strcmp(NameStr(column->attname), name) == 0)
-			return column->attnum;
+		if (is_column(desc, i + 1, name))
+			return i + 1;
 	}
 	return 0;
 }
 
-/* Finds a watch's columns in the table as it was then; false, and the change says so, if there are none. */
+/*
+ * Finds a watch's columns in the table as it was then; false if there are none.  They may be others from one
+ * change to the next, of one transaction too, and a description that was remembered may be gone, and another one be
+ * where it was: so they are looked at each time.
+ */
 static bool
-find_columns(ReorderBufferTXN *txn, Relation rel, VdbWatch *watch)
+find_columns(Relation rel, VdbWatch *watch)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 
-	if (watch->columns_of != desc || watch->columns_xid != txn->xid)
-	{
-		watch->columns_of = desc;
-		watch->columns_xid = txn->xid;
-		watch->key = find_column(desc, watch->pipeline->key);
+	if (!is_column(desc, watch->content, watch->pipeline->content))
 		watch->content = find_column(desc, watch->pipeline->content);
-		if (watch->key > 0)
-		{
-			bool		varlena;
+	if (!is_column(desc, watch->key, watch->pipeline->key))
+		watch->key = find_column(desc, watch->pipeline->key);
+	if (watch->key > 0 && watch->key_type != TupleDescAttr(desc, watch->key - 1)->atttypid)
+	{
+		bool		varlena;
 
-			getTypeOutputInfo(TupleDescAttr(desc, watch->key - 1)->atttypid, &watch->key_output, &varlena);
-		}
+		watch->key_type = TupleDescAttr(desc, watch->key - 1)->atttypid;
+		getTypeOutputInfo(watch->key_type, &watch->key_output, &varlena);
 	}
 	return watch->key > 0 && watch->content > 0;
 }
@@ -277,7 +288,7 @@ collect_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 
 		if (!watch->active || is_own(txn, watch))
 			continue;
-		if (find_columns(txn, rel, watch))
+		if (find_columns(rel, watch))
 			add_row(txn, vdb_change_tuple(change->data.tp.oldtuple), vdb_change_tuple(change->data.tp.newtuple),
 					desc, watch);
 		else

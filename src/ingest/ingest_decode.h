@@ -22,11 +22,10 @@ typedef struct VdbWatch
 	bool		active;			/* changes are of interest */
 	bool		enqueued;		/* since its entries were counted */
 
-	/* columns in the tuples that are being decoded, and whose description that is */
-	TupleDesc	columns_of;
-	TransactionId columns_xid;
+	/* columns in the tuples that are being decoded, as they were found last */
 	AttrNumber	key;			/* 0: it is gone */
 	AttrNumber	content;
+	Oid			key_type;
 	Oid			key_output;
 } VdbWatch;
 
