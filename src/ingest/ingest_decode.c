@@ -237,7 +237,10 @@ static void
 add_row(ReorderBufferTXN *txn, HeapTuple old, HeapTuple new, TupleDesc desc, const VdbWatch *watch)
 {
 	char	   *old_key = old == NULL ? NULL : form_key(old, desc, watch);
-	char	   *key = new == NULL ? NULL : form_key(new, desc, watch);
+
+	/* a key that is out of line is always in the old row, and what the new one points at may have been removed */
+	char	   *key = new == NULL ? NULL :
+		is_untouched(new, desc, watch->key) ? old_key : form_key(new, desc, watch);
 	bool		copies = watch->pipeline->mode == VDB_MODE_COPY;
 	bool		moved = old_key != NULL && (key == NULL || strcmp(old_key, key) != 0);
 	bool		untouched = new != NULL && is_untouched(new, desc, watch->content);
