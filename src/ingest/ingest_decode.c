@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
+#include "access/sysattr.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xlogreader.h"
@@ -219,6 +220,9 @@ is_untouched(HeapTuple tuple, TupleDesc desc, AttrNumber column)
 		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value));
 }
 
+/* What is wrong with a pipeline whose source does not log the keys that rows had. */
+#define NO_KEY "deleted rows cannot be identified: the replica identity of the source does not have the key"
+
 /* A row that is there now, of a pipeline that copies. */
 static void
 put_row(ReorderBufferTXN *txn, HeapTuple tuple, TupleDesc desc, const VdbWatch *watch, const char *key)
@@ -246,7 +250,7 @@ add_row(ReorderBufferTXN *txn, HeapTuple old, HeapTuple new, TupleDesc desc, con
 	bool		untouched = new != NULL && is_untouched(new, desc, watch->content);
 
 	if (old_key == NULL && key == NULL)
-		add_change(txn, watch, VDB_CHANGE_BROKEN, "deleted rows cannot be identified: the replica identity of the source does not have the key", NULL);
+		add_change(txn, watch, VDB_CHANGE_BROKEN, NO_KEY, NULL);
 	if (moved)
 		add_change(txn, watch, copies ? VDB_CHANGE_DELETE : VDB_CHANGE_LOOK, old_key, NULL);
 	if (key == NULL || (untouched && !moved))
@@ -255,6 +259,14 @@ add_row(ReorderBufferTXN *txn, HeapTuple old, HeapTuple new, TupleDesc desc, con
 		put_row(txn, new, desc, watch, key);
 	else
 		add_change(txn, watch, VDB_CHANGE_LOOK, key, NULL);
+}
+
+/* Would the log say which key a row had that now has another one? */
+static bool
+tells_old_key(Relation rel, const VdbWatch *watch)
+{
+	return rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL ||
+		bms_is_member(watch->key - FirstLowInvalidHeapAttributeNumber, RelationGetIdentityKeyBitmap(rel));
 }
 
 static List *
@@ -291,13 +303,16 @@ collect_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 
 		if (!watch->active || is_own(txn, watch))
 			continue;
-		if (find_columns(rel, watch))
-			add_row(txn, vdb_change_tuple(change->data.tp.oldtuple), vdb_change_tuple(change->data.tp.newtuple),
-					desc, watch);
-		else
+		if (!find_columns(rel, watch))
 			add_change(txn, watch, VDB_CHANGE_BROKEN,
 					   psprintf("table %s has no column \"%s\"", watch->types->source,
 								watch->key > 0 ? watch->pipeline->content : watch->pipeline->key), NULL);
+		else if (change->action == REORDER_BUFFER_CHANGE_UPDATE && change->data.tp.oldtuple == NULL &&
+				 !tells_old_key(rel, watch))
+			add_change(txn, watch, VDB_CHANGE_BROKEN, NO_KEY, NULL);
+		else
+			add_row(txn, vdb_change_tuple(change->data.tp.oldtuple), vdb_change_tuple(change->data.tp.newtuple),
+					desc, watch);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(scratch);
