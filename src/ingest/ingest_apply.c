@@ -387,7 +387,6 @@ copy_pile(Pile *pile)
 	int			look = part_changes(pile->changes + put, pile->count - put, is_look);
 	TimestampTz now;
 
-
 	/* first, since a key may be equal to another one whose text it is not: 1.0 that became 1.00 */
 	do_in_halves(watch, delete_rows, pile->changes + put + look, pile->count - put - look);
 	do_in_halves(watch, put_values, pile->changes, put);
