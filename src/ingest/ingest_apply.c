@@ -116,7 +116,8 @@ form_upsert(const VdbWatch *watch, const char *from, const char *key, const char
 	{
 		appendStringInfo(&sql, "UPDATE %s AS t SET %s = u.v", types->target, embedding);
 		append_columns(&sql, types, ", model_version = $1", ", embedded_at = pg_catalog.now()");
-		appendStringInfo(&sql, " FROM (SELECT %s AS k, %s AS v %s) AS u WHERE t.%s = u.k", key, value, from, target_key);
+		appendStringInfo(&sql, " FROM (SELECT %s AS k, %s AS v %s) AS u WHERE t.%s %s u.k",
+						 key, value, from, target_key, types->target_key_equals);
 		return sql.data;
 	}
 	appendStringInfo(&sql, "INSERT INTO %s AS t (%s, %s", types->target, target_key, embedding);
@@ -160,8 +161,8 @@ look_at_rows(const VdbWatch *watch, const VdbChange *changes, int count)
 	const VdbPipelineTypes *types = watch->types;
 	const char *key = quote_identifier(watch->pipeline->key);
 	const char *content = quote_identifier(watch->pipeline->content);
-	char	   *from = psprintf("FROM %s AS s WHERE s.%s = ANY ($2::%s[]) AND s.%s IS NOT NULL",
-								types->source, key, types->key_type, content);
+	char	   *from = psprintf("FROM %s AS s WHERE s.%s %s ANY ($2::%s[]) AND s.%s IS NOT NULL",
+								types->source, key, types->key_equals, types->key_type, content);
 	char	   *sql = form_upsert(watch, from, psprintf("s.%s", key), psprintf("s.%s", content));
 	Oid			argument_types[] = {TEXTOID, TEXTARRAYOID};
 	Datum		values[2];
@@ -187,11 +188,11 @@ delete_rows(const VdbWatch *watch, const VdbChange *changes, int count)
 
 	values[0] = form_keys(changes, count);
 	if (types->same_table)
-		sql = psprintf("UPDATE %s AS t SET %s = NULL WHERE t.%s = ANY ($1::%s[]) AND t.%s IS NOT NULL",
-					   types->target, embedding, key, types->target_key_type, embedding);
+		sql = psprintf("UPDATE %s AS t SET %s = NULL WHERE t.%s %s ANY ($1::%s[]) AND t.%s IS NOT NULL",
+					   types->target, embedding, key, types->target_key_equals, types->target_key_type, embedding);
 	else
-		sql = psprintf("DELETE FROM %s AS t WHERE t.%s = ANY ($1::%s[])",
-					   types->target, key, types->target_key_type);
+		sql = psprintf("DELETE FROM %s AS t WHERE t.%s %s ANY ($1::%s[])",
+					   types->target, key, types->target_key_equals, types->target_key_type);
 	vdb_ingest_count(watch->pipeline->id, VDB_INGEST_DELETED, vdb_ingest_run(sql, 1, argument_types, values, NULL));
 }
 
@@ -572,7 +573,10 @@ typedef struct LoadPage
 	char	   *last;
 } LoadPage;
 
-/* The query gets the last key, or NULL, and the number of rows; and gives keys and whether they count. */
+/*
+ * The query gets the last key, or NULL, and the number of rows; and gives keys and whether they count.  Keys become
+ * texts as in what is decoded, by their type's output: a cast to text would not have a character(n)'s blanks.
+ */
 static void
 read_page(const VdbWatch *watch, const char *sql, int rows, LoadPage *page)
 {
@@ -605,11 +609,11 @@ read_page(const VdbWatch *watch, const char *sql, int rows, LoadPage *page)
 
 /* "key > the last one", with all that belongs to it, of a table's alias. */
 static char *
-form_after(const VdbWatch *watch, const char *alias, const char *key, const char *type)
+form_after(const VdbWatch *watch, const char *alias, const char *key, const char *after, const char *type)
 {
 	if (watch->pipeline->load_after == NULL)
 		return pstrdup("$1::text IS NULL");
-	return psprintf("%s.%s > $1::%s", alias, quote_identifier(key), type);
+	return psprintf("%s.%s %s $1::%s", alias, quote_identifier(key), after, type);
 }
 
 static void
@@ -619,8 +623,8 @@ read_source_page(const VdbWatch *watch, LoadPage *page)
 	const char *key = quote_identifier(pipeline->key);
 
 	read_page(watch,
-			  psprintf("SELECT s.%s::text, true FROM %s AS s WHERE %s ORDER BY s.%s LIMIT $2", key, watch->types->source,
-					   form_after(watch, "s", pipeline->key, watch->types->key_type), key),
+			  psprintf("SELECT s.%s, true FROM %s AS s WHERE %s ORDER BY s.%s LIMIT $2", key, watch->types->source,
+					   form_after(watch, "s", pipeline->key, watch->types->key_after, watch->types->key_type), key),
 			  PAGE_ROWS, page);
 }
 
@@ -632,10 +636,12 @@ read_target_page(const VdbWatch *watch, LoadPage *page)
 	const char *target_key = quote_identifier(pipeline->target_key);
 
 	read_page(watch,
-			  psprintf("SELECT p.k::text, NOT EXISTS (SELECT FROM %s AS s WHERE s.%s = p.k AND s.%s IS NOT NULL) "
+			  psprintf("SELECT p.k, NOT EXISTS (SELECT FROM %s AS s WHERE s.%s %s p.k AND s.%s IS NOT NULL) "
 					   "FROM (SELECT t.%s AS k FROM %s AS t WHERE %s ORDER BY t.%s LIMIT $2) AS p ORDER BY p.k",
-					   watch->types->source, key, quote_identifier(pipeline->content), target_key, watch->types->target,
-					   form_after(watch, "t", pipeline->target_key, watch->types->target_key_type), target_key),
+					   watch->types->source, key, watch->types->keys_equal, quote_identifier(pipeline->content),
+					   target_key, watch->types->target,
+					   form_after(watch, "t", pipeline->target_key, watch->types->target_key_after,
+								  watch->types->target_key_type), target_key),
 			  PAGE_ROWS, page);
 }
 

@@ -22,7 +22,6 @@
 #include "utils/reltrigger.h"
 #include "utils/relcache.h"
 #include "utils/syscache.h"
-#include "utils/typcache.h"
 
 #include "ingest/ingest_private.h"
 
@@ -209,26 +208,12 @@ check_same_table(const VdbPipeline *pipeline, const VdbPipelineTypes *types)
 				 errhint("ALTER TABLE %s ADD COLUMN source_hash text.", types->source_name)));
 }
 
-static Oid
-order_of(Oid type)
-{
-	return lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY)->btree_opf;
-}
-
 static void
 check_target(const VdbPipeline *pipeline, const VdbPipelineTypes *types)
 {
 	Relation	rel = table_open(pipeline->target, AccessShareLock);
-	Oid			source_key = get_atttype(pipeline->source, get_attnum(pipeline->source, pipeline->key));
-	Oid			target_key = get_atttype(pipeline->target, get_attnum(pipeline->target, pipeline->target_key));
 
 	check_is_ours_to_use("target", rel);
-	if (order_of(source_key) != order_of(target_key))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("keys of the source are of type %s, those of the target of type %s",
-						format_type_be(source_key), format_type_be(target_key)),
-				 errhint("Use types that can be compared with each other.")));
 	if (types->same_table)
 		check_same_table(pipeline, types);
 	else

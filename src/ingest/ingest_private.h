@@ -118,6 +118,9 @@ typedef struct VdbPipelineTypes
 	char	   *target_key_type;
 	char	   *key_equals;		/* operators, as SQL has them */
 	char	   *target_key_equals;
+	char	   *keys_equal;		/* of the source's key and the target's */
+	char	   *key_after;		/* in the order of keys */
+	char	   *target_key_after;
 	Oid			content_type;
 	Oid			vector_type;
 	Oid			embedding_type;	/* that, or halfvec */

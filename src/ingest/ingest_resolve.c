@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/stratnum.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_language.h"
@@ -177,23 +178,45 @@ find_column(const VdbPipeline *pipeline, Oid table, const char *name, Oid *type,
 	return number;
 }
 
-/* A key's column: the name of its type, and of the operator that finds rows by it. */
-static void
-resolve_key(const VdbPipeline *pipeline, Oid table, const char *name, char **type_name, char **equals)
+/* A key's column: the name of its type, and of the operators that find rows by it, and those that come after. */
+static TypeCacheEntry *
+resolve_key(const VdbPipeline *pipeline, Oid table, const char *name, char **type_name, char **equals, char **after)
 {
 	Oid			type;
 	int32		typmod;
 	TypeCacheEntry *entry;
 
 	(void) find_column(pipeline, table, name, &type, &typmod);
-	entry = lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY | TYPECACHE_EQ_OPR);
-	if (!OidIsValid(entry->btree_opf) || !OidIsValid(entry->eq_opr))
+	entry = lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY | TYPECACHE_EQ_OPR | TYPECACHE_GT_OPR);
+	if (!OidIsValid(entry->btree_opf) || !OidIsValid(entry->eq_opr) || !OidIsValid(entry->gt_opr))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" of table %s cannot be a key", name, name_table(table)),
 				 errdetail("Type %s has no order.", format_type_be(type))));
 	*type_name = name_type(type);
 	*equals = name_operator(entry->eq_opr);
+	*after = name_operator(entry->gt_opr);
+	return entry;
+}
+
+/* The operator that compares keys of the source with those of the target. */
+static void
+resolve_keys(const VdbPipeline *pipeline, VdbPipelineTypes *types)
+{
+	TypeCacheEntry *source = resolve_key(pipeline, pipeline->source, pipeline->key,
+										 &types->key_type, &types->key_equals, &types->key_after);
+	TypeCacheEntry *target = resolve_key(pipeline, pipeline->target, pipeline->target_key,
+										 &types->target_key_type, &types->target_key_equals, &types->target_key_after);
+	Oid			equals = get_opfamily_member(source->btree_opf, source->btree_opintype, target->btree_opintype,
+											 BTEqualStrategyNumber);
+
+	if (source->btree_opf != target->btree_opf || !OidIsValid(equals))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("keys of the source are of type %s, those of the target of type %s",
+						format_type_be(source->type_id), format_type_be(target->type_id)),
+				 errhint("Use types that can be compared with each other.")));
+	types->keys_equal = name_operator(equals);
 }
 
 /* Columns that are written where they are there have to be of a type that can be. */
@@ -283,7 +306,6 @@ resolve_source(const VdbPipeline *pipeline, VdbPipelineTypes *types)
 	check_table(pipeline, "source", pipeline->source, false);
 	types->source_name = name_table(pipeline->source);
 	types->source = psprintf("ONLY %s", types->source_name);
-	resolve_key(pipeline, pipeline->source, pipeline->key, &types->key_type, &types->key_equals);
 	(void) find_column(pipeline, pipeline->source, pipeline->content, &types->content_type, &typmod);
 	if (pipeline->mode == VDB_MODE_COPY ? !is_copied_type(types->content_type) :
 		!vdb_ingest_is_text_type(types->content_type))
@@ -303,8 +325,6 @@ resolve_target(const VdbPipeline *pipeline, VdbPipelineTypes *types)
 	types->same_table = pipeline->target == pipeline->source;
 	types->target_name = name_table(pipeline->target);
 	types->target = types->same_table ? types->source : types->target_name;
-	resolve_key(pipeline, pipeline->target, pipeline->target_key,
-				&types->target_key_type, &types->target_key_equals);
 	(void) find_column(pipeline, pipeline->target, pipeline->embedding,
 					   &types->embedding_type, &types->embedding_typmod);
 	if (!vdb_ingest_is_embedding_type(types->embedding_type))
@@ -327,6 +347,7 @@ vdb_ingest_resolve(const VdbPipeline *pipeline)
 
 	resolve_source(pipeline, types);
 	resolve_target(pipeline, types);
+	resolve_keys(pipeline, types);
 	resolve_function(pipeline, types);
 	check_privileges(pipeline, types);
 	check_row_security(pipeline, types);
