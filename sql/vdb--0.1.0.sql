@@ -1826,7 +1826,8 @@ CREATE FUNCTION vdb.capture_progress(
 
 COMMENT ON FUNCTION vdb.capture_progress() IS 'how far this database''s log has been read for pipelines';
 
-CREATE VIEW vdb_stat_ingest AS
+-- a barrier, lest a condition of the reader's is asked of other people's rows, whose errors may show data
+CREATE VIEW vdb_stat_ingest WITH (security_barrier) AS
 	SELECT p.id, p.name, p.owner::regrole AS owner, p.mode, p.state, p.reason, p.load,
 		w.captured_lsn, w.confirmed_lsn,
 		CASE WHEN NOT pg_catalog.pg_is_in_recovery()
