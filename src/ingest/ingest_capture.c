@@ -64,9 +64,26 @@ note_change(Datum arg, Oid table)
 		outdated = true;
 }
 
+/* Do caches have rows of catalogs as they were when what is decoded was written? */
+static bool in_history;
+
+/* From now on the other ones are wanted. */
+static void
+change_times(bool history)
+{
+	bool		was_outdated = outdated;
+
+	if (in_history == history)
+		return;
+	InvalidateSystemCaches();
+	outdated = was_outdated;
+	in_history = history;
+}
+
 static void
 begin(void)
 {
+	change_times(false);
 	vdb_worker_begin_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
@@ -207,16 +224,6 @@ await_visible(void)
 	}
 }
 
-/* Caches have rows of catalogs as they were, or are; from now on the other ones are wanted. */
-static void
-change_times(void)
-{
-	bool		was_outdated = outdated;
-
-	InvalidateSystemCaches();
-	outdated = was_outdated;
-}
-
 static void
 apply(Capture *capture)
 {
@@ -225,7 +232,6 @@ apply(Capture *capture)
 
 	await_visible();
 	VDB_TESTPOINT("ingest-before-apply");
-	change_times();
 	begin();
 	vdb_ingest_apply(batch, capture->watches, &embed);
 	replorigin_session_origin_lsn = batch->end;
@@ -239,7 +245,6 @@ apply(Capture *capture)
 		vdb_ingest_wake_embedders();
 	vdb_decode_confirm(batch->end);
 	vdb_batch_clear(batch);
-	change_times();
 }
 
 /* Goes through a page of the next pipeline that has something to be gone through; false if none has. */
@@ -416,6 +421,7 @@ take_turns(Capture *capture)
 		weigh_all(capture);
 		if (GetFlushRecPtr(NULL) - vdb_decode_position() > most_behind())
 			leap(capture);
+		change_times(true);
 		all = vdb_decode_more(&capture->batch, BATCH_CHANGES, TimestampTzPlusMilliseconds(now, BATCH_MS));
 		if (capture->batch.count > 0)
 			apply(capture);
