@@ -724,6 +724,10 @@ vdb_ingest_load_page(VdbWatch *watch, bool *embed)
 	if (pipeline->mode != VDB_MODE_COPY &&
 		vdb_ingest_depth(pipeline->id, true, BACKFILL_ENOUGH) >= BACKFILL_ENOUGH)
 		return false;
+
+	/* who alters it, or has all gone through again, must not find that undone by the note of how far this page went */
+	if (!vdb_ingest_lock_as_read(pipeline))
+		return false;
 	SPI_connect();
 	error = vdb_ingest_attempt(do_load_page, &state);
 	if (error != NULL && is_passing(error))

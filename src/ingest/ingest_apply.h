@@ -16,7 +16,7 @@ extern void vdb_ingest_apply(VdbBatch *batch, List *watches, bool *embed);
 
 /*
  * Goes through the next page of what a pipeline has to go through, and notes how far it is; false if it has
- * to wait since the queue has enough.  The same conditions.
+ * to wait since the queue has enough, or somebody is changing the pipeline or has.  The same conditions.
  */
 extern bool vdb_ingest_load_page(VdbWatch *watch, bool *embed);
 

@@ -420,7 +420,10 @@ take_turns(Capture *capture)
 		report(capture);
 		weigh_all(capture);
 		if (GetFlushRecPtr(NULL) - vdb_decode_position() > most_behind())
+		{
 			leap(capture);
+			continue;
+		}
 		change_times(true);
 		all = vdb_decode_more(&capture->batch, BATCH_CHANGES, TimestampTzPlusMilliseconds(now, BATCH_MS));
 		if (capture->batch.count > 0)

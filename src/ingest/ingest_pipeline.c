@@ -340,6 +340,19 @@ vdb_ingest_is_current(const VdbPipeline *pipeline)
 		is_same(now->embed, pipeline->embed) && is_same(now->model_version, pipeline->model_version);
 }
 
+bool
+vdb_ingest_lock_as_read(const VdbPipeline *pipeline)
+{
+	static const Oid types[] = {INT4OID};
+	Datum		value = Int32GetDatum(pipeline->id);
+	List	   *found = read_pipelines(COLUMNS "WHERE id = $1 FOR UPDATE SKIP LOCKED", 1, types, &value);
+	const VdbPipeline *now = found == NIL ? NULL : linitial(found);
+
+	return now != NULL && now->state == pipeline->state && now->load == pipeline->load &&
+		is_same(now->load_after, pipeline->load_after) && now->owner == pipeline->owner &&
+		is_same(now->content, pipeline->content);
+}
+
 /* Changes a pipeline's row. */
 static void
 update(const char *sql, int pipeline, const char *first, const char *second)

@@ -153,6 +153,12 @@ extern VdbPipeline *vdb_ingest_find_pipeline_by_id(int id, bool lock);	/* or NUL
  */
 extern bool vdb_ingest_is_current(const VdbPipeline *pipeline);
 
+/*
+ * Locks a pipeline's row until the end of the transaction, without waiting; false if somebody else has it, or has
+ * changed what is to be gone through, or how, since it was read.
+ */
+extern bool vdb_ingest_lock_as_read(const VdbPipeline *pipeline);
+
 /* As the table has them. */
 extern const char *vdb_ingest_mode_name(VdbPipelineMode mode);
 extern const char *vdb_ingest_state_name(VdbPipelineState state);
