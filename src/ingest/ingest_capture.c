@@ -373,7 +373,7 @@ leap(Capture *capture)
 	mark_sources();
 	vdb_batch_clear(&capture->batch);
 	vdb_decode_drop();
-	vdb_decode_open();
+	vdb_decode_open(true);
 	outdated = true;
 }
 
@@ -384,7 +384,9 @@ idle(Capture *capture)
 	TimestampTz now = GetCurrentTimestamp();
 
 	capture->progress.caught_up_at = now;
-	if (TimestampDifferenceExceeds(capture->confirmed_at, now, CONFIRM_MS) &&
+
+	/* which transactions are not visible yet would not be known to a process that begins after them */
+	if (TimestampDifferenceExceeds(capture->confirmed_at, now, CONFIRM_MS) && vdb_decode_all_visible() &&
 		vdb_decode_confirmed() < vdb_decode_position())
 	{
 		vdb_decode_confirm(vdb_decode_position());
@@ -445,12 +447,16 @@ vdb_ingest_capture(void)
 	any = look_up(&capture);
 	if (any)
 	{
-		if (!vdb_decode_has_slot())
+		bool		has_slot = vdb_decode_has_slot();
+
+		if (!has_slot)
 			mark_sources();
 		before_shmem_exit(leave, (Datum) 0);
 		release_leases();
 		vdb_batch_init(&capture.batch);
-		vdb_decode_open();
+
+		/* one that is lost only now is seen when it is read, and this process begins anew */
+		vdb_decode_open(!has_slot);
 		outdated = true;
 		take_turns(&capture);
 	}

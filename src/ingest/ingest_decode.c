@@ -517,7 +517,7 @@ vdb_decode_has_slot(void)
 }
 
 void
-vdb_decode_open(void)
+vdb_decode_open(bool create)
 {
 	char		name[NAMEDATALEN];
 
@@ -526,7 +526,7 @@ vdb_decode_open(void)
 		owner = ResourceOwnerCreate(NULL, "vdb ingest");
 	CurrentResourceOwner = owner;
 	vdb_ingest_name_slot(MyDatabaseId, name);
-	if (!vdb_decode_has_slot())
+	if (create)
 	{
 		if (find_slot(name) != NULL)
 			ReplicationSlotDrop(name, true);

@@ -71,10 +71,10 @@ extern bool vdb_batch_next(VdbBatch *batch, VdbChange *change);
 extern bool vdb_decode_has_slot(void);
 
 /*
- * Makes the database's slot and origin if they are not there, and begins to read where the origin
- * says.  Before a slot is made it must be known that all sources are to be gone through.
+ * Begins to read where the origin says; with "create" makes the database's slot before, which is not there or of no
+ * use.  Before a slot is made it must be known that all sources are to be gone through.
  */
-extern void vdb_decode_open(void);
+extern void vdb_decode_open(bool create);
 
 /* Ends reading, and drops slot and origin.  There may be none. */
 extern void vdb_decode_drop(void);
