@@ -429,6 +429,9 @@ create_slot(const char *name)
 
 	vdb_worker_begin_transaction();
 
+	/* transactions that are running are waited for, however long they are; given back with the transaction */
+	(void) set_config_option("lock_timeout", "0", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+
 	/* it is gone if this fails */
 	vdb_slot_create(name, RS_EPHEMERAL);
 	initial = CreateInitDecodingContext(PLUGIN, NIL, false, InvalidXLogRecPtr,
