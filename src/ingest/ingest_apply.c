@@ -229,10 +229,29 @@ is_passing(const ErrorData *error)
 	return blame == VDB_BLAME_AWAY || blame == VDB_BLAME_LIMIT;
 }
 
-/* A row is given up. */
+/* Nothing more is done for a pipeline until somebody has put it right. */
 static void
-bury(const VdbWatch *watch, const VdbChange *change, const ErrorData *error)
+stop(VdbWatch *watch, const char *reason)
 {
+	watch->active = false;
+	vdb_ingest_set_state(watch->pipeline->id, VDB_STATE_ERROR, reason);
+}
+
+/* A row that is given up, and why. */
+typedef struct Burial
+{
+	const VdbWatch *watch;
+	const VdbChange *change;
+	const ErrorData *error;
+} Burial;
+
+static void
+do_bury(void *arg)
+{
+	const Burial *burial = arg;
+	const VdbWatch *watch = burial->watch;
+	const VdbChange *change = burial->change;
+	const ErrorData *error = burial->error;
 	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
 	Datum		values[4];
 
@@ -245,6 +264,16 @@ bury(const VdbWatch *watch, const VdbChange *change, const ErrorData *error)
 		4, types, values, NULL);
 	vdb_ingest_count(watch->pipeline->id, VDB_INGEST_FAILED, 1);
 	vdb_ingest_count(watch->pipeline->id, VDB_INGEST_DEAD, 1);
+}
+
+/* A row is given up; if not even that can be written, as of a key that no index can hold, its pipeline is. */
+static void
+bury(VdbWatch *watch, const VdbChange *change, const ErrorData *error)
+{
+	Burial		burial = {.watch = watch, .change = change, .error = error};
+
+	if (vdb_ingest_attempt(do_bury, &burial) != NULL)
+		stop(watch, error->message);
 }
 
 /* What cannot be done now is done when all of the source is gone through, later. */
@@ -277,10 +306,7 @@ do_in_halves(VdbWatch *watch, Deed deed, const VdbChange *changes, int count)
 	if (is_passing(error))
 		put_off(watch, error);
 	else if (vdb_ingest_blame(error->sqlerrcode) == VDB_BLAME_DEFINITION)
-	{
-		watch->active = false;
-		vdb_ingest_set_state(watch->pipeline->id, VDB_STATE_ERROR, error->message);
-	}
+		stop(watch, error->message);
 	else if (count == 1)
 		bury(watch, changes, error);
 	else
@@ -341,10 +367,10 @@ enqueue_pile(Pile *pile, bool *embed)
 {
 	ErrorData  *error = vdb_ingest_attempt(do_enqueue, pile);
 
-	if (error != NULL && !is_passing(error))
-		ReThrowError(error);
-	if (error != NULL)
+	if (error != NULL && is_passing(error))
 		put_off(pile->watch, error);
+	else if (error != NULL)
+		stop(pile->watch, error->message);
 	pile->watch->enqueued = true;
 	*embed = *embed || pile->watch->pipeline->mode == VDB_MODE_FUNCTION;
 }
@@ -455,15 +481,30 @@ pile_up(Pile *pile, const VdbChange *change, bool *embed)
  * through.  If the source is, the target will be after that anyway.
  */
 static void
-note_truncated(Pile *pile)
+do_note_truncated(void *arg)
 {
+	const Pile *pile = arg;
 	const VdbPipeline *pipeline = pile->watch->pipeline;
 	Oid			types[] = {INT4OID, LSNOID};
 	Datum		values[] = {Int32GetDatum(pipeline->id), LSNGetDatum(pile->lsn)};
 
-	vdb_ingest_run("UPDATE vdb.ingest_queue SET lsn = $2 WHERE pipeline = $1 AND lsn < $2", 2, types, values, NULL);
+	/* in the order of keys, as everybody locks them */
+	vdb_ingest_run("UPDATE vdb.ingest_queue q SET lsn = $2 FROM (SELECT key FROM vdb.ingest_queue "
+				   "WHERE pipeline = $1 AND lsn < $2 ORDER BY key FOR UPDATE) k WHERE q.pipeline = $1 AND q.key = k.key",
+				   2, types, values, NULL);
 	if (pipeline->load != VDB_LOAD_SOURCE && !pile->watch->types->same_table)
 		vdb_ingest_set_load(pipeline->id, VDB_LOAD_ORPHANS, NULL);
+}
+
+static void
+note_truncated(Pile *pile)
+{
+	ErrorData  *error = vdb_ingest_attempt(do_note_truncated, pile);
+
+	if (error != NULL && is_passing(error))
+		put_off(pile->watch, error);
+	else if (error != NULL)
+		stop(pile->watch, error->message);
 }
 
 static Pile *
@@ -519,10 +560,7 @@ vdb_ingest_apply(VdbBatch *batch, List *watches, bool *embed)
 			continue;
 		pile->captured++;
 		if (change.kind == VDB_CHANGE_BROKEN)
-		{
-			pile->watch->active = false;
-			vdb_ingest_set_state(change.pipeline, VDB_STATE_ERROR, change.key);
-		}
+			stop(pile->watch, change.key);
 		else if (change.kind == VDB_CHANGE_TRUNCATE)
 		{
 			pile->truncated = true;
@@ -733,10 +771,7 @@ vdb_ingest_load_page(VdbWatch *watch, bool *embed)
 	if (error != NULL && is_passing(error))
 		put_off(watch, error);
 	else if (error != NULL)
-	{
-		watch->active = false;
-		vdb_ingest_set_state(pipeline->id, VDB_STATE_ERROR, error->message);
-	}
+		stop(watch, error->message);
 	SPI_finish();
 	*embed = state.embed;
 	return true;
