@@ -178,6 +178,44 @@ sql(q(DROP TABLE other_items));
 comes_true('a source that is dropped is one as well', q(SELECT state = 'error' FROM vdb.pipeline WHERE name = 'other'));
 sql(q(SELECT vdb.drop_pipeline('other')));
 
+# --- keys --------------------------------------------------------------------------------
+
+sql(q(
+	CREATE TABLE numbers (id numeric PRIMARY KEY, v real[]);
+	CREATE TABLE number_copies (id numeric PRIMARY KEY, embedding vector(8));
+	INSERT INTO numbers SELECT i, place(i) FROM generate_series(1, 10) i;
+	SELECT vdb.create_pipeline('numbers', 'numbers', 'id', 'v', 'number_copies')));
+follows('numbers', 'number_copies', 'keys that are numbers');
+sql(q(UPDATE numbers SET id = id::numeric(10, 2), v = place(id::int + 1); INSERT INTO numbers VALUES (11, place(11))));
+follows('numbers', 'number_copies', 'and are written otherwise');
+sql(q(SELECT vdb.drop_pipeline('numbers')));
+
+my $reader = sql(q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'vdb ingest capture'));
+sql(q(
+	CREATE TABLE typed (id text PRIMARY KEY, content text);
+	CREATE TABLE typed_vectors (id text PRIMARY KEY, embedding vector(8));
+	SELECT vdb.create_pipeline('typed', 'typed', 'id', 'content', 'typed_vectors')));
+comes_true('a pipeline whose key is a text', q(SELECT load IS NULL FROM vdb.pipeline WHERE name = 'typed'));
+sql(q(BEGIN; INSERT INTO typed VALUES ('1', 'a');
+	ALTER TABLE typed ALTER id TYPE int USING id::int; INSERT INTO typed VALUES (2, 'b'), (3, 'c'); COMMIT;
+	INSERT INTO items VALUES (80010, '', place(10))));
+follows('items', 'copies', 'that becomes a number in a transaction');
+is(sql(q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'vdb ingest capture')), $reader, 'which the process survives');
+sql(q(SELECT vdb.drop_pipeline('typed')));
+
+sql(q(
+	CREATE TABLE bytes (id bytea PRIMARY KEY, content text);
+	CREATE TABLE byte_vectors (id bytea PRIMARY KEY, embedding vector(8));
+	SELECT vdb.create_pipeline('bytes', 'bytes', 'id', 'content', 'byte_vectors')));
+comes_true('a pipeline whose key is bytes', q(SELECT load IS NULL FROM vdb.pipeline WHERE name = 'bytes'));
+sql(q(INSERT INTO bytes SELECT decode(string_agg(md5(i::text), ''), 'hex'), 'long' FROM generate_series(1, 120) i;
+	INSERT INTO items VALUES (80011, '', place(11))));
+comes_true('one whose text no index can hold is an error of that pipeline',
+	q(SELECT state = 'error' FROM vdb.pipeline WHERE name = 'bytes'));
+follows('items', 'copies', 'others go on');
+is(sql(q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'vdb ingest capture')), $reader, 'in the same process');
+sql(q(SELECT vdb.drop_pipeline('bytes')));
+
 # --- paused ------------------------------------------------------------------------------
 
 sql(q(SELECT vdb.pause_pipeline('copy')));
