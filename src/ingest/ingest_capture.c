@@ -12,6 +12,7 @@
 #include "access/xlog.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "replication/origin.h"
 #include "replication/slot.h"
 #include "storage/ipc.h"
@@ -93,6 +94,9 @@ end(void)
 {
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+
+	/* autovacuum is to know of what was written */
+	pgstat_report_stat(false);
 }
 
 /* --- what is watched --------------------------------------------------------------- */
