@@ -387,8 +387,6 @@ idle(Capture *capture)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	capture->progress.caught_up_at = now;
-
 	/* which transactions are not visible yet would not be known to a process that begins after them */
 	if (TimestampDifferenceExceeds(capture->confirmed_at, now, CONFIRM_MS) && vdb_decode_all_visible() &&
 		vdb_decode_confirmed() < vdb_decode_position())
@@ -416,6 +414,7 @@ take_turns(Capture *capture)
 	while (vdb_ingest)
 	{
 		TimestampTz now = GetCurrentTimestamp();
+		TimestampTz before;
 		bool		all;
 		bool		loaded;
 
@@ -432,8 +431,10 @@ take_turns(Capture *capture)
 		}
 		change_times(true);
 		all = vdb_decode_more(&capture->batch, BATCH_CHANGES, TimestampTzPlusMilliseconds(now, BATCH_MS));
+		before = all ? now : capture->batch.ended_at;
 		if (capture->batch.count > 0)
 			apply(capture);
+		capture->progress.caught_up_at = Max(before, capture->progress.caught_up_at);
 		loaded = load(capture);
 		if (all && !loaded)
 			idle(capture);

@@ -359,11 +359,9 @@ end_transaction(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr c
 {
 	if (TransactionIdIsInProgress(txn->xid))
 		note_unseen(txn->xid);
+	current->ended_at = vdb_reorder_commit_time(txn);
 	if (current->count > 0)
-	{
 		current->end = txn->end_lsn;
-		current->ended_at = vdb_reorder_commit_time(txn);
-	}
 }
 
 bool

@@ -57,7 +57,7 @@ typedef struct VdbBatch
 	MemoryContext memory;
 	int64		count;
 	XLogRecPtr	end;			/* of the last transaction; Invalid: none has ended */
-	TimestampTz ended_at;
+	TimestampTz ended_at;		/* also of one without changes, and of one before this batch */
 } VdbBatch;
 
 extern void vdb_batch_init(VdbBatch *batch);

@@ -357,7 +357,7 @@ typedef struct VdbCaptureProgress
 	int			embedders;		/* that there shall be */
 	XLogRecPtr	captured;
 	XLogRecPtr	confirmed;
-	TimestampTz caught_up_at;	/* nothing more was there then */
+	TimestampTz caught_up_at;	/* what was committed before has been dealt with */
 } VdbCaptureProgress;
 
 /* Of this database; false if there is no room. */
