@@ -1812,13 +1812,13 @@ COMMENT ON FUNCTION vdb.fail(bigint, text[], text, interval) IS
 	'gives rows back that could not be embedded; with retry_after, it was not their fault';
 
 CREATE FUNCTION vdb.ingest_counters(
-	OUT pipeline integer, OUT captured bigint, OUT embedded bigint, OUT skipped bigint, OUT deleted bigint,
+	pipeline integer, OUT captured bigint, OUT embedded bigint, OUT skipped bigint, OUT deleted bigint,
 	OUT failed bigint, OUT dead bigint, OUT retries bigint, OUT rate_limited bigint, OUT batches bigint,
 	OUT batch_ms bigint, OUT freshness_bounds double precision[], OUT freshness_buckets bigint[],
 	OUT freshness_sum double precision, OUT freshness_p50 double precision, OUT freshness_p99 double precision)
-	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_ingest_counters' LANGUAGE C STRICT;
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_ingest_counters' LANGUAGE C STRICT ROWS 1;
 
-COMMENT ON FUNCTION vdb.ingest_counters() IS 'what vdb_stat_ingest shows of this database''s pipelines';
+COMMENT ON FUNCTION vdb.ingest_counters(integer) IS 'what vdb_stat_ingest shows of what a pipeline did';
 
 CREATE FUNCTION vdb.capture_progress(
 	OUT pid integer, OUT captured_lsn pg_lsn, OUT confirmed_lsn pg_lsn, OUT caught_up_at timestamptz)
@@ -1833,7 +1833,7 @@ CREATE VIEW vdb_stat_ingest WITH (security_barrier) AS
 		CASE WHEN NOT pg_catalog.pg_is_in_recovery()
 			THEN pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_flush_lsn(), w.confirmed_lsn) END AS wal_lag_bytes,
 		extract(epoch FROM pg_catalog.clock_timestamp() - w.caught_up_at)::double precision AS wal_lag_seconds,
-		q.queued, q.backfill,
+		q.queued, q.backfill, p.queue_limit,
 		extract(epoch FROM pg_catalog.clock_timestamp() - q.oldest)::double precision AS oldest_seconds,
 		d.dead AS dead_letters,
 		c.captured, c.embedded, c.skipped, c.deleted, c.failed, c.dead, c.retries, c.rate_limited, c.batches,
@@ -1841,7 +1841,7 @@ CREATE VIEW vdb_stat_ingest WITH (security_barrier) AS
 		p.failures AS failures_in_a_row, p.wait_until, p.last_error, p.last_error_at
 	FROM vdb.pipeline p
 		LEFT JOIN vdb.capture_progress() w ON true
-		LEFT JOIN vdb.ingest_counters() c ON c.pipeline = p.id
+		LEFT JOIN LATERAL vdb.ingest_counters(p.id) c ON true
 		CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE NOT e.backfill) AS queued,
 				count(*) FILTER (WHERE e.backfill) AS backfill, min(e.changed_at) FILTER (WHERE NOT e.backfill) AS oldest
 			FROM vdb.ingest_queue e WHERE e.pipeline = p.id) q
@@ -1852,6 +1852,13 @@ COMMENT ON VIEW vdb_stat_ingest IS
 	'how far each pipeline is behind, and what has been done since the server began; of whoever reads it, or all to pg_read_all_stats';
 
 GRANT SELECT ON vdb_stat_ingest TO PUBLIC;
+
+CREATE FUNCTION vdb_stat_ingest_reset() RETURNS void
+	AS 'MODULE_PATHNAME', 'vdb_ingest_reset' LANGUAGE C;
+
+COMMENT ON FUNCTION vdb_stat_ingest_reset() IS 'forgets what was counted of all pipelines of this database';
+
+REVOKE ALL ON FUNCTION vdb_stat_ingest_reset() FROM PUBLIC;
 
 /*
  * The built-in embedder

@@ -347,7 +347,7 @@ extern void vdb_ingest_count_freshness(int pipeline, TimestampTz changed_at, Tim
 /* Asks for shared memory, from _PG_init. */
 extern void vdb_ingest_share(void);
 
-/* Forgets the counters of this database's pipelines but these. */
+/* Forgets the counters of this database's pipelines but these; of all, if the list is NIL. */
 extern void vdb_ingest_forget_counters(const List *but);
 
 /* How far a database's log has been read. */

@@ -318,12 +318,14 @@ find_quantile(const uint64 *cumulative, double share)
 	return lower + (bounds[at] - lower) * (rank - below) / (cumulative[at] - below);
 }
 
-#define COUNTER_COLUMNS (VDB_INGEST_STATS + 6)
+#define COUNTER_COLUMNS (VDB_INGEST_STATS + 5)
 
+/* A row of what was counted; NULL: nothing was. */
 static void
 put_counters(FunctionCallInfo fcinfo, Counters *counters)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	static Counters nothing;
 	uint64		cumulative[BUCKETS];
 	Datum		bound_datums[BUCKETS];
 	Datum		bucket_datums[BUCKETS];
@@ -331,7 +333,8 @@ put_counters(FunctionCallInfo fcinfo, Counters *counters)
 	bool		isnull[COUNTER_COLUMNS] = {0};
 	int			i = 0;
 
-	values[i++] = Int32GetDatum(counters->pipeline);
+	if (counters == NULL)
+		counters = &nothing;
 	for (int what = 0; what < VDB_INGEST_STATS; what++)
 		values[i++] = Int64GetDatum((int64) pg_atomic_read_u64(&counters->values[what]));
 	for (int bucket = 0; bucket < BUCKETS; bucket++)
@@ -356,7 +359,7 @@ put_counters(FunctionCallInfo fcinfo, Counters *counters)
 	tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
 }
 
-/* vdb.ingest_counters(): of this database's pipelines */
+/* vdb.ingest_counters(pipeline): one row, or none where nothing is kept */
 PG_FUNCTION_INFO_V1(vdb_ingest_counters);
 Datum
 vdb_ingest_counters(PG_FUNCTION_ARGS)
@@ -365,13 +368,24 @@ vdb_ingest_counters(PG_FUNCTION_ARGS)
 	if (shared == NULL)
 		return (Datum) 0;
 	LWLockAcquire(&shared->lock, LW_SHARED);
-	for (int i = 0; i < MOST_PIPELINES; i++)
-	{
-		if (shared->counters[i].database == MyDatabaseId)
-			put_counters(fcinfo, &shared->counters[i]);
-	}
+	put_counters(fcinfo, find_counters(PG_GETARG_INT32(0), false));
 	LWLockRelease(&shared->lock);
 	return (Datum) 0;
+}
+
+/* vdb_stat_ingest_reset(): who may is for the script to say */
+PG_FUNCTION_INFO_V1(vdb_ingest_reset);
+Datum
+vdb_ingest_reset(PG_FUNCTION_ARGS)
+{
+	if (shared == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("there are no statistics to reset"),
+				 errdetail("They are kept where the library is loaded when the server starts."),
+				 errhint("Add vdb to shared_preload_libraries, and restart the server.")));
+	vdb_ingest_forget_counters(NIL);
+	PG_RETURN_VOID();
 }
 
 /* vdb.capture_progress(): of this database's log; one row, or none */

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use VdbTest;
 
-my $node = new_server('stats', "shared_preload_libraries = 'vdb'", 'hnsw.ef_search = 400',
+my $node = new_server('stats', "shared_preload_libraries = 'vdb'", 'wal_level = logical', 'hnsw.ef_search = 400',
 	'ivfflat.probes = 4', 'ivfpq.probes = 4', 'enable_seqscan = off', 'restart_after_crash = on');
 
 $node->safe_psql(
@@ -201,6 +201,34 @@ sub begin_held_backend
 	return $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE application_name = 'sleeper'");
 }
 
+# what pipelines did is reset apart
+$node->safe_psql(
+	'postgres', q(
+	CREATE TABLE source (id int PRIMARY KEY, v real[]);
+	CREATE TABLE target (id int PRIMARY KEY, embedding vector(2));
+	INSERT INTO source SELECT i, ARRAY[i, 1] FROM generate_series(1, 5) i;
+	SELECT vdb.create_pipeline('copy', 'source', 'id', 'v', 'target')));
+sub ingest_is
+{
+	my ($values, $claim) = @_;
+
+	return ok($node->poll_query_until('postgres', "SELECT captured || '|' || embedded FROM vdb_stat_ingest", $values), $claim);
+}
+
+ingest_is('0|5', 'what a pipeline did is counted');
+$node->safe_psql('postgres', 'SELECT vdb_stat_reset()');
+ingest_is('0|5', 'which is left where indexes are reset');
+psql_fails($node, 'SET ROLE reader; SELECT vdb_stat_ingest_reset()', '42501', 'permission denied', 'not everybody may reset pipelines');
+$node->safe_psql('other', 'SELECT vdb_stat_ingest_reset()');
+ingest_is('0|5', 'and who does so in another database does not in this one');
+$node->safe_psql('postgres', nearest('graph', 10) . '; SELECT vdb_stat_ingest_reset()');
+ingest_is('0|0', 'it is forgotten');
+is(stats_of('graph', 'scans'), 1, 'and nothing of indexes is');
+$node->safe_psql('postgres', q(INSERT INTO source VALUES (6, '{6,1}')));
+ingest_is('1|1', 'and counting goes on');
+is($node->safe_psql('postgres', "SET ROLE reader; SELECT count(*) FROM vdb_stat_ingest"), 0, 'pipelines of others are not seen');
+is($node->safe_psql('postgres', "SET ROLE auditor; SELECT count(*) FROM vdb_stat_ingest"), 1, 'but by who may see all statistics');
+
 # a standby counts what is done there
 $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
@@ -212,7 +240,10 @@ is(stats_of('pq', 'scans, rows', $standby), '1|3', 'of each index');
 is(stats_of('pq', 'scans'), '', 'of which the primary knows nothing');
 $standby->safe_psql('postgres', 'SELECT vdb_stat_reset()');
 is(stats_of('graph', 'scans', $standby), '', 'and they can be reset there');
+is($standby->safe_psql('postgres', 'SELECT name, state, wal_lag_bytes IS NULL, wal_lag_seconds IS NULL, queued, embedded FROM vdb_stat_ingest'),
+	'copy|running|t|t|0|0', 'pipelines are seen there, at which nobody works');
 $standby->stop;
+$node->safe_psql('postgres', q(SELECT vdb.drop_pipeline('copy')));
 
 # room for two
 $node->append_conf('postgresql.conf', 'vdb.stat_indexes = 2');
