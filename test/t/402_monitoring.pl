@@ -32,7 +32,7 @@ command_ok([ 'promtool', 'check', 'rules', "$folder/rules.yaml" ], 'the rules ar
 command_ok([ 'promtool', 'test', 'rules', "$folder/rules_test.yaml" ], 'alerts fire when they should, and not before');
 
 # a server, an exporter that sees no table, and Prometheus
-my $node = new_server('monitored', "shared_preload_libraries = 'vdb'", 'enable_seqscan = off');
+my $node = new_server('monitored', "shared_preload_libraries = 'vdb'", 'wal_level = logical', 'enable_seqscan = off');
 $node->safe_psql(
 	'postgres', q(
 	CREATE ROLE exporter LOGIN IN ROLE pg_monitor;
@@ -45,6 +45,28 @@ $node->safe_psql(
 	VACUUM (INDEX_CLEANUP ON) items;
 	SELECT FROM vdb.recall('items_graph')));
 $node->safe_psql('postgres', join ';', map { "SELECT id FROM $_ ORDER BY v <-> '[9,9,9]' LIMIT 5" } (qw(items) x 3, qw(others) x 2));
+
+# a pipeline that has embedded, found a row that cannot be, and has nothing left to do; and one that is paused
+$node->safe_psql(
+	'postgres', q(
+	CREATE FUNCTION embed(texts text[]) RETURNS vector[] LANGUAGE plpgsql SET search_path = public AS
+	$$ BEGIN
+		IF 'poison' = ANY (texts) THEN RAISE EXCEPTION 'not this one' USING ERRCODE = '22000'; END IF;
+		RETURN vdb.hash_embed(texts, 8);
+	END $$;
+	CREATE TABLE notes (id int PRIMARY KEY, body text);
+	CREATE TABLE note_vectors (id int PRIMARY KEY, embedding vector(8), source_hash text, model_version text, embedded_at timestamptz);
+	CREATE TABLE paused_vectors (LIKE note_vectors INCLUDING ALL);
+	INSERT INTO notes SELECT i, 'note ' || i FROM generate_series(1, 20) i;
+	SELECT vdb.create_pipeline('notes', 'notes', 'id', 'body', 'note_vectors', embed => 'embed(text[])', model_version => '1',
+		max_attempts => 1);
+	SELECT vdb.create_pipeline('paused', 'notes', 'id', 'body', 'paused_vectors', model_version => '1', queue_limit => 500)));
+$node->poll_query_until('postgres', q(SELECT sum(embedded) = 20 AND sum(backfill) = 20 AND count(load) = 0 FROM vdb_stat_ingest))
+  or die 'what was there is not gone through';
+$node->safe_psql('postgres', q(SELECT vdb.pause_pipeline('paused'); INSERT INTO notes VALUES (21, 'new'), (22, 'poison'); UPDATE notes SET body = body WHERE id = 1));
+$node->poll_query_until('postgres', q(SELECT (embedded, skipped, dead) = (21, 1, 1) AND queued = 0 FROM vdb_stat_ingest WHERE name = 'notes'))
+  or die 'changes are not embedded';
+$node->poll_query_until('postgres', q(SELECT queued = 3 FROM vdb_stat_ingest WHERE name = 'paused')) or die 'changes are not queued';
 
 my $exporter = '127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port();
 my $prometheus = '127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port();
@@ -92,7 +114,7 @@ my $page = get_page("http://$exporter/metrics");
 
 for my $index (qw(items_graph others_lists))
 {
-	my %values = metrics_of($page, $index);
+	my %values = metrics_of($page, indexrelname => $index);
 	my ($json) = $node->safe_psql('postgres', "SELECT to_jsonb(s) FROM vdb_stat_index s WHERE indexrelname = '$index'");
 	my $expected = JSON::PP->new->decode($json);
 
@@ -111,15 +133,45 @@ for my $index (qw(items_graph others_lists))
 like($page, qr/^vdb_stat_table_room\{.*\} 1000$/m, 'the room for statistics is exported');
 unlike($page, qr/^pg_exporter_last_scrape_error\S* 1/m, 'nothing went wrong');
 
-# Of an index: value by name of a metric, with the bound of a bucket.
+for my $pipeline (qw(notes paused))
+{
+	my %values = metrics_of($page, pipeline => $pipeline);
+	my ($json) = $node->safe_psql('postgres', "SELECT to_jsonb(s) FROM vdb_stat_ingest s WHERE name = '$pipeline'");
+	my $expected = JSON::PP->new->decode($json);
+
+	for my $name (qw(captured embedded skipped deleted failed dead retries rate_limited batches))
+	{
+		is($values{"vdb_ingest_${name}_total"} + 0, $expected->{$name}, "$name of $pipeline are exported");
+	}
+	cmp_ok(abs($values{vdb_ingest_batch_seconds_total} - $expected->{batch_ms} / 1000), '<', 1e-6, 'so is the time of its batches');
+	is($values{vdb_ingest_queued_rows} + 0, $expected->{queued}, 'so is what waits');
+	is($values{vdb_ingest_backfill_rows} + 0, $expected->{backfill}, 'of either kind');
+	is($values{vdb_ingest_queue_limit_rows} + 0, $expected->{queue_limit}, 'and what may');
+	is($values{vdb_ingest_dead_letter_rows} + 0, $expected->{dead_letters}, 'so is what is given up');
+	is(join(' ', grep { $values{"vdb_ingest_state_$_"} } qw(running paused error overflow)), $expected->{state}, 'it is in one state');
+	is($values{vdb_ingest_capture_running}, 1, 'its log is read');
+	like($values{"vdb_ingest_wal_lag_$_"}, qr/^\d/, "it is known how many $_ behind") for qw(bytes seconds);
+	cmp_ok($values{vdb_ingest_wal_lag_seconds}, '<', 60, 'which are few');
+	is($values{vdb_ingest_freshness_seconds_count} + 0, $expected->{freshness_buckets}[-1], 'its histogram has all that was embedded');
+	is($values{'vdb_ingest_freshness_seconds_bucket{+Inf}'} + 0, $expected->{freshness_buckets}[-1], 'in the last bucket');
+	is(scalar(grep { /_bucket/ } keys %values), scalar(@{ $expected->{freshness_bounds} }), 'of as many as there are');
+}
+my %notes = metrics_of($page, pipeline => 'notes');
+my %paused = metrics_of($page, pipeline => 'paused');
+is($notes{vdb_ingest_oldest_seconds} + 0, 0, 'nothing grows old where nothing waits');
+cmp_ok($paused{vdb_ingest_oldest_seconds}, '>', 0, 'but where it does');
+cmp_ok($notes{vdb_ingest_freshness_seconds_count}, '>=', 1, 'a row that changed was timed');
+is($paused{vdb_ingest_embedded_total} + 0, 0, 'of a pipeline that did nothing it is said that it was nothing');
+
+# Of an index or a pipeline: value by name of a metric, with the bound of a bucket.
 sub metrics_of
 {
-	my ($text, $index) = @_;
+	my ($text, $label, $called) = @_;
 	my %values;
 
 	for (split /\n/, $text)
 	{
-		next unless /^(\w+)\{(.*indexrelname="$index".*)\} (\S+)$/;
+		next unless /^(\w+)\{(.*\b$label="$called".*)\} (\S+)$/;
 		my ($name, $labels, $value) = ($1, $2, $3);
 		$name .= "{$1}" if $labels =~ /\ble="([^"]*)"/;
 		$values{$name} = $value;
@@ -155,6 +207,7 @@ sub await_results
 get_page("http://$prometheus/-/ready");
 is(scalar(@{ await_results('rate(vdb_index_scans_total[1m])', 2) }), 2, 'Prometheus has scraped the exporter');
 is(scalar(@{ await_results('vdb:query_duration_seconds:p95', 2) }), 2, 'percentiles are recorded for each index');
+is(scalar(@{ await_results('vdb:ingest_freshness_seconds:p99', 2) }), 2, 'and for each pipeline');
 my $rows = ask('vdb_index_rows_total{amname="ivfpq"}')->[0];
 is($rows->{value}[1], 10, 'it has the value of the view');
 is($rows->{metric}{datname}, 'postgres', 'with its database');
@@ -165,9 +218,10 @@ my %ids = map { $_->{id} => 1 } @{ $dashboard->{panels} };
 is(scalar(keys %ids), scalar(@{ $dashboard->{panels} }), 'panels of the dashboard have an identifier each');
 for my $panel (@{ $dashboard->{panels} })
 {
-	for my $target (@{ $panel->{targets} })
+	# a row has none
+	for my $target (@{ $panel->{targets} // [] })
 	{
-		(my $question = $target->{expr}) =~ s/\$(datname|index)\b/.*/g;
+		(my $question = $target->{expr}) =~ s/\$(datname|index|pipeline)\b/.*/g;
 		my $answer = ask($question);
 
 		cmp_ok(scalar(@{ $answer // [] }), '>', 0, "\"$panel->{title}\" shows something");
