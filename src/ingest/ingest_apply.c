@@ -706,20 +706,6 @@ typedef struct LoadState
 	bool		embed;
 } LoadState;
 
-/*
- * Locks a pipeline's row, as everybody does before entries of its queue.  False if it is not as it was when it was
- * looked up: somebody may have had it begin anew, which what is known here would undo.
- */
-static bool
-lock_as_known(const VdbPipeline *pipeline)
-{
-	const VdbPipeline *now = vdb_ingest_find_pipeline_by_id(pipeline->id, true);
-
-	return now != NULL && now->state == pipeline->state && now->load == pipeline->load &&
-		strcmp(now->load_after == NULL ? "" : now->load_after,
-			   pipeline->load_after == NULL ? "" : pipeline->load_after) == 0;
-}
-
 static void
 do_load_page(void *arg)
 {
@@ -729,8 +715,6 @@ do_load_page(void *arg)
 	bool		source = pipeline->load == VDB_LOAD_SOURCE;
 	LoadPage	page = {0};
 
-	if (!lock_as_known(pipeline))
-		return;
 	if (source)
 		read_source_page(watch, &page);
 	else
