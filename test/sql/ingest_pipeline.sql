@@ -81,7 +81,7 @@ SELECT vdb.create_pipeline('p', 'doc_parts', 'id', 'body', 'chunk');
 SELECT vdb.create_pipeline('p', 'doc_part', 'id', 'body', 'chunk');
 SELECT vdb.create_pipeline('p', 'doc', 'id', 'body', 'doc_view');
 SELECT vdb.create_pipeline('p', 'doc', 'id', 'body', 'doc_unlogged');
-SELECT vdb.create_pipeline('p', 'pg_class', 'oid', 'relname', 'chunk', target_key => 'id');
+SELECT vdb.create_pipeline('p', 'pg_class', 'relpages', 'relname', 'chunk', target_key => 'id');
 SELECT vdb.create_pipeline('p', 'vdb.pipeline', 'id', 'reason', 'chunk');
 SELECT vdb.create_pipeline('p', 4294967295::oid::regclass, 'id', 'body', 'chunk');
 CREATE TABLE chunk_parts (id bigint PRIMARY KEY, embedding vector(3)) PARTITION BY RANGE (id);
