@@ -73,6 +73,9 @@ sub run_document
 	IPC::Run::run(
 		[ 'psql', '-XqA', '-P', 'format=aligned', '-d', $node->connstr('demo') ],
 		'<', \$script, '>', \$out, '2>&1');
+	# without pipelines there is no slot, which would keep the database
+	$node->safe_psql('demo', 'DROP EXTENSION IF EXISTS vdb CASCADE');
+	$node->poll_query_until('postgres', q(SELECT count(*) = 0 FROM pg_replication_slots)) or die "$name leaves a slot";
 	$node->safe_psql('postgres', 'DROP DATABASE demo');
 
 	for my $i (0 .. $#examples)
