@@ -1665,21 +1665,25 @@ CREATE TABLE vdb.pipeline (
 	wait_until timestamptz NOT NULL DEFAULT '-infinity',
 	failures integer NOT NULL DEFAULT 0,
 	last_error text,
-	last_error_at timestamptz
+	last_error_at timestamptz,
+	source_file oid,
+	content_number smallint
 );
 
 COMMENT ON TABLE vdb.pipeline IS 'which embeddings follow which rows, and how that goes';
 COMMENT ON COLUMN vdb.pipeline.load IS 'what is being gone through: the rows of the source, or those of the target that the source no longer has';
 COMMENT ON COLUMN vdb.pipeline.load_after IS 'the last key that was';
+COMMENT ON COLUMN vdb.pipeline.source_file IS 'the file that the source had when it was looked at: a statement that rewrites a table logs no changes of rows';
+COMMENT ON COLUMN vdb.pipeline.content_number IS 'the number that the content had among the columns';
 COMMENT ON COLUMN vdb.pipeline.failures IS 'calls that found the model away, in a row';
 
 CREATE FUNCTION vdb.pipeline_inserted() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'vdb_ingest_pipeline_inserted' LANGUAGE C;
 
-COMMENT ON FUNCTION vdb.pipeline_inserted() IS 'tells processes of pipelines that were restored';
+COMMENT ON FUNCTION vdb.pipeline_inserted() IS 'has pipelines that were restored begin anew, and tells the processes';
 
-CREATE TRIGGER inserted AFTER INSERT ON vdb.pipeline
-	FOR EACH STATEMENT EXECUTE FUNCTION vdb.pipeline_inserted();
+CREATE TRIGGER inserted BEFORE INSERT ON vdb.pipeline
+	FOR EACH ROW EXECUTE FUNCTION vdb.pipeline_inserted();
 
 CREATE SEQUENCE vdb.ingest_lease;
 

@@ -41,6 +41,9 @@
 /* What nobody was interested in is confirmed so often, ms. */
 #define CONFIRM_MS 1000
 
+/* Processes that begin at one position and fail there; then it is given up. */
+#define MOST_STARTS 6
+
 typedef struct Capture
 {
 	MemoryContext memory;		/* of what is watched */
@@ -109,16 +112,24 @@ resolve(void *arg)
 	watch->types = vdb_ingest_resolve(watch->pipeline);
 }
 
-/* Looks up what a pipeline's names stand for; if it cannot be, the pipeline is in error. */
+/* Looks up what a pipeline's names stand for; if it cannot be, the pipeline is in error, if it ever could. */
 static void
 resolve_or_refuse(VdbWatch *watch)
 {
 	ErrorData  *error = vdb_ingest_attempt(resolve, watch);
 
 	if (error == NULL)
+	{
+		vdb_ingest_note_source(watch->pipeline);
 		return;
+	}
 	watch->types = NULL;
-	vdb_ingest_set_state(watch->pipeline->id, VDB_STATE_ERROR, error->message);
+
+	/* while a dump is read, keys and functions come after the pipelines; whoever makes them has this looked at again */
+	if (OidIsValid(watch->pipeline->source_file))
+		vdb_ingest_set_state(watch->pipeline->id, VDB_STATE_ERROR, error->message);
+	else
+		vdb_ingest_note_reason(watch->pipeline->id, error->message);
 }
 
 /*
@@ -367,13 +378,12 @@ release_leases(void)
 	end();
 }
 
-/* Reading is too far behind: begins anew at the end of the log. */
+/* Begins anew at the end of the log. */
 static void
-leap(Capture *capture)
+leap(Capture *capture, const char *why)
 {
 	ereport(LOG,
-			(errmsg("reading the write-ahead log for pipelines is too far behind, so all sources are gone through"),
-			 errhint("See vdb.ingest_max_wal.")));
+			(errmsg("reading the write-ahead log for pipelines %s, so all sources are gone through", why)));
 	mark_sources();
 	vdb_batch_clear(&capture->batch);
 	vdb_decode_drop();
@@ -426,7 +436,7 @@ take_turns(Capture *capture)
 		weigh_all(capture);
 		if (GetFlushRecPtr(NULL) - vdb_decode_position() > most_behind())
 		{
-			leap(capture);
+			leap(capture, "is too far behind");
 			continue;
 		}
 		change_times(true);
@@ -463,6 +473,8 @@ vdb_ingest_capture(void)
 		/* one that is lost only now is seen when it is read, and this process begins anew */
 		vdb_decode_open(!has_slot);
 		outdated = true;
+		if (vdb_ingest_note_start(vdb_decode_confirmed()) >= MOST_STARTS)
+			leap(&capture, "does not get on");
 		take_turns(&capture);
 	}
 	if (vdb_ingest)

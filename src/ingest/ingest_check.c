@@ -15,6 +15,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -111,6 +112,20 @@ check_replica_identity(Relation rel, const char *key)
 	bms_free(columns);
 }
 
+/* Texts of keys are read again by whoever works on them, with other settings, and in arrays. */
+static void
+check_key_type(const FormData_pg_attribute *column)
+{
+	Oid			type = getBaseType(column->atttypid);
+
+	if (type == MONEYOID || OidIsValid(get_element_type(type)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of type %s cannot be the key of a pipeline", NameStr(column->attname),
+						format_type_be(column->atttypid)),
+				 errhint("Use a number, a text or a UUID.")));
+}
+
 static void
 check_source(const VdbPipeline *pipeline)
 {
@@ -125,6 +140,7 @@ check_source(const VdbPipeline *pipeline)
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 				 errmsg("column \"%s\" of table \"%s\" may be null", pipeline->key, RelationGetRelationName(rel)),
 				 errhint("ALTER TABLE ... ALTER COLUMN ... SET NOT NULL.")));
+	check_key_type(TupleDescAttr(RelationGetDescr(rel), key - 1));
 	check_replica_identity(rel, pipeline->key);
 
 	/* such a column is not stored, nor in the log */
@@ -243,7 +259,17 @@ check_is_free(const VdbPipeline *pipeline, const VdbPipelineTypes *types)
 			continue;
 		if (types->same_table && other->source == other->target &&
 			strcmp(other->embedding, pipeline->embedding) != 0)
+		{
+			/* what our processes write to such a table does not call for more, so the second would not see the first */
+			if (strcmp(other->embedding, pipeline->content) == 0 || strcmp(other->content, pipeline->embedding) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_OBJECT_IN_USE),
+						 errmsg("pipelines of one table cannot follow each other"),
+						 errdetail("Pipeline \"%s\" writes column \"%s\" from column \"%s\".",
+								   other->name, other->embedding, other->content),
+						 errhint("Give one of them another table as its target.")));
 			continue;
+		}
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("table %s is the target of another pipeline", types->target_name),

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -19,6 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -452,15 +454,39 @@ vdb_ingest_drop_pipeline(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* A trigger: rows that were not made by these functions, but restored, are pipelines as well. */
+/*
+ * A trigger, before a row is inserted: those that a dump has are pipelines as well, but how far they were was so in another
+ * database.
+ */
 PG_FUNCTION_INFO_V1(vdb_ingest_pipeline_inserted);
 Datum
 vdb_ingest_pipeline_inserted(PG_FUNCTION_ARGS)
 {
-	if (!CALLED_AS_TRIGGER(fcinfo))
+	static const char *const progress[] = {"state", "reason", "load", "load_after", "source_file", "content_number"};
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc	desc;
+	int			columns[lengthof(progress)];
+	Datum		values[lengthof(progress)] = {0};
+	bool		nulls[lengthof(progress)];
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
+		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("this function is a trigger's")));
+				 errmsg("this function is a trigger's, before a row is inserted")));
+	desc = RelationGetDescr(trigger->tg_relation);
+	for (int i = 0; i < lengthof(progress); i++)
+	{
+		columns[i] = SPI_fnumber(desc, progress[i]);
+		if (columns[i] <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("table \"%s\" is not one of pipelines", RelationGetRelationName(trigger->tg_relation))));
+		nulls[i] = true;
+	}
+	values[0] = CStringGetTextDatum(vdb_ingest_state_name(VDB_STATE_RUNNING));
+	values[2] = CStringGetTextDatum("source");
+	nulls[0] = nulls[2] = false;
 	vdb_ingest_tell();
-	return PointerGetDatum(NULL);
+	return PointerGetDatum(heap_modify_tuple_by_cols(trigger->tg_trigtuple, desc, lengthof(progress), columns, values, nulls));
 }

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
@@ -194,7 +195,7 @@ vdb_ingest_require_owner(const VdbPipeline *pipeline)
 	"SELECT id, name::text, owner::oid, source::oid, key::text, content::text, target::oid, " \
 	"target_key::text, embedding::text, mode, embed, model_version, version_of, batch_size, " \
 	"(extract(epoch FROM timeout) * 1000)::bigint, max_attempts, queue_limit, state, load, load_after, " \
-	"wait_until, failures FROM vdb.pipeline "
+	"wait_until, failures, source_file, content_number::int FROM vdb.pipeline "
 
 static Datum
 read_column(int row, int column, bool *isnull)
@@ -268,6 +269,8 @@ read_pipeline(int row)
 	pipeline->load_after = read_text(row, column++);
 	pipeline->wait_until = DatumGetTimestampTz(read_value(row, column++));
 	pipeline->failures = DatumGetInt32(read_value(row, column++));
+	pipeline->source_file = DatumGetObjectId(read_column(row, column++, &isnull));
+	pipeline->content_number = DatumGetInt32(read_column(row, column++, &isnull));
 	return pipeline;
 }
 
@@ -379,6 +382,47 @@ vdb_ingest_set_state(int pipeline, VdbPipelineState state, const char *reason)
 	update("UPDATE vdb.pipeline SET state = $2, reason = $3 WHERE id = $1",
 		   pipeline, state_names[state], reason);
 	vdb_ingest_tell();
+}
+
+void
+vdb_ingest_note_reason(int pipeline, const char *reason)
+{
+	update("UPDATE vdb.pipeline SET reason = $2 WHERE id = $1 AND reason IS DISTINCT FROM $2 AND $3 IS NULL",
+		   pipeline, reason, NULL);
+}
+
+static Oid
+file_of(Oid table)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
+	Oid			file;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	file = ((Form_pg_class) GETSTRUCT(tuple))->relfilenode;
+	ReleaseSysCache(tuple);
+	return file;
+}
+
+void
+vdb_ingest_note_source(const VdbPipeline *pipeline)
+{
+	static const Oid types[] = {INT4OID, OIDOID, INT4OID};
+	Oid			file = file_of(pipeline->source);
+	int			number = get_attnum(pipeline->source, pipeline->content);
+	Datum		values[] = {Int32GetDatum(pipeline->id), ObjectIdGetDatum(file), Int32GetDatum(number)};
+	VdbIdentity before;
+
+	if (file == pipeline->source_file && number == pipeline->content_number)
+		return;
+	SPI_connect();
+	vdb_ingest_become_keeper(&before);
+	(void) vdb_ingest_run("UPDATE vdb.pipeline SET source_file = $2, content_number = $3, reason = NULL WHERE id = $1",
+						  lengthof(types), types, values, NULL);
+	vdb_ingest_come_back(&before);
+	SPI_finish();
+	if (OidIsValid(pipeline->source_file))
+		vdb_ingest_set_load(pipeline->id, VDB_LOAD_SOURCE, NULL);
 }
 
 void

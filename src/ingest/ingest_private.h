@@ -105,6 +105,8 @@ typedef struct VdbPipeline
 	char	   *load_after;		/* NULL: from the beginning */
 	TimestampTz wait_until;
 	int			failures;
+	Oid			source_file;	/* when it was looked at; InvalidOid: it has not been, in this database */
+	int			content_number;
 } VdbPipeline;
 
 /* What a pipeline's names stand for now. */
@@ -201,6 +203,15 @@ extern void vdb_ingest_delete_pipeline(const VdbPipeline *pipeline);
  */
 extern void vdb_ingest_set_state(int pipeline, VdbPipelineState state, const char *reason);
 extern void vdb_ingest_set_load(int pipeline, VdbLoad load, const char *after);
+
+/*
+ * Notes what the source is now, of a pipeline that was looked at; a table that has been rewritten since, or whose content
+ * is another column, is gone through.
+ */
+extern void vdb_ingest_note_source(const VdbPipeline *pipeline);
+
+/* Says why a pipeline cannot be worked on yet, which is not its fault.  Nobody is told. */
+extern void vdb_ingest_note_reason(int pipeline, const char *reason);
 
 /* Tells all processes of this database at the end of the transaction that pipelines have changed. */
 extern void vdb_ingest_tell(void);
@@ -362,6 +373,12 @@ typedef struct VdbCaptureProgress
 
 /* Of this database; false if there is no room. */
 extern bool vdb_ingest_report(const VdbCaptureProgress *at);
+
+/*
+ * Notes that a process begins to read at a position; how many have done so in a row, since the server was started,
+ * and got no further.
+ */
+extern int	vdb_ingest_note_start(XLogRecPtr position);
 
 /* Is this the first time that somebody asks, of this database, since the server was started? */
 extern bool vdb_ingest_is_first_start(void);

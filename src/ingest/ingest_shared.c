@@ -50,6 +50,8 @@ typedef struct Progress
 	Oid			database;		/* InvalidOid: of none */
 	VdbCaptureProgress at;
 	bool		begun;			/* since the server was started */
+	XLogRecPtr	start;			/* where a process began to read */
+	int			starts;			/* so many, in a row, there */
 	ConditionVariable work;		/* there is something to embed */
 } Progress;
 
@@ -213,6 +215,7 @@ find_progress(Oid database, bool make)
 		return NULL;
 	found->database = database;
 	found->begun = false;
+	found->starts = 0;
 	memset(&found->at, 0, sizeof(found->at));
 	return found;
 }
@@ -228,6 +231,24 @@ vdb_ingest_report(const VdbCaptureProgress *at)
 		progress->at = *at;
 	LWLockRelease(&shared->lock);
 	return progress != NULL;
+}
+
+int
+vdb_ingest_note_start(XLogRecPtr position)
+{
+	Progress   *progress;
+	int			starts = 0;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	progress = find_progress(MyDatabaseId, true);
+	if (progress != NULL)
+	{
+		progress->starts = progress->start == position ? progress->starts + 1 : 1;
+		progress->start = position;
+		starts = progress->starts;
+	}
+	LWLockRelease(&shared->lock);
+	return starts;
 }
 
 bool

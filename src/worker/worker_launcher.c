@@ -57,7 +57,7 @@ typedef struct Launcher
 	BackgroundWorkerHandle *handles[VDB_PLACES];	/* of workers that this process started */
 	VdbMoment	listed_at;		/* 0: not yet */
 	VdbMoment	watched_at;
-	VdbMoment	start_after;	/* no process was free */
+	VdbMoment	start_after[VDB_KINDS]; /* no process was free */
 	bool		said_full;		/* in the log */
 	MemoryContext round_context;
 } Launcher;
@@ -319,11 +319,11 @@ start_worker(Launcher *launcher, Database *database, int kind, int number)
 	return started;
 }
 
-/* No process is free: all databases wait for a round.  Says so once. */
+/* No process is free: a kind waits for a round in all databases.  Says so once. */
 static void
-await_process(Launcher *launcher, VdbMoment now)
+await_process(Launcher *launcher, int kind, VdbMoment now)
 {
-	launcher->start_after = now + vdb_maintenance_naptime * USECS_PER_SEC;
+	launcher->start_after[kind] = now + (VdbMoment) Min(*vdb_worker_kinds[kind].is->naptime, vdb_maintenance_naptime) * USECS_PER_SEC;
 	if (launcher->said_full)
 		return;
 	launcher->said_full = true;
@@ -349,8 +349,8 @@ start_workers(Launcher *launcher, int kind, int *busy)
 
 	if (!*is->enabled)
 		return next;
-	if (now < launcher->start_after)
-		return launcher->start_after;
+	if (now < launcher->start_after[kind])
+		return launcher->start_after[kind];
 	while (*busy < Min(*is->limit, is->places) &&
 		   (database = find_due(launcher, kind, now, &next)) != NULL)
 	{
@@ -360,8 +360,8 @@ start_workers(Launcher *launcher, int kind, int *busy)
 			break;
 		if (!start_worker(launcher, database, kind, number))
 		{
-			await_process(launcher, now);
-			return launcher->start_after;
+			await_process(launcher, kind, now);
+			return launcher->start_after[kind];
 		}
 		launcher->said_full = false;
 		(*busy)++;
@@ -392,7 +392,7 @@ forget_rests(Launcher *launcher)
 	HASH_SEQ_STATUS all;
 	Database   *database;
 
-	launcher->start_after = 0;
+	memset(launcher->start_after, 0, sizeof(launcher->start_after));
 	hash_seq_init(&all, launcher->databases);
 	while ((database = hash_seq_search(&all)) != NULL)
 	{
