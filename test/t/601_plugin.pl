@@ -484,9 +484,11 @@ for my $database (qw(latin1 ascii))
 	my $client = $database eq 'latin1' ? q(SET client_encoding = 'UTF8';) : '';
 
 	make_slot("in_$database", $database);
+
+	# who inserts flushes the log, which a message of no transaction does not
 	sql(qq($client CREATE TABLE "caf\xc3\xa9" (t text, j jsonb, "\xc3\xb1" int);
-		INSERT INTO "caf\xc3\xa9" VALUES ('\xc3\xbc', '["\xc3\xbc"]', 1);
-		SELECT pg_logical_emit_message(false, '\xc3\xb1', '\xc3\xb1')), $database);
+		SELECT pg_logical_emit_message(false, '\xc3\xb1', '\xc3\xb1');
+		INSERT INTO "caf\xc3\xa9" VALUES ('\xc3\xbc', '["\xc3\xbc"]', 1)), $database);
 	for my $line (
 		join("\n", lines_of("in_$database", database => $database)),
 		receive("in_$database", $database))
