@@ -170,7 +170,7 @@ sql(q(ALTER TABLE other_items ADD extra int; INSERT INTO other_items VALUES (2, 
 follows('other_items', 'other_copies', 'columns come and go');
 sql(q(ALTER TABLE other_items ALTER v TYPE real[] USING v[2:8] || v[1:1]));
 follows('other_items', 'other_copies', 'a statement rewrites all rows, and logs none');
-sql(q(ALTER TABLE other_items ADD n real[] DEFAULT '{8,7,6,5,4,3,2,1}'; ALTER TABLE other_items DROP v; ALTER TABLE other_items RENAME n TO v));
+sql(q(BEGIN; ALTER TABLE other_items ADD n real[] DEFAULT '{8,7,6,5,4,3,2,1}'; ALTER TABLE other_items DROP v; ALTER TABLE other_items RENAME n TO v; COMMIT));
 follows('other_items', 'other_copies', 'another column takes the content\'s name');
 sql(q(ALTER TABLE other_items RENAME v TO w; INSERT INTO other_items VALUES (4, place(4)); INSERT INTO items VALUES (80001, '', place(9))));
 comes_true('a column that is renamed is an error of that pipeline', q(SELECT state = 'error' FROM vdb.pipeline WHERE name = 'other'));
