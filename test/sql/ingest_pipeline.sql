@@ -171,9 +171,17 @@ RESET ROLE;
 -- commands, on pipelines written by hand
 
 INSERT INTO vdb.pipeline (name, owner, source, key, content, target, target_key, embedding, mode, embed, model_version,
-	batch_size, timeout, max_attempts, queue_limit, load)
+	batch_size, timeout, max_attempts, queue_limit, state, load)
 	VALUES ('ann', 'vdb_ann', 'doc', 'id', 'body', 'chunk', 'id', 'embedding', 'function', 'public.embed(text[])', 'v1',
-	64, '1 min', 5, 1000, NULL);
+	64, '1 min', 5, 1000, 'error', NULL);
+-- as a dump would, of how far it was elsewhere
+SELECT state, load FROM vdb.pipeline;
+UPDATE vdb.pipeline SET load = NULL;
+CREATE TABLE keyed (id int[] PRIMARY KEY, price money UNIQUE NOT NULL, body text);
+CREATE TABLE keyed_e (id int[] PRIMARY KEY, price money UNIQUE, embedding vector(2));
+SELECT vdb.create_pipeline('keyed', 'keyed', 'id', 'body', 'keyed_e');
+SELECT vdb.create_pipeline('keyed', 'keyed', 'price', 'body', 'keyed_e');
+DROP TABLE keyed, keyed_e;
 CREATE VIEW state AS SELECT name, owner, content, mode, embed, model_version, batch_size, timeout, max_attempts,
 	queue_limit, state, reason, load, wait_until, failures FROM vdb.pipeline ORDER BY id;
 SELECT vdb.create_pipeline('ann', 'doc', 'id', 'body', 'chunk');
