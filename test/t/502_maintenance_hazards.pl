@@ -13,7 +13,7 @@ use VdbTest;
 
 my $node = new_server(
 	'hazards', 'fsync = off', q(shared_preload_libraries = 'vdb'), 'restart_after_crash = on',
-	'vdb.maintenance_naptime = 1', 'vdb.maintenance_cost_delay = 0', 'max_worker_processes = 16');
+	'vdb.maintenance_naptime = 1', 'vdb.ingest = off', 'vdb.maintenance_cost_delay = 0', 'max_worker_processes = 16');
 
 sub sql { return $node->safe_psql('postgres', shift) }
 
