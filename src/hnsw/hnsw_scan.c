@@ -75,6 +75,7 @@ typedef struct HnswScan
 
 	bool		has_last;
 	double		last;			/* upper bound of the last row's distance */
+	double		last_lower;		/* nothing that was returned before it is farther than this */
 	ItemPointerData last_tid;
 	bool		last_exact;
 
@@ -413,6 +414,8 @@ go_on(IndexScanDesc scan)
 
 		if (measure(scan, so->last_tid, &distance))
 			so->last = distance;
+		else
+			so->last = so->last_lower;	/* it is dead, so nobody has seen it */
 		so->last_exact = true;
 	}
 	if (!within_limits(so) || so->search.overflow.count == 0)
@@ -581,6 +584,7 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 		}
 		so->has_last = true;
 		so->last = first->upper;
+		so->last_lower = first->lower;
 		so->last_exact = first->exact;
 		so->last_tid = first->tid;
 		so->yielded++;

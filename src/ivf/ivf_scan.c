@@ -108,6 +108,7 @@ typedef struct IvfScan
 
 	bool		has_last;
 	double		last;			/* upper bound of the last row's distance */
+	double		last_lower;		/* nothing that was returned before it is farther than this */
 	ItemPointerData last_tid;
 	bool		last_exact;
 
@@ -723,6 +724,8 @@ measure_last(IndexScanDesc scan)
 	if (vdb_exact_measure(&so->exact, scan, so->last_tid, so->index->support, so->index->codec.dims,
 						  so->query, &distance))
 		so->last = distance;
+	else
+		so->last = so->last_lower;	/* it is dead, so nobody has seen it */
 	so->last_exact = true;
 }
 
@@ -752,6 +755,7 @@ next_row(IndexScanDesc scan)
 		/* rows that were left out may come before it */
 		if (so->nearest.left_out && so->order.rows[0].upper > so->cutoff)
 		{
+			measure_last(scan);
 			go_on(so);
 			continue;
 		}
@@ -775,6 +779,7 @@ next_row(IndexScanDesc scan)
 			continue;
 		so->has_last = true;
 		so->last = first.upper;
+		so->last_lower = first.lower;
 		so->last_tid = first.tid;
 		so->last_exact = first.exact;
 		so->yielded++;
