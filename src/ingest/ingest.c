@@ -125,12 +125,7 @@ vdb_ingest_override_settings(void)
 	};
 
 	vdb_worker_override_settings();
-	for (int i = 0; i < lengthof(settings); i++)
-	{
-		/* not all releases have all of them */
-		if (GetConfigOption(settings[i][0], true, false) != NULL)
-			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
-	}
+	vdb_worker_override(settings, lengthof(settings));
 }
 
 void

@@ -183,7 +183,6 @@ delete_rows(const VdbWatch *watch, const VdbChange *changes, int count)
 	const char *embedding = quote_identifier(watch->pipeline->embedding);
 	Oid			argument_types[] = {TEXTARRAYOID};
 	Datum		values[1];
-
 	char	   *sql;
 
 	values[0] = form_keys(changes, count);
@@ -291,6 +290,16 @@ put_off(VdbWatch *watch, const ErrorData *error)
 			(errmsg("pipeline \"%s\" is put off: %s", watch->pipeline->name, error->message)));
 }
 
+/* What went wrong of a pipeline as a whole passes, or is to be put right. */
+static void
+set_aside(VdbWatch *watch, const ErrorData *error)
+{
+	if (is_passing(error))
+		put_off(watch, error);
+	else
+		stop(watch, error->message);
+}
+
 static void
 do_in_halves(VdbWatch *watch, Deed deed, const VdbChange *changes, int count)
 {
@@ -303,10 +312,8 @@ do_in_halves(VdbWatch *watch, Deed deed, const VdbChange *changes, int count)
 	error = vdb_ingest_attempt(do_deed, &state);
 	if (error == NULL)
 		return;
-	if (is_passing(error))
-		put_off(watch, error);
-	else if (vdb_ingest_blame(error->sqlerrcode) == VDB_BLAME_DEFINITION)
-		stop(watch, error->message);
+	if (vdb_ingest_blame(error->sqlerrcode) != VDB_BLAME_ROWS)
+		set_aside(watch, error);
 	else if (count == 1)
 		bury(watch, changes, error);
 	else
@@ -351,14 +358,21 @@ take_last(VdbChange *changes, int count)
 }
 
 static void
+enqueue(const VdbWatch *watch, const VdbChange *changes, int count, XLogRecPtr lsn, TimestampTz since, bool backfill)
+{
+	char	  **keys = palloc(count * sizeof(char *));
+
+	for (int i = 0; i < count; i++)
+		keys[i] = changes[i].key;
+	(void) vdb_ingest_enqueue(watch->pipeline->id, keys, count, lsn, since, backfill);
+}
+
+static void
 do_enqueue(void *arg)
 {
-	Pile	   *pile = arg;
-	char	  **keys = palloc(pile->count * sizeof(char *));
+	const Pile *pile = arg;
 
-	for (int i = 0; i < pile->count; i++)
-		keys[i] = pile->changes[i].key;
-	(void) vdb_ingest_enqueue(pile->watch->pipeline->id, keys, pile->count, pile->lsn, pile->since, false);
+	enqueue(pile->watch, pile->changes, pile->count, pile->lsn, pile->since, false);
 }
 
 /* Who finishes entries may hold them for as long as the target is in the way. */
@@ -367,10 +381,8 @@ enqueue_pile(Pile *pile, bool *embed)
 {
 	ErrorData  *error = vdb_ingest_attempt(do_enqueue, pile);
 
-	if (error != NULL && is_passing(error))
-		put_off(pile->watch, error);
-	else if (error != NULL)
-		stop(pile->watch, error->message);
+	if (error != NULL)
+		set_aside(pile->watch, error);
 	pile->watch->enqueued = true;
 	*embed = *embed || pile->watch->pipeline->mode == VDB_MODE_FUNCTION;
 }
@@ -501,10 +513,8 @@ note_truncated(Pile *pile)
 {
 	ErrorData  *error = vdb_ingest_attempt(do_note_truncated, pile);
 
-	if (error != NULL && is_passing(error))
-		put_off(pile->watch, error);
-	else if (error != NULL)
-		stop(pile->watch, error->message);
+	if (error != NULL)
+		set_aside(pile->watch, error);
 }
 
 static Pile *
@@ -724,11 +734,7 @@ do_load_page(void *arg)
 		do_in_halves(watch, source ? look_at_rows : delete_rows, page.changes, page.count);
 	else if (page.count > 0)
 	{
-		char	  **keys = palloc(page.count * sizeof(char *));
-
-		for (int i = 0; i < page.count; i++)
-			keys[i] = page.changes[i].key;
-		(void) vdb_ingest_enqueue(pipeline->id, keys, page.count, InvalidXLogRecPtr, GetCurrentTimestamp(), source);
+		enqueue(watch, page.changes, page.count, InvalidXLogRecPtr, GetCurrentTimestamp(), source);
 		state->embed = pipeline->mode == VDB_MODE_FUNCTION;
 	}
 	if (watch->active)
@@ -752,10 +758,8 @@ vdb_ingest_load_page(VdbWatch *watch, bool *embed)
 		return false;
 	SPI_connect();
 	error = vdb_ingest_attempt(do_load_page, &state);
-	if (error != NULL && is_passing(error))
-		put_off(watch, error);
-	else if (error != NULL)
-		stop(watch, error->message);
+	if (error != NULL)
+		set_aside(watch, error);
 	SPI_finish();
 	*embed = state.embed;
 	return true;

@@ -50,13 +50,20 @@ get_function(FunctionCallInfo fcinfo, int argument)
 	return PG_ARGISNULL(argument) ? NULL : format_procedure_qualified(PG_GETARG_OID(argument));
 }
 
-static void
-check_given(FunctionCallInfo fcinfo, int argument, const char *name)
+void
+vdb_ingest_check_given(FunctionCallInfo fcinfo, int argument, const char *name)
 {
 	if (PG_ARGISNULL(argument))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be null", name)));
+}
+
+double
+vdb_ingest_interval_ms(const Interval *interval)
+{
+	return interval->time / 1000.0 +
+		((double) interval->month * DAYS_PER_MONTH + interval->day) * (SECS_PER_DAY * 1000.0);
 }
 
 /* Puts numbers that were given, from this argument on, in the place of others. */
@@ -68,8 +75,7 @@ get_limits(FunctionCallInfo fcinfo, int argument, VdbPipeline *pipeline)
 	if (!PG_ARGISNULL(argument + 1))
 	{
 		const Interval *interval = PG_GETARG_INTERVAL_P(argument + 1);
-		double		ms = interval->time / 1000.0 +
-			((double) interval->month * DAYS_PER_MONTH + interval->day) * (SECS_PER_DAY * 1000.0);
+		double		ms = vdb_ingest_interval_ms(interval);
 
 		/* what is out of range is found below */
 		pipeline->timeout = ms >= 1 && ms <= LONGEST_TIMEOUT_MS ? (int) ms : 0;
@@ -166,15 +172,8 @@ run_for(const char *sql, const VdbPipeline *pipeline)
 {
 	static const Oid types[] = {INT4OID};
 	Datum		value = Int32GetDatum(pipeline->id);
-	VdbIdentity before;
-	uint64		rows;
 
-	SPI_connect();
-	vdb_ingest_become_keeper(&before);
-	rows = vdb_ingest_run(sql, lengthof(types), types, &value, NULL);
-	vdb_ingest_come_back(&before);
-	SPI_finish();
-	return rows;
+	return vdb_ingest_run_as_keeper(sql, lengthof(types), types, &value, NULL);
 }
 
 void
@@ -190,7 +189,7 @@ get_own_pipeline(FunctionCallInfo fcinfo)
 {
 	VdbPipeline *pipeline;
 
-	check_given(fcinfo, 0, "pipeline");
+	vdb_ingest_check_given(fcinfo, 0, "pipeline");
 	pipeline = vdb_ingest_find_pipeline(NameStr(*PG_GETARG_NAME(0)), true);
 	vdb_ingest_require_owner(pipeline);
 	return pipeline;
@@ -267,8 +266,8 @@ vdb_ingest_create_pipeline(PG_FUNCTION_ARGS)
 	VdbPipeline *pipeline = palloc0(sizeof(VdbPipeline));
 
 	for (int i = 0; i < lengthof(needed); i++)
-		check_given(fcinfo, i, needed[i]);
-	check_given(fcinfo, 7, "embedding");
+		vdb_ingest_check_given(fcinfo, i, needed[i]);
+	vdb_ingest_check_given(fcinfo, 7, "embedding");
 	pipeline->name = get_name(fcinfo, 0);
 	pipeline->owner = GetUserId();
 	pipeline->source = PG_GETARG_OID(1);

@@ -20,21 +20,11 @@
 #define MOST_ROWS 10000
 #define LONGEST_LEASE_MS (24 * 3600 * 1000)
 
-static void
-check_given(FunctionCallInfo fcinfo, int argument, const char *name)
-{
-	if (PG_ARGISNULL(argument))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
-}
-
 /* A time of this or that length, in ms. */
 static int
 get_ms(const Interval *interval, int64 least, const char *name)
 {
-	double		ms = interval->time / 1000.0 +
-		((double) interval->month * DAYS_PER_MONTH + interval->day) * (SECS_PER_DAY * 1000.0);
+	double		ms = vdb_ingest_interval_ms(interval);
 
 	if (!(ms >= least && ms <= LONGEST_LEASE_MS))
 		ereport(ERROR,
@@ -68,9 +58,9 @@ vdb_ingest_claim(PG_FUNCTION_ARGS)
 	int			seen;
 
 	InitMaterializedSRF(fcinfo, 0);
-	check_given(fcinfo, 0, "pipeline");
-	check_given(fcinfo, 1, "n");
-	check_given(fcinfo, 2, "lease");
+	vdb_ingest_check_given(fcinfo, 0, "pipeline");
+	vdb_ingest_check_given(fcinfo, 1, "n");
+	vdb_ingest_check_given(fcinfo, 2, "lease");
 	if (PG_GETARG_INT32(1) < 1 || PG_GETARG_INT32(1) > MOST_ROWS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -154,9 +144,9 @@ vdb_ingest_complete(PG_FUNCTION_ARGS)
 	int			embedding_count;
 	int			done;
 
-	check_given(fcinfo, 0, "lease");
-	check_given(fcinfo, 1, "keys");
-	check_given(fcinfo, 2, "embeddings");
+	vdb_ingest_check_given(fcinfo, 0, "lease");
+	vdb_ingest_check_given(fcinfo, 1, "keys");
+	vdb_ingest_check_given(fcinfo, 2, "embeddings");
 	pipeline = find_leased(PG_GETARG_INT64(0));
 	keys = read_keys(PG_GETARG_ARRAYTYPE_P(1), &count);
 	embeddings = read_array(PG_GETARG_ARRAYTYPE_P(2), "embeddings", &embedding_count);
@@ -183,9 +173,9 @@ vdb_ingest_fail(PG_FUNCTION_ARGS)
 	int			count;
 	int			failed;
 
-	check_given(fcinfo, 0, "lease");
-	check_given(fcinfo, 1, "keys");
-	check_given(fcinfo, 2, "error");
+	vdb_ingest_check_given(fcinfo, 0, "lease");
+	vdb_ingest_check_given(fcinfo, 1, "keys");
+	vdb_ingest_check_given(fcinfo, 2, "error");
 	if (!PG_ARGISNULL(3))
 		retry_after = get_ms(PG_GETARG_INTERVAL_P(3), 0, "retry_after");
 	pipeline = find_leased(PG_GETARG_INT64(0));

@@ -356,6 +356,20 @@ vdb_ingest_lock_as_read(const VdbPipeline *pipeline)
 		is_same(now->content, pipeline->content);
 }
 
+uint64
+vdb_ingest_run_as_keeper(const char *sql, int count, const Oid *types, const Datum *values, const char *nulls)
+{
+	VdbIdentity before;
+	uint64		rows;
+
+	SPI_connect();
+	vdb_ingest_become_keeper(&before);
+	rows = vdb_ingest_run(sql, count, types, values, nulls);
+	vdb_ingest_come_back(&before);
+	SPI_finish();
+	return rows;
+}
+
 /* Changes a pipeline's row. */
 static void
 update(const char *sql, int pipeline, const char *first, const char *second)
@@ -367,13 +381,8 @@ update(const char *sql, int pipeline, const char *first, const char *second)
 		second == NULL ? (Datum) 0 : CStringGetTextDatum(second)
 	};
 	char		nulls[] = {' ', first == NULL ? 'n' : ' ', second == NULL ? 'n' : ' '};
-	VdbIdentity before;
 
-	SPI_connect();
-	vdb_ingest_become_keeper(&before);
-	(void) vdb_ingest_run(sql, lengthof(types), types, values, nulls);
-	vdb_ingest_come_back(&before);
-	SPI_finish();
+	(void) vdb_ingest_run_as_keeper(sql, lengthof(types), types, values, nulls);
 }
 
 void
@@ -387,8 +396,11 @@ vdb_ingest_set_state(int pipeline, VdbPipelineState state, const char *reason)
 void
 vdb_ingest_note_reason(int pipeline, const char *reason)
 {
-	update("UPDATE vdb.pipeline SET reason = $2 WHERE id = $1 AND reason IS DISTINCT FROM $2 AND $3 IS NULL",
-		   pipeline, reason, NULL);
+	static const Oid types[] = {INT4OID, TEXTOID};
+	Datum		values[] = {Int32GetDatum(pipeline), CStringGetTextDatum(reason)};
+
+	(void) vdb_ingest_run_as_keeper("UPDATE vdb.pipeline SET reason = $2 WHERE id = $1 AND reason IS DISTINCT FROM $2",
+									lengthof(types), types, values, NULL);
 }
 
 static Oid
@@ -411,16 +423,11 @@ vdb_ingest_note_source(const VdbPipeline *pipeline)
 	Oid			file = file_of(pipeline->source);
 	int			number = get_attnum(pipeline->source, pipeline->content);
 	Datum		values[] = {Int32GetDatum(pipeline->id), ObjectIdGetDatum(file), Int32GetDatum(number)};
-	VdbIdentity before;
 
 	if (file == pipeline->source_file && number == pipeline->content_number)
 		return;
-	SPI_connect();
-	vdb_ingest_become_keeper(&before);
-	(void) vdb_ingest_run("UPDATE vdb.pipeline SET source_file = $2, content_number = $3, reason = NULL WHERE id = $1",
-						  lengthof(types), types, values, NULL);
-	vdb_ingest_come_back(&before);
-	SPI_finish();
+	(void) vdb_ingest_run_as_keeper("UPDATE vdb.pipeline SET source_file = $2, content_number = $3, reason = NULL WHERE id = $1",
+									lengthof(types), types, values, NULL);
 	if (OidIsValid(pipeline->source_file))
 		vdb_ingest_set_load(pipeline->id, VDB_LOAD_SOURCE, NULL);
 }

@@ -9,6 +9,7 @@
 
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
+#include "fmgr.h"
 #include "nodes/pg_list.h"
 #include "port/atomics.h"
 #include "utils/relcache.h"
@@ -55,6 +56,14 @@ extern bool vdb_ingest_embed_round(void);
  */
 extern uint64 vdb_ingest_run(const char *sql, int count, const Oid *types, const Datum *values,
 							 const char *nulls);
+
+/* --- arguments of functions, ingest_command.c ---------------------------------- */
+
+/* An error if an argument, called so, is null. */
+extern void vdb_ingest_check_given(FunctionCallInfo fcinfo, int argument, const char *name);
+
+/* An interval's length in ms, months having thirty days; it may be negative, or huge. */
+extern double vdb_ingest_interval_ms(const Interval *interval);
 
 /* --- pipelines, ingest_pipeline.c -------------------------------------------- */
 
@@ -203,6 +212,10 @@ extern void vdb_ingest_delete_pipeline(const VdbPipeline *pipeline);
  */
 extern void vdb_ingest_set_state(int pipeline, VdbPipelineState state, const char *reason);
 extern void vdb_ingest_set_load(int pipeline, VdbLoad load, const char *after);
+
+/* Runs a statement on the extension's tables, as vdb_ingest_run() does, not connected to SPI; returns its rows' number. */
+extern uint64 vdb_ingest_run_as_keeper(const char *sql, int count, const Oid *types, const Datum *values,
+									   const char *nulls);
 
 /*
  * Notes what the source is now, of a pipeline that was looked at; a table that has been rewritten since, or whose content

@@ -25,6 +25,7 @@
 
 #include "ingest/ingest_private.h"
 #include "shmem.h"
+#include "stats/stats.h"
 
 /* Pipelines that are counted, and databases whose log is read, at most. */
 #define MOST_PIPELINES 512
@@ -321,24 +322,6 @@ vdb_ingest_await_work(long ms)
 
 /* --- what is shown ------------------------------------------------------------- */
 
-/* The value below which a share of those in buckets is, as in stats_show.c. */
-static double
-find_quantile(const uint64 *cumulative, double share)
-{
-	double		rank = share * cumulative[BUCKETS - 1];
-	int			at = 0;
-	double		lower;
-	double		below;
-
-	while (at < BUCKETS - 1 && cumulative[at] < rank)
-		at++;
-	if (at == BUCKETS - 1)
-		return bounds[at - 1];
-	lower = at == 0 ? 0 : bounds[at - 1];
-	below = at == 0 ? 0 : cumulative[at - 1];
-	return lower + (bounds[at] - lower) * (rank - below) / (cumulative[at] - below);
-}
-
 #define COUNTER_COLUMNS (VDB_INGEST_STATS + 5)
 
 /* A row of what was counted; NULL: nothing was. */
@@ -373,7 +356,7 @@ put_counters(FunctionCallInfo fcinfo, Counters *counters)
 	for (int q = 0; q < 2; q++)
 	{
 		isnull[i] = cumulative[BUCKETS - 1] == 0;
-		values[i] = Float8GetDatum(isnull[i] ? 0 : find_quantile(cumulative, q == 0 ? .5 : .99));
+		values[i] = Float8GetDatum(isnull[i] ? 0 : vdb_stats_quantile(bounds, cumulative, BUCKETS, q == 0 ? .5 : .99));
 		i++;
 	}
 	Assert(i == COUNTER_COLUMNS);

@@ -76,6 +76,13 @@ extern void vdb_stats_note_build(Oid index, instr_time begun);
 /* May the user know what is done with an index?  Who may read its table, or all statistics, may. */
 extern bool vdb_stats_may_see(Oid index);
 
+/*
+ * The value that a share of those in a histogram did not exceed, as if those of a bucket were spread evenly
+ * over it; beyond the last bound nothing is known, and that one is returned, as Prometheus does.
+ * bounds: upper ends of "count" buckets, the last one infinite; cumulative: how many are below each, not all 0.
+ */
+extern double vdb_stats_quantile(const double *bounds, const uint64 *cumulative, int count, double share);
+
 /* stats_scan.c */
 
 /* What one scan counts. */

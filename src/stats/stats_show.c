@@ -104,26 +104,21 @@ vdb_stats_index(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/*
- * The latency that a share of scans did not exceed, as if those of a bucket were spread evenly
- * over it; beyond the last bound nothing is known, and that one is returned, as Prometheus does.
- * buckets: cumulative.
- */
-static double
-find_quantile(const uint64 *buckets, double share)
+double
+vdb_stats_quantile(const double *bounds, const uint64 *cumulative, int count, double share)
 {
-	double		rank = share * buckets[VDB_BUCKETS - 1];
+	double		rank = share * cumulative[count - 1];
 	int			at = 0;
 	double		lower;
 	double		below;
 
-	while (at < VDB_BUCKETS - 1 && buckets[at] < rank)
+	while (at < count - 1 && cumulative[at] < rank)
 		at++;
-	if (at == VDB_BUCKETS - 1)
-		return vdb_stats_bounds[at - 1];
-	lower = at == 0 ? 0 : vdb_stats_bounds[at - 1];
-	below = at == 0 ? 0 : buckets[at - 1];
-	return lower + (vdb_stats_bounds[at] - lower) * (rank - below) / (buckets[at] - below);
+	if (at == count - 1)
+		return bounds[at - 1];
+	lower = at == 0 ? 0 : bounds[at - 1];
+	below = at == 0 ? 0 : cumulative[at - 1];
+	return lower + (bounds[at] - lower) * (rank - below) / (cumulative[at] - below);
 }
 
 /* vdb.stat_query(index oid): one row, or none */
@@ -158,7 +153,7 @@ vdb_stats_query(PG_FUNCTION_ARGS)
 	for (int i = 0; i < lengthof(shares); i++)
 	{
 		isnull[4 + i] = stats.buckets[VDB_BUCKETS - 1] == 0;
-		values[4 + i] = Float8GetDatum(isnull[4 + i] ? 0 : find_quantile(stats.buckets, shares[i]));
+		values[4 + i] = Float8GetDatum(isnull[4 + i] ? 0 : vdb_stats_quantile(vdb_stats_bounds, stats.buckets, VDB_BUCKETS, shares[i]));
 	}
 	tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
 	return (Datum) 0;

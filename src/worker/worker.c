@@ -90,6 +90,17 @@ define_settings(void)
 							 &vdb_maintenance_reindex, true, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
+void
+vdb_worker_override(const char *const (*settings)[2], int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		/* not all releases have all of them */
+		if (GetConfigOption(settings[i][0], true, false) != NULL)
+			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	}
+}
+
 /* What autovacuum sees to as well: what a database's or the server's settings might break. */
 void
 vdb_worker_override_settings(void)
@@ -114,12 +125,7 @@ vdb_worker_override_settings(void)
 
 	snprintf(delay, sizeof(delay), "%g", vdb_maintenance_cost_delay);
 	snprintf(limit, sizeof(limit), "%d", vdb_maintenance_cost_limit);
-	for (int i = 0; i < lengthof(settings); i++)
-	{
-		/* not all releases have all of them */
-		if (GetConfigOption(settings[i][0], true, false) != NULL)
-			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
-	}
+	vdb_worker_override(settings, lengthof(settings));
 }
 
 void

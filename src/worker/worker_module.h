@@ -62,6 +62,9 @@ extern void vdb_worker_count_failure(const char *message);
 /* What each process of ours begins with, and does again when settings are read anew. */
 extern void vdb_worker_override_settings(void);
 
+/* Overrides settings, names and values, of those that this release has. */
+extern void vdb_worker_override(const char *const (*settings)[2], int count);
+
 /* Begins a transaction that is as old as it is, in pg_stat_activity as well. */
 extern void vdb_worker_begin_transaction(void);
 
