@@ -84,6 +84,7 @@ typedef struct VdbUpkeep
 	bool		wanted;			/* its option "maintenance" */
 	bool		unclean;		/* what VACUUM does at its end has something to do */
 	bool		calibrated;		/* or there is nothing to calibrate */
+	bool		outdated;		/* what it was made by is not of the rows that there are now */
 	double		filled;			/* of the room that it has for rows, as a share of what a new
 								 * index would have filled */
 } VdbUpkeep;

@@ -91,11 +91,12 @@ typedef struct IvfMeta
 	/* lists that change, see README.md */
 	uint32		epoch;			/* says which lists are in force */
 	uint32		free_group;		/* of no list, which leads to the next; or IVF_NO_GROUP */
-	uint64		trained_rows;	/* there were when all lists were made */
+	uint64		trained_rows;	/* that all lists were made of, and that are left */
 	uint64		counted_rows;	/* the table had when rows were last counted, list by list */
 	uint64		removed_rows;	/* since then, by VACUUM */
 	IvfCalibration calibration;
-	uint8		reserved[24];	/* 0 */
+	uint64		lists_rows;		/* lists had when they were last counted; 0: it is not known */
+	uint8		reserved[16];	/* 0 */
 
 	/* the scan codes of rows */
 	uint32		scan_kind;		/* VdbScanKind */

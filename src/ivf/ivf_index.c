@@ -381,6 +381,7 @@ vdb_ivf_set_trained(IvfIndex *index, uint64 rows, uint64 table_rows)
 	IvfMeta		meta = *vdb_ivf_page_meta(BufferGetPage(buffer));
 
 	meta.trained_rows = rows;
+	meta.lists_rows = rows;
 	meta.counted_rows = table_rows;
 	vdb_ivf_write_meta(index, buffer, &meta, true);
 }

@@ -795,6 +795,9 @@ extern void vdb_ivf_fit_lists(Relation rel, double rows);
 /* Has so much changed since lists were counted that some may not fit? */
 extern bool vdb_ivf_has_changed(const IvfMeta *meta, double rows);
 
+/* Would lists that are made anew lie better, because they are made of the rows that there were when they were counted? */
+extern bool vdb_ivf_is_outdated(const IvfMeta *meta);
+
 /* ivf_upkeep.c */
 extern void vdb_ivf_upkeep(Relation rel, double rows, VdbUpkeep *result);
 

@@ -33,9 +33,11 @@
 /* Where these cannot be removed yet, VACUUM is tried again after so many rounds. */
 #define STUCK_ROUNDS 10
 
-/* Of its room, what an index fills at least; smaller ones, pages, are left alone. */
+/* Of its room, what an index fills at least. */
 #define FILLED_SHARE 0.4
-#define FILLED_PAGES 128
+
+/* Smaller indexes, pages, are not rebuilt for their size, nor because they are outdated. */
+#define FEWEST_PAGES 128
 
 /* A rebuild that gave no more than this share more is not tried again. */
 #define REBUILT_BETTER 1.25
@@ -113,9 +115,12 @@ ask_rebuild(VdbPatient *patient)
 	if (recall < vdb_maintenance_recall_floor &&
 		!(rebuilt && recall > remembered->rebuilt_recall - REBUILT_RECALL))
 		patient->due[VDB_WORK_REINDEX] = psprintf("recall is %.3f", recall);
-	else if (filled < FILLED_SHARE && RelationGetNumberOfBlocks(patient->index) >= FILLED_PAGES &&
-			 !(rebuilt && filled * REBUILT_BETTER > remembered->rebuilt_filled))
+	else if (RelationGetNumberOfBlocks(patient->index) < FEWEST_PAGES)
+		return;
+	else if (filled < FILLED_SHARE && !(rebuilt && filled * REBUILT_BETTER > remembered->rebuilt_filled))
 		patient->due[VDB_WORK_REINDEX] = psprintf("%.0f %% of its room is filled", 100 * filled);
+	else if (patient->state.outdated)
+		patient->due[VDB_WORK_REINDEX] = "it was made of other rows";
 }
 
 /* Is there room on disc for a rebuild?  Where nobody can tell, we do not stand in the way. */

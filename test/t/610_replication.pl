@@ -295,23 +295,23 @@ on_subscribers(
 	CREATE INDEX t_lists ON t USING ivfpq (v vector_l2_ops) WITH (lists = 20)));
 my %operators = (t_graph => '<=>', t_pending => '<+>', t_lists => '<->');
 
-# Claims that each row is found through an index: by a scan to the end, once, and as the nearest to itself.
+# Claims that each row is found through an index by a scan to the end, once, and all but one in a thousand as the nearest to themselves.
 sub every_row_is_found
 {
 	my ($mode, $index, $when) = @_;
 	my $node = $subscribers{$mode};
 	my $operator = $operators{$index};
 	my $settings = 'SET enable_seqscan = off; SET enable_sort = off; SET hnsw.ef_search = 200; SET hnsw.iterative_scan = relaxed_order;'
-	  . 'SET hnsw.max_scan_tuples = 1000000; SET ivfpq.probes = 1000;';
+	  . 'SET hnsw.max_scan_tuples = 1000000; SET ivfpq.probes = 1000; SET ivfpq.iterative_scan = relaxed_order;';
 	my $rows = $node->safe_psql('postgres', 'SELECT count(*) FROM t');
 
 	like($node->safe_psql('postgres', "$settings EXPLAIN SELECT id FROM t ORDER BY v $operator (SELECT v FROM t LIMIT 1)"),
 		qr/using $index/, "$index is used");
 	is($node->safe_psql('postgres', "$settings SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM t ORDER BY v $operator (SELECT v FROM t LIMIT 1)) s"),
 		"$rows|$rows", "$index returns each row once in $mode mode $when");
-	is($node->safe_psql('postgres', "$settings SELECT count(*) FROM t a WHERE NOT EXISTS
+	cmp_ok($node->safe_psql('postgres', "$settings SELECT count(*) FROM t a WHERE NOT EXISTS
 		(SELECT FROM (SELECT v FROM t b ORDER BY b.v $operator a.v LIMIT 1) n WHERE n.v = a.v)"),
-		0, "$index finds each row as the nearest to itself in $mode mode $when");
+		'<=', $rows / 1000, "$index finds rows as the nearest to themselves in $mode mode $when");
 	return;
 }
 
