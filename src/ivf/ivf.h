@@ -121,8 +121,8 @@ typedef struct IvfGroup
 	uint32		list;			/* whose rows these are, IVF_ROOT or IVF_NO_LIST */
 	uint32		next;			/* group of the same list, or IVF_NO_GROUP */
 	uint32		used;			/* lane l is taken: bit l */
-	uint32		roomy;			/* link to the next group of the list that VACUUM made room
-								 * in, IVF_LAST_LINK, or IVF_NO_LINK: this is none */
+	uint32		roomy;			/* link to the next group of the list that has room,
+								 * IVF_LAST_LINK, or IVF_NO_LINK: this is none */
 } IvfGroup;
 
 StaticAssertDecl(sizeof(IvfGroup) == 16, "IvfGroup is 16 bytes on disk");
@@ -136,7 +136,7 @@ typedef struct IvfList
 {
 	uint32		head;			/* its first group, or IVF_NO_GROUP: where a row is put */
 	uint32		rows;			/* lanes of rows when it was made */
-	uint32		roomy;			/* link to a group that VACUUM made room in */
+	uint32		roomy;			/* link to a group that has room: of a build's, or by VACUUM */
 	uint32		born;			/* the first epoch in which it is in force, */
 	uint32		died;			/* and the first in which it no longer is, or IVF_NEVER */
 } IvfList;

@@ -346,7 +346,7 @@ vdb_ivf_loader_write(IvfLoader *loader)
 		vdb_pace();
 		if (next != list)
 		{
-			vdb_ivf_write_list(loader->index, loader->lists[list], writer.first, lanes, building);
+			vdb_ivf_writer_end_list(&writer, lanes);
 			list = next;
 			lanes = 0;
 			vdb_ivf_writer_begin(&writer, loader->lists[list]);
@@ -357,8 +357,8 @@ vdb_ivf_loader_write(IvfLoader *loader)
 		if (++written % 1024 == 0 && building)
 			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) rows);
 	}
+	vdb_ivf_writer_end_list(&writer, lanes);
 	vdb_ivf_writer_end(&writer);
-	vdb_ivf_write_list(loader->index, loader->lists[list], writer.first, lanes, building);
 	if (building)
 		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) rows);
 	end_sort(loader);

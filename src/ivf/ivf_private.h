@@ -395,7 +395,13 @@ extern void vdb_ivf_writer_begin(IvfWriter *writer, uint32 list);
 /* Writes a lane and returns its number. */
 extern uint32 vdb_ivf_write_lane(IvfWriter *writer, const IvfLane *lane);
 
-/* Writes what waits. */
+/*
+ * Ends a list: writes what waits, and says in its own lane where its groups begin, and how many
+ * lanes they have.
+ */
+extern void vdb_ivf_writer_end_list(IvfWriter *writer, uint32 lanes);
+
+/* Writes what waits, and frees memory. */
 extern void vdb_ivf_writer_end(IvfWriter *writer);
 
 /*
@@ -404,10 +410,6 @@ extern void vdb_ivf_writer_end(IvfWriter *writer);
  */
 extern void vdb_ivf_write_records(IvfIndex *index, IvfShelfKind kind, uint32 group,
 								  const uint8 *records, uint32 lanes, bool building);
-
-/* Says in a list's lane where its groups begin, and how many rows they have. */
-extern void vdb_ivf_write_list(IvfIndex *index, uint32 list, uint32 head, uint32 rows,
-							   bool building);
 
 /* Tells a patch what makes a lane one that is taken, and what its record is. */
 extern void vdb_ivf_patch_lane(VdbPatch *patch, const IvfShelf *shelf, Buffer buffer, IvfAddress a,

@@ -184,8 +184,9 @@ vdb_ivf_writer_end(IvfWriter *writer)
 	pfree(writer->records);
 }
 
-void
-vdb_ivf_write_list(IvfIndex *index, uint32 list, uint32 head, uint32 rows, bool building)
+/* Says in a list's lane where its groups begin, which has room, and how many lanes they have. */
+static void
+write_list(IvfIndex *index, uint32 list, uint32 head, uint32 roomy, uint32 lanes, bool building)
 {
 	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_LISTS);
 	IvfAddress	a;
@@ -195,12 +196,28 @@ vdb_ivf_write_list(IvfIndex *index, uint32 list, uint32 head, uint32 rows, bool 
 	Page		page;
 
 	entry.head = head;
-	entry.rows = rows;
+	entry.roomy = roomy;
+	entry.rows = lanes;
 	vdb_change_begin(&change, index->rel, building);
 	page = vdb_change_page(&change, buffer, false);
 	memcpy(vdb_ivf_group_payload(shelf, vdb_ivf_page_group(page, a), list % IVF_LANES), &entry, sizeof(entry));
 	vdb_change_finish(&change);
 	UnlockReleaseBuffer(buffer);
+}
+
+void
+vdb_ivf_writer_end_list(IvfWriter *writer, uint32 lanes)
+{
+	uint32		roomy = IVF_NO_LINK;
+
+	/* inserts look at the first group: of another one that has room they have to be told */
+	if (writer->current != writer->first && writer->lanes < IVF_LANES)
+	{
+		writer->group->roomy = IVF_LAST_LINK;
+		roomy = writer->current + 1;
+	}
+	flush_group(writer);
+	write_list(writer->index, writer->list, writer->first, roomy, lanes, writer->building);
 }
 
 /* The offset on its page of something in a group. */
