@@ -25,6 +25,9 @@ OBJS = \
 	src/distance/distance_dispatch.o \
 	src/distance/distance_neon.o \
 	src/distance/distance_scalar.o \
+	src/exec/exec_path.o \
+	src/exec/exec_ranked.o \
+	src/exec/exec_scan.o \
 	src/hnsw/hnsw.o \
 	src/hnsw/hnsw_batch.o \
 	src/hnsw/hnsw_build.o \

@@ -133,6 +133,29 @@ typedef RelFileNode VdbLocator;
 #define VDB_HAVE_DISABLED_NODES
 #endif
 
+/* The same of a path that has the other one below it. */
+#ifdef VDB_HAVE_DISABLED_NODES
+#define vdb_path_copy_disabled(path, child) ((path)->disabled_nodes = (child)->disabled_nodes)
+#else
+#define vdb_path_copy_disabled(path, child) ((void) 0)
+#endif
+
+/* 18 keeps expressions of child tables apart, and says of an order what it means. */
+#if PG_VERSION_NUM >= 180000
+#define vdb_foreach_member(member, eclass, relids) \
+	for (EquivalenceMemberIterator members, \
+		 *ready = (setup_eclass_member_iterator(&members, (eclass), (relids)), NULL); \
+		 ((member) = eclass_member_iterator_next(&members)) != NULL || ready != NULL;)
+#define vdb_pathkey_ascends(key) ((key)->pk_cmptype == COMPARE_LT)
+#else
+#define vdb_foreach_member(member, eclass, relids) \
+	for (int number = 0; \
+		 number < list_length((eclass)->ec_members) && \
+		 ((member) = list_nth((eclass)->ec_members, number), true); \
+		 number++)
+#define vdb_pathkey_ascends(key) ((key)->pk_strategy == BTLessStrategyNumber)
+#endif
+
 /* 16 keeps why a slot is of no use, 15 only that. */
 #if PG_VERSION_NUM >= 160000
 #define vdb_slot_is_lost(slot) ((slot)->data.invalidated != RS_INVAL_NONE)

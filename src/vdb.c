@@ -11,6 +11,7 @@
 
 #include "compat.h"
 #include "distance/distance.h"
+#include "exec/exec_module.h"
 #include "hnsw/hnsw_module.h"
 #include "index/index.h"
 #include "ingest/ingest_module.h"
@@ -56,8 +57,10 @@ _PG_init(void)
 	vdb_stats_init();
 	vdb_worker_init();
 	vdb_ingest_init();
+	vdb_exec_init();
 	MarkGUCPrefixReserved("vdb");
 	vdb_index_hook_planner();
+	vdb_exec_hook_planner();
 	vdb_index_hook_plans();
 	vdb_index_hook_explain();
 	vdb_shmem_hook();

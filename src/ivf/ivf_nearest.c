@@ -17,7 +17,8 @@
 
 #define SELECT_NAME select_nearest
 #define SELECT_TYPE IvfCandidate
-#include "ivf/ivf_select.h"
+#define SELECT_LESS(a, b) ((a)->score < (b)->score)
+#include "quant/select.h"
 
 /*
  * Rows that there is room for to begin with, and for each that is wanted before others are

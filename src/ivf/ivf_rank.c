@@ -16,7 +16,8 @@
 
 #define SELECT_NAME select_probes
 #define SELECT_TYPE IvfProbe
-#include "ivf/ivf_select.h"
+#define SELECT_LESS(a, b) ((a)->score < (b)->score)
+#include "quant/select.h"
 
 #define PREFETCH_AHEAD 4
 

@@ -135,32 +135,44 @@ take_chunk_at(VdbToast *toast, ItemPointerData tid, Oid value, int32 expected, c
 		take_chunk(toast->slot, expected, bytes, size, done);
 }
 
+/* The same of the chunk behind a place: on the same page, or the first one of the next. */
+static bool
+take_chunk_behind(VdbToast *toast, ItemPointer tid, Oid value, int32 expected, char *bytes, Size size,
+				  Size *done)
+{
+	ItemPointerSetOffsetNumber(tid, OffsetNumberNext(ItemPointerGetOffsetNumber(tid)));
+	if (take_chunk_at(toast, *tid, value, expected, bytes, size, done))
+		return true;
+	ItemPointerSet(tid, ItemPointerGetBlockNumber(tid) + 1, FirstOffsetNumber);
+	return take_chunk_at(toast, *tid, value, expected, bytes, size, done);
+}
+
 /*
- * Reads a value's chunks from where they are remembered to be; false when they are not.  The
- * server writes one behind the other, the next one perhaps to the next page.
+ * Reads a value's chunks from where they may be expected to be; false when they are not there.
+ * The server writes one behind the other, and values behind each other in the order of their rows.
  */
 static bool
-read_remembered(VdbToast *toast, const struct varatt_external *pointer, char *bytes, Size size)
+read_expected(VdbToast *toast, const struct varatt_external *pointer, char *bytes, Size size)
 {
 	const PlaceHint *hint = hint_of(pointer->va_toastrelid, pointer->va_valueid);
 	ItemPointerData tid = hint->tid;
 	Size		done = 0;
 	bool		sound;
 
-	if (hint->rel != pointer->va_toastrelid || hint->value != pointer->va_valueid)
-		return false;
-	sound = take_chunk_at(toast, tid, hint->value, 0, bytes, size, &done);
-	for (int32 expected = 1; sound && done < size; expected++)
+	if (hint->rel == pointer->va_toastrelid && hint->value == pointer->va_valueid)
+		sound = take_chunk_at(toast, tid, pointer->va_valueid, 0, bytes, size, &done);
+	else if (toast->has_last)
 	{
-		ItemPointerSetOffsetNumber(&tid, OffsetNumberNext(ItemPointerGetOffsetNumber(&tid)));
-		sound = take_chunk_at(toast, tid, hint->value, expected, bytes, size, &done);
-		if (!sound)
-		{
-			ItemPointerSet(&tid, ItemPointerGetBlockNumber(&tid) + 1, FirstOffsetNumber);
-			sound = take_chunk_at(toast, tid, hint->value, expected, bytes, size, &done);
-		}
+		tid = toast->last;
+		sound = take_chunk_behind(toast, &tid, pointer->va_valueid, 0, bytes, size, &done);
 	}
+	else
+		return false;
+	for (int32 expected = 1; sound && done < size; expected++)
+		sound = take_chunk_behind(toast, &tid, pointer->va_valueid, expected, bytes, size, &done);
 	ExecClearTuple(toast->slot);
+	if (sound)
+		toast->last = tid;
 	return sound;
 }
 
@@ -184,6 +196,8 @@ read_chunks(VdbToast *toast, const struct varatt_external *pointer, char *bytes,
 			*hint_of(pointer->va_toastrelid, pointer->va_valueid) =
 				(PlaceHint) {pointer->va_toastrelid, pointer->va_valueid, toast->slot->tts_tid};
 		sound = take_chunk(toast->slot, expected++, bytes, size, &done);
+		toast->last = toast->slot->tts_tid;
+		toast->has_last = true;
 	}
 
 	/* a scan that has come to its end has no pin */
@@ -222,7 +236,7 @@ vdb_toast_read(VdbToast *toast, Datum value)
 		toast->size = size + VARHDRSZ;
 	}
 	SET_VARSIZE(toast->value, size + VARHDRSZ);
-	if (!read_remembered(toast, &pointer, VARDATA(toast->value), size) &&
+	if (!read_expected(toast, &pointer, VARDATA(toast->value), size) &&
 		!read_chunks(toast, &pointer, VARDATA(toast->value), size))
 		return PointerGetDatum(PG_DETOAST_DATUM(value));
 	return PointerGetDatum(toast->value);

@@ -26,6 +26,8 @@ typedef struct VdbToast
 	IndexScanDesc scan;			/* NULL: not a heap */
 	TupleTableSlot *slot;
 	SnapshotData snapshot;
+	ItemPointerData last;		/* the last chunk that was read */
+	bool		has_last;
 	struct varlena *value;		/* what was read last */
 	Size		size;			/* of its memory */
 } VdbToast;

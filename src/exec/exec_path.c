@@ -1,0 +1,289 @@
+/*
+ * exec_path.c
+ *	  Where the planner is offered an exact search: for a table's rows in order of a distance.
+ *
+ * Whatever finds the rows of the table that a query wants, without that order, may be below the
+ * node: a scan of the table, of an ordinary index, of a bitmap.  Conditions are its to look
+ * at, row security among them, so nothing is computed of a row that may not be seen.
+ */
+#include "postgres.h"
+
+#include "access/amapi.h"
+#include "access/stratnum.h"
+#include "access/sysattr.h"
+#include "catalog/pg_amop.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/paths.h"
+#include "optimizer/restrictinfo.h"
+#include "optimizer/tlist.h"
+#include "utils/catcache.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "compat.h"
+#include "exec/exec_module.h"
+#include "exec/exec_private.h"
+#include "index/index.h"
+
+static bool enabled = true;
+static set_rel_pathlist_hook_type previous_hook;
+
+/* Does an access method of ours order rows by this operator? */
+static bool
+is_distance(Oid operator)
+{
+	CatCList   *members = SearchSysCacheList1(AMOPOPID, ObjectIdGetDatum(operator));
+	bool		found = false;
+
+	for (int i = 0; i < members->n_members && !found; i++)
+	{
+		Form_pg_amop member = (Form_pg_amop) GETSTRUCT(&members->members[i]->tuple);
+		IndexAmRoutine *method;
+
+		if (member->amoppurpose != AMOP_ORDER || member->amopstrategy != VDB_ORDER_STRATEGY)
+			continue;
+		method = GetIndexAmRoutineByAmId(member->amopmethod, true);
+		found = method != NULL && vdb_index_method(method->amcostestimate) != NULL;
+	}
+	ReleaseSysCacheList(members);
+	return found;
+}
+
+/* Which argument is of the table's rows, if the other one is the same for all; else -1. */
+static int
+find_value(PlannerInfo *root, RelOptInfo *rel, OpExpr *order)
+{
+	for (int i = 0; i < 2; i++)
+	{
+		Node	   *value = list_nth(order->args, i);
+		Node	   *question = list_nth(order->args, 1 - i);
+
+		if (bms_equal(pull_varnos(root, value), rel->relids) && !contain_var_clause(question) &&
+			!contain_volatile_functions((Node *) order) && !contain_subplans(value))
+			return i;
+	}
+	return -1;
+}
+
+/* The distance that the query's rows are to be in order of, of rows of this table; else NULL. */
+static OpExpr *
+find_order(PlannerInfo *root, RelOptInfo *rel, int *value)
+{
+	PathKey    *key;
+	EquivalenceMember *member;
+
+	if (root->query_pathkeys == NIL)
+		return NULL;
+	key = linitial_node(PathKey, root->query_pathkeys);
+	if (key->pk_opfamily != lookup_type_cache(FLOAT8OID, TYPECACHE_BTREE_OPFAMILY)->btree_opf || !vdb_pathkey_ascends(key) || key->pk_nulls_first ||
+		key->pk_eclass->ec_has_volatile)
+		return NULL;
+	vdb_foreach_member(member, key->pk_eclass, rel->relids)
+	{
+		OpExpr	   *order = (OpExpr *) member->em_expr;
+
+		if (member->em_is_const || !bms_equal(member->em_relids, rel->relids) || !IsA(order, OpExpr) ||
+			list_length(order->args) != 2 || order->opresulttype != FLOAT8OID)
+			continue;
+		*value = find_value(root, rel, order);
+		if (*value >= 0 && is_distance(order->opno))
+			return order;
+	}
+	return NULL;
+}
+
+/* Is this a path whose rows are those of the table, and say where they are? */
+static bool
+is_plain_scan(const Path *path)
+{
+	if (path->param_info != NULL)
+		return false;
+	switch (path->pathtype)
+	{
+		case T_SeqScan:
+		case T_BitmapHeapScan:
+		case T_TidScan:
+		case T_TidRangeScan:
+			return true;
+		case T_IndexScan:
+			return ((const IndexPath *) path)->indexorderbys == NIL;
+		default:
+			return false;
+	}
+}
+
+static Path *
+find_cheapest(List *paths)
+{
+	Path	   *cheapest = NULL;
+	ListCell   *cell;
+
+	foreach(cell, paths)
+	{
+		Path	   *path = lfirst(cell);
+
+		if (is_plain_scan(path) && (cheapest == NULL || compare_path_costs(path, cheapest, TOTAL_COST) < 0))
+			cheapest = path;
+	}
+	return cheapest;
+}
+
+/* The same path, which returns where a row is, and the value whose distance is asked for. */
+static Path *
+copy_for_child(PlannerInfo *root, const Path *path, Expr *value)
+{
+	PathTarget *target = create_empty_pathtarget();
+	Size		size;
+	Path	   *copy;
+
+	switch (nodeTag(path))
+	{
+		case T_IndexPath:
+			size = sizeof(IndexPath);
+			break;
+		case T_BitmapHeapPath:
+			size = sizeof(BitmapHeapPath);
+			break;
+		case T_TidPath:
+			size = sizeof(TidPath);
+			break;
+		case T_TidRangePath:
+			size = sizeof(TidRangePath);
+			break;
+		default:
+			size = sizeof(Path);
+	}
+	copy = palloc(size);
+	memcpy(copy, path, size);
+	add_column_to_pathtarget(target, (Expr *) makeVar(path->parent->relid, SelfItemPointerAttributeNumber,
+													  TIDOID, -1, InvalidOid, 0), 0);
+	add_column_to_pathtarget(target, value, 0);
+	copy->pathtarget = set_pathtarget_cost_width(root, target);
+	return copy;
+}
+
+/*
+ * A row costs what the operator does, and next to nothing to be kept.  One that is returned is
+ * fetched once more, from a page that was read a moment ago, unless there are too many.
+ */
+static void
+set_costs(PlannerInfo *root, CustomPath *path, const Path *child, OpExpr *order)
+{
+	QualCost	distance;
+	double		rows = child->rows;
+	Cost		fetch = path->path.parent->pages > effective_cache_size ? random_page_cost : cpu_tuple_cost;
+
+	cost_qual_eval_node(&distance, (Node *) order, root);
+	path->path.rows = rows;
+	vdb_path_copy_disabled(&path->path, child);
+	path->path.startup_cost = child->total_cost + distance.startup + rows * distance.per_tuple;
+	path->path.total_cost = path->path.startup_cost + rows * (cpu_tuple_cost + fetch);
+}
+
+static CustomPath *
+form_path(PlannerInfo *root, RelOptInfo *rel, const Path *scan, OpExpr *order, int value)
+{
+	CustomPath *path = makeNode(CustomPath);
+	Path	   *child = copy_for_child(root, scan, list_nth(order->args, value));
+
+	path->path.pathtype = T_CustomScan;
+	path->path.parent = rel;
+	path->path.pathtarget = rel->reltarget;
+	path->path.parallel_safe = rel->consider_parallel && child->parallel_safe &&
+		is_parallel_safe(root, (Node *) order);
+	path->path.parallel_workers = child->parallel_workers;
+	path->path.pathkeys = list_make1(linitial(root->query_pathkeys));
+	path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
+	path->custom_paths = list_make1(child);
+	path->custom_private = list_make2(order, makeInteger(value));
+	path->methods = &vdb_exact_path_methods;
+	set_costs(root, path, child, order);
+	return path;
+}
+
+/* A set_rel_pathlist_hook.  Children of a partitioned table come here as well. */
+static void
+offer_exact_scan(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
+{
+	OpExpr	   *order;
+	Path	   *child;
+	int			value;
+
+	if (previous_hook)
+		previous_hook(root, rel, rti, rte);
+	if (!enabled || rte->rtekind != RTE_RELATION || rte->inh || rte->tablesample != NULL ||
+		(rte->relkind != RELKIND_RELATION && rte->relkind != RELKIND_MATVIEW) || IS_DUMMY_REL(rel))
+		return;
+	order = find_order(root, rel, &value);
+
+	/* in another pass other rows would be seen */
+	if (order == NULL || contain_volatile_functions((Node *) extract_actual_clauses(rel->baserestrictinfo, false)))
+		return;
+
+	/* else a child below conditions that no row decides would leave it out */
+	rel->attr_needed[SelfItemPointerAttributeNumber - rel->min_attr] =
+		bms_union(rel->attr_needed[SelfItemPointerAttributeNumber - rel->min_attr], rel->relids);
+	child = find_cheapest(rel->pathlist);
+	if (child != NULL)
+		add_path(rel, &form_path(root, rel, child, order, value)->path);
+	child = find_cheapest(rel->partial_pathlist);
+	if (child != NULL)
+	{
+		CustomPath *path = form_path(root, rel, child, order, value);
+
+		if (path->path.parallel_safe)
+			add_partial_path(rel, &path->path);
+	}
+}
+
+/* A PlanCustomPath method. */
+static Plan *
+plan_exact_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, List *clauses,
+				List *children)
+{
+	CustomScan *scan = makeNode(CustomScan);
+	double		first = root->limit_tuples > 0 ? Min(root->limit_tuples, PG_INT32_MAX) : 0;
+
+	scan->scan.plan.targetlist = tlist;
+	scan->scan.scanrelid = rel->relid;
+	scan->flags = path->flags;
+	scan->custom_plans = children;
+	scan->custom_exprs = list_make2(linitial(path->custom_private), extract_actual_clauses(clauses, false));
+	scan->custom_private = list_make2(lsecond(path->custom_private), makeInteger((int) first));
+	scan->methods = &vdb_exact_scan_methods;
+	return &scan->scan.plan;
+}
+
+const CustomPathMethods vdb_exact_path_methods = {
+	.CustomName = VDB_EXACT_SCAN_NAME,
+	.PlanCustomPath = plan_exact_scan
+};
+
+void
+vdb_exec_init(void)
+{
+	DefineCustomBoolVariable("vdb.enable_exact_scan",
+							 "Enables the planner's use of exact scans in order of a distance.",
+							 NULL,
+							 &enabled,
+							 true,
+							 PGC_USERSET,
+							 GUC_EXPLAIN,
+							 NULL, NULL, NULL);
+	RegisterCustomScanMethods(&vdb_exact_scan_methods);
+}
+
+void
+vdb_exec_hook_planner(void)
+{
+	previous_hook = set_rel_pathlist_hook;
+	set_rel_pathlist_hook = offer_exact_scan;
+}

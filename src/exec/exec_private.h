@@ -1,0 +1,41 @@
+/*
+ * exec_private.h
+ *	  What the files of this folder know of each other.
+ */
+#ifndef VDB_EXEC_PRIVATE_H
+#define VDB_EXEC_PRIVATE_H
+
+#include "nodes/execnodes.h"
+#include "nodes/extensible.h"
+#include "nodes/pathnodes.h"
+
+#define VDB_EXACT_SCAN_NAME "VdbExactScan"
+
+/* What a plan has in custom_exprs, */
+enum
+{
+	EXACT_ORDER,				/* the distance, an OpExpr */
+	EXACT_CONDITIONS			/* of the table, a list, for EvalPlanQual */
+};
+
+/* and in custom_private: numbers */
+enum
+{
+	EXACT_VALUE_ARGUMENT,		/* which argument of the operator is the row's, 0 or 1 */
+	EXACT_FIRST					/* rows that will be read for certain, or nearly; 0: not known */
+};
+
+/* What the child returns of a row. */
+enum
+{
+	EXACT_CHILD_TID,
+	EXACT_CHILD_VALUE
+};
+
+/* exec_path.c */
+extern const CustomPathMethods vdb_exact_path_methods;
+
+/* exec_scan.c */
+extern const CustomScanMethods vdb_exact_scan_methods;
+
+#endif							/* VDB_EXEC_PRIVATE_H */

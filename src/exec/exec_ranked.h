@@ -1,0 +1,74 @@
+/*
+ * exec_ranked.h
+ *	  Rows in order of distance, as far as they are asked for.
+ *
+ * A row is its place in the table and a number that orders as the distance does: 16 bytes.
+ * All are kept while they fit into the memory that is allowed, the nearest apart from the
+ * others, so that who wants few pays for few.  What does not fit is forgotten, the farthest
+ * first; who has read what was kept asks for the rows behind it, in another pass over all.
+ */
+#ifndef VDB_EXEC_RANKED_H
+#define VDB_EXEC_RANKED_H
+
+#include "storage/itemptr.h"
+#include "utils/palloc.h"
+
+/* Compared by key, then by place: no two rows are equal. */
+typedef struct VdbRankedRow
+{
+	uint64		key;			/* see vdb_ranked_key */
+	uint64		place;			/* block << 16 | offset */
+} VdbRankedRow;
+
+/* Rows that grow out of the memory of their context. */
+typedef struct VdbRankedRows
+{
+	VdbRankedRow *rows;
+	Size		count;
+	Size		room;
+} VdbRankedRows;
+
+typedef struct VdbRanked
+{
+	MemoryContext context;		/* of all rows; the caller resets it, then forgets this */
+	Size		first;			/* rows that are kept apart, up to twice as many */
+	Size		limit;			/* rows that are kept beside them */
+	VdbRankedRows near;			/* before the cut */
+	VdbRankedRows far;
+	VdbRankedRow cut;
+	VdbRankedRow floor;			/* rows up to it are not wanted any more */
+	bool		has_cut;
+	bool		has_floor;
+	bool		has_forgotten;	/* rows behind all that are kept */
+	VdbRankedRow bound;			/* the last that is kept, then */
+
+	VdbRankedRows *output;		/* NULL: a pass is going on */
+	Size		next;			/* to be returned */
+	Size		sorted;			/* the first so many are in order */
+} VdbRanked;
+
+/*
+ * first: rows that will be read for certain, or nearly.  bytes: that all may take, about.
+ * Allocates in the context.
+ */
+extern void vdb_ranked_init(VdbRanked *ranked, MemoryContext context, double first, Size bytes);
+
+/* One row of a pass. */
+extern void vdb_ranked_add(VdbRanked *ranked, VdbRankedRow row);
+
+/*
+ * The next row.  False where there is none: when *again is set, there may be others, and a pass
+ * begins, in which every row is to be added once more.
+ */
+extern bool vdb_ranked_next(VdbRanked *ranked, ItemPointer tid, bool *again);
+
+/* Begins to return rows again with the first; false where that takes another pass, which begins. */
+extern bool vdb_ranked_rewind(VdbRanked *ranked);
+
+/*
+ * A row at a distance, which is what ORDER BY makes of a float8: -0 is 0, NaN comes after all
+ * numbers and null after NaN.
+ */
+extern VdbRankedRow vdb_ranked_row(double distance, bool isnull, ItemPointer tid);
+
+#endif							/* VDB_EXEC_RANKED_H */

@@ -1,0 +1,273 @@
+/*
+ * exec_scan.c
+ *	  An exact search: the rows of a child in order of a distance.
+ *
+ * The child is read to its end, each row's distance is computed by the operator's own
+ * function, and kept with the row's place (exec_ranked.h).  Rows that are returned are fetched
+ * by their places, as the query's snapshot sees them, so they are what the child saw.
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_proc.h"
+#include "commands/explain.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+
+#include "compat.h"
+#include "exec/exec_private.h"
+#include "exec/exec_ranked.h"
+#include "storage/storage_toast.h"
+#include "testpoint.h"
+
+typedef struct ExactScan
+{
+	CustomScanState css;		/* first: the server's */
+	PlanState  *child;
+	ExprState  *question;		/* the operator's other argument */
+	ExprState  *conditions;		/* of a row that EvalPlanQual has another version of */
+	FmgrInfo	function;		/* the operator's */
+	FunctionCallInfo call;
+	int			value;			/* which argument is the row's */
+	bool		is_varlena;		/* and of what kind it is */
+	double		first;			/* rows that will be read, as far as known */
+
+	MemoryContext search_context;	/* of one question: what is below */
+	MemoryContext row_context;	/* reset after each row */
+	bool		started;
+	VdbRanked	ranked;
+	bool		measured;		/* the pass has ended */
+
+	VdbToast	toast;			/* open while the child is read */
+	MemoryContext value_context;	/* of that */
+	uint64		distances;		/* computed in all */
+	uint64		passes;
+} ExactScan;
+
+/* Raises unless the user may call the operator's function: what is not returned is not looked at by anybody else. */
+static void
+check_may_execute(Oid function)
+{
+	if (!vdb_may_execute(function, GetUserId()))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(function));
+	InvokeFunctionExecuteHook(function);
+}
+
+static void
+begin_scan(CustomScanState *css, EState *estate, int eflags)
+{
+	ExactScan  *so = (ExactScan *) css;
+	CustomScan *plan = castNode(CustomScan, css->ss.ps.plan);
+	OpExpr	   *order = list_nth_node(OpExpr, plan->custom_exprs, EXACT_ORDER);
+	Relation	rel = css->ss.ss_currentRelation;
+
+	/* rows are the table's own, with their places: the server has made ready for any */
+	ExecInitScanTupleSlot(estate, &css->ss, RelationGetDescr(rel), table_slot_callbacks(rel));
+	ExecAssignScanProjectionInfo(&css->ss);
+
+	so->child = ExecInitNode(linitial(plan->custom_plans), estate, eflags);
+	css->custom_ps = list_make1(so->child);
+	so->value = list_nth_node(Integer, plan->custom_private, EXACT_VALUE_ARGUMENT)->ival;
+	so->first = list_nth_node(Integer, plan->custom_private, EXACT_FIRST)->ival;
+	so->is_varlena = get_typlen(exprType(list_nth(order->args, so->value))) == -1;
+	so->question = ExecInitExpr(list_nth(order->args, 1 - so->value), &css->ss.ps);
+	so->conditions = ExecInitQual(list_nth_node(List, plan->custom_exprs, EXACT_CONDITIONS), &css->ss.ps);
+
+	set_opfuncid(order);
+	check_may_execute(order->opfuncid);
+	fmgr_info(order->opfuncid, &so->function);
+	fmgr_info_set_expr((Node *) order, &so->function);
+	so->call = palloc0(SizeForFunctionCallInfo(2));
+	InitFunctionCallInfoData(*so->call, &so->function, 2, order->inputcollid, NULL, NULL);
+
+	so->search_context = AllocSetContextCreate(CurrentMemoryContext, "vdb exact scan", ALLOCSET_DEFAULT_SIZES);
+	so->row_context = AllocSetContextCreate(CurrentMemoryContext, "vdb exact scan row", ALLOCSET_DEFAULT_SIZES);
+	so->value_context = AllocSetContextCreate(CurrentMemoryContext, "vdb exact scan values", ALLOCSET_SMALL_SIZES);
+}
+
+/* Evaluates the question, and makes ready for rows. */
+static void
+start_search(ExactScan *so)
+{
+	ExprContext *econtext = so->css.ss.ps.ps_ExprContext;
+	NullableDatum *question = &so->call->args[1 - so->value];
+	MemoryContext old;
+
+	MemoryContextReset(so->search_context);
+	vdb_ranked_init(&so->ranked, so->search_context, so->first, work_mem * (Size) 1024);
+	question->value = ExecEvalExprSwitchContext(so->question, econtext, &question->isnull);
+	if (!question->isnull && so->is_varlena)
+	{
+		old = MemoryContextSwitchTo(so->search_context);
+		question->value = PointerGetDatum(PG_DETOAST_DATUM_COPY(question->value));
+		MemoryContextSwitchTo(old);
+	}
+	so->started = true;
+	so->measured = false;
+}
+
+/* The distance of a row's value, in the context of one row. */
+static double
+measure(ExactScan *so, NullableDatum value, bool *isnull)
+{
+	FunctionCallInfo call = so->call;
+	double		distance;
+
+	*isnull = so->function.fn_strict && (value.isnull || call->args[1 - so->value].isnull);
+	if (*isnull)
+		return 0;
+	if (so->is_varlena && !value.isnull && VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value.value)))
+		value.value = vdb_toast_read(&so->toast, value.value);
+	call->args[so->value] = value;
+	call->isnull = false;
+	distance = DatumGetFloat8(FunctionCallInvoke(call));
+	*isnull = call->isnull;
+	so->distances++;
+	return distance;
+}
+
+/* Reads the child to its end. */
+static void
+measure_all(ExactScan *so)
+{
+	TupleTableSlot *slot;
+
+	so->passes++;
+	so->toast.context = so->value_context;
+	while (slot = ExecProcNode(so->child), !TupIsNull(slot))
+	{
+		MemoryContext old = MemoryContextSwitchTo(so->row_context);
+		NullableDatum value;
+		double		distance;
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		slot_getallattrs(slot);
+		value.value = slot->tts_values[EXACT_CHILD_VALUE];
+		value.isnull = slot->tts_isnull[EXACT_CHILD_VALUE];
+		distance = measure(so, value, &isnull);
+		MemoryContextSwitchTo(old);
+		vdb_ranked_add(&so->ranked, vdb_ranked_row(distance, isnull, (ItemPointer) DatumGetPointer(slot->tts_values[EXACT_CHILD_TID])));
+		MemoryContextReset(so->row_context);
+	}
+	vdb_toast_close(&so->toast);
+	so->measured = true;
+	VDB_TESTPOINT("exact-scan-measured");
+}
+
+/* The next row; an ExecScanAccessMtd. */
+static TupleTableSlot *
+next_row(ScanState *ss)
+{
+	ExactScan  *so = (ExactScan *) ss;
+	TupleTableSlot *slot = ss->ss_ScanTupleSlot;
+	ItemPointerData tid;
+	bool		again;
+
+	if (!so->started)
+		start_search(so);
+	for (;;)
+	{
+		if (!so->measured)
+			measure_all(so);
+		if (vdb_ranked_next(&so->ranked, &tid, &again))
+			break;
+		if (!again)
+			return ExecClearTuple(slot);
+		ExecReScan(so->child);
+		so->measured = false;
+	}
+	if (!table_tuple_fetch_row_version(ss->ss_currentRelation, &tid, ss->ps.state->es_snapshot, slot))
+		elog(ERROR, "row (%u,%u) of table \"%s\" has gone", ItemPointerGetBlockNumber(&tid),
+			 ItemPointerGetOffsetNumber(&tid), RelationGetRelationName(ss->ss_currentRelation));
+	return slot;
+}
+
+/* Does another version of a row belong to the result?  An ExecScanRecheckMtd. */
+static bool
+recheck_row(ScanState *ss, TupleTableSlot *slot)
+{
+	ExprContext *econtext = ss->ps.ps_ExprContext;
+
+	econtext->ecxt_scantuple = slot;
+	return ExecQual(((ExactScan *) ss)->conditions, econtext);
+}
+
+static TupleTableSlot *
+execute_scan(CustomScanState *css)
+{
+	return ExecScan(&css->ss, next_row, recheck_row);
+}
+
+static void
+end_scan(CustomScanState *css)
+{
+	ExactScan  *so = (ExactScan *) css;
+
+	vdb_toast_close(&so->toast);
+	ExecEndNode(so->child);
+}
+
+static void
+rescan(CustomScanState *css)
+{
+	ExactScan  *so = (ExactScan *) css;
+	bool		same = css->ss.ps.chgParam == NULL && so->measured;
+
+	ExecScanReScan(&css->ss);
+	if (css->ss.ps.chgParam != NULL)
+		UpdateChangedParamSet(so->child, css->ss.ps.chgParam);
+
+	/* the same question again, and all that it takes is there */
+	if (same && vdb_ranked_rewind(&so->ranked))
+		return;
+	if (so->child->chgParam == NULL)
+		ExecReScan(so->child);
+	if (!same)
+		so->started = false;
+	so->measured = false;
+}
+
+static void
+explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
+{
+	ExactScan  *so = (ExactScan *) css;
+	CustomScan *plan = castNode(CustomScan, css->ss.ps.plan);
+	List	   *context = set_deparse_context_plan(es->deparse_cxt, &plan->scan.plan, ancestors);
+
+	ExplainPropertyText("Order By", deparse_expression(list_nth(plan->custom_exprs, EXACT_ORDER), context,
+													   es->verbose || list_length(es->rtable) > 1, false), es);
+	if (!es->analyze)
+		return;
+	ExplainPropertyUInteger("Distances", NULL, so->distances, es);
+	ExplainPropertyUInteger("Passes", NULL, so->passes, es);
+}
+
+static Node *
+create_scan_state(CustomScan *plan)
+{
+	static const CustomExecMethods methods = {
+		.CustomName = VDB_EXACT_SCAN_NAME,
+		.BeginCustomScan = begin_scan,
+		.ExecCustomScan = execute_scan,
+		.EndCustomScan = end_scan,
+		.ReScanCustomScan = rescan,
+		.ExplainCustomScan = explain_scan
+	};
+	ExactScan  *so = (ExactScan *) newNode(sizeof(ExactScan), T_CustomScanState);
+
+	so->css.methods = &methods;
+	return (Node *) so;
+}
+
+const CustomScanMethods vdb_exact_scan_methods = {
+	.CustomName = VDB_EXACT_SCAN_NAME,
+	.CreateCustomScanState = create_scan_state
+};
