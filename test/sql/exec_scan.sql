@@ -206,3 +206,6 @@ EXPLAIN (COSTS OFF) SELECT id FROM barrier WHERE id > 100 ORDER BY v <-> '[1,0,0
 SELECT * FROM compare($$SELECT v <-> '[1,0,0,0,0,0,0,2]' AS d FROM barrier WHERE id > 100 ORDER BY v <-> '[1,0,0,0,0,0,0,2]' LIMIT 3$$);
 DROP OWNED BY exec_reader;
 DROP ROLE exec_reader;
+DROP VIEW barrier;
+DROP TABLE t, large, odd, parts, wide, secret;
+DROP FUNCTION compare, passes, leak;

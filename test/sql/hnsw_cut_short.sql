@@ -1,6 +1,7 @@
 -- Claims that a scan which ends at a limit says so, with the setting, to whoever
 -- wants to know; and that one which has no more rows, or is not asked for more,
 -- does not.
+SET vdb.enable_exact_scan = off;
 
 CREATE TABLE item (id int PRIMARY KEY, v vector(8));
 INSERT INTO item

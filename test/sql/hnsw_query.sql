@@ -1,6 +1,7 @@
 -- Claims that a query gives the same answer with an hnsw index as without, in
 -- whatever shape it is asked.  The search looks at many more rows than it must
 -- (hnsw.ef_search), so that no difference is the approximation's.
+SET vdb.enable_exact_scan = off;
 
 CREATE FUNCTION pseudorandom(i int, dims int) RETURNS vector LANGUAGE sql IMMUTABLE AS
 $$
