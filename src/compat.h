@@ -123,9 +123,11 @@ typedef RelFileNode VdbLocator;
 #define vdb_toast_snapshot(memory) (init_toast_snapshot(memory), (memory))
 #endif
 
-/* 18 lets extensions add lines to a plan's nodes. */
+/* 18 lets extensions add lines to a plan's nodes, and declares what writes them apart. */
 #if PG_VERSION_NUM >= 180000
 #define VDB_HAVE_EXPLAIN_NODES
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
 #endif
 
 /* 18 counts disabled plan nodes instead of adding a huge cost. */

@@ -16,8 +16,6 @@
 #ifdef VDB_HAVE_EXPLAIN_NODES
 
 #include "commands/explain.h"
-#include "commands/explain_format.h"
-#include "commands/explain_state.h"
 
 static explain_per_node_hook_type next_explain;
 

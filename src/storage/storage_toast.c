@@ -17,6 +17,7 @@
 #include "access/toast_internals.h"
 #include "common/hashfn.h"
 #include "storage/bufmgr.h"
+#include "storage/bufpage.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -50,6 +51,10 @@ typedef struct PlaceHint
 
 static PlaceHint *place_hints;
 
+/* Memory of a chunk of the usual size, and what it is asked for by. */
+#define CHUNK_ROOM MAXALIGN(TOAST_MAX_CHUNK_SIZE + 36)
+#define CACHE_LINE 64
+
 static PlaceHint *
 hint_of(Oid rel, Oid value)
 {
@@ -76,17 +81,79 @@ open_values(VdbToast *toast, Oid relid)
 	MemoryContextSwitchTo(old);
 }
 
-/* The bytes of a chunk; NULL when a chunk does not look like that. */
-static const char *
-chunk_bytes(TupleTableSlot *slot, Size *size)
+/* Lets go of the page of values that was read last. */
+static void
+release_page(VdbToast *toast)
 {
-	bool		isnull;
-	Pointer		chunk = DatumGetPointer(slot_getattr(slot, CHUNK_DATA, &isnull));
+	if (toast->locked)
+		LockBuffer(toast->buffer, BUFFER_LOCK_UNLOCK);
+	if (BufferIsValid(toast->buffer))
+		ReleaseBuffer(toast->buffer);
+	toast->locked = false;
+	toast->buffer = InvalidBuffer;
+}
 
-	if (isnull || VARATT_IS_EXTERNAL(chunk) || VARATT_IS_COMPRESSED(chunk))
-		return NULL;
-	*size = VARSIZE_ANY_EXHDR(chunk);
-	return VARDATA_ANY(chunk);
+/* Asks for some memory that will be read soon. */
+static inline void
+prefetch_memory(const char *begin, Size size)
+{
+	for (Size i = 0; i < size; i += CACHE_LINE)
+		__builtin_prefetch(begin + i);
+}
+
+/*
+ * Asks for the page behind this one, and for what will be looked at first there: a page has its
+ * rows from its end to its front.  Its buffer is found without the table of buffers then.
+ */
+static void
+request_page(VdbToast *toast, BlockNumber block)
+{
+	toast->next_block = block;
+	toast->next = InvalidBuffer;
+	if (block >= toast->blocks)
+		return;
+	toast->next = PrefetchBuffer(toast->rel, MAIN_FORKNUM, block).recent_buffer;
+	if (!BufferIsValid(toast->next))
+		return;
+	prefetch_memory(BufferGetBlock(toast->next), CACHE_LINE);
+	prefetch_memory((char *) BufferGetBlock(toast->next) + BLCKSZ - CHUNK_ROOM, CHUNK_ROOM);
+}
+
+/* Turns to a page of values, and locks it; false when there is none. */
+static bool
+lock_page(VdbToast *toast, BlockNumber block)
+{
+	if (block >= toast->blocks)
+		return false;
+	if (BufferIsValid(toast->buffer) && BufferGetBlockNumber(toast->buffer) != block)
+		release_page(toast);
+	if (!BufferIsValid(toast->buffer))
+	{
+		if (BufferIsValid(toast->next) && toast->next_block == block &&
+			ReadRecentBuffer(vdb_relation_locator(toast->rel), MAIN_FORKNUM, block, toast->next))
+			toast->buffer = toast->next;
+		else
+			toast->buffer = ReadBuffer(toast->rel, block);
+		if (toast->keeps_pin)
+			request_page(toast, block + 1);
+	}
+	if (!toast->locked)
+		LockBuffer(toast->buffer, BUFFER_LOCK_SHARE);
+	toast->locked = true;
+	return true;
+}
+
+/* Ends the reading of one value. */
+static void
+end_value(VdbToast *toast)
+{
+	if (!toast->keeps_pin)
+		release_page(toast);
+	else if (toast->locked)
+	{
+		LockBuffer(toast->buffer, BUFFER_LOCK_UNLOCK);
+		toast->locked = false;
+	}
 }
 
 /*
@@ -94,45 +161,55 @@ chunk_bytes(TupleTableSlot *slot, Size *size)
  * should be.
  */
 static bool
-take_chunk(TupleTableSlot *slot, int32 expected, char *bytes, Size size, Size *done)
+take_chunk(VdbToast *toast, HeapTuple tuple, int32 expected, char *bytes, Size size, Size *done)
 {
-	bool		isnull;
-	int32		seq = DatumGetInt32(slot_getattr(slot, CHUNK_SEQ, &isnull));
-	Size		length;
-	const char *chunk = chunk_bytes(slot, &length);
+	TupleDesc	desc = RelationGetDescr(toast->rel);
+	bool		no_seq;
+	bool		no_data;
+	int32		seq = DatumGetInt32(heap_getattr(tuple, CHUNK_SEQ, desc, &no_seq));
+	Pointer		chunk = DatumGetPointer(heap_getattr(tuple, CHUNK_DATA, desc, &no_data));
 
-	if (isnull || seq != expected || chunk == NULL || length != Min(size - *done, TOAST_MAX_CHUNK_SIZE))
+	if (no_seq || no_data || seq != expected || VARATT_IS_EXTERNAL(chunk) || VARATT_IS_COMPRESSED(chunk) ||
+		VARSIZE_ANY_EXHDR(chunk) != Min(size - *done, TOAST_MAX_CHUNK_SIZE))
 		return false;
-	memcpy(bytes + *done, chunk, length);
-	*done += length;
+	prefetch_memory((char *) tuple->t_data - CHUNK_ROOM, CHUNK_ROOM);
+	memcpy(bytes + *done, VARDATA_ANY(chunk), VARSIZE_ANY_EXHDR(chunk));
+	*done += VARSIZE_ANY_EXHDR(chunk);
 	return true;
 }
 
 /*
- * Is the row in the slot, of a heap, not deleted, for all that it says itself?  A snapshot of values sees
- * what is deleted, too: it may be an older value's that had the same number, and that no
- * index leads to any more.
+ * The same of the chunk at a place, if one of that value is there, not deleted for all that it says
+ * itself.  A snapshot of values sees what is deleted, too: it may be an older value's that had the same
+ * number, and that no index leads to any more.
  */
-static bool
-is_kept(TupleTableSlot *slot)
-{
-	const HeapTupleTableSlot *row = (const HeapTupleTableSlot *) slot;
-
-	return (row->tuple->t_data->t_infomask & HEAP_XMAX_INVALID) != 0;
-}
-
-/* The same of the chunk at a place, if one of that value is there. */
 static bool
 take_chunk_at(VdbToast *toast, ItemPointerData tid, Oid value, int32 expected, char *bytes, Size size,
 			  Size *done)
 {
+	OffsetNumber number = ItemPointerGetOffsetNumber(&tid);
+	HeapTupleData tuple;
+	Page		page;
+	ItemId		item;
 	bool		isnull;
 
-	return ItemPointerGetBlockNumber(&tid) < toast->blocks &&
-		table_tuple_fetch_row_version(toast->rel, &tid, vdb_toast_snapshot(&toast->snapshot), toast->slot) &&
-		is_kept(toast->slot) &&
-		DatumGetObjectId(slot_getattr(toast->slot, CHUNK_ID, &isnull)) == value && !isnull &&
-		take_chunk(toast->slot, expected, bytes, size, done);
+	if (!lock_page(toast, ItemPointerGetBlockNumber(&tid)))
+		return false;
+	page = BufferGetPage(toast->buffer);
+	if (PageIsNew(page) || number > PageGetMaxOffsetNumber(page))
+		return false;
+	item = PageGetItemId(page, number);
+	if (!ItemIdIsNormal(item))
+		return false;
+	tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+	tuple.t_len = ItemIdGetLength(item);
+	tuple.t_self = tid;
+	tuple.t_tableOid = RelationGetRelid(toast->rel);
+	return (tuple.t_data->t_infomask & HEAP_XMAX_INVALID) != 0 &&
+		DatumGetObjectId(heap_getattr(&tuple, CHUNK_ID, RelationGetDescr(toast->rel), &isnull)) == value &&
+		!isnull &&
+		HeapTupleSatisfiesVisibility(&tuple, vdb_toast_snapshot(&toast->snapshot), toast->buffer) &&
+		take_chunk(toast, &tuple, expected, bytes, size, done);
 }
 
 /* The same of the chunk behind a place: on the same page, or the first one of the next. */
@@ -170,7 +247,7 @@ read_expected(VdbToast *toast, const struct varatt_external *pointer, char *byte
 		return false;
 	for (int32 expected = 1; sound && done < size; expected++)
 		sound = take_chunk_behind(toast, &tid, pointer->va_valueid, expected, bytes, size, &done);
-	ExecClearTuple(toast->slot);
+	end_value(toast);
 	if (sound)
 		toast->last = tid;
 	return sound;
@@ -195,7 +272,7 @@ read_chunks(VdbToast *toast, const struct varatt_external *pointer, char *bytes,
 		if (expected == 0)
 			*hint_of(pointer->va_toastrelid, pointer->va_valueid) =
 				(PlaceHint) {pointer->va_toastrelid, pointer->va_valueid, toast->slot->tts_tid};
-		sound = take_chunk(toast->slot, expected++, bytes, size, &done);
+		sound = take_chunk(toast, ((HeapTupleTableSlot *) toast->slot)->tuple, expected++, bytes, size, &done);
 		toast->last = toast->slot->tts_tid;
 		toast->has_last = true;
 	}
@@ -247,6 +324,7 @@ vdb_toast_close(VdbToast *toast)
 {
 	if (toast->rel == NULL)
 		return;
+	release_page(toast);
 	if (toast->scan != NULL)
 	{
 		index_endscan(toast->scan);

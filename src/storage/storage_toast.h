@@ -14,11 +14,13 @@
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
-/* All zero but for the context: nothing is open. */
+/* All zero but for the first two: nothing is open. */
 typedef struct VdbToast
 {
 	MemoryContext context;		/* the caller's, for all that is below and what the scan
 								 * allocates; lives until the reader is closed */
+	bool		keeps_pin;		/* a page may stay pinned between calls: values are read one
+								 * behind the other, and soon */
 	Relation	rel;
 	BlockNumber blocks;			/* it has at least, while it is open */
 	Relation   *indexes;
@@ -28,6 +30,10 @@ typedef struct VdbToast
 	SnapshotData snapshot;
 	ItemPointerData last;		/* the last chunk that was read */
 	bool		has_last;
+	Buffer		buffer;			/* of its page, perhaps */
+	Buffer		next;			/* where the next page was a moment ago */
+	BlockNumber next_block;
+	bool		locked;
 	struct varlena *value;		/* what was read last */
 	Size		size;			/* of its memory */
 } VdbToast;
@@ -37,8 +43,8 @@ typedef struct VdbToast
  * in that of the row, or is allocated in the current context.
  *
  * Opens under the current resource owner, which closes all after an error.  Holds
- * AccessShareLock on the table of values and its indexes while it is open; no pin after
- * a call.  Raises what reading such a value raises.
+ * AccessShareLock on the table of values and its indexes while it is open; no lock on a page
+ * after a call, nor a pin but where that is allowed.  Raises what reading such a value raises.
  */
 extern Datum vdb_toast_read(VdbToast *toast, Datum value);
 
