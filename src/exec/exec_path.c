@@ -15,11 +15,13 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
+#include "optimizer/plancat.h"
 #include "optimizer/restrictinfo.h"
 #include "optimizer/tlist.h"
 #include "utils/catcache.h"
@@ -171,20 +173,24 @@ copy_for_child(PlannerInfo *root, const Path *path, Expr *value)
 }
 
 /*
- * A row costs what the operator does, and next to nothing to be kept.  One that is returned is
- * fetched once more, from a page that was read a moment ago, unless there are too many.
+ * The question costs once.  A row costs what the operator does, and next to nothing to be kept.  One that
+ * is returned is fetched once more, from a page that was read a moment ago, unless there are too many.
  */
 static void
-set_costs(PlannerInfo *root, CustomPath *path, const Path *child, OpExpr *order)
+set_costs(PlannerInfo *root, CustomPath *path, const Path *child, OpExpr *order, int value)
 {
-	QualCost	distance;
+	QualCost	question;
+	QualCost	distance = {0, 0};
 	double		rows = child->rows;
 	Cost		fetch = path->path.parent->pages > effective_cache_size ? random_page_cost : cpu_tuple_cost;
 
-	cost_qual_eval_node(&distance, (Node *) order, root);
+	cost_qual_eval_node(&question, list_nth(order->args, 1 - value), root);
+	set_opfuncid(order);
+	add_function_cost(root, order->opfuncid, (Node *) order, &distance);
 	path->path.rows = rows;
 	vdb_path_copy_disabled(&path->path, child);
-	path->path.startup_cost = child->total_cost + distance.startup + rows * distance.per_tuple;
+	path->path.startup_cost = child->total_cost + question.startup + question.per_tuple +
+		distance.startup + rows * distance.per_tuple;
 	path->path.total_cost = path->path.startup_cost + rows * (cpu_tuple_cost + fetch);
 }
 
@@ -205,7 +211,7 @@ form_path(PlannerInfo *root, RelOptInfo *rel, const Path *scan, OpExpr *order, i
 	path->custom_paths = list_make1(child);
 	path->custom_private = list_make2(order, makeInteger(value));
 	path->methods = &vdb_exact_path_methods;
-	set_costs(root, path, child, order);
+	set_costs(root, path, child, order, value);
 	return path;
 }
 

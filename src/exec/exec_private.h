@@ -9,8 +9,6 @@
 #include "nodes/extensible.h"
 #include "nodes/pathnodes.h"
 
-#define VDB_EXACT_SCAN_NAME "VdbExactScan"
-
 /* What a plan has in custom_exprs, */
 enum
 {

@@ -24,6 +24,7 @@
 #include "compat.h"
 #include "exec/exec_private.h"
 #include "exec/exec_ranked.h"
+#include "index/index.h"
 #include "storage/storage_toast.h"
 #include "testpoint.h"
 

@@ -296,6 +296,9 @@ extern List *vdb_index_find_conditions(PlannerInfo *root, const IndexPath *path)
 /* An amvalidate callback. */
 extern bool vdb_index_validate(Oid opclassoid);
 
+/* The node of exact searches, whose first expression is the distance: src/exec. */
+#define VDB_EXACT_SCAN_NAME "VdbExactScan"
+
 /* index_range.c, index_target.c */
 
 /*

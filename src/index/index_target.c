@@ -2,8 +2,8 @@
  * index_target.c
  *	  Keeps the executor from computing distances that nobody reads.
  *
- * ORDER BY makes the distance a column of the plan, hidden from the user.  An
- * index scan returns rows in that order without it, yet the executor computes
+ * ORDER BY makes the distance a column of the plan, hidden from the user.  A
+ * scan of ours returns rows in that order without it, yet the executor computes
  * it for each row: it fetches both vectors, from TOAST tables where they are
  * long, and throws the result away.  So once a statement is planned, a hidden
  * distance under a LIMIT is replaced by a null, which EXPLAIN VERBOSE shows.
@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "nodes/extensible.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/planner.h"
@@ -26,18 +27,15 @@
 static planner_hook_type previous_planner;
 
 /*
- * Is this a scan of one of our indexes?  Planning has locked it; one that does
- * not exist was made up by a tool that wants to know its plan.
+ * Is this an index of ours?  Planning has locked it; one that does not exist was made up by a
+ * tool that wants to know its plan.
  */
 static bool
-is_our_scan(const Plan *plan)
+is_our_index(Oid indexoid)
 {
-	Relation	index;
+	Relation	index = RelationIdGetRelation(indexoid);
 	bool		ours;
 
-	if (!IsA(plan, IndexScan) || ((const IndexScan *) plan)->indexorderbyorig == NIL)
-		return false;
-	index = RelationIdGetRelation(((const IndexScan *) plan)->indexid);
 	if (index == NULL)
 		return false;
 	ours = index->rd_indam != NULL && vdb_index_method(index->rd_indam->amcostestimate) != NULL;
@@ -45,35 +43,47 @@ is_our_scan(const Plan *plan)
 	return ours;
 }
 
-/* Replaces a column of an index scan by a null if it is what orders the scan. */
-static void
-drop_distance(IndexScan *scan, TargetEntry *column)
+/* The distance that a scan of ours orders its rows by; NULL of other plans. */
+static Node *
+find_order(const Plan *plan)
 {
-	Node	   *value = (Node *) column->expr;
+	if (plan == NULL)
+		return NULL;
+	if (IsA(plan, IndexScan))
+	{
+		const IndexScan *scan = (const IndexScan *) plan;
 
-	if (equal(value, linitial(scan->indexorderbyorig)))
-		column->expr = (Expr *) makeNullConst(exprType(value), exprTypmod(value),
-											  exprCollation(value));
+		return scan->indexorderbyorig != NIL && is_our_index(scan->indexid) ?
+			linitial(scan->indexorderbyorig) : NULL;
+	}
+	if (IsA(plan, CustomScan) &&
+		strcmp(((const CustomScan *) plan)->methods->CustomName, VDB_EXACT_SCAN_NAME) == 0)
+		return linitial(((const CustomScan *) plan)->custom_exprs);
+	return NULL;
 }
 
-/* The same for all columns that a LIMIT over an index scan hides. */
+/* Replaces distances that a LIMIT over such a scan hides by nulls. */
 static void
 drop_hidden_distances(const Limit *limit)
 {
 	Plan	   *scan = outerPlan(limit);
+	Node	   *order = find_order(scan);
 	ListCell   *cell;
 
-	if (limit->limitOption != LIMIT_OPTION_COUNT || scan == NULL || !is_our_scan(scan))
+	if (limit->limitOption != LIMIT_OPTION_COUNT || order == NULL)
 		return;
 	foreach(cell, limit->plan.targetlist)
 	{
 		TargetEntry *column = lfirst_node(TargetEntry, cell);
 		Var		   *var = (Var *) column->expr;
+		TargetEntry *distance;
 
-		if (column->resjunk && IsA(var, Var) && var->varno == OUTER_VAR && var->varattno > 0 &&
-			var->varattno <= list_length(scan->targetlist))
-			drop_distance((IndexScan *) scan,
-						  list_nth_node(TargetEntry, scan->targetlist, var->varattno - 1));
+		if (!column->resjunk || !IsA(var, Var) || var->varno != OUTER_VAR || var->varattno <= 0 ||
+			var->varattno > list_length(scan->targetlist))
+			continue;
+		distance = list_nth_node(TargetEntry, scan->targetlist, var->varattno - 1);
+		if (equal(distance->expr, order))
+			distance->expr = (Expr *) makeNullConst(exprType(order), exprTypmod(order), exprCollation(order));
 	}
 }
 
