@@ -46,7 +46,7 @@ SELECT plan($$SELECT id FROM item ORDER BY v <-> stable_question() LIMIT 10$$);
 SELECT plan($$SELECT id FROM item ORDER BY v <-> (SELECT v FROM kind WHERE id = 1) LIMIT 10$$);
 SELECT plan($$SELECT id FROM item ORDER BY v <-> (SELECT avg(v) FROM kind) LIMIT 10$$);
 
--- one that is dear to compute: once for the index, for each row without
+-- one that is dear to compute: once for the index or an exact scan, for each row for a sort
 
 CREATE FUNCTION dear_question() RETURNS vector LANGUAGE plpgsql STABLE COST 1000000 AS
 $$ BEGIN RETURN '[1,2,3]'; END $$;
@@ -56,6 +56,9 @@ CREATE INDEX few_v ON few USING hnsw (v vector_l2_ops);
 ANALYZE few;
 SELECT plan($$SELECT id FROM few ORDER BY v <-> '[1,2,3]' LIMIT 10$$);
 SELECT plan($$SELECT id FROM few ORDER BY v <-> dear_question() LIMIT 10$$);
+SET vdb.enable_exact_scan = off;
+SELECT plan($$SELECT id FROM few ORDER BY v <-> dear_question() LIMIT 10$$);
+RESET vdb.enable_exact_scan;
 DROP TABLE few;
 DROP FUNCTION dear_question;
 
