@@ -290,7 +290,10 @@ embed(const Batch *batch, MemoryContext memory)
 	begin_transaction(memory, batch->pipeline->timeout);
 	embeddings = call_function(batch);
 	VDB_TESTPOINT("ingest-embedded");
-	(void) vdb_ingest_complete_rows(batch->pipeline, batch->types, batch->lease, keys, embeddings, batch->count);
+
+	/* its table may have been renamed while the function was at work */
+	(void) vdb_ingest_complete_rows(batch->pipeline, vdb_ingest_resolve_locked(batch->pipeline, false), batch->lease,
+									keys, embeddings, batch->count);
 	end_transaction(memory);
 	VDB_TESTPOINT("ingest-completed");
 	vdb_ingest_count(batch->pipeline->id, VDB_INGEST_BATCH_MS,
@@ -388,7 +391,7 @@ claim(Batch *batch, MemoryContext memory)
 	if (pipeline != NULL && pipeline->mode == VDB_MODE_FUNCTION && vdb_ingest_may_embed(pipeline))
 	{
 		batch->pipeline = pipeline;
-		batch->types = vdb_ingest_resolve(pipeline);
+		batch->types = vdb_ingest_resolve_locked(pipeline, true);
 		batch->rows = vdb_ingest_claim_rows(pipeline, batch->types, batch_size(pipeline), lease_ms(pipeline),
 											&batch->lease, &batch->count, &seen);
 	}

@@ -186,6 +186,12 @@ extern char *vdb_ingest_type_schema(Oid type);
 extern VdbPipelineTypes *vdb_ingest_resolve(const VdbPipeline *pipeline);	/* ingest_resolve.c */
 
 /*
+ * The same, with the target, and the source if it is read, locked as a reader does.  So the names that statements have
+ * stay those of these tables to the end of the transaction, whoever swaps names.
+ */
+extern VdbPipelineTypes *vdb_ingest_resolve_locked(const VdbPipeline *pipeline, bool source);
+
+/*
  * The same, and looks at what else its tables must have.  Raises an error where they do not.
  */
 extern VdbPipelineTypes *vdb_ingest_check_pipeline(const VdbPipeline *pipeline);	/* ingest_check.c */

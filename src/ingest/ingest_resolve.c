@@ -2,7 +2,7 @@
  * ingest_resolve.c
  *	  What a pipeline's names stand for now.
  *
- * It is asked before each batch, so it looks only at caches of the catalog, and locks nothing.
+ * It is asked before each batch, so it looks only at caches of the catalog, and locks no more than what is asked for.
  */
 #include "postgres.h"
 
@@ -15,6 +15,7 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "parser/parse_coerce.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -352,4 +353,13 @@ vdb_ingest_resolve(const VdbPipeline *pipeline)
 	check_privileges(pipeline, types);
 	check_row_security(pipeline, types);
 	return types;
+}
+
+VdbPipelineTypes *
+vdb_ingest_resolve_locked(const VdbPipeline *pipeline, bool source)
+{
+	if (source)
+		LockRelationOid(pipeline->source, AccessShareLock);
+	LockRelationOid(pipeline->target, AccessShareLock);
+	return vdb_ingest_resolve(pipeline);
 }

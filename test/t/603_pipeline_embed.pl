@@ -167,6 +167,14 @@ is_made('slow', 2);
 comes_true('a row that takes too long is given up', q(SELECT count(*) = 1 FROM vdb.ingest_dead d JOIN vdb.pipeline p ON p.id = d.pipeline
 	WHERE name = 'slow' AND d.key = '2' AND d.error LIKE '%statement timeout%'));
 
+# --- a table that gives its name to another one ------------------------------------------
+
+make_pipeline('swapped', 5, 'PERFORM pg_sleep(1);');
+comes_true('the function is at work', 'SELECT is_called FROM swapped_calls');
+sql(q(BEGIN; ALTER TABLE swapped_chunk RENAME TO swapped_mine; CREATE TABLE swapped_chunk (LIKE swapped_mine INCLUDING ALL); COMMIT));
+comes_true('what it makes is stored in the table, whatever that is called', 'SELECT count(*) = 5 FROM swapped_mine');
+is(sql('SELECT count(*) FROM swapped_chunk'), '0', 'and not in another one of its name');
+
 # --- a definition that goes wrong ------------------------------------------------------
 
 make_pipeline('other', 10, '');
