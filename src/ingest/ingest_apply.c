@@ -275,6 +275,23 @@ bury(VdbWatch *watch, const VdbChange *change, const ErrorData *error)
 		stop(watch, error->message);
 }
 
+/* What becomes of these rows, or of all if "changes" is NULL, is known anew. */
+static void
+do_forget_dead(void *arg)
+{
+	const DeedState *state = arg;
+	Oid			types[] = {INT4OID, TEXTARRAYOID};
+	Datum		values[2] = {Int32GetDatum(state->watch->pipeline->id)};
+
+	if (state->changes == NULL)
+	{
+		vdb_ingest_run("DELETE FROM vdb.ingest_dead WHERE pipeline = $1", 1, types, values, NULL);
+		return;
+	}
+	values[1] = form_keys(state->changes, state->count);
+	vdb_ingest_run("DELETE FROM vdb.ingest_dead WHERE pipeline = $1 AND key = ANY ($2)", 2, types, values, NULL);
+}
+
 /* What cannot be done now is done when all of the source is gone through, later. */
 static void
 put_off(VdbWatch *watch, const ErrorData *error)
@@ -301,26 +318,53 @@ set_aside(VdbWatch *watch, const ErrorData *error)
 }
 
 static void
-do_in_halves(VdbWatch *watch, Deed deed, const VdbChange *changes, int count)
+forget_dead(VdbWatch *watch, const VdbChange *changes, int count)
+{
+	DeedState	state = {.watch = watch, .changes = changes, .count = count};
+	ErrorData  *error = vdb_ingest_attempt(do_forget_dead, &state);
+
+	if (error != NULL)
+		set_aside(watch, error);
+}
+
+/* Returns why the last one was given up of those that were, or NULL. */
+static const ErrorData *
+try_in_halves(VdbWatch *watch, Deed deed, const VdbChange *changes, int count)
 {
 	DeedState	state = {.deed = deed, .watch = watch, .changes = changes, .count = count};
 	ErrorData  *error;
+	const ErrorData *first;
+	const ErrorData *second;
 
 	if (count == 0 || !watch->active)
-		return;
+		return NULL;
 	CHECK_FOR_INTERRUPTS();
 	error = vdb_ingest_attempt(do_deed, &state);
 	if (error == NULL)
-		return;
+		return NULL;
 	if (vdb_ingest_blame(error->sqlerrcode) != VDB_BLAME_ROWS)
-		set_aside(watch, error);
-	else if (count == 1)
-		bury(watch, changes, error);
-	else
 	{
-		do_in_halves(watch, deed, changes, count / 2);
-		do_in_halves(watch, deed, changes + count / 2, count - count / 2);
+		set_aside(watch, error);
+		return NULL;
 	}
+	if (count == 1)
+	{
+		bury(watch, changes, error);
+		return error;
+	}
+	first = try_in_halves(watch, deed, changes, count / 2);
+	second = try_in_halves(watch, deed, changes + count / 2, count - count / 2);
+	return second != NULL ? second : first;
+}
+
+/* The pipeline's row is written once, not for each row that is given up: thousands may be. */
+static void
+do_in_halves(VdbWatch *watch, Deed deed, const VdbChange *changes, int count)
+{
+	const ErrorData *error = try_in_halves(watch, deed, changes, count);
+
+	if (error != NULL)
+		vdb_ingest_note_error(watch->pipeline, error->message, true);
 }
 
 /* --- piles ------------------------------------------------------------------------- */
@@ -425,6 +469,8 @@ copy_pile(Pile *pile)
 	int			put = part_changes(pile->changes, pile->count, has_value);
 	int			look = part_changes(pile->changes + put, pile->count - put, is_look);
 	TimestampTz now;
+
+	forget_dead(watch, pile->changes, pile->count);
 
 	/* first, since a key may be equal to another one whose text it is not: 1.0 that became 1.00 */
 	do_in_halves(watch, delete_rows, pile->changes + put + look, pile->count - put - look);
@@ -573,6 +619,9 @@ vdb_ingest_apply(VdbBatch *batch, List *watches, bool *embed)
 			stop(pile->watch, change.key);
 		else if (change.kind == VDB_CHANGE_TRUNCATE)
 		{
+			/* what was given up is gone, what comes after it is not */
+			flush_pile(pile, embed);
+			forget_dead(pile->watch, NULL, 0);
 			pile->truncated = true;
 			pile->lsn = Max(pile->lsn, change.lsn);
 		}
@@ -731,7 +780,10 @@ do_load_page(void *arg)
 		read_target_page(watch, &page);
 	VDB_TESTPOINT("ingest-load-page");
 	if (pipeline->mode == VDB_MODE_COPY)
+	{
+		forget_dead(watch, page.changes, page.count);
 		do_in_halves(watch, source ? look_at_rows : delete_rows, page.changes, page.count);
+	}
 	else if (page.count > 0)
 	{
 		enqueue(watch, page.changes, page.count, InvalidXLogRecPtr, GetCurrentTimestamp(), source);

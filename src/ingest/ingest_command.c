@@ -409,12 +409,24 @@ Datum
 vdb_ingest_retry_pipeline(PG_FUNCTION_ARGS)
 {
 	/* any change that comes, be it of before, is later than the LSN that they get */
-	uint64		count = run_for("WITH given_up AS (DELETE FROM vdb.ingest_dead WHERE pipeline = $1 RETURNING key) "
-								"INSERT INTO vdb.ingest_queue (pipeline, key, lsn, changed_at, due) "
-								"SELECT $1, key, '0/0', clock_timestamp(), clock_timestamp() FROM given_up "
-								"ORDER BY key "
-								"ON CONFLICT (pipeline, key) DO NOTHING", get_own_pipeline(fcinfo));
+	static const char *const enqueue =
+		"WITH given_up AS (DELETE FROM vdb.ingest_dead WHERE pipeline = $1 RETURNING key) "
+		"INSERT INTO vdb.ingest_queue (pipeline, key, lsn, changed_at, due) "
+		"SELECT $1, key, '0/0', clock_timestamp(), clock_timestamp() FROM given_up "
+		"ORDER BY key "
+		"ON CONFLICT (pipeline, key) DO NOTHING";
+	VdbPipeline *pipeline = get_own_pipeline(fcinfo);
+	uint64		count;
 
+	if (pipeline->mode == VDB_MODE_COPY)
+	{
+		/* there is no queue; those that fail again are given up again */
+		count = run_for("DELETE FROM vdb.ingest_dead WHERE pipeline = $1", pipeline);
+		if (count > 0)
+			vdb_ingest_set_load(pipeline->id, VDB_LOAD_SOURCE, NULL);
+	}
+	else
+		count = run_for(enqueue, pipeline);
 	vdb_ingest_tell();
 	PG_RETURN_INT64(count);
 }

@@ -313,6 +313,12 @@ extern VdbClaimed *vdb_ingest_claim_rows(const VdbPipeline *pipeline, const VdbP
 										 int count, int lease_ms, int64 *lease, int *claimed, int *seen);
 
 /*
+ * Says in the pipeline's row why rows have failed.  If "late", entries or rows of targets are locked already, and it is
+ * not said where somebody has that row locked.  Connected to SPI, as whoever may write it.
+ */
+extern void vdb_ingest_note_error(const VdbPipeline *pipeline, const char *error, bool late);
+
+/*
  * Stores embeddings, one of each key, of those keys that still have this lease, and returns how
  * many.  "embeddings" are datums of type vector, none of them NULL.  An error if one has other dimensions
  * than the column.  The same conditions.

@@ -440,9 +440,8 @@ count_failures(const VdbPipeline *pipeline, char **keys, int count, const char *
 /* A pipeline's row, unless somebody has it locked. */
 #define IF_UNLOCKED "id IN (SELECT id FROM vdb.pipeline WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED)"
 
-/* Says in the pipeline's row why rows have failed; if "late", entries are locked already. */
-static void
-note_error(const VdbPipeline *pipeline, const char *error, bool late)
+void
+vdb_ingest_note_error(const VdbPipeline *pipeline, const char *error, bool late)
 {
 	static const Oid types[] = {INT4OID, TEXTOID, TIMESTAMPTZOID};
 	Datum		values[] = {
@@ -473,7 +472,7 @@ settle_rows(const VdbPipeline *pipeline, Row *rows, int count)
 		if (rows[i].verdict != FAILED)
 			continue;
 		count_failures(pipeline, &rows[i].key, 1, rows[i].error);
-		note_error(pipeline, rows[i].error, true);
+		vdb_ingest_note_error(pipeline, rows[i].error, true);
 	}
 }
 
@@ -783,7 +782,7 @@ vdb_ingest_fail_rows(const VdbPipeline *pipeline, int64 lease, char **keys, int 
 	if (retry_after >= 0)
 		have_wait(pipeline, error, retry_after);
 	else
-		note_error(pipeline, error, false);
+		vdb_ingest_note_error(pipeline, error, false);
 	found = lock_held(pipeline, lease, keys, count, held, memory);
 	for (int i = 0; i < found; i++)
 		found_keys[i] = held[i].key;

@@ -96,6 +96,23 @@ like(sql(q(SELECT DISTINCT error FROM vdb.ingest_dead)), qr/expected 8 dimension
 is(sql(q(SELECT count(*) FROM copies WHERE id > 70000)), '495', 'the others are there');
 sql(q(UPDATE items SET v = place(1) WHERE id > 70000 AND id % 100 = 0));
 follows('items', 'copies', 'when they are mended, they are copied');
+is(sql(q(SELECT count(*) FROM vdb.ingest_dead)), '0', 'and are not dead any more');
+sql(q(INSERT INTO items SELECT i, 'short', '{1,2,3}' FROM generate_series(80001, 80004) i));
+comes_true('others are given up', q(SELECT count(*) = 4 FROM vdb.ingest_dead));
+is(sql(q(SELECT last_error, queued FROM vdb_stat_ingest WHERE name = 'copy')), 'expected 8 dimensions, not 3|0', 'which is said');
+sql(q(DELETE FROM items WHERE id = 80001));
+comes_true('not when they are gone', q(SELECT count(*) = 3 FROM vdb.ingest_dead));
+my $died = sql('SELECT max(died_at) FROM vdb.ingest_dead');
+is(sql(q(SELECT vdb.retry_pipeline('copy'))), '3', 'all are tried again');
+comes_true('and given up again', qq(SELECT count(*) = 3 AND min(died_at) > '$died' FROM vdb.ingest_dead));
+is(sql(q(SELECT queued FROM vdb_stat_ingest WHERE name = 'copy')), '0', 'without a queue');
+sql(q(CREATE TABLE kept AS TABLE items));
+sql(q(BEGIN; TRUNCATE items; INSERT INTO items VALUES (80005, 'short', '{1,2,3}'); COMMIT));
+comes_true('TRUNCATE leaves those that come after it',
+	q(SELECT count(*) = 1 AND min(key) = '80005' FROM vdb.ingest_dead));
+sql(q(DELETE FROM items));
+sql(q(INSERT INTO items SELECT * FROM kept WHERE cardinality(v) = 8));
+follows('items', 'copies', 'and the others come back');
 
 # --- long values that an update leaves alone -------------------------------------
 
