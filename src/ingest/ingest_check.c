@@ -126,8 +126,22 @@ check_key_type(const FormData_pg_attribute *column)
 				 errhint("Use a number, a text or a UUID.")));
 }
 
+/* Each row would fail; of an array nobody knows. */
 static void
-check_source(const VdbPipeline *pipeline)
+check_dimensions(const VdbPipeline *pipeline, const VdbPipelineTypes *types, Form_pg_attribute content)
+{
+	if (pipeline->mode != VDB_MODE_COPY || content->atttypmod <= 0 || types->embedding_typmod <= 0 ||
+		content->atttypmod == types->embedding_typmod)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("column \"%s\" of the source has %d dimensions, column \"%s\" of the target %d",
+					pipeline->content, content->atttypmod, pipeline->embedding, types->embedding_typmod),
+			 errhint("Have both the same.")));
+}
+
+static void
+check_source(const VdbPipeline *pipeline, const VdbPipelineTypes *types)
 {
 	Relation	rel = table_open(pipeline->source, AccessShareLock);
 	AttrNumber	key = get_attnum(pipeline->source, pipeline->key);
@@ -149,6 +163,7 @@ check_source(const VdbPipeline *pipeline)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("column \"%s\" of table \"%s\" is virtual", pipeline->content, RelationGetRelationName(rel)),
 				 errhint("Have it stored.")));
+	check_dimensions(pipeline, types, TupleDescAttr(RelationGetDescr(rel), content - 1));
 	table_close(rel, NoLock);
 }
 
@@ -283,7 +298,7 @@ vdb_ingest_check_pipeline(const VdbPipeline *pipeline)
 {
 	VdbPipelineTypes *types = vdb_ingest_resolve(pipeline);
 
-	check_source(pipeline);
+	check_source(pipeline, types);
 	check_target(pipeline, types);
 	check_is_free(pipeline, types);
 	return types;

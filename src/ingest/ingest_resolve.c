@@ -163,9 +163,20 @@ check_table(const VdbPipeline *pipeline, const char *what, Oid table, bool may_b
 				 errdetail("%s is temporary or unlogged.", name_table(table))));
 }
 
+/* What to do about a column that is not there, which an argument of vdb.create_pipeline() names. */
+static const char *
+advise_column(const VdbPipeline *pipeline, const char *argument)
+{
+	if (pipeline->id == 0)
+		return psprintf("Name another one by the argument \"%s\".", argument);
+	if (strcmp(argument, "content") == 0)
+		return "Name another one by vdb.alter_pipeline(), or rename it back.";
+	return "Rename it back, or drop the pipeline and create it anew.";
+}
+
 /* A column's number and type; an error where there is none. */
 static AttrNumber
-find_column(const VdbPipeline *pipeline, Oid table, const char *name, Oid *type, int32 *typmod)
+find_column(const VdbPipeline *pipeline, Oid table, const char *argument, const char *name, Oid *type, int32 *typmod)
 {
 	AttrNumber	number = get_attnum(table, name);
 	Oid			collation;
@@ -174,20 +185,22 @@ find_column(const VdbPipeline *pipeline, Oid table, const char *name, Oid *type,
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of table %s does not exist", name, name_table(table)),
-				 errdetail("Pipeline \"%s\" wants it.", pipeline->name)));
+				 errdetail("Pipeline \"%s\" wants it.", pipeline->name),
+				 errhint("%s", advise_column(pipeline, argument))));
 	get_atttypetypmodcoll(table, number, type, typmod, &collation);
 	return number;
 }
 
 /* A key's column: the name of its type, and of the operators that find rows by it, and those that come after. */
 static TypeCacheEntry *
-resolve_key(const VdbPipeline *pipeline, Oid table, const char *name, char **type_name, char **equals, char **after)
+resolve_key(const VdbPipeline *pipeline, Oid table, const char *argument, const char *name,
+			char **type_name, char **equals, char **after)
 {
 	Oid			type;
 	int32		typmod;
 	TypeCacheEntry *entry;
 
-	(void) find_column(pipeline, table, name, &type, &typmod);
+	(void) find_column(pipeline, table, argument, name, &type, &typmod);
 	entry = lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY | TYPECACHE_EQ_OPR | TYPECACHE_GT_OPR);
 	if (!OidIsValid(entry->btree_opf) || !OidIsValid(entry->eq_opr) || !OidIsValid(entry->gt_opr))
 		ereport(ERROR,
@@ -204,9 +217,9 @@ resolve_key(const VdbPipeline *pipeline, Oid table, const char *name, char **typ
 static void
 resolve_keys(const VdbPipeline *pipeline, VdbPipelineTypes *types)
 {
-	TypeCacheEntry *source = resolve_key(pipeline, pipeline->source, pipeline->key,
+	TypeCacheEntry *source = resolve_key(pipeline, pipeline->source, "key", pipeline->key,
 										 &types->key_type, &types->key_equals, &types->key_after);
-	TypeCacheEntry *target = resolve_key(pipeline, pipeline->target, pipeline->target_key,
+	TypeCacheEntry *target = resolve_key(pipeline, pipeline->target, "target_key", pipeline->target_key,
 										 &types->target_key_type, &types->target_key_equals, &types->target_key_after);
 	Oid			equals = get_opfamily_member(source->btree_opf, source->btree_opintype, target->btree_opintype,
 											 BTEqualStrategyNumber);
@@ -307,7 +320,7 @@ resolve_source(const VdbPipeline *pipeline, VdbPipelineTypes *types)
 	check_table(pipeline, "source", pipeline->source, false);
 	types->source_name = name_table(pipeline->source);
 	types->source = psprintf("ONLY %s", types->source_name);
-	(void) find_column(pipeline, pipeline->source, pipeline->content, &types->content_type, &typmod);
+	(void) find_column(pipeline, pipeline->source, "content", pipeline->content, &types->content_type, &typmod);
 	if (pipeline->mode == VDB_MODE_COPY ? !is_copied_type(types->content_type) :
 		!vdb_ingest_is_text_type(types->content_type))
 		ereport(ERROR,
@@ -326,7 +339,7 @@ resolve_target(const VdbPipeline *pipeline, VdbPipelineTypes *types)
 	types->same_table = pipeline->target == pipeline->source;
 	types->target_name = name_table(pipeline->target);
 	types->target = types->same_table ? types->source : types->target_name;
-	(void) find_column(pipeline, pipeline->target, pipeline->embedding,
+	(void) find_column(pipeline, pipeline->target, "embedding", pipeline->embedding,
 					   &types->embedding_type, &types->embedding_typmod);
 	if (!vdb_ingest_is_embedding_type(types->embedding_type))
 		ereport(ERROR,

@@ -45,6 +45,14 @@ SELECT vdb.create_pipeline('p', 'doc', 'id', 'body', 'chunk', target_key => 'sou
 SELECT vdb.create_pipeline('p', 'doc', 'id', 'body', 'chunk', embedding => 'nix');
 SELECT vdb.create_pipeline('p', 'doc', 'id', 'body', 'chunk', embedding => 'source_hash');
 
+-- dimensions of what is copied, where both are declared
+
+CREATE TABLE four (id bigint PRIMARY KEY, v vector(4), any_v vector, h halfvec(3));
+SELECT vdb.create_pipeline('p', 'four', 'id', 'v', 'chunk');
+SELECT vdb.create_pipeline('p', 'four', 'id', 'any_v', 'chunk');
+SELECT vdb.create_pipeline('p', 'four', 'id', 'h', 'chunk');
+DROP TABLE four;
+
 -- keys: unique, of all rows, at all times, never null, and in the log
 
 CREATE TABLE partly (a int, b int NOT NULL, c int NOT NULL, d int NOT NULL, e int NOT NULL, body text);
