@@ -1842,7 +1842,7 @@ CREATE VIEW vdb_stat_ingest WITH (security_barrier) AS
 		d.dead AS dead_letters,
 		c.captured, c.embedded, c.skipped, c.deleted, c.failed, c.dead, c.retries, c.rate_limited, c.batches,
 		c.batch_ms, c.freshness_bounds, c.freshness_buckets, c.freshness_sum, c.freshness_p50, c.freshness_p99,
-		p.failures AS failures_in_a_row, p.wait_until, p.last_error, p.last_error_at
+		p.failures AS failures_in_a_row, nullif(p.wait_until, '-infinity') AS wait_until, p.last_error, p.last_error_at
 	FROM vdb.pipeline p
 		LEFT JOIN vdb.capture_progress() w ON true
 		LEFT JOIN LATERAL vdb.ingest_counters(p.id) c ON true
@@ -1856,6 +1856,16 @@ COMMENT ON VIEW vdb_stat_ingest IS
 	'how far each pipeline is behind, and what has been done since the server began; of whoever reads it, or all to pg_read_all_stats';
 
 GRANT SELECT ON vdb_stat_ingest TO PUBLIC;
+
+-- keys are data, so not to pg_read_all_stats
+CREATE VIEW vdb.dead_letters WITH (security_barrier) AS
+	SELECT p.name AS pipeline, d.key, d.error, d.attempts, d.changed_at, d.died_at
+	FROM vdb.ingest_dead d JOIN vdb.pipeline p ON p.id = d.pipeline
+	WHERE pg_catalog.pg_has_role(p.owner, 'USAGE');
+
+COMMENT ON VIEW vdb.dead_letters IS 'keys of rows that were given up, and why, of the reader''s pipelines';
+
+GRANT SELECT ON vdb.dead_letters TO PUBLIC;
 
 CREATE FUNCTION vdb_stat_ingest_reset() RETURNS void
 	AS 'MODULE_PATHNAME', 'vdb_ingest_reset' LANGUAGE C;

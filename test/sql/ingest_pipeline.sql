@@ -269,6 +269,13 @@ INSERT INTO vdb.pipeline (name, owner, source, key, content, target, target_key,
 	batch_size, timeout, max_attempts, queue_limit)
 	SELECT 'ann@v2', owner, source, key, content, target, key, embedding, 'claim', id, 64, '1 min', 5, 1000 FROM vdb.pipeline;
 INSERT INTO vdb.ingest_dead (pipeline, key, error, attempts, changed_at) SELECT id, 'c', 'it is', 5, now() FROM vdb.pipeline;
+SET ROLE vdb_bob;
+SELECT * FROM vdb.ingest_dead;
+SELECT pipeline, key, error, attempts FROM vdb.dead_letters ORDER BY pipeline COLLATE "C";
+SET ROLE vdb_ann;
+SELECT count(*) FROM vdb.dead_letters;
+RESET ROLE;
+SELECT name, wait_until FROM vdb_stat_ingest ORDER BY name COLLATE "C";
 SELECT vdb.drop_pipeline('ann');
 SELECT vdb.drop_pipeline('ann@v2');
 SELECT vdb.drop_pipeline('ann');
