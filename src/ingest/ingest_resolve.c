@@ -329,7 +329,10 @@ resolve_source(const VdbPipeline *pipeline, VdbPipelineTypes *types)
 						format_type_be(types->content_type)),
 				 errdetail("Pipeline \"%s\" wants %s.", pipeline->name,
 						   pipeline->mode == VDB_MODE_COPY ?
-						   "vector, halfvec, real[] or double precision[], to copy it" : "text, to embed it")));
+						   "vector, halfvec, real[] or double precision[], to copy it" : "text, to embed it"),
+				 pipeline->mode == VDB_MODE_COPY ? 0 :
+				 is_copied_type(types->content_type) ? errhint("To have it copied, leave out \"embed\".") :
+				 errhint("A generated column may hold it as text.")));
 }
 
 static void
