@@ -644,7 +644,7 @@ vdb_ingest_apply(VdbBatch *batch, List *watches, bool *embed)
 /* --- loads -------------------------------------------------------------------------- */
 
 int64
-vdb_ingest_depth(int pipeline, bool backfill_only, int64 most)
+vdb_ingest_depth(int pipeline, bool backfill, int64 most)
 {
 	Oid			types[] = {INT4OID, INT8OID};
 	Datum		values[] = {Int32GetDatum(pipeline), Int64GetDatum(most + 1)};
@@ -652,9 +652,9 @@ vdb_ingest_depth(int pipeline, bool backfill_only, int64 most)
 	int64		depth;
 
 	SPI_connect();
-	vdb_ingest_run(backfill_only ?
+	vdb_ingest_run(backfill ?
 				   "SELECT count(*) FROM (SELECT FROM vdb.ingest_queue WHERE pipeline = $1 AND backfill LIMIT $2) q" :
-				   "SELECT count(*) FROM (SELECT FROM vdb.ingest_queue WHERE pipeline = $1 LIMIT $2) q",
+				   "SELECT count(*) FROM (SELECT FROM vdb.ingest_queue WHERE pipeline = $1 AND NOT backfill LIMIT $2) q",
 				   2, types, values, NULL);
 	depth = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();

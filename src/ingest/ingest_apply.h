@@ -21,8 +21,9 @@ extern void vdb_ingest_apply(VdbBatch *batch, List *watches, bool *embed);
 extern bool vdb_ingest_load_page(VdbWatch *watch, bool *embed);
 
 /*
- * Counts a pipeline's entries, up to one more than "most".  The same conditions.
+ * Counts a pipeline's entries of changes, or of what is gone through, up to one more than "most".  The latter are bounded
+ * by themselves; if they counted as changes, one that comes meanwhile would have it all begin anew.  The same conditions.
  */
-extern int64 vdb_ingest_depth(int pipeline, bool backfill_only, int64 most);
+extern int64 vdb_ingest_depth(int pipeline, bool backfill, int64 most);
 
 #endif							/* VDB_INGEST_APPLY_H */

@@ -114,6 +114,25 @@ sql(q(DELETE FROM items));
 sql(q(INSERT INTO items SELECT * FROM kept WHERE cardinality(v) = 8));
 follows('items', 'copies', 'and the others come back');
 
+# --- a queue that is full ----------------------------------------------------------
+
+sql(q(
+	CREATE TABLE crowd (id int PRIMARY KEY, body text);
+	CREATE TABLE crowd_vectors (id int PRIMARY KEY, embedding vector(8), source_hash text);
+	INSERT INTO crowd SELECT i, 'text' FROM generate_series(1, 2000) i));
+my $inserted = sql('SELECT pg_current_wal_flush_lsn()');
+
+comes_true('the log is read', qq(SELECT captured_lsn >= '$inserted' FROM vdb_stat_ingest WHERE name = 'copy'));
+sql(q(SELECT vdb.create_pipeline('crowd', 'crowd', 'id', 'body', 'crowd_vectors', queue_limit => 100)));
+comes_true('a source is gone through', q(SELECT backfill = 2000 AND load IS NULL FROM vdb_stat_ingest WHERE name = 'crowd'));
+sql(q(INSERT INTO crowd SELECT i, 'text' FROM generate_series(3001, 3100) i));
+comes_true('changes wait as well', q(SELECT queued = 100 FROM vdb_stat_ingest WHERE name = 'crowd'));
+sql(q(SELECT pg_sleep(0.2)));
+is(sql(q(SELECT state, load FROM vdb_stat_ingest WHERE name = 'crowd')), 'running|', 'as many as may, beside what is gone through');
+sql(q(INSERT INTO crowd VALUES (3101, 'text')));
+comes_true('one more is too many', q(SELECT state = 'overflow' FROM vdb_stat_ingest WHERE name = 'crowd'));
+sql(q(SELECT vdb.drop_pipeline('crowd')));
+
 # --- long values that an update leaves alone -------------------------------------
 
 sql(q(
