@@ -21,6 +21,10 @@ vdb_ingest_blame(int sqlerrcode)
 		return VDB_BLAME_LIMIT;
 	if (sqlerrcode == ERRCODE_MODEL_UNAVAILABLE)
 		return VDB_BLAME_AWAY;
+
+	/* of its class the only one that waiting does not mend: a variable that a function has not set, say */
+	if (sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+		return VDB_BLAME_ROWS;
 	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
 	{
 		case MAKE_SQLSTATE('0', '8', '0', '0', '0'):	/* connections */

@@ -130,6 +130,11 @@ is(dead('misfit'), join("\n",
 	'7|1|function public.misfit_embed(pg_catalog.text[]) returned 2 embeddings of 1 texts',
 	'9|1|expected 2 dimensions, not 3'), 'a result that does not fit is the fault of a row');
 
+# a variable without a value, in the words of PL/pgSQL
+make_pipeline('unset', 6, q(IF 'text 3' = ANY (texts) THEN RAISE 'not assigned yet' USING ERRCODE = '55000'; END IF;), max_attempts => 1);
+is_made('unset', 3);
+is(dead('unset'), '3|1|not assigned yet', 'an error that waiting does not mend is not waited for');
+
 # the target's
 make_pipeline('refused', 10, '', max_attempts => 1);
 is_made('refused');
