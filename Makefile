@@ -20,6 +20,10 @@ DATA       = $(wildcard sql/vdb--*.sql)
 PGFILEDESC = "vdb - vector search"
 
 OBJS = \
+	src/compute/compute.o \
+	src/compute/compute_blas.o \
+	src/compute/compute_cpu.o \
+	src/compute/compute_fault.o \
 	src/distance/distance_avx2.o \
 	src/distance/distance_avx512.o \
 	src/distance/distance_dispatch.o \
@@ -287,7 +291,7 @@ endif
 
 UNIT_DIR      = test/unit/build
 UNIT_PROGRAMS = $(patsubst test/unit/%.c,$(UNIT_DIR)/%,$(sort $(wildcard test/unit/*.c)))
-PURE_OBJS     = $(filter src/distance/% src/quant/% src/hnsw/hnsw_batch.o src/hnsw/hnsw_graph.o src/hnsw/hnsw_length.o src/hnsw/hnsw_partition.o src/hnsw/hnsw_place.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS))
+PURE_OBJS     = $(filter src/distance/% src/quant/% src/compute/compute_cpu.o src/hnsw/hnsw_batch.o src/hnsw/hnsw_graph.o src/hnsw/hnsw_length.o src/hnsw/hnsw_partition.o src/hnsw/hnsw_place.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS))
 UNIT_OBJS     = $(addprefix $(UNIT_DIR)/,$(PURE_OBJS))
 UNIT_CC       = $(or $(CC),cc)
 UNIT_SANITIZE = address,undefined

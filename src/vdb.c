@@ -10,6 +10,7 @@
 #include "utils/guc.h"
 
 #include "compat.h"
+#include "compute/compute.h"
 #include "distance/distance.h"
 #include "exec/exec_module.h"
 #include "hnsw/hnsw_module.h"
@@ -57,6 +58,7 @@ _PG_init(void)
 	vdb_stats_init();
 	vdb_worker_init();
 	vdb_ingest_init();
+	vdb_compute_init();
 	vdb_exec_init();
 	MarkGUCPrefixReserved("vdb");
 	vdb_index_hook_planner();
