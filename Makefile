@@ -29,6 +29,10 @@ OBJS = \
 	src/distance/distance_dispatch.o \
 	src/distance/distance_neon.o \
 	src/distance/distance_scalar.o \
+	src/exec/exec_batch.o \
+	src/exec/exec_block.o \
+	src/exec/exec_bound.o \
+	src/exec/exec_nearest.o \
 	src/exec/exec_path.o \
 	src/exec/exec_ranked.o \
 	src/exec/exec_scan.o \
@@ -291,7 +295,7 @@ endif
 
 UNIT_DIR      = test/unit/build
 UNIT_PROGRAMS = $(patsubst test/unit/%.c,$(UNIT_DIR)/%,$(sort $(wildcard test/unit/*.c)))
-PURE_OBJS     = $(filter src/distance/% src/quant/% src/compute/compute_cpu.o src/hnsw/hnsw_batch.o src/hnsw/hnsw_graph.o src/hnsw/hnsw_length.o src/hnsw/hnsw_partition.o src/hnsw/hnsw_place.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS))
+PURE_OBJS     = $(filter src/distance/% src/quant/% src/compute/compute_cpu.o src/exec/exec_bound.o src/hnsw/hnsw_batch.o src/hnsw/hnsw_graph.o src/hnsw/hnsw_length.o src/hnsw/hnsw_partition.o src/hnsw/hnsw_place.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS))
 UNIT_OBJS     = $(addprefix $(UNIT_DIR)/,$(PURE_OBJS))
 UNIT_CC       = $(or $(CC),cc)
 UNIT_SANITIZE = address,undefined

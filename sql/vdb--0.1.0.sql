@@ -1518,6 +1518,18 @@ CREATE FUNCTION vdb.calibration(
 COMMENT ON FUNCTION vdb.calibration(regclass) IS
 	'what hnsw.target_recall and ivfpq.target_recall go by; no rows where hnsw.ef_search and ivfpq.probes decide';
 
+CREATE FUNCTION vdb.search_batch_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'vdb_exec_batch_support' LANGUAGE C STRICT;
+
+CREATE FUNCTION vdb.search_batch(
+	index regclass, queries anyarray, k integer DEFAULT 10,
+	OUT query_no integer, OUT key tid, OUT distance double precision)
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_exec_search_batch'
+	LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 10000 SUPPORT vdb.search_batch_support;
+
+COMMENT ON FUNCTION vdb.search_batch(regclass, anyarray, integer) IS
+	'the exact k nearest rows of each query, in one pass over the table of an index';
+
 CREATE FUNCTION vdb.merge_pending(index regclass) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'vdb_hnsw_merge_named' LANGUAGE C STRICT;
 

@@ -158,6 +158,13 @@ typedef RelFileNode VdbLocator;
 #define vdb_pathkey_ascends(key) ((key)->pk_strategy == BTLessStrategyNumber)
 #endif
 
+/* 17 asks statistics how long an array is. */
+#if PG_VERSION_NUM >= 170000
+#define vdb_estimate_array_length(root, array) estimate_array_length(root, array)
+#else
+#define vdb_estimate_array_length(root, array) ((double) estimate_array_length(array))
+#endif
+
 /* 16 keeps why a slot is of no use, 15 only that. */
 #if PG_VERSION_NUM >= 160000
 #define vdb_slot_is_lost(slot) ((slot)->data.invalidated != RS_INVAL_NONE)

@@ -36,4 +36,7 @@ extern const CustomPathMethods vdb_exact_path_methods;
 /* exec_scan.c */
 extern const CustomScanMethods vdb_exact_scan_methods;
 
+/* Raises unless the user may call an operator's function: nobody else asks who does not return it. */
+extern void vdb_exec_check_function(Oid function);
+
 #endif							/* VDB_EXEC_PRIVATE_H */

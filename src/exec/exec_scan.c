@@ -56,9 +56,8 @@ typedef struct ExactScan
 	uint64		passes;
 } ExactScan;
 
-/* Raises unless the user may call the operator's function: what is not returned is not looked at by anybody else. */
-static void
-check_may_execute(Oid function)
+void
+vdb_exec_check_function(Oid function)
 {
 	if (!vdb_may_execute(function, GetUserId()))
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(function));
@@ -86,7 +85,7 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	so->conditions = ExecInitQual(list_nth_node(List, plan->custom_exprs, EXACT_CONDITIONS), &css->ss.ps);
 
 	set_opfuncid(order);
-	check_may_execute(order->opfuncid);
+	vdb_exec_check_function(order->opfuncid);
 	fmgr_info(order->opfuncid, &so->function);
 	fmgr_info_set_expr((Node *) order, &so->function);
 	so->call = palloc0(SizeForFunctionCallInfo(2));
