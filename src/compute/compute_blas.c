@@ -9,12 +9,19 @@
 #include "postgres.h"
 
 #include <dlfcn.h>
+#include <sys/mman.h>
 
 #include "compute/compute.h"
 #include "testpoint.h"
 
 #define LIBRARY "libopenblas.so.0"
 #define THREADS "OPENBLAS_NUM_THREADS"
+
+/*
+ * What the library takes until it has multiplied for the first time, 300 MB in the release that takes
+ * most of those that were looked at, and half of that again.
+ */
+#define RESERVED_BYTES ((size_t) 450 * 1024 * 1024)
 
 /* Of cblas.h, which need not be there. */
 enum
@@ -54,6 +61,15 @@ open_library(void)
 	return library;
 }
 
+/* Where there is no memory, the library tries again for ever, or ends the process. */
+static bool
+can_reserve(size_t bytes)
+{
+	void	   *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return memory != MAP_FAILED && munmap(memory, bytes) == 0;
+}
+
 /* Does it multiply?  These products are exact. */
 static bool
 multiplies(Sgemm function)
@@ -69,10 +85,16 @@ multiplies(Sgemm function)
 static void
 load(void)
 {
-	void	   *library = open_library();
+	void	   *library;
 	Sgemm		function;
 	SetThreads	set_threads;
 
+	if (!can_reserve(RESERVED_BYTES))
+	{
+		snprintf(why_not_text, sizeof(why_not_text), "out of memory");
+		return;
+	}
+	library = open_library();
 	if (library == NULL)
 	{
 		snprintf(why_not_text, sizeof(why_not_text), "%s", dlerror());

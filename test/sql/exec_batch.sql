@@ -100,7 +100,15 @@ SELECT rows, wrong FROM compare('t_v_l2', 'v', '<->', array_fill('[1,0,0,0,0,0,0
 SET vdb.provider = blas;
 SELECT rows, wrong FROM compare('t_v_l2', 'v', '<->', ARRAY['[1,0,0,0,0,0,0,2]']::vector[]);
 RESET vdb.stop_at;
-RESET client_min_messages;
+
+-- it is not asked for anything where there is not the memory that it reserves
+\c -
+SELECT pg_backend_pid() AS pid \gset
+\setenv PID :pid
+\! prlimit --pid $PID --as=$(($(awk '/VmSize/ {print $2}' /proc/$PID/status) * 1024 + 100000000))
+SET client_min_messages = log;
+SELECT rows, wrong FROM compare('t_v_l2', 'v', '<->', array_fill('[1,0,0,0,0,0,0,2]'::vector, '{8}'));
+\c -
 RESET vdb.provider;
 
 -- the result: numbers of queries, nulls among them, and how many rows
