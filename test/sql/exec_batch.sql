@@ -106,7 +106,6 @@ RESET vdb.stop_at;
 SELECT pg_backend_pid() AS pid \gset
 \setenv PID :pid
 \! prlimit --pid $PID --as=$(($(awk '/VmSize/ {print $2}' /proc/$PID/status) * 1024 + 100000000))
-SET client_min_messages = log;
 SELECT rows, wrong FROM compare('t_v_l2', 'v', '<->', array_fill('[1,0,0,0,0,0,0,2]'::vector, '{8}'));
 \c -
 RESET vdb.provider;
