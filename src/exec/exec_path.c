@@ -14,6 +14,7 @@
 #include "catalog/pg_amop.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
@@ -69,7 +70,8 @@ find_value(PlannerInfo *root, RelOptInfo *rel, OpExpr *order)
 		Node	   *question = list_nth(order->args, 1 - i);
 
 		if (bms_equal(pull_varnos(root, value), rel->relids) && !contain_var_clause(question) &&
-			!contain_volatile_functions((Node *) order) && !contain_subplans(value))
+			!contain_volatile_functions((Node *) order) && !expression_returns_set((Node *) order) &&
+			!contain_subplans(value))
 			return i;
 	}
 	return -1;

@@ -95,6 +95,7 @@ EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY -(v <-> '[1,0,0,0,0,0,0,2]') LIMIT
 EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY (v <-> '[1,0,0,0,0,0,0,2]') + (v <-> '[0,0,0,0,0,0,0,1]') LIMIT 5;
 EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY v <-> v LIMIT 5;
 EXPLAIN (COSTS OFF) SELECT id FROM t TABLESAMPLE SYSTEM (50) ORDER BY v <-> '[1,0,0,0,0,0,0,2]' LIMIT 5;
+SELECT id, v <-> unnest('{"[1,0,0,0,0,0,0,2]","[0,0,0,0,0,0,0,1]"}'::vector[]) AS d FROM t ORDER BY d LIMIT 0;
 EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY v <-> '[1,0,0,0,0,0,0,2]', id LIMIT 5;
 SELECT * FROM compare($$SELECT b <~> B'10101010' AS d, id FROM t ORDER BY b <~> B'10101010', id LIMIT 50$$);
 SELECT * FROM compare($$SELECT b <~> B'10101010' AS d, id FROM t ORDER BY b <~> B'10101010', id LIMIT 50$$, 'id');
