@@ -60,6 +60,17 @@ is_distance(Oid operator)
 	return found;
 }
 
+/*
+ * May the distance be computed of rows that the query does not want?  A join leaves out rows behind the
+ * node, which the server's plan measures none of: where numbers of dimensions differ, such a row would
+ * raise an error, and so could an expression.
+ */
+static bool
+is_safe_for_any(PlannerInfo *root, Node *value)
+{
+	return bms_membership(root->all_baserels) != BMS_MULTIPLE || (IsA(value, Var) && exprTypmod(value) >= 0);
+}
+
 /* Which argument is of the table's rows, if the other one is the same for all; else -1. */
 static int
 find_value(PlannerInfo *root, RelOptInfo *rel, OpExpr *order)
@@ -71,7 +82,7 @@ find_value(PlannerInfo *root, RelOptInfo *rel, OpExpr *order)
 
 		if (bms_equal(pull_varnos(root, value), rel->relids) && !contain_var_clause(question) &&
 			!contain_volatile_functions((Node *) order) && !expression_returns_set((Node *) order) &&
-			!contain_subplans(value))
+			!contain_subplans(value) && is_safe_for_any(root, value))
 			return i;
 	}
 	return -1;

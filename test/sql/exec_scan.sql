@@ -129,6 +129,17 @@ RESET enable_material; RESET enable_memoize; RESET enable_hashjoin; RESET enable
 EXPLAIN (COSTS OFF) SELECT t.id FROM t JOIN odd o ON o.id = t.part ORDER BY t.v <-> '[1,0,0,0,0,0,0,2]' LIMIT 5;
 SELECT * FROM compare($$SELECT t.v <-> '[1,0,0,0,0,0,0,2]' AS d FROM t JOIN odd o ON o.id = t.part ORDER BY t.v <-> '[1,0,0,0,0,0,0,2]' LIMIT 200$$);
 
+-- rows that a join leaves out may be of other dimensions
+CREATE TABLE mixed AS
+SELECT i, i % 10 AS part, CASE WHEN i % 10 = 0 THEN '[1,2]'::vector ELSE ARRAY[i, 1, 2]::vector END AS v FROM generate_series(1, 500) i;
+ANALYZE mixed;
+SET enable_sort = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+SELECT m.i FROM mixed m JOIN odd o ON o.id = m.part ORDER BY m.v <-> '[0,0,0]' LIMIT 3;
+SELECT m.i FROM mixed m JOIN odd o ON o.id = m.part ORDER BY m.v::vector(3) <-> '[0,0,0]' LIMIT 3;
+EXPLAIN (COSTS OFF) SELECT i FROM mixed WHERE part <> 0 ORDER BY v <-> '[0,0,0]' LIMIT 3;
+RESET enable_sort; RESET enable_hashjoin; RESET enable_mergejoin;
+DROP TABLE mixed;
+
 -- cursors
 BEGIN;
 DECLARE c SCROLL CURSOR FOR SELECT id FROM t ORDER BY v <-> '[1,0,0,0,0,0,0,2]';
