@@ -34,6 +34,7 @@
 #include "compat.h"
 #include "exec/exec_module.h"
 #include "exec/exec_private.h"
+#include "exec/exec_ranked.h"
 #include "index/index.h"
 
 static bool enabled = true;
@@ -207,6 +208,32 @@ set_costs(PlannerInfo *root, CustomPath *path, const Path *child, OpExpr *order,
 	path->path.total_cost = path->path.startup_cost + rows * (cpu_tuple_cost + fetch);
 }
 
+/*
+ * Is it certain that no more rows are asked for than LIMIT says?  What it says may be an estimate; joins
+ * leave rows out, and further sort keys take all that are as far as the last.
+ */
+static bool
+is_limit_of_rows(PlannerInfo *root)
+{
+	const Query *query = root->parse;
+
+	return root->limit_tuples > 0 && query->limitOption == LIMIT_OPTION_COUNT && IsA(query->limitCount, Const) &&
+		(query->limitOffset == NULL || IsA(query->limitOffset, Const)) &&
+		list_length(root->query_pathkeys) == 1 && bms_membership(root->all_baserels) == BMS_SINGLETON;
+}
+
+/*
+ * Rows that several processes share are returned to each of them once, so what is forgotten cannot be
+ * read again: may that be all that memory does not hold, or is all likely to fit?
+ */
+static bool
+is_once_enough(PlannerInfo *root, const Path *child)
+{
+	double		most = work_mem * 1024.0 / sizeof(VdbRankedRow);
+
+	return is_limit_of_rows(root) ? root->limit_tuples <= most / 4 : child->rows <= most / 2;
+}
+
 static CustomPath *
 form_path(PlannerInfo *root, RelOptInfo *rel, const Path *scan, OpExpr *order, int value)
 {
@@ -222,7 +249,9 @@ form_path(PlannerInfo *root, RelOptInfo *rel, const Path *scan, OpExpr *order, i
 	path->path.pathkeys = list_make1(linitial(root->query_pathkeys));
 	path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
 	path->custom_paths = list_make1(child);
-	path->custom_private = list_make2(order, makeInteger(value));
+	path->custom_private = list_make3(order, makeInteger(value),
+									  makeInteger(!scan->parallel_aware ? EXACT_READS_AGAIN :
+												  is_limit_of_rows(root) ? EXACT_READS_ONCE : EXACT_KEEPS_ALL));
 	path->methods = &vdb_exact_path_methods;
 	set_costs(root, path, child, order, value);
 	return path;
@@ -254,7 +283,7 @@ offer_exact_scan(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 	if (child != NULL)
 		add_path(rel, &form_path(root, rel, child, order, value)->path);
 	child = find_cheapest(rel->partial_pathlist);
-	if (child != NULL)
+	if (child != NULL && is_once_enough(root, child))
 	{
 		CustomPath *path = form_path(root, rel, child, order, value);
 
@@ -276,7 +305,8 @@ plan_exact_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlis
 	scan->flags = path->flags;
 	scan->custom_plans = children;
 	scan->custom_exprs = list_make2(linitial(path->custom_private), extract_actual_clauses(clauses, false));
-	scan->custom_private = list_make2(lsecond(path->custom_private), makeInteger((int) first));
+	scan->custom_private = list_make3(lsecond(path->custom_private), lthird(path->custom_private),
+									  makeInteger((int) first));
 	scan->methods = &vdb_exact_scan_methods;
 	return &scan->scan.plan;
 }

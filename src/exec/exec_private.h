@@ -20,8 +20,17 @@ enum
 enum
 {
 	EXACT_VALUE_ARGUMENT,		/* which argument of the operator is the row's, 0 or 1 */
+	EXACT_PASSES,				/* a VdbExactPasses */
 	EXACT_FIRST					/* rows that will be read for certain, or nearly; 0: not known */
 };
+
+/* What becomes of rows that memory does not hold. */
+typedef enum VdbExactPasses
+{
+	EXACT_READS_AGAIN,			/* the child is read once more */
+	EXACT_READS_ONCE,			/* they are not asked for */
+	EXACT_KEEPS_ALL				/* memory holds all */
+} VdbExactPasses;
 
 /* What the child returns of a row. */
 enum

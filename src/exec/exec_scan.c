@@ -42,6 +42,7 @@ typedef struct ExactScan
 	FunctionCallInfo call;
 	int			value;			/* which argument is the row's */
 	bool		is_varlena;		/* and of what kind it is */
+	VdbExactPasses behind;		/* what becomes of rows that memory does not hold */
 	double		first;			/* rows that will be read, as far as known */
 
 	MemoryContext search_context;	/* of one question: what is below */
@@ -79,6 +80,7 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	so->child = ExecInitNode(linitial(plan->custom_plans), estate, eflags);
 	css->custom_ps = list_make1(so->child);
 	so->value = list_nth_node(Integer, plan->custom_private, EXACT_VALUE_ARGUMENT)->ival;
+	so->behind = list_nth_node(Integer, plan->custom_private, EXACT_PASSES)->ival;
 	so->first = list_nth_node(Integer, plan->custom_private, EXACT_FIRST)->ival;
 	so->is_varlena = get_typlen(exprType(list_nth(order->args, so->value))) == -1;
 	so->question = ExecInitExpr(list_nth(order->args, 1 - so->value), &css->ss.ps);
@@ -96,6 +98,24 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	so->value_context = AllocSetContextCreate(CurrentMemoryContext, "vdb exact scan values", ALLOCSET_SMALL_SIZES);
 }
 
+/* Bytes.  The plan was made with another work_mem, perhaps. */
+static Size
+memory_for_rows(const ExactScan *so)
+{
+	Size		allowed = work_mem * (Size) 1024;
+
+	switch (so->behind)
+	{
+		case EXACT_READS_AGAIN:
+			break;
+		case EXACT_READS_ONCE:
+			return Max(allowed, (Size) so->first * 4 * sizeof(VdbRankedRow));
+		case EXACT_KEEPS_ALL:
+			return MaxAllocHugeSize;
+	}
+	return allowed;
+}
+
 /* Evaluates the question, and makes ready for rows. */
 static void
 start_search(ExactScan *so)
@@ -105,7 +125,7 @@ start_search(ExactScan *so)
 	MemoryContext old;
 
 	MemoryContextReset(so->search_context);
-	vdb_ranked_init(&so->ranked, so->search_context, so->first, work_mem * (Size) 1024);
+	vdb_ranked_init(&so->ranked, so->search_context, so->first, memory_for_rows(so));
 	question->value = ExecEvalExprSwitchContext(so->question, econtext, &question->isnull);
 	if (!question->isnull && so->is_varlena)
 	{
@@ -199,7 +219,7 @@ next_row(ScanState *ss)
 			measure_all(so);
 		if (vdb_ranked_next(&so->ranked, &tid, &again))
 			break;
-		if (!again)
+		if (!again || so->behind == EXACT_READS_ONCE)
 			return ExecClearTuple(slot);
 		ExecReScan(so->child);
 		so->measured = false;

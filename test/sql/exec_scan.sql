@@ -180,6 +180,24 @@ SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table
 EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY v <-> '[1,0,0,0,0,0,0,2]' LIMIT 5;
 SELECT * FROM compare($$SELECT v <-> '[1,0,0,0,0,0,0,2]' AS d FROM t ORDER BY v <-> '[1,0,0,0,0,0,0,2]' LIMIT 100$$);
 SELECT * FROM compare($$SELECT v <-> (SELECT v FROM t WHERE id = 5) AS d FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = 5) LIMIT 100$$);
+-- rows that processes share are not read again: it has to be certain that none is wanted that memory does not hold
+PREPARE all_of AS SELECT v <-> '[0,0]' AS d FROM large ORDER BY v <-> '[0,0]';
+PREPARE first_of AS SELECT v <-> '[0,0]' AS d FROM large ORDER BY v <-> '[0,0]' LIMIT 2000;
+SET enable_sort = off; SET plan_cache_mode = force_generic_plan;
+EXPLAIN (COSTS OFF) EXECUTE all_of;
+EXPLAIN (COSTS OFF) EXECUTE first_of;
+SET work_mem = '64kB';
+CREATE TABLE found AS EXECUTE all_of;
+CREATE TABLE found_first AS EXECUTE first_of;
+SELECT count(*), (SELECT count(*) FROM found_first) AS first, (SELECT max(d) FROM found_first) = (SELECT d FROM found ORDER BY d OFFSET 1999 LIMIT 1) AS same FROM found;
+EXPLAIN (COSTS OFF) SELECT i FROM large ORDER BY v <-> '[0,0]';
+EXPLAIN (COSTS OFF) SELECT i FROM large ORDER BY v <-> '[0,0]' LIMIT 1000;
+EXPLAIN (COSTS OFF) SELECT i FROM large ORDER BY v <-> '[0,0]' LIMIT current_setting('server_version_num')::int / 1000;
+EXPLAIN (COSTS OFF) SELECT i FROM large ORDER BY v <-> '[0,0]' FETCH FIRST 1000 ROWS WITH TIES;
+EXPLAIN (COSTS OFF) SELECT i FROM large ORDER BY v <-> '[0,0]', i LIMIT 1000;
+SELECT count(*) FROM (SELECT i FROM large ORDER BY v <-> '[0,0]' LIMIT 40000) s;
+RESET work_mem; RESET enable_sort; RESET plan_cache_mode;
+DEALLOCATE all_of; DEALLOCATE first_of; DROP TABLE found, found_first;
 RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size; RESET max_parallel_workers_per_gather;
 
 -- values out of line, compressed and not
