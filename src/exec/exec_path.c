@@ -188,7 +188,8 @@ copy_for_child(PlannerInfo *root, const Path *path, Expr *value)
 
 /*
  * The question costs once.  A row costs what the operator does, and next to nothing to be kept.  One that
- * is returned is fetched once more, from a page that was read a moment ago, unless there are too many.
+ * is returned is fetched once more, from a page that was read a moment ago, unless there are too many.  What
+ * memory does not hold takes more passes: each returns from half of that to all.
  */
 static void
 set_costs(PlannerInfo *root, CustomPath *path, const Path *child, OpExpr *order, int value)
@@ -196,6 +197,7 @@ set_costs(PlannerInfo *root, CustomPath *path, const Path *child, OpExpr *order,
 	QualCost	question;
 	QualCost	distance = {0, 0};
 	double		rows = child->rows;
+	double		most = work_mem * 1024.0 / sizeof(VdbRankedRow);
 	Cost		fetch = path->path.parent->pages > effective_cache_size ? random_page_cost : cpu_tuple_cost;
 
 	cost_qual_eval_node(&question, list_nth(order->args, 1 - value), root);
@@ -206,6 +208,8 @@ set_costs(PlannerInfo *root, CustomPath *path, const Path *child, OpExpr *order,
 	path->path.startup_cost = child->total_cost + question.startup + question.per_tuple +
 		distance.startup + rows * distance.per_tuple;
 	path->path.total_cost = path->path.startup_cost + rows * (cpu_tuple_cost + fetch);
+	if (rows > most)
+		path->path.total_cost += path->path.startup_cost * rows / (0.75 * most);
 }
 
 /*
