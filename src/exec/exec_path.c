@@ -296,6 +296,25 @@ offer_exact_scan(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 	}
 }
 
+/*
+ * Has the child return the table's rows as they are, which spares it a step for each, if the value is a
+ * column; returns which, or 0 where that cannot be.  The place is a part of such a row.
+ */
+static AttrNumber
+leave_whole(PlannerInfo *root, RelOptInfo *rel, Plan *child, const Node *value)
+{
+	List	   *columns;
+
+	if (!IsA(value, Var) || ((const Var *) value)->varattno <= 0 ||
+		!(IsA(child, SeqScan) || IsA(child, BitmapHeapScan) || IsA(child, IndexScan)))
+		return 0;
+	columns = build_physical_tlist(root, rel);
+	if (columns == NIL)
+		return 0;
+	child->targetlist = columns;
+	return ((const Var *) value)->varattno;
+}
+
 /* A PlanCustomPath method. */
 static Plan *
 plan_exact_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, List *clauses,
@@ -303,13 +322,16 @@ plan_exact_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlis
 {
 	CustomScan *scan = makeNode(CustomScan);
 	double		first = root->limit_tuples > 0 ? Min(root->limit_tuples, PG_INT32_MAX) : 0;
+	OpExpr	   *order = linitial_node(OpExpr, path->custom_private);
+	Integer    *value = lsecond_node(Integer, path->custom_private);
+	AttrNumber	column = leave_whole(root, rel, linitial(children), list_nth(order->args, value->ival));
 
 	scan->scan.plan.targetlist = tlist;
 	scan->scan.scanrelid = rel->relid;
 	scan->flags = path->flags;
 	scan->custom_plans = children;
-	scan->custom_exprs = list_make2(linitial(path->custom_private), extract_actual_clauses(clauses, false));
-	scan->custom_private = list_make3(lsecond(path->custom_private), lthird(path->custom_private),
+	scan->custom_exprs = list_make2(order, extract_actual_clauses(clauses, false));
+	scan->custom_private = list_make4(value, lthird(path->custom_private), makeInteger(column),
 									  makeInteger((int) first));
 	scan->methods = &vdb_exact_scan_methods;
 	return &scan->scan.plan;

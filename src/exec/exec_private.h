@@ -21,6 +21,7 @@ enum
 {
 	EXACT_VALUE_ARGUMENT,		/* which argument of the operator is the row's, 0 or 1 */
 	EXACT_PASSES,				/* a VdbExactPasses */
+	EXACT_COLUMN,				/* of the table, the child's rows being its rows; 0: they are two columns */
 	EXACT_FIRST					/* rows that will be read for certain, or nearly; 0: not known */
 };
 
@@ -32,7 +33,7 @@ typedef enum VdbExactPasses
 	EXACT_KEEPS_ALL				/* memory holds all */
 } VdbExactPasses;
 
-/* What the child returns of a row. */
+/* What the child returns of a row, unless that is the row. */
 enum
 {
 	EXACT_CHILD_TID,

@@ -41,7 +41,9 @@ typedef struct ExactScan
 	FmgrInfo	function;		/* the operator's */
 	FunctionCallInfo call;
 	int			value;			/* which argument is the row's */
+	AttrNumber	column;			/* of the table, see EXACT_COLUMN */
 	bool		is_varlena;		/* and of what kind it is */
+	bool		question_is_varlena;
 	VdbExactPasses behind;		/* what becomes of rows that memory does not hold */
 	double		first;			/* rows that will be read, as far as known */
 
@@ -81,8 +83,12 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	css->custom_ps = list_make1(so->child);
 	so->value = list_nth_node(Integer, plan->custom_private, EXACT_VALUE_ARGUMENT)->ival;
 	so->behind = list_nth_node(Integer, plan->custom_private, EXACT_PASSES)->ival;
+	so->column = list_nth_node(Integer, plan->custom_private, EXACT_COLUMN)->ival;
+	if (so->column > 0 && so->child->ps_ProjInfo != NULL)
+		elog(ERROR, "a scan below an exact one computes columns");
 	so->first = list_nth_node(Integer, plan->custom_private, EXACT_FIRST)->ival;
 	so->is_varlena = get_typlen(exprType(list_nth(order->args, so->value))) == -1;
+	so->question_is_varlena = get_typlen(exprType(list_nth(order->args, 1 - so->value))) == -1;
 	so->question = ExecInitExpr(list_nth(order->args, 1 - so->value), &css->ss.ps);
 	so->conditions = ExecInitQual(list_nth_node(List, plan->custom_exprs, EXACT_CONDITIONS), &css->ss.ps);
 
@@ -127,7 +133,7 @@ start_search(ExactScan *so)
 	MemoryContextReset(so->search_context);
 	vdb_ranked_init(&so->ranked, so->search_context, so->first, memory_for_rows(so));
 	question->value = ExecEvalExprSwitchContext(so->question, econtext, &question->isnull);
-	if (!question->isnull && so->is_varlena)
+	if (!question->isnull && so->question_is_varlena)
 	{
 		old = MemoryContextSwitchTo(so->search_context);
 		question->value = PointerGetDatum(PG_DETOAST_DATUM_COPY(question->value));
@@ -172,6 +178,23 @@ measure(ExactScan *so, NullableDatum value, bool *isnull)
 	return distance;
 }
 
+/* What the child returned of a row. */
+static NullableDatum
+take_value(const ExactScan *so, TupleTableSlot *slot, ItemPointer *tid)
+{
+	NullableDatum value;
+
+	if (so->column > 0)
+	{
+		value.value = slot_getattr(slot, so->column, &value.isnull);
+		*tid = &slot->tts_tid;
+		return value;
+	}
+	slot_getallattrs(slot);
+	*tid = (ItemPointer) DatumGetPointer(slot->tts_values[EXACT_CHILD_TID]);
+	return (NullableDatum) {slot->tts_values[EXACT_CHILD_VALUE], slot->tts_isnull[EXACT_CHILD_VALUE]};
+}
+
 /* Reads the child to its end. */
 static void
 measure_all(ExactScan *so)
@@ -184,17 +207,14 @@ measure_all(ExactScan *so)
 	while (slot = ExecProcNode(so->child), !TupIsNull(slot))
 	{
 		MemoryContext old = MemoryContextSwitchTo(so->row_context);
-		NullableDatum value;
+		ItemPointer tid;
 		double		distance;
 		bool		isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		slot_getallattrs(slot);
-		value.value = slot->tts_values[EXACT_CHILD_VALUE];
-		value.isnull = slot->tts_isnull[EXACT_CHILD_VALUE];
-		distance = measure(so, value, &isnull);
+		distance = measure(so, take_value(so, slot, &tid), &isnull);
 		MemoryContextSwitchTo(old);
-		vdb_ranked_add(&so->ranked, vdb_ranked_row(distance, isnull, (ItemPointer) DatumGetPointer(slot->tts_values[EXACT_CHILD_TID])));
+		vdb_ranked_add(&so->ranked, vdb_ranked_row(distance, isnull, tid));
 		MemoryContextReset(so->row_context);
 	}
 	vdb_toast_close(&so->toast);

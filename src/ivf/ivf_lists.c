@@ -628,6 +628,12 @@ swap_lists(Change *change)
 		meta.trained_rows = change->rows;
 		meta.removed_rows = 0;
 	}
+	else if (change->lanes > 0)
+	{
+		double		share = (double) change->chosen_lanes / change->lanes;
+
+		meta.trained_rows = (uint64) (share * change->rows + (1 - share) * meta.trained_rows);
+	}
 	vdb_ivf_write_meta(index, buffer, &meta, false);
 }
 
@@ -768,7 +774,8 @@ vdb_ivf_has_changed(const IvfMeta *meta, double rows)
 
 /*
  * Centroids lie best for the rows that they were made of.  In a large table these are a small part
- * of all; in a small one they are all, and when they have gone a scan finds one in a hundred less.
+ * of all.  In a small one they are all, and when a quarter of the rows are others, which have come in
+ * their place or beside them, a scan finds less than it might: one in a hundred, when all are.
  */
 bool
 vdb_ivf_is_outdated(const IvfMeta *meta)
