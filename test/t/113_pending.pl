@@ -47,6 +47,18 @@ sub missing
 		WHERE NOT EXISTS (SELECT FROM (SELECT v FROM $table b ORDER BY b.v <=> a.v LIMIT 1) n WHERE n.v = a.v)));
 }
 
+# How many rows a scan to the end does not return.
+sub lost
+{
+	my ($server, $table) = @_;
+	return $server->safe_psql(
+		'postgres', qq(
+		SET enable_seqscan = off; SET enable_sort = off; SET vdb.enable_exact_scan = off;
+		SET hnsw.iterative_scan = relaxed_order; SET hnsw.max_scan_tuples = 1000000;
+		SELECT count(*) FROM (SELECT id FROM $table EXCEPT SELECT id FROM
+			(SELECT id FROM $table ORDER BY v <=> (SELECT v FROM words WHERE id = 1)) s) l));
+}
+
 # So many rows, each its own statement, that wait.
 sub add_rows
 {
@@ -193,7 +205,8 @@ for my $round (1 .. 3)
 	kill_and_start($node);
 	await_end($bench);
 	check_index($node, $_, "after crash $round under load") for 't_v_idx', 't_l2_idx';
-	is(missing($node, 't', 100), 0, 'no row is missing');
+	is(lost($node, 't'), 0, 'no row is missing');
+	cmp_ok(missing($node, 't', 100), '<=', 2, 'and hardly one is not the nearest to itself, with so few edges');
 }
 
 $node->stop;
