@@ -26,7 +26,6 @@
 #include "exec/exec_ranked.h"
 #include "index/index.h"
 #include "storage/storage_toast.h"
-#include "testpoint.h"
 
 /* How many rows ahead a value is fetched into the cache, and what a row has beside it, about. */
 #define PREFETCH_ROWS 4
@@ -219,7 +218,6 @@ measure_all(ExactScan *so)
 	}
 	vdb_toast_close(&so->toast);
 	so->measured = true;
-	VDB_TESTPOINT("exact-scan-measured");
 }
 
 /* The next row; an ExecScanAccessMtd. */
