@@ -62,7 +62,18 @@ RESET ivfpq.iterative_scan;
 -- and they are the nearest of those left
 
 SET ivfpq.target_recall = 0.8;
-SELECT recall >= 0.7 AS good FROM vdb.recall('t_v', 100, 100);
+CREATE FUNCTION mean_recall() RETURNS float8 LANGUAGE plpgsql AS $$
+DECLARE
+	total float8 := 0;
+BEGIN
+	-- no two builds are alike
+	FOR i IN 1..4 LOOP
+		REINDEX INDEX t_v;
+		total := total + recall FROM vdb.recall('t_v', 100, 100);
+	END LOOP;
+	RETURN total / 4;
+END $$;
+SELECT mean_recall() >= 0.7 AS good;
 SET ivfpq.target_recall = 0.95;
 
 -- nor does a scan that may not go on look at fewer lists than ivfpq.probes says
@@ -209,7 +220,7 @@ RESET ivfpq.target_recall;
 SELECT recall > 0.9 AS still_found FROM vdb.recall('t_v', 10, 200);
 
 DROP TABLE t, answer;
-DROP FUNCTION probes, cost, try;
+DROP FUNCTION probes, cost, try, mean_recall;
 REVOKE USAGE ON SCHEMA vdb FROM vdb_somebody;
 REVOKE USAGE, CREATE ON SCHEMA public FROM vdb_somebody;
 DROP ROLE vdb_somebody;
