@@ -80,7 +80,7 @@ vdb_block_init(VdbBlock *block, const VdbSupport *support, uint32 dims, VdbBatch
 													BLOCK_BYTES);
 	block->row_context = AllocSetContextCreate(CurrentMemoryContext, "vdb block row", ALLOCSET_DEFAULT_SIZES);
 	block->toast.context = CurrentMemoryContext;
-	block->toast.keeps_pin = true;
+	block->toast.in_order = true;
 }
 
 /* Measures the block's rows that may be among a query's nearest, by its products with all of them. */

@@ -202,7 +202,7 @@ measure_all(ExactScan *so)
 
 	so->passes++;
 	so->toast.context = so->value_context;
-	so->toast.keeps_pin = true;
+	so->toast.in_order = true;
 	while (slot = ExecProcNode(so->child), !TupIsNull(slot))
 	{
 		MemoryContext old = MemoryContextSwitchTo(so->row_context);

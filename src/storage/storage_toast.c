@@ -134,7 +134,7 @@ lock_page(VdbToast *toast, BlockNumber block)
 			toast->buffer = toast->next;
 		else
 			toast->buffer = ReadBuffer(toast->rel, block);
-		if (toast->keeps_pin)
+		if (toast->in_order)
 			request_page(toast, block + 1);
 	}
 	if (!toast->locked)
@@ -147,7 +147,7 @@ lock_page(VdbToast *toast, BlockNumber block)
 static void
 end_value(VdbToast *toast)
 {
-	if (!toast->keeps_pin)
+	if (!toast->in_order)
 		release_page(toast);
 	else if (toast->locked)
 	{
@@ -172,7 +172,9 @@ take_chunk(VdbToast *toast, HeapTuple tuple, int32 expected, char *bytes, Size s
 	if (no_seq || no_data || seq != expected || VARATT_IS_EXTERNAL(chunk) || VARATT_IS_COMPRESSED(chunk) ||
 		VARSIZE_ANY_EXHDR(chunk) != Min(size - *done, TOAST_MAX_CHUNK_SIZE))
 		return false;
-	prefetch_memory((char *) tuple->t_data - CHUNK_ROOM, CHUNK_ROOM);
+	/* the next chunk is before this one in memory, unless none is wanted */
+	if (toast->in_order || size - *done > TOAST_MAX_CHUNK_SIZE)
+		prefetch_memory((char *) tuple->t_data - CHUNK_ROOM, CHUNK_ROOM);
 	memcpy(bytes + *done, VARDATA_ANY(chunk), VARSIZE_ANY_EXHDR(chunk));
 	*done += VARSIZE_ANY_EXHDR(chunk);
 	return true;
@@ -238,7 +240,7 @@ read_expected(VdbToast *toast, const struct varatt_external *pointer, char *byte
 
 	if (hint->rel == pointer->va_toastrelid && hint->value == pointer->va_valueid)
 		sound = take_chunk_at(toast, tid, pointer->va_valueid, 0, bytes, size, &done);
-	else if (toast->has_last)
+	else if (toast->in_order && toast->has_last)
 	{
 		tid = toast->last;
 		sound = take_chunk_behind(toast, &tid, pointer->va_valueid, 0, bytes, size, &done);

@@ -19,8 +19,8 @@ typedef struct VdbToast
 {
 	MemoryContext context;		/* the caller's, for all that is below and what the scan
 								 * allocates; lives until the reader is closed */
-	bool		keeps_pin;		/* a page may stay pinned between calls: values are read one
-								 * behind the other, and soon */
+	bool		in_order;		/* values are read one behind the other, and soon: a page may stay
+								 * pinned between calls, and the next value is looked for behind it */
 	Relation	rel;
 	BlockNumber blocks;			/* it has at least, while it is open */
 	Relation   *indexes;
