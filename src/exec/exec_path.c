@@ -82,7 +82,6 @@ find_value(PlannerInfo *root, RelOptInfo *rel, OpExpr *order)
 		Node	   *question = list_nth(order->args, 1 - i);
 
 		if (bms_equal(pull_varnos(root, value), rel->relids) && !contain_var_clause(question) &&
-			!contain_volatile_functions((Node *) order) && !expression_returns_set((Node *) order) &&
 			!contain_subplans(value) && is_safe_for_any(root, value))
 			return i;
 	}
@@ -99,15 +98,16 @@ find_order(PlannerInfo *root, RelOptInfo *rel, int *value)
 	if (root->query_pathkeys == NIL)
 		return NULL;
 	key = linitial_node(PathKey, root->query_pathkeys);
-	if (key->pk_opfamily != lookup_type_cache(FLOAT8OID, TYPECACHE_BTREE_OPFAMILY)->btree_opf || !vdb_pathkey_ascends(key) || key->pk_nulls_first ||
-		key->pk_eclass->ec_has_volatile)
+	if (key->pk_opfamily != lookup_type_cache(FLOAT8OID, TYPECACHE_BTREE_OPFAMILY)->btree_opf ||
+		!vdb_pathkey_ascends(key) || key->pk_nulls_first || key->pk_eclass->ec_has_volatile)
 		return NULL;
 	vdb_foreach_member(member, key->pk_eclass, rel->relids)
 	{
 		OpExpr	   *order = (OpExpr *) member->em_expr;
 
 		if (member->em_is_const || !bms_equal(member->em_relids, rel->relids) || !IsA(order, OpExpr) ||
-			list_length(order->args) != 2 || order->opresulttype != FLOAT8OID)
+			list_length(order->args) != 2 || order->opresulttype != FLOAT8OID ||
+			contain_volatile_functions((Node *) order) || expression_returns_set((Node *) order))
 			continue;
 		*value = find_value(root, rel, order);
 		if (*value >= 0 && is_distance(order->opno))
@@ -186,6 +186,13 @@ copy_for_child(PlannerInfo *root, const Path *path, Expr *value)
 	return copy;
 }
 
+/* How many rows memory holds. */
+static double
+rows_in_memory(void)
+{
+	return work_mem * 1024.0 / sizeof(VdbRankedRow);
+}
+
 /*
  * The question costs once.  A row costs what the operator does, and next to nothing to be kept.  One that
  * is returned is fetched once more, from a page that was read a moment ago, unless there are too many.  What
@@ -197,7 +204,7 @@ set_costs(PlannerInfo *root, CustomPath *path, const Path *child, OpExpr *order,
 	QualCost	question;
 	QualCost	distance = {0, 0};
 	double		rows = child->rows;
-	double		most = work_mem * 1024.0 / sizeof(VdbRankedRow);
+	double		most = rows_in_memory();
 	Cost		fetch = path->path.parent->pages > effective_cache_size ? random_page_cost : cpu_tuple_cost;
 
 	cost_qual_eval_node(&question, list_nth(order->args, 1 - value), root);
@@ -233,7 +240,7 @@ is_limit_of_rows(PlannerInfo *root)
 static bool
 is_once_enough(PlannerInfo *root, const Path *child)
 {
-	double		most = work_mem * 1024.0 / sizeof(VdbRankedRow);
+	double		most = rows_in_memory();
 
 	return is_limit_of_rows(root) ? root->limit_tuples <= most / 4 : child->rows <= most / 2;
 }

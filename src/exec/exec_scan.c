@@ -91,7 +91,6 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	so->question = ExecInitExpr(list_nth(order->args, 1 - so->value), &css->ss.ps);
 	so->conditions = ExecInitQual(list_nth_node(List, plan->custom_exprs, EXACT_CONDITIONS), &css->ss.ps);
 
-	set_opfuncid(order);
 	vdb_exec_check_function(order->opfuncid);
 	fmgr_info(order->opfuncid, &so->function);
 	fmgr_info_set_expr((Node *) order, &so->function);
