@@ -32,6 +32,7 @@ OBJS = \
 	src/exec/exec_batch.o \
 	src/exec/exec_block.o \
 	src/exec/exec_bound.o \
+	src/exec/exec_mirror.o \
 	src/exec/exec_nearest.o \
 	src/exec/exec_path.o \
 	src/exec/exec_ranked.o \
@@ -143,6 +144,12 @@ OBJS = \
 	src/ivf/ivf_vacuum.o \
 	src/ivf/ivf_value.o \
 	src/ivf/ivf_write.o \
+	src/mirror/mirror.o \
+	src/mirror/mirror_code.o \
+	src/mirror/mirror_load.o \
+	src/mirror/mirror_search.o \
+	src/mirror/mirror_shared.o \
+	src/mirror/mirror_write.o \
 	src/pace.o \
 	src/quant/cluster.o \
 	src/quant/codebook.o \
@@ -295,7 +302,7 @@ endif
 
 UNIT_DIR      = test/unit/build
 UNIT_PROGRAMS = $(patsubst test/unit/%.c,$(UNIT_DIR)/%,$(sort $(wildcard test/unit/*.c)))
-PURE_OBJS     = $(filter src/distance/% src/quant/% src/compute/compute_cpu.o src/exec/exec_bound.o src/hnsw/hnsw_batch.o src/hnsw/hnsw_graph.o src/hnsw/hnsw_length.o src/hnsw/hnsw_partition.o src/hnsw/hnsw_place.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS))
+PURE_OBJS     = $(filter src/distance/% src/quant/% src/compute/compute_cpu.o src/exec/exec_bound.o src/hnsw/hnsw_batch.o src/hnsw/hnsw_graph.o src/hnsw/hnsw_length.o src/hnsw/hnsw_partition.o src/hnsw/hnsw_place.o src/mirror/mirror_code.o src/types/sparsevec_parse.o src/types/vector_parse.o,$(OBJS))
 UNIT_OBJS     = $(addprefix $(UNIT_DIR)/,$(PURE_OBJS))
 UNIT_CC       = $(or $(CC),cc)
 UNIT_SANITIZE = address,undefined

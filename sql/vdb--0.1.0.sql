@@ -1549,6 +1549,41 @@ COMMENT ON FUNCTION vdb.prewarm(regclass) IS
 	'reads an index into shared buffers, first what searches need most';
 
 /*
+ * Mirrors: copies of vectors in shared memory, where the library is preloaded
+ */
+
+CREATE FUNCTION vdb.load_mirror(index regclass) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'vdb_mirror_load_named' LANGUAGE C STRICT;
+
+COMMENT ON FUNCTION vdb.load_mirror(regclass) IS
+	'has exact searches read the vectors of an index in shared memory, and returns how many rows these are';
+
+CREATE FUNCTION vdb.drop_mirror(index regclass) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'vdb_mirror_drop_named' LANGUAGE C STRICT;
+
+COMMENT ON FUNCTION vdb.drop_mirror(regclass) IS
+	'gives up the mirror of an index, and returns whether there was one';
+
+CREATE FUNCTION vdb.mirror_stat(
+	OUT datid oid, OUT indexrelid oid, OUT state text, OUT rows bigint, OUT bytes bigint,
+	OUT searches bigint, OUT since timestamptz)
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_mirror_stat' LANGUAGE C STRICT ROWS 8;
+
+CREATE VIEW vdb_stat_mirror AS
+	SELECT m.datid, d.datname, m.indexrelid, n.nspname AS schemaname, t.relname, i.relname AS indexrelname,
+		m.state, m.rows, m.bytes, m.searches, m.since
+	FROM vdb.mirror_stat() m
+		JOIN pg_database d ON d.oid = m.datid
+		LEFT JOIN pg_class i ON i.oid = m.indexrelid AND d.datname = current_database()
+		LEFT JOIN pg_index x ON x.indexrelid = i.oid
+		LEFT JOIN pg_class t ON t.oid = x.indrelid
+		LEFT JOIN pg_namespace n ON n.oid = t.relnamespace;
+
+COMMENT ON VIEW vdb_stat_mirror IS 'the mirrors that there are, of indexes of all databases';
+
+GRANT SELECT ON vdb_stat_mirror TO PUBLIC;
+
+/*
  * Statistics, which are kept where the library is preloaded
  */
 

@@ -17,6 +17,7 @@
 #include "index/index.h"
 #include "ingest/ingest_module.h"
 #include "ivf/ivf_module.h"
+#include "mirror/mirror.h"
 #include "shmem.h"
 #include "stats/stats.h"
 #include "testpoint.h"
@@ -58,6 +59,7 @@ _PG_init(void)
 	vdb_stats_init();
 	vdb_worker_init();
 	vdb_ingest_init();
+	vdb_mirror_init();
 	vdb_compute_init();
 	vdb_exec_init();
 	MarkGUCPrefixReserved("vdb");

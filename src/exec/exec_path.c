@@ -5,6 +5,8 @@
  * Whatever finds the rows of the table that a query wants, without that order, may be below the
  * node: a scan of the table, of an ordinary index, of a bitmap.  Conditions are its to look
  * at, row security among them, so nothing is computed of a row that may not be seen.
+ *
+ * Where an index has a mirror of the vectors, another path has that read in place of the child.
  */
 #include "postgres.h"
 
@@ -36,8 +38,10 @@
 #include "exec/exec_private.h"
 #include "exec/exec_ranked.h"
 #include "index/index.h"
+#include "mirror/mirror.h"
 
 static bool enabled = true;
+static bool mirror_enabled = true;
 static set_rel_pathlist_hook_type previous_hook;
 
 /* Does an access method of ours order rows by this operator? */
@@ -245,8 +249,67 @@ is_once_enough(PlannerInfo *root, const Path *child)
 	return is_limit_of_rows(root) ? root->limit_tuples <= most / 4 : child->rows <= most / 2;
 }
 
+/* An index with a mirror. */
+typedef struct Mirror
+{
+	Oid			index;			/* InvalidOid: there is none */
+	double		rows;
+	uint32		dims;
+} Mirror;
+
+/* The index of the table, with a mirror, that orders all rows that are wanted by this distance. */
+static Mirror
+find_mirror(RelOptInfo *rel, OpExpr *order, int value)
+{
+	Mirror		mirror = {InvalidOid};
+	ListCell   *cell;
+
+	foreach(cell, rel->indexlist)
+	{
+		IndexOptInfo *index = lfirst(cell);
+
+		if (mirror_enabled && !index->hypothetical && vdb_index_method(index->amcostestimate) != NULL &&
+			(index->indpred == NIL || index->predOK) &&
+			SearchSysCacheExists3(AMOPOPID, ObjectIdGetDatum(order->opno), CharGetDatum(AMOP_ORDER),
+								  ObjectIdGetDatum(index->opfamily[0])) &&
+			match_index_to_operand(list_nth(order->args, value), 0, index) &&
+			vdb_mirror_find(index->indexoid, &mirror.rows, &mirror.dims))
+		{
+			mirror.index = index->indexoid;
+			return mirror;
+		}
+	}
+	return mirror;
+}
+
+/* What a row of a mirror costs: a few bytes are looked at, and so many dimensions at a time. */
+#define MIRROR_ROW_COST (0.2 * cpu_operator_cost)
+#define MIRROR_DIMS 512
+
+/*
+ * All rows of the mirror are looked at, and those that are returned are fetched twice and measured, with others
+ * that conditions leave out.
+ */
+static void
+set_mirror_costs(PlannerInfo *root, CustomPath *path, OpExpr *order, int value, const Mirror *mirror)
+{
+	RelOptInfo *rel = path->path.parent;
+	QualCost	question;
+	QualCost	distance = {0, 0};
+	double		selectivity = Min(Max(path->path.rows, 1) / Max(mirror->rows, 1), 1);
+	Cost		fetch = rel->pages > effective_cache_size ? random_page_cost : 2 * cpu_tuple_cost;
+	Cost		row;
+
+	cost_qual_eval_node(&question, list_nth(order->args, 1 - value), root);
+	add_function_cost(root, order->opfuncid, (Node *) order, &distance);
+	row = fetch + cpu_tuple_cost + rel->baserestrictcost.per_tuple + distance.per_tuple;
+	path->path.startup_cost = question.startup + question.per_tuple + rel->baserestrictcost.startup + distance.startup +
+		mirror->rows * (MIRROR_ROW_COST + mirror->dims * cpu_operator_cost / MIRROR_DIMS);
+	path->path.total_cost = path->path.startup_cost + path->path.rows * (row / selectivity + fetch);
+}
+
 static CustomPath *
-form_path(PlannerInfo *root, RelOptInfo *rel, const Path *scan, OpExpr *order, int value)
+form_path(PlannerInfo *root, RelOptInfo *rel, const Path *scan, OpExpr *order, int value, const Mirror *mirror)
 {
 	CustomPath *path = makeNode(CustomPath);
 	Path	   *child = copy_for_child(root, scan, list_nth(order->args, value));
@@ -260,11 +323,14 @@ form_path(PlannerInfo *root, RelOptInfo *rel, const Path *scan, OpExpr *order, i
 	path->path.pathkeys = list_make1(linitial(root->query_pathkeys));
 	path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
 	path->custom_paths = list_make1(child);
-	path->custom_private = list_make3(order, makeInteger(value),
+	path->custom_private = list_make4(order, makeInteger(value),
 									  makeInteger(!scan->parallel_aware ? EXACT_READS_AGAIN :
-												  is_limit_of_rows(root) ? EXACT_READS_ONCE : EXACT_KEEPS_ALL));
+												  is_limit_of_rows(root) ? EXACT_READS_ONCE : EXACT_KEEPS_ALL),
+									  makeInteger(mirror == NULL ? 0 : (int) mirror->index));
 	path->methods = &vdb_exact_path_methods;
 	set_costs(root, path, child, order, value);
+	if (mirror != NULL)
+		set_mirror_costs(root, path, order, value, mirror);
 	return path;
 }
 
@@ -278,7 +344,7 @@ offer_exact_scan(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 
 	if (previous_hook)
 		previous_hook(root, rel, rti, rte);
-	if (!enabled || rte->rtekind != RTE_RELATION || rte->inh || rte->tablesample != NULL ||
+	if ((!enabled && !mirror_enabled) || rte->rtekind != RTE_RELATION || rte->inh || rte->tablesample != NULL ||
 		(rte->relkind != RELKIND_RELATION && rte->relkind != RELKIND_MATVIEW) || IS_DUMMY_REL(rel))
 		return;
 	order = find_order(root, rel, &value);
@@ -292,11 +358,21 @@ offer_exact_scan(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 		bms_union(rel->attr_needed[SelfItemPointerAttributeNumber - rel->min_attr], rel->relids);
 	child = find_cheapest(rel->pathlist);
 	if (child != NULL)
-		add_path(rel, &form_path(root, rel, child, order, value)->path);
-	child = find_cheapest(rel->partial_pathlist);
+	{
+		Mirror		mirror = find_mirror(rel, order, value);
+		CustomPath *read = enabled ? form_path(root, rel, child, order, value, NULL) : NULL;
+		CustomPath *mirrored = OidIsValid(mirror.index) ? form_path(root, rel, child, order, value, &mirror) : NULL;
+
+		/* adding one may free the child's path, of which it has a copy */
+		if (read != NULL)
+			add_path(rel, &read->path);
+		if (mirrored != NULL)
+			add_path(rel, &mirrored->path);
+	}
+	child = enabled ? find_cheapest(rel->partial_pathlist) : NULL;
 	if (child != NULL && is_once_enough(root, child))
 	{
-		CustomPath *path = form_path(root, rel, child, order, value);
+		CustomPath *path = form_path(root, rel, child, order, value, NULL);
 
 		if (path->path.parallel_safe)
 			add_partial_path(rel, &path->path);
@@ -338,8 +414,8 @@ plan_exact_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlis
 	scan->flags = path->flags;
 	scan->custom_plans = children;
 	scan->custom_exprs = list_make2(order, extract_actual_clauses(clauses, false));
-	scan->custom_private = list_make4(value, lthird(path->custom_private), makeInteger(column),
-									  makeInteger((int) first));
+	scan->custom_private = list_make5(value, lthird(path->custom_private), makeInteger(column),
+									  makeInteger((int) first), lfourth(path->custom_private));
 	scan->methods = &vdb_exact_scan_methods;
 	return &scan->scan.plan;
 }
@@ -353,9 +429,17 @@ void
 vdb_exec_init(void)
 {
 	DefineCustomBoolVariable("vdb.enable_exact_scan",
-							 "Enables the planner's use of exact scans in order of a distance.",
+							 "Enables the planner's use of exact scans of tables in order of a distance.",
 							 NULL,
 							 &enabled,
+							 true,
+							 PGC_USERSET,
+							 GUC_EXPLAIN,
+							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("vdb.enable_mirror",
+							 "Enables the planner's use of exact scans of mirrors in order of a distance.",
+							 NULL,
+							 &mirror_enabled,
 							 true,
 							 PGC_USERSET,
 							 GUC_EXPLAIN,

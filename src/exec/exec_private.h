@@ -22,7 +22,8 @@ enum
 	EXACT_VALUE_ARGUMENT,		/* which argument of the operator is the row's, 0 or 1 */
 	EXACT_PASSES,				/* a VdbExactPasses */
 	EXACT_COLUMN,				/* of the table, the child's rows being its rows; 0: they are two columns */
-	EXACT_FIRST					/* rows that will be read for certain, or nearly; 0: not known */
+	EXACT_FIRST,				/* rows that will be read for certain, or nearly; 0: not known */
+	EXACT_MIRROR				/* the index whose mirror is read in place of the child, if it is there; 0: none */
 };
 
 /* What becomes of rows that memory does not hold. */

@@ -16,21 +16,15 @@
 #define KEY_NAN (PG_UINT64_MAX - 1)
 #define KEY_NULL PG_UINT64_MAX
 
-static inline bool
-is_before(const VdbRankedRow *a, const VdbRankedRow *b)
-{
-	return a->key != b->key ? a->key < b->key : a->place < b->place;
-}
-
 #define SELECT_NAME select_rows
 #define SELECT_TYPE VdbRankedRow
-#define SELECT_LESS(a, b) is_before(a, b)
+#define SELECT_LESS(a, b) vdb_ranked_is_before(a, b)
 #include "quant/select.h"
 
 static int
 compare_rows(const void *a, const void *b)
 {
-	return is_before(a, b) ? -1 : is_before(b, a);
+	return vdb_ranked_is_before(a, b) ? -1 : vdb_ranked_is_before(b, a);
 }
 
 VdbRankedRow
@@ -53,6 +47,25 @@ vdb_ranked_row(double distance, bool isnull, ItemPointer tid)
 		row.key = bits >> 63 ? ~bits : bits | UINT64CONST(1) << 63;
 	}
 	return row;
+}
+
+void
+vdb_ranked_place(const VdbRankedRow *row, ItemPointer tid)
+{
+	ItemPointerSet(tid, (BlockNumber) (row->place >> 16), (OffsetNumber) row->place);
+}
+
+/* The distance of a row, infinity where it has none. */
+static double
+distance_of(VdbRankedRow row)
+{
+	uint64		bits = row.key >> 63 ? row.key & ~(UINT64CONST(1) << 63) : ~row.key;
+	double		distance;
+
+	if (row.key >= KEY_NAN)
+		return INFINITY;
+	memcpy(&distance, &bits, sizeof(distance));
+	return distance;
 }
 
 void
@@ -91,7 +104,7 @@ last_of(const VdbRankedRows *rows, Size count)
 
 	for (Size i = 1; i < count; i++)
 	{
-		if (is_before(&last, &rows->rows[i]))
+		if (vdb_ranked_is_before(&last, &rows->rows[i]))
 			last = rows->rows[i];
 	}
 	return last;
@@ -113,12 +126,12 @@ forget_half(VdbRanked *ranked)
 static void
 add_far(VdbRanked *ranked, VdbRankedRow row)
 {
-	if (ranked->has_forgotten && is_before(&ranked->bound, &row))
+	if (ranked->has_forgotten && vdb_ranked_is_before(&ranked->bound, &row))
 		return;
 	if (!make_room(ranked, &ranked->far, ranked->limit))
 	{
 		forget_half(ranked);
-		if (is_before(&ranked->bound, &row))
+		if (vdb_ranked_is_before(&ranked->bound, &row))
 			return;
 	}
 	ranked->far.rows[ranked->far.count++] = row;
@@ -143,9 +156,9 @@ vdb_ranked_add(VdbRanked *ranked, VdbRankedRow row)
 {
 	VdbRankedRows *near = &ranked->near;
 
-	if (ranked->has_floor && !is_before(&ranked->floor, &row))
+	if (ranked->has_floor && !vdb_ranked_is_before(&ranked->floor, &row))
 		return;
-	if (ranked->has_cut && !is_before(&row, &ranked->cut))
+	if (ranked->has_cut && !vdb_ranked_is_before(&row, &ranked->cut))
 	{
 		add_far(ranked, row);
 		return;
@@ -153,7 +166,7 @@ vdb_ranked_add(VdbRanked *ranked, VdbRankedRow row)
 	if (!make_room(ranked, near, 2 * ranked->first))
 	{
 		cut_near(ranked);
-		if (!is_before(&row, &ranked->cut))
+		if (!vdb_ranked_is_before(&row, &ranked->cut))
 		{
 			add_far(ranked, row);
 			return;
@@ -195,10 +208,8 @@ begin_pass(VdbRanked *ranked)
 }
 
 bool
-vdb_ranked_next(VdbRanked *ranked, ItemPointer tid, bool *again)
+vdb_ranked_next(VdbRanked *ranked, VdbRankedRow *row, bool *again)
 {
-	VdbRankedRow row;
-
 	*again = false;
 	if (ranked->output == NULL)
 		begin_output(ranked, &ranked->near);
@@ -217,8 +228,7 @@ vdb_ranked_next(VdbRanked *ranked, ItemPointer tid, bool *again)
 	}
 	if (ranked->next == ranked->sorted)
 		sort_more(ranked);
-	row = ranked->output->rows[ranked->next++];
-	ItemPointerSet(tid, (BlockNumber) (row.place >> 16), (OffsetNumber) row.place);
+	*row = ranked->output->rows[ranked->next++];
 	return true;
 }
 
@@ -233,4 +243,25 @@ vdb_ranked_rewind(VdbRanked *ranked)
 	ranked->has_floor = false;
 	begin_pass(ranked);
 	return false;
+}
+
+void
+vdb_ranked_skip(VdbRanked *ranked, VdbRankedRow row)
+{
+	ranked->floor = row;
+	ranked->has_floor = true;
+}
+
+double
+vdb_ranked_limit(const VdbRanked *ranked)
+{
+	return ranked->has_forgotten ? distance_of(ranked->bound) : INFINITY;
+}
+
+void
+vdb_ranked_widen(VdbRanked *ranked, Size bytes)
+{
+	Size		limit = Min(2 * ranked->limit, Min(bytes, MaxAllocHugeSize) / sizeof(VdbRankedRow));
+
+	ranked->limit = Max(ranked->limit, limit);
 }

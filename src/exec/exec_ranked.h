@@ -60,7 +60,16 @@ extern void vdb_ranked_add(VdbRanked *ranked, VdbRankedRow row);
  * The next row.  False where there is none: when *again is set, there may be others, and a pass
  * begins, in which every row is to be added once more.
  */
-extern bool vdb_ranked_next(VdbRanked *ranked, ItemPointer tid, bool *again);
+extern bool vdb_ranked_next(VdbRanked *ranked, VdbRankedRow *row, bool *again);
+
+/* Rows up to this one are not wanted; before any is added. */
+extern void vdb_ranked_skip(VdbRanked *ranked, VdbRankedRow row);
+
+/* Rows farther away than this are forgotten at once; infinity as long as there are none. */
+extern double vdb_ranked_limit(const VdbRanked *ranked);
+
+/* Allows twice the memory, but not more than these bytes; between passes. */
+extern void vdb_ranked_widen(VdbRanked *ranked, Size bytes);
 
 /* Begins to return rows again with the first; false where that takes another pass, which begins. */
 extern bool vdb_ranked_rewind(VdbRanked *ranked);
@@ -70,5 +79,12 @@ extern bool vdb_ranked_rewind(VdbRanked *ranked);
  * numbers and null after NaN.
  */
 extern VdbRankedRow vdb_ranked_row(double distance, bool isnull, ItemPointer tid);
+extern void vdb_ranked_place(const VdbRankedRow *row, ItemPointer tid);
+
+static inline bool
+vdb_ranked_is_before(const VdbRankedRow *a, const VdbRankedRow *b)
+{
+	return a->key != b->key ? a->key < b->key : a->place < b->place;
+}
 
 #endif							/* VDB_EXEC_RANKED_H */

@@ -5,9 +5,13 @@
  * The child is read to its end, each row's distance is computed by the operator's own
  * function, and kept with the row's place (exec_ranked.h).  Rows that are returned are fetched
  * by their places, as the query's snapshot sees them, so they are what the child saw.
+ *
+ * Where an index of the table has a mirror, that tells which rows are worth measuring (exec_mirror.h), and the
+ * child is not read.  It is there for when the mirror is not, or goes while it is read.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/tableam.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_proc.h"
@@ -15,6 +19,8 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "pgstat.h"
+#include "storage/predicate.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -22,6 +28,7 @@
 #include "utils/ruleutils.h"
 
 #include "compat.h"
+#include "exec/exec_mirror.h"
 #include "exec/exec_private.h"
 #include "exec/exec_ranked.h"
 #include "index/index.h"
@@ -36,7 +43,8 @@ typedef struct ExactScan
 	CustomScanState css;		/* first: the server's */
 	PlanState  *child;
 	ExprState  *question;		/* the operator's other argument */
-	ExprState  *conditions;		/* of a row that EvalPlanQual has another version of */
+	ExprState  *conditions;		/* of a row that the child has not looked at */
+	ExprState  *value_state;	/* what the distance is of, of such a row */
 	FmgrInfo	function;		/* the operator's */
 	FunctionCallInfo call;
 	int			value;			/* which argument is the row's */
@@ -51,6 +59,13 @@ typedef struct ExactScan
 	bool		started;
 	VdbRanked	ranked;
 	bool		measured;		/* the pass has ended */
+
+	Relation	index;			/* that may have a mirror; NULL: none is read */
+	IndexFetchTableData *fetch;	/* of rows that it names */
+	VdbExactMirror *mirror;		/* NULL: the child is read */
+	uint64		mirror_passes;	/* of searches before this one */
+	VdbRankedRow last;			/* that was returned, if one was */
+	bool		has_last;
 
 	VdbToast	toast;			/* open while the child is read */
 	MemoryContext value_context;	/* of that */
@@ -73,6 +88,7 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	CustomScan *plan = castNode(CustomScan, css->ss.ps.plan);
 	OpExpr	   *order = list_nth_node(OpExpr, plan->custom_exprs, EXACT_ORDER);
 	Relation	rel = css->ss.ss_currentRelation;
+	Oid			index;
 
 	/* rows are the table's own, with their places: the server has made ready for any */
 	ExecInitScanTupleSlot(estate, &css->ss, RelationGetDescr(rel), table_slot_callbacks(rel));
@@ -90,6 +106,11 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	so->question_is_varlena = get_typlen(exprType(list_nth(order->args, 1 - so->value))) == -1;
 	so->question = ExecInitExpr(list_nth(order->args, 1 - so->value), &css->ss.ps);
 	so->conditions = ExecInitQual(list_nth_node(List, plan->custom_exprs, EXACT_CONDITIONS), &css->ss.ps);
+
+	so->value_state = ExecInitExpr(list_nth(order->args, so->value), &css->ss.ps);
+	index = (Oid) list_nth_node(Integer, plan->custom_private, EXACT_MIRROR)->ival;
+	if (OidIsValid(index) && !(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+		so->index = index_open(index, AccessShareLock);
 
 	vdb_exec_check_function(order->opfuncid);
 	fmgr_info(order->opfuncid, &so->function);
@@ -118,27 +139,6 @@ memory_for_rows(const ExactScan *so)
 			return MaxAllocHugeSize;
 	}
 	return allowed;
-}
-
-/* Evaluates the question, and makes ready for rows. */
-static void
-start_search(ExactScan *so)
-{
-	ExprContext *econtext = so->css.ss.ps.ps_ExprContext;
-	NullableDatum *question = &so->call->args[1 - so->value];
-	MemoryContext old;
-
-	MemoryContextReset(so->search_context);
-	vdb_ranked_init(&so->ranked, so->search_context, so->first, memory_for_rows(so));
-	question->value = ExecEvalExprSwitchContext(so->question, econtext, &question->isnull);
-	if (!question->isnull && so->question_is_varlena)
-	{
-		old = MemoryContextSwitchTo(so->search_context);
-		question->value = PointerGetDatum(PG_DETOAST_DATUM_COPY(question->value));
-		MemoryContextSwitchTo(old);
-	}
-	so->started = true;
-	so->measured = false;
 }
 
 /*
@@ -193,6 +193,99 @@ take_value(const ExactScan *so, TupleTableSlot *slot, ItemPointer *tid)
 	return (NullableDatum) {slot->tts_values[EXACT_CHILD_VALUE], slot->tts_isnull[EXACT_CHILD_VALUE]};
 }
 
+/* A VdbExactMeasure: a row is fetched as an index scan does it. */
+static bool
+measure_place(void *state, ItemPointer tid, VdbRankedRow *row)
+{
+	ExactScan  *so = state;
+	ExprContext *econtext = so->css.ss.ps.ps_ExprContext;
+	TupleTableSlot *slot = so->css.ss.ss_ScanTupleSlot;
+	bool		call_again = false;
+	bool		isnull;
+	NullableDatum value;
+	MemoryContext old;
+	double		distance;
+
+	CHECK_FOR_INTERRUPTS();
+	if (!table_index_fetch_tuple(so->fetch, tid, so->css.ss.ps.state->es_snapshot, slot, &call_again, NULL))
+		return false;
+	ResetExprContext(econtext);
+	econtext->ecxt_scantuple = slot;
+	if (!ExecQual(so->conditions, econtext))
+	{
+		InstrCountFiltered1(&so->css.ss.ps, 1);
+		return false;
+	}
+	value.value = ExecEvalExprSwitchContext(so->value_state, econtext, &value.isnull);
+	old = MemoryContextSwitchTo(so->row_context);
+	distance = measure(so, value, &isnull);
+	MemoryContextSwitchTo(old);
+	*row = vdb_ranked_row(distance, isnull, &slot->tts_tid);
+	MemoryContextReset(so->row_context);
+	return true;
+}
+
+/* Begins to search the mirror for the question; NULL where there is none, or it cannot answer. */
+static VdbExactMirror *
+begin_mirror(ExactScan *so)
+{
+	NullableDatum *question = &so->call->args[1 - so->value];
+	Relation	rel = so->css.ss.ss_currentRelation;
+	Snapshot	snapshot = so->css.ss.ps.state->es_snapshot;
+	VdbExactMirror *mirror;
+
+	if (so->index == NULL || question->isnull)
+		return NULL;
+	mirror = vdb_exact_mirror_begin(so->index, snapshot, question->value, so->first, work_mem * (Size) 1024,
+									so->search_context, measure_place, so);
+	if (mirror == NULL)
+		return NULL;
+	if (so->fetch == NULL)
+		so->fetch = table_index_fetch_begin(rel);
+	so->toast.context = so->value_context;
+	so->toast.in_order = false;
+
+	/* a sequential scan would do this, and the mirror stands for one */
+	PredicateLockRelation(rel, snapshot);
+	pgstat_count_index_scan(so->index);
+	return mirror;
+}
+
+/* Gives up what a search of the mirror has open. */
+static void
+end_mirror(ExactScan *so)
+{
+	if (so->mirror == NULL)
+		return;
+	so->mirror_passes += vdb_exact_mirror_passes(so->mirror);
+	so->mirror = NULL;
+	table_index_fetch_reset(so->fetch);
+	vdb_toast_close(&so->toast);
+}
+
+/* Evaluates the question, and makes ready for rows. */
+static void
+start_search(ExactScan *so)
+{
+	ExprContext *econtext = so->css.ss.ps.ps_ExprContext;
+	NullableDatum *question = &so->call->args[1 - so->value];
+	MemoryContext old;
+
+	MemoryContextReset(so->search_context);
+	vdb_ranked_init(&so->ranked, so->search_context, so->first, memory_for_rows(so));
+	question->value = ExecEvalExprSwitchContext(so->question, econtext, &question->isnull);
+	if (!question->isnull && so->question_is_varlena)
+	{
+		old = MemoryContextSwitchTo(so->search_context);
+		question->value = PointerGetDatum(PG_DETOAST_DATUM_COPY(question->value));
+		MemoryContextSwitchTo(old);
+	}
+	so->mirror = begin_mirror(so);
+	so->has_last = false;
+	so->started = true;
+	so->measured = false;
+}
+
 /* Reads the child to its end. */
 static void
 measure_all(ExactScan *so)
@@ -219,28 +312,59 @@ measure_all(ExactScan *so)
 	so->measured = true;
 }
 
+/* The next row by the mirror; false where the child is to be read, behind the rows that were returned. */
+static bool
+next_mirrored(ExactScan *so, VdbRankedRow *row, bool *ended)
+{
+	VdbExactStep step = vdb_exact_mirror_next(so->mirror, row);
+
+	*ended = step == VDB_EXACT_END;
+	if (step != VDB_EXACT_GONE)
+		return true;
+	end_mirror(so);
+	if (so->has_last)
+		vdb_ranked_skip(&so->ranked, so->last);
+	return false;
+}
+
+/* The next row by the child. */
+static bool
+next_measured(ExactScan *so, VdbRankedRow *row)
+{
+	bool		again;
+
+	for (;;)
+	{
+		if (!so->measured)
+			measure_all(so);
+		if (vdb_ranked_next(&so->ranked, row, &again))
+			return true;
+		if (!again || so->behind == EXACT_READS_ONCE)
+			return false;
+		ExecReScan(so->child);
+		so->measured = false;
+	}
+}
+
 /* The next row; an ExecScanAccessMtd. */
 static TupleTableSlot *
 next_row(ScanState *ss)
 {
 	ExactScan  *so = (ExactScan *) ss;
 	TupleTableSlot *slot = ss->ss_ScanTupleSlot;
+	VdbRankedRow row;
 	ItemPointerData tid;
-	bool		again;
+	bool		ended;
 
 	if (!so->started)
 		start_search(so);
-	for (;;)
-	{
-		if (!so->measured)
-			measure_all(so);
-		if (vdb_ranked_next(&so->ranked, &tid, &again))
-			break;
-		if (!again || so->behind == EXACT_READS_ONCE)
-			return ExecClearTuple(slot);
-		ExecReScan(so->child);
-		so->measured = false;
-	}
+	if (so->mirror == NULL || !next_mirrored(so, &row, &ended))
+		ended = !next_measured(so, &row);
+	if (ended)
+		return ExecClearTuple(slot);
+	so->last = row;
+	so->has_last = true;
+	vdb_ranked_place(&row, &tid);
 	if (!table_tuple_fetch_row_version(ss->ss_currentRelation, &tid, ss->ps.state->es_snapshot, slot))
 		elog(ERROR, "row (%u,%u) of table \"%s\" has gone", ItemPointerGetBlockNumber(&tid),
 			 ItemPointerGetOffsetNumber(&tid), RelationGetRelationName(ss->ss_currentRelation));
@@ -268,7 +392,12 @@ end_scan(CustomScanState *css)
 {
 	ExactScan  *so = (ExactScan *) css;
 
+	end_mirror(so);
 	vdb_toast_close(&so->toast);
+	if (so->fetch != NULL)
+		table_index_fetch_end(so->fetch);
+	if (so->index != NULL)
+		index_close(so->index, NoLock);
 	ExecEndNode(so->child);
 }
 
@@ -285,6 +414,7 @@ rescan(CustomScanState *css)
 	/* the same question again, and all that it takes is there */
 	if (same && vdb_ranked_rewind(&so->ranked))
 		return;
+	end_mirror(so);
 	if (so->child->chgParam == NULL)
 		ExecReScan(so->child);
 	if (!same)
@@ -298,11 +428,19 @@ explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
 	ExactScan  *so = (ExactScan *) css;
 	CustomScan *plan = castNode(CustomScan, css->ss.ps.plan);
 	List	   *context = set_deparse_context_plan(es->deparse_cxt, &plan->scan.plan, ancestors);
+	Oid			index = (Oid) list_nth_node(Integer, plan->custom_private, EXACT_MIRROR)->ival;
+	uint64		mirror_passes = so->mirror_passes;
 
 	ExplainPropertyText("Order By", deparse_expression(list_nth(plan->custom_exprs, EXACT_ORDER), context,
 													   es->verbose || list_length(es->rtable) > 1, false), es);
+	if (OidIsValid(index))
+		ExplainPropertyText("Mirror", get_rel_name(index), es);
 	if (!es->analyze)
 		return;
+	if (so->mirror != NULL)
+		mirror_passes += vdb_exact_mirror_passes(so->mirror);
+	if (OidIsValid(index))
+		ExplainPropertyUInteger("Mirror Passes", NULL, mirror_passes, es);
 	ExplainPropertyUInteger("Distances", NULL, so->distances, es);
 	ExplainPropertyUInteger("Passes", NULL, so->passes, es);
 }

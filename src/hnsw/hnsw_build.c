@@ -19,6 +19,7 @@
 #include "utils/rel.h"
 
 #include "hnsw/hnsw_build.h"
+#include "mirror/mirror.h"
 #include "stats/stats.h"
 #include "testpoint.h"
 
@@ -95,6 +96,7 @@ vdb_hnsw_build(Relation heap, Relation rel, IndexInfo *info)
 	INSTR_TIME_SET_CURRENT(begun);
 	if (RelationGetNumberOfBlocks(rel) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(rel));
+	vdb_mirror_forget(rel);
 	rows = vdb_hnsw_choose_codec(&codec, support, vdb_index_column_dims(rel, support), heap, rel, info);
 	init_geometry(rel, &codec, &geometry);
 	vdb_hnsw_create_meta(rel, MAIN_FORKNUM, &geometry, &codec);

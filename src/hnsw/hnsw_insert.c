@@ -28,6 +28,7 @@
 
 #include "compat.h"
 #include "hnsw/hnsw_edge.h"
+#include "mirror/mirror.h"
 #include "stats/stats.h"
 #include "testpoint.h"
 
@@ -909,6 +910,7 @@ vdb_hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Rela
 	void	   *vector;
 	float		norm;
 
+	vdb_mirror_insert(rel, values[0], isnull[0], tid);
 	if (isnull[0])
 		return false;
 	context = AllocSetContextCreate(CurrentMemoryContext, "hnsw insert", ALLOCSET_DEFAULT_SIZES);

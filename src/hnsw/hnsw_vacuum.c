@@ -22,6 +22,7 @@
 
 #include "hnsw/hnsw_module.h"
 #include "hnsw/hnsw_private.h"
+#include "mirror/mirror.h"
 #include "pace.h"
 #include "stats/stats.h"
 #include "testpoint.h"
@@ -112,6 +113,7 @@ vdb_hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	vdb_hnsw_release_all(&vacuum);
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	end_vacuum(&vacuum);
+	vdb_mirror_remove(info->index, callback, callback_state);
 	VDB_TESTPOINT("hnsw-vacuum-after-bulkdelete");
 	return stats;
 }

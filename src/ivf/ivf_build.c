@@ -20,6 +20,7 @@
 #include "index/index_parallel.h"
 #include "ivf/ivf_private.h"
 #include "pace.h"
+#include "mirror/mirror.h"
 #include "stats/stats.h"
 #include "testpoint.h"
 
@@ -296,6 +297,7 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 	INSTR_TIME_SET_CURRENT(begun);
 	if (RelationGetNumberOfBlocks(rel) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(rel));
+	vdb_mirror_forget(rel);
 	init_codec(rel, support, &codec);
 	coding = choose_coding(rel, &codec, &geometry);
 	training.wanted_residuals = vdb_ivf_codebook_sample(&coding, codec.P);

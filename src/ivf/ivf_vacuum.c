@@ -13,6 +13,7 @@
 #include "utils/rel.h"
 
 #include "ivf/ivf_private.h"
+#include "mirror/mirror.h"
 #include "pace.h"
 #include "stats/stats.h"
 #include "testpoint.h"
@@ -307,6 +308,7 @@ vdb_ivf_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		note_removed(&vacuum);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+	vdb_mirror_remove(info->index, callback, callback_state);
 	stats->tuples_removed += vacuum.removed;
 	stats->num_index_tuples = vacuum.rows;
 	stats->estimated_count = false;

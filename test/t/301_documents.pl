@@ -14,7 +14,7 @@ use VdbTest;
 
 my $top = "$FindBin::RealBin/../..";
 my $node = new_server('documents', "shared_preload_libraries = 'vdb'", 'fsync = off', 'maintenance_work_mem = 256MB',
-	'wal_level = logical');
+	'wal_level = logical', 'vdb.mirror_memory = 64MB');
 
 allow_output_plugin($node);
 

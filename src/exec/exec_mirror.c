@@ -1,0 +1,168 @@
+/*
+ * exec_mirror.c
+ *	  Rows in order of distance, found by a mirror of their vectors.
+ *
+ * A mirror tells of each row how far away it is at least.  Rows are measured in that order, and returned as soon as
+ * nothing that has not been measured may be nearer (Hjaltason and Samet, 1999).  So there is no k here either: whoever asks for more has more
+ * measured.  Of candidates only the nearest are kept; those behind them take another pass, which is cheap.
+ */
+#include "postgres.h"
+
+#include "lib/pairingheap.h"
+#include "utils/memutils.h"
+
+#include "exec/exec_mirror.h"
+
+/* Candidates that are kept for each row that is asked for, and at least. */
+#define CANDIDATES 4
+#define FEWEST_CANDIDATES 1024
+
+/* A row that was measured and is still to be returned. */
+typedef struct Measured
+{
+	pairingheap_node node;
+	VdbRankedRow row;
+} Measured;
+
+struct VdbExactMirror
+{
+	MemoryContext context;
+	VdbMirrorSearch *search;
+	VdbExactMeasure measure;
+	void	   *state;
+	Size		bytes;			/* that candidates may take */
+
+	VdbRanked	candidates;		/* by their lower bounds, and the places of their index entries */
+	VdbRankedRow candidate;		/* the next one, if there is one */
+	VdbRankedRow last;			/* the one before: a row may come twice */
+	bool		has_candidate;
+	bool		has_last;
+	bool		pass_is_due;	/* no candidate is left; those behind `candidates.floor` need another pass */
+	uint64		passes;
+	pairingheap *measured;
+};
+
+static int
+compare_measured(const pairingheap_node *a, const pairingheap_node *b, void *arg)
+{
+	const VdbRankedRow *x = &pairingheap_const_container(Measured, node, a)->row;
+	const VdbRankedRow *y = &pairingheap_const_container(Measured, node, b)->row;
+
+	/* the nearest is on top */
+	return vdb_ranked_is_before(x, y) ? 1 : vdb_ranked_is_before(y, x) ? -1 : 0;
+}
+
+VdbExactMirror *
+vdb_exact_mirror_begin(Relation index, Snapshot snapshot, Datum question, double first, Size bytes,
+					   MemoryContext context, VdbExactMeasure measure, void *state)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	VdbMirrorSearch *search = vdb_mirror_begin(index, snapshot, question);
+	VdbExactMirror *mirror = NULL;
+
+	if (search != NULL)
+	{
+		double		candidates = Max(CANDIDATES * first, FEWEST_CANDIDATES);
+
+		mirror = palloc0(sizeof(VdbExactMirror));
+		mirror->context = context;
+		mirror->search = search;
+		mirror->measure = measure;
+		mirror->state = state;
+		mirror->bytes = bytes;
+		mirror->measured = pairingheap_allocate(compare_measured, NULL);
+		vdb_ranked_init(&mirror->candidates, context, first,
+						(Size) Min(candidates * sizeof(VdbRankedRow), (double) bytes));
+		mirror->pass_is_due = true;
+	}
+	MemoryContextSwitchTo(old);
+	return mirror;
+}
+
+/* A VdbMirrorTake. */
+static double
+take_candidate(ItemPointer tid, double lower, void *state)
+{
+	VdbRanked  *candidates = &((VdbExactMirror *) state)->candidates;
+
+	vdb_ranked_add(candidates, vdb_ranked_row(lower, false, tid));
+	return vdb_ranked_limit(candidates);
+}
+
+/* Goes to the next candidate, if this pass has one more. */
+static void
+advance(VdbExactMirror *mirror)
+{
+	do
+	{
+		mirror->has_candidate = vdb_ranked_next(&mirror->candidates, &mirror->candidate, &mirror->pass_is_due);
+	} while (mirror->has_candidate && mirror->has_last &&
+			 !vdb_ranked_is_before(&mirror->last, &mirror->candidate));
+	mirror->last = mirror->candidate;
+	mirror->has_last |= mirror->has_candidate;
+}
+
+/* Reads the mirror for candidates behind all those before; false where it is gone. */
+static bool
+pass(VdbExactMirror *mirror)
+{
+	if (mirror->passes++ > 0)
+		vdb_ranked_widen(&mirror->candidates, mirror->bytes);
+	if (!vdb_mirror_pass(mirror->search, vdb_ranked_limit(&mirror->candidates), take_candidate, mirror))
+		return false;
+	advance(mirror);
+	return true;
+}
+
+static void
+measure_candidate(VdbExactMirror *mirror)
+{
+	ItemPointerData tid;
+	VdbRankedRow row;
+
+	vdb_ranked_place(&mirror->candidate, &tid);
+	if (mirror->measure(mirror->state, &tid, &row))
+	{
+		Measured   *measured = MemoryContextAlloc(mirror->context, sizeof(Measured));
+
+		measured->row = row;
+		pairingheap_add(mirror->measured, &measured->node);
+	}
+	advance(mirror);
+}
+
+VdbExactStep
+vdb_exact_mirror_next(VdbExactMirror *mirror, VdbRankedRow *row)
+{
+	for (;;)
+	{
+		bool		is_more = mirror->has_candidate || mirror->pass_is_due;
+		uint64		least = mirror->has_candidate ? mirror->candidate.key :
+			mirror->candidates.has_floor ? mirror->candidates.floor.key : 0;
+
+		if (!pairingheap_is_empty(mirror->measured))
+		{
+			Measured   *nearest = pairingheap_container(Measured, node, pairingheap_first(mirror->measured));
+
+			if (!is_more || nearest->row.key < least)
+			{
+				(void) pairingheap_remove_first(mirror->measured);
+				*row = nearest->row;
+				pfree(nearest);
+				return VDB_EXACT_ROW;
+			}
+		}
+		if (mirror->has_candidate)
+			measure_candidate(mirror);
+		else if (!mirror->pass_is_due)
+			return VDB_EXACT_END;
+		else if (!pass(mirror))
+			return VDB_EXACT_GONE;
+	}
+}
+
+uint64
+vdb_exact_mirror_passes(const VdbExactMirror *mirror)
+{
+	return mirror->passes;
+}

@@ -1,0 +1,40 @@
+/*
+ * exec_mirror.h
+ *	  Rows in order of distance, found by a mirror of their vectors.
+ */
+#ifndef VDB_EXEC_MIRROR_H
+#define VDB_EXEC_MIRROR_H
+
+#include "exec/exec_ranked.h"
+#include "mirror/mirror.h"
+
+/*
+ * Fetches the row whose index entries have this place, and measures it; false where there is none that the query
+ * wants.  *row has the distance, and the place of the version that is seen.
+ */
+typedef bool (*VdbExactMeasure) (void *state, ItemPointer tid, VdbRankedRow *row);
+
+typedef enum VdbExactStep
+{
+	VDB_EXACT_ROW,
+	VDB_EXACT_END,
+	VDB_EXACT_GONE				/* the mirror is; rows that were returned were right */
+} VdbExactStep;
+
+typedef struct VdbExactMirror VdbExactMirror;
+
+/*
+ * Begins a search; NULL where no mirror can answer it (vdb_mirror_begin).  The question lives as long as the context, in
+ * which all is allocated.  first: rows that will be read for certain, or nearly.  bytes: that candidates may take.
+ */
+extern VdbExactMirror *vdb_exact_mirror_begin(Relation index, Snapshot snapshot, Datum question, double first,
+											  Size bytes, MemoryContext context,
+											  VdbExactMeasure measure, void *state);
+
+/* The next row, all that are as near being told apart by their places. */
+extern VdbExactStep vdb_exact_mirror_next(VdbExactMirror *mirror, VdbRankedRow *row);
+
+/* How often the mirror was read. */
+extern uint64 vdb_exact_mirror_passes(const VdbExactMirror *mirror);
+
+#endif							/* VDB_EXEC_MIRROR_H */

@@ -1,0 +1,226 @@
+/*
+ * mirror_code.c
+ *	  Rows of a mirror: coding them, and bounds of their distances.
+ *
+ * A row's bound is vdb_codec_bounds() of the score by a question of 15 bits a dimension, which takes two
+ * products.  Most rows are seen to be too far away by the first one alone: its score is off by no more than the
+ * rest of the question, so a bound by it, with all that the other one allows for, is not above that.
+ *
+ *	L2, cosine	sqrt(score - unsure) - residual - error, in code space
+ *	IP			score - unsure - |q| residual - |x| error
+ *
+ * It is computed in floats, for many rows at a time.  What they round is a few units in the last place of the largest
+ * of what is added, `size` and its like; sixteen times that is taken off.
+ */
+#include <float.h>
+#include <math.h>
+
+#include "mirror/mirror_code.h"
+
+#define BITS 8
+#define TOP 255
+
+/* What floats round, relative to the largest term of a sum. */
+#define FLOATS (32 * FLT_EPSILON)
+
+/* Less than any length that counts, and so great that no square of one is out of range. */
+#define TINY 1e-18f
+#define LONGEST 1e18f
+
+void
+vdb_mirror_codec_init(VdbCodec *codec, VdbMetric metric, uint32_t dims, uint64_t seed, const float *center)
+{
+	vdb_codec_init(codec, metric, dims, seed, center);
+	vdb_codec_set_hot_bits(codec, BITS);
+}
+
+VdbMirrorFactors
+vdb_mirror_last(void)
+{
+	return (VdbMirrorFactors) {.add = INFINITY};
+}
+
+VdbMirrorFactors
+vdb_mirror_any(void)
+{
+	return (VdbMirrorFactors) {.residual = INFINITY};
+}
+
+VdbMirrorFactors
+vdb_mirror_encode(const VdbCodec *codec, const float *x, float norm, float *scratch, uint8_t *code)
+{
+	VdbHotFactors f = vdb_encode_hot(codec, x, code);
+	VdbMirrorFactors row;
+	double		length;
+	double		residual;
+
+	vdb_decode_hot(codec, f, code, scratch);
+	length = sqrt(fmax(vdb_kernels->inner_product(codec->P, scratch, scratch), 0)) * 1.001;
+	residual = vdb_vector_error(codec, x, scratch) * 1.0001;
+	residual += vdb_codec_transform_error(codec, norm, length + residual);
+	row.add = vdb_codec_score_add(codec, scratch);
+	row.rescale = f.rescale;
+	row.residual = (float) residual * 1.000001f;
+	row.length = (float) length;
+
+	/* where a sum may be out of range, a distance may be any */
+	if (row.length + row.residual + norm < LONGEST && isfinite(row.add) && isfinite(row.rescale))
+		return row;
+	return vdb_mirror_any();
+}
+
+/* Of each of the two parts of a question. */
+static size_t
+part_bytes(const VdbCodec *codec)
+{
+	return (vdb_query_bytes(codec, NULL) + 63) / 64 * 64;
+}
+
+size_t
+vdb_mirror_question_bytes(const VdbCodec *codec)
+{
+	return 2 * part_bytes(codec) + codec->vector_bytes;
+}
+
+static void
+prepare(VdbQuery *query, const VdbCodec *codec, float *vector, float norm, void *hot)
+{
+	query->vector = vector;
+	query->hot = hot;
+	vdb_query_prepare(query, codec, norm);
+}
+
+void
+vdb_mirror_ask(VdbMirrorQuestion *question, const VdbCodec *codec, float *vector, float norm, void *memory)
+{
+	float	   *rest = memory;
+	uint8_t    *hot = (uint8_t *) memory + codec->vector_bytes;
+	double		length;
+	double		size;
+	double		relative = FLOATS + (24 + codec->P / 2.0) * FLT_EPSILON;
+	double		weight = vdb_codec_ip_weight(codec);
+
+	prepare(&question->query, codec, vector, norm, hot);
+	vdb_query_rest(&question->query, rest);
+	prepare(&question->rest, codec, rest, norm, hot + part_bytes(codec));
+	question->rounding = vdb_query_rounding(&question->rest);
+
+	/* by one product the other one is left out, and then both roundings count */
+	length = sqrt(fmax(vdb_kernels->inner_product(codec->P, vector, vector), 0)) * 1.001;
+	question->relative = (float) relative;
+	question->error = (float) question->query.error * 1.000001f;
+	question->unsure = (float) (vdb_query_rounding(&question->query) + question->rounding +
+								relative * 2 * weight * length);
+	question->residual_weight = 1.000001f;
+	size = fabs((double) question->query.add) + norm;
+	if (codec->metric == VDB_METRIC_IP)
+	{
+		double		center = sqrt(fabs((double) codec->base));
+		double		both = norm + 2 * center;
+
+		question->residual_weight = (float) ((norm + TINY) * 1.0001 + 4 * relative * both);
+		question->unsure += (float) (relative * 4 * both);
+		size += 4 * both * (center + TINY) + fabs((double) codec->base);
+	}
+	question->size = size < (double) LONGEST * LONGEST && norm < LONGEST ?
+		(float) (relative * size + (double) TINY * TINY) : INFINITY;
+}
+
+/* Bounds by the first product alone, in code space where the metric is L2 or cosine. */
+static void
+bound_roughly(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size_t n, float *bounds)
+{
+	const VdbCodec *codec = question->query.codec;
+	const float *add = rows->add;
+	const float *rescale = rows->rescale;
+	const float *residual = rows->residual;
+	const float *length = rows->length;
+	float		constant = codec->base + question->query.add;
+	float		mult = question->query.hot_mult / 2;
+	int32_t		total = TOP * question->query.hot_total;
+	float		center = sqrtf(fabsf(codec->base)) + TINY;
+	int32_t		products[VDB_MIRROR_BLOCK];
+	bool		ip = codec->metric == VDB_METRIC_IP;
+
+	for (size_t i = 0; i < n; i++)
+		products[i] = 2 * vdb_kernels->hot8_ip(codec->hot_bytes, question->query.hot, rows->codes + i * codec->hot_bytes) -
+			total;
+	for (size_t i = 0; i < n; i++)
+	{
+		float		score = constant + add[i] - rescale[i] * (mult * (float) products[i]);
+		float		off = question->unsure * length[i] + question->size + question->relative * fabsf(add[i]);
+		float		bound;
+
+		if (ip)
+			bound = score - off - question->residual_weight * residual[i] -
+				question->error * (center + length[i] + residual[i]) * 1.0001f;
+		else
+		{
+			float		square = score - off;
+
+			bound = sqrtf(square > 0 ? square : 0) - question->residual_weight * residual[i] -
+				question->error - TINY;
+		}
+
+		/* what overflowed proves nothing */
+		bounds[i] = bound == bound ? bound : -INFINITY;
+	}
+}
+
+/* What a bound by both products comes to where it is this distance, in the space of those, and not less. */
+static float
+rough_bound(const VdbMirrorQuestion *question, double distance)
+{
+	float		bound;
+
+	/* the operator's rounding around 1 is taken off */
+	if (question->query.codec->metric == VDB_METRIC_COSINE)
+		distance = sqrt(2 * (fmax(distance, 0) + 2 * question->relative));
+	bound = (float) distance;
+	return bound + fabsf(bound) * question->relative + TINY;
+}
+
+size_t
+vdb_mirror_select(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size_t n, double most,
+				  uint32_t *numbers, double *lower)
+{
+	const VdbQuery *query = &question->query;
+	const VdbCodec *codec = query->codec;
+	float		rough[VDB_MIRROR_BLOCK];
+	uint32_t	near[VDB_MIRROR_BLOCK];
+	size_t		near_count = n;
+	size_t		count = 0;
+
+	/* first of all come those of which nothing is known */
+	if (most < INFINITY && most > -INFINITY)
+	{
+		bound_roughly(question, rows, n, rough);
+		near_count = vdb_kernels->select_below(n, rough, rough_bound(question, most), near);
+	}
+	else
+	{
+		for (size_t i = 0; i < n; i++)
+			near[i] = (uint32_t) i;
+	}
+	for (size_t j = 0; j < near_count; j++)
+	{
+		uint32_t	i = near[j];
+		const uint8_t *code = rows->codes + (size_t) i * codec->hot_bytes;
+		double		bound = INFINITY;
+
+		if (rows->add[i] < INFINITY)
+		{
+			double		product = vdb_query_product(query, rows->rescale[i], code) +
+				vdb_query_product(&question->rest, rows->rescale[i], code);
+
+			bound = vdb_codec_bounds(query, rows->add[i], rows->residual[i], rows->length[i],
+									 question->rounding * rows->length[i],
+									 (float) ((double) codec->base + query->add + rows->add[i] - product)).lower;
+		}
+		if (bound > most)
+			continue;
+		numbers[count] = i;
+		lower[count++] = bound;
+	}
+	return count;
+}

@@ -1,0 +1,379 @@
+# Claims that an exact search by a mirror of an index returns what one of the table returns: whatever others do with
+# the table and the mirror meanwhile, when a snapshot is older than the mirror, when places are used again, and when the
+# mirror goes in the middle of it.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+use PostgreSQL::Test::Utils;
+use Test::More;
+use VdbTest;
+
+my $node = new_server('mirror', 'restart_after_crash = on', 'fsync = off',
+	q(shared_preload_libraries = 'vdb'), 'vdb.mirror_memory = 4MB', 'vdb.maintenance = off', 'max_prepared_transactions = 2');
+
+sub sql { return $node->safe_psql('postgres', shift) }
+
+# --- what a search returns ------------------------------------------------------------------
+
+sql(q(
+	CREATE TABLE t (id serial PRIMARY KEY, r int, v vector(20));
+	CREATE TABLE q AS SELECT i AS id, (SELECT array_agg(random() - .5) FROM generate_series(1, 20) WHERE i > 0)::vector AS v
+		FROM generate_series(1, 5) i;
+	CREATE FUNCTION fresh() RETURNS vector LANGUAGE sql VOLATILE AS
+		'SELECT array_agg(random() - .5)::vector FROM generate_series(1, 20)';
+	INSERT INTO t (r, v) SELECT i % 100, fresh() FROM generate_series(1, 3000) i;
+	INSERT INTO t (r, v) SELECT i % 100, v FROM t, generate_series(1, 2) i WHERE id <= 20;
+	INSERT INTO t (r, v) SELECT 1, NULL FROM generate_series(1, 5);
+	INSERT INTO t (r, v) SELECT 2, array_fill(0, ARRAY[20])::vector FROM generate_series(1, 5);
+	CREATE INDEX t_i ON t USING ivfflat (v vector_l2_ops) WITH (lists = 10);
+	CREATE INDEX t_h ON t USING hnsw (v vector_cosine_ops) WITH (m = 4, ef_construction = 20);
+	CREATE INDEX t_p ON t USING ivfpq (v vector_ip_ops);
+	CREATE INDEX t_e ON t USING hnsw ((v::halfvec(20)) halfvec_l2_ops) WITH (m = 4, ef_construction = 20);
+	CREATE INDEX t_w ON t USING ivfflat ((l2_normalize(v)::vector(20)) vector_l2_ops) WITH (lists = 10) WHERE r < 50;
+	ANALYZE t));
+
+# Costs would have small tables read where all rows are wanted.
+my $mirrored = 'SET enable_indexscan = off; SET enable_sort = off; SET vdb.enable_exact_scan = off; ';
+my $plain = 'SET enable_indexscan = off; SET vdb.enable_exact_scan = off; SET vdb.enable_mirror = off; ';
+
+# Rows of a query as id and distance, those of equal distance in order of id.
+sub rows_of
+{
+	my ($settings, $distance, $rest) = @_;
+	return sql("$settings SELECT string_agg(id || ':' || coalesce(d::text, 'null'), ' ' ORDER BY n, id) FROM
+		(SELECT id, d, dense_rank() OVER (ORDER BY d) AS n, row_number() OVER () FROM (SELECT id, $distance AS d FROM $rest) a) b");
+}
+
+# Of those that are as far as the last of them, a limit takes any.
+sub distances_of
+{
+	my ($settings, $distance, $rest) = @_;
+	return sql("$settings SELECT string_agg(coalesce(d::text, 'null'), ' ' ORDER BY d) FROM (SELECT $distance AS d FROM $rest) a");
+}
+
+sub is_mirrored
+{
+	my ($distance, $from, $limit) = @_;
+	my $plan = sql("$mirrored EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT id FROM $from ORDER BY $distance LIMIT $limit");
+
+	return $plan =~ /Mirror Passes: (\d+)/ ? $1 : -1;
+}
+
+# Is the order that in which rows come?
+sub is_in_order
+{
+	my ($distance, $from) = @_;
+	return sql("$mirrored SELECT count(*) FROM (SELECT d, lag(d) OVER (ORDER BY n) AS before FROM
+		(SELECT $distance AS d, row_number() OVER () AS n FROM (SELECT * FROM $from ORDER BY $distance) a) b) c WHERE before > d");
+}
+
+sub same
+{
+	my ($claim, $distance, $from, $limit, $passes) = @_;
+	my $rest = "$from ORDER BY $distance";
+
+	cmp_ok(is_mirrored($distance, $from, $limit), '>=', $passes // 1, "$claim: by the mirror");
+	is(rows_of($mirrored, $distance, $rest), rows_of($plain, $distance, $rest), "$claim: all rows");
+	is(distances_of($mirrored, $distance, "$rest LIMIT $limit"), distances_of($plain, $distance, "$rest LIMIT $limit"), "$claim: the nearest");
+	is(is_in_order($distance, $from), 0, "$claim: in order");
+	return;
+}
+
+my $question = '(SELECT v FROM q WHERE id = 1)';
+
+is(sql("SELECT vdb.load_mirror('$_')"), $_ eq 't_w' ? '1520' : '3050', "$_ has a mirror") for qw(t_i t_h t_p t_e);
+same('euclidean', "v <-> $question", 't', 10);
+same('cosine', "v <=> $question", 't', 10);
+same('inner product', "v <#> $question", 't', 10);
+same('halfvec', "v::halfvec(20) <-> $question\::halfvec(20)", 't', 10);
+same('a condition', "v <-> $question", 't WHERE r = 17', 10);
+same('nulls and zeros', "v <=> $question", 't WHERE r IN (1, 2)', 100);
+same('further away than any', "v <-> $question", 't', 2990);
+is(sql('SELECT count(*) FROM vdb_stat_mirror WHERE state = $$ready$$ AND searches > 0'), '4', 'searches are counted');
+
+sql('SELECT vdb.drop_mirror($$t_i$$)');
+cmp_ok(sql("SELECT vdb.load_mirror('t_w')"), '>', 1000, 'a partial index has a mirror');
+same('a partial index', "l2_normalize(v)::vector(20) <-> $question", 't WHERE r < 50', 10);
+is(is_mirrored("l2_normalize(v)::vector(20) <-> $question", 't WHERE r < 60', 10), -1, 'which does not do for other rows');
+is(sql(q(SELECT vdb.drop_mirror('t_w'), vdb.drop_mirror('t_w'))), 't|f', 'a mirror goes once');
+sql(q(SELECT vdb.drop_mirror(indexrelid) FROM vdb_stat_mirror; DROP INDEX t_e, t_w; SELECT vdb.load_mirror('t_i')));
+
+is(sql("$mirrored SET plan_cache_mode = force_generic_plan;
+	PREPARE s(int, int) AS SELECT array_agg(id) FROM (SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = \$1) LIMIT \$2) x;
+	EXECUTE s(30, 1); EXECUTE s(31, 1); EXECUTE s(0, 0)"), "{30}\n{31}\n", 'a plan for any question');
+is(sql("$mirrored SELECT string_agg(n.id::text, ' ' ORDER BY a.id) FROM (SELECT * FROM t WHERE id BETWEEN 40 AND 60) a,
+	LATERAL (SELECT id FROM t b ORDER BY b.v <-> a.v LIMIT 1) n"), join(' ', 40 .. 60), 'a question for each row of a table');
+like(sql("$mirrored EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT * FROM (SELECT * FROM t WHERE id BETWEEN 40 AND 60) a,
+	LATERAL (SELECT id FROM t b ORDER BY b.v <-> a.v LIMIT 1) n"), qr/Mirror: t_i\n\s+Mirror Passes: 21\n/, 'each by the mirror');
+psql_fails($node, "$mirrored SELECT id FROM t ORDER BY v <-> '[1,2]' LIMIT 1", '22000', 'different vector dimensions 20 and 2',
+	'a question of other dimensions');
+is(sql("$mirrored SELECT count(*) FROM (SELECT id FROM t ORDER BY v <-> NULL) s"), '3050', 'no question');
+
+# a cursor goes on where others change the table, and where the mirror goes
+is(sql("$mirrored BEGIN; DECLARE c CURSOR FOR SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = 100);
+	FETCH 1 FROM c; DELETE FROM t WHERE id < 3000; SELECT vdb.drop_mirror('t_i'); MOVE 2000 FROM c;
+	CREATE TEMP TABLE rest (id int); ROLLBACK"), "100\nt", 'a cursor, the mirror of which goes');
+sql(q(SELECT vdb.load_mirror('t_i')));
+is(sql("$mirrored BEGIN; DECLARE c CURSOR FOR SELECT v <-> $question, id FROM t ORDER BY v <-> $question; FETCH 5 FROM c;
+	SAVEPOINT s; SELECT vdb.drop_mirror('t_i'); FETCH ALL FROM c"),
+	sql("$plain SELECT v <-> $question, id FROM t ORDER BY v <-> $question, ctid LIMIT 5; SELECT 't';
+		SELECT v <-> $question, id FROM t ORDER BY v <-> $question, ctid OFFSET 5"), 'the rest is what it would have been');
+sql(q(SELECT vdb.load_mirror('t_i')));
+
+# --- rows that come and go --------------------------------------------------------------------
+
+sub is_right
+{
+	my ($claim) = @_;
+	return same($claim, "v <-> $question", 't', 20);
+}
+
+sql('INSERT INTO t (r, v) SELECT 5, v FROM q; INSERT INTO t (r, v) VALUES (6, NULL)');
+is_right('inserts');
+sql('BEGIN; INSERT INTO t (r, v) SELECT 5, v FROM q; SAVEPOINT s; INSERT INTO t (r, v) SELECT 5, v FROM q; ROLLBACK TO s; COMMIT');
+sql('BEGIN; INSERT INTO t (r, v) SELECT 5, v FROM q; ROLLBACK');
+is_right('rows that were taken back');
+sql('UPDATE t SET r = r + 1 WHERE id % 3 = 0; UPDATE t SET r = r + 1 WHERE id % 3 = 0');
+is_right('updates of another column');
+sql('UPDATE t SET v = fresh() WHERE id % 5 = 0');
+is_right('updates');
+sql('DELETE FROM t WHERE id % 7 = 0');
+is_right('deletes');
+sql('VACUUM (INDEX_CLEANUP ON) t');
+is(sql(q(SELECT rows FROM vdb_stat_mirror WHERE indexrelname = 't_i')), sql('SELECT count(*) FROM t'), 'VACUUM takes out what is dead');
+my $bytes = sql(q(SELECT bytes FROM vdb_stat_mirror WHERE indexrelname = 't_i'));
+
+for (1 .. 4)
+{
+	sql('INSERT INTO t (r, v) SELECT 7, fresh() FROM generate_series(1, 500); DELETE FROM t WHERE id IN (SELECT id FROM t ORDER BY random() LIMIT 500)');
+	sql('VACUUM (INDEX_CLEANUP ON) t');
+}
+is_right('places that are used again');
+cmp_ok(sql(q(SELECT bytes FROM vdb_stat_mirror WHERE indexrelname = 't_i')), '<=', $bytes + 262144, 'so is their memory');
+
+# a reader between VACUUM and those who use the places
+{
+	my $before = rows_of($plain, "v <-> $question", "t ORDER BY v <-> $question");
+	my $holder = hold($node, 'mirror-passed');
+	my $reader = begin_held($node, 'mirror-passed', 1, "$mirrored SELECT string_agg(id || ':' || coalesce(d::text, 'null'), ' ' ORDER BY n, id) FROM
+		(SELECT id, d, dense_rank() OVER (ORDER BY d) AS n FROM (SELECT id, v <-> $question AS d FROM t ORDER BY v <-> $question) a) b");
+
+	sql('INSERT INTO t (r, v) SELECT 8, fresh() FROM generate_series(1, 200); DELETE FROM t WHERE id % 11 = 0; UPDATE t SET v = fresh() WHERE id % 13 = 0');
+	sql('VACUUM (INDEX_CLEANUP ON) t');
+	sql('INSERT INTO t (r, v) SELECT 8, v FROM q, generate_series(1, 200)');
+	let_go($node, $holder);
+	await_end($reader);
+	like(${ $reader->{output} }, qr/^\Q$before\E$/m, 'a reader whose rows go, and whose places others take');
+	is_right('and afterwards');
+}
+
+# --- while it is loaded -------------------------------------------------------------------------
+
+for my $point (qw(mirror-load-created mirror-load-waited mirror-load-snapshot mirror-load-read))
+{
+	sql(q(SELECT vdb.drop_mirror('t_i')));
+	my $holder = hold($node, $point);
+	my $loader = begin_held($node, $point, 1, q(SELECT vdb.load_mirror('t_i')));
+
+	sql('INSERT INTO t (r, v) SELECT 9, v FROM q; DELETE FROM t WHERE id IN (SELECT min(id) FROM t); UPDATE t SET r = 10, v = fresh() WHERE id % 40 = 0');
+	let_go($node, $holder);
+	await_end($loader);
+	is_right("changed at $point");
+	my ($status) = $node->psql('postgres', "SELECT vdb.drop_mirror('t_i'); LOAD 'vdb'; SET vdb.stop_at = '$point=error'; SELECT vdb.load_mirror('t_i')");
+
+	isnt($status, 0, "error at $point");
+	is(sql(q(SELECT count(*) FROM vdb_stat_mirror)), 0, 'leaves nothing');
+	sql(q(SELECT vdb.load_mirror('t_i')));
+	is_right('and loading works afterwards');
+}
+
+# writers that began before it are waited for, even prepared ones
+{
+	sql(q(SELECT vdb.drop_mirror('t_i')));
+	sql(q(BEGIN; INSERT INTO t (r, v) SELECT 11, v FROM q; PREPARE TRANSACTION 'p'));
+	my $loader = begin_psql($node, q(SELECT vdb.load_mirror('t_i')));
+
+	ok($node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock')), 'loading waits for a writer');
+	sql(q(INSERT INTO t (r, v) SELECT 12, v FROM q));
+	is(sql(q(SELECT state, rows FROM vdb_stat_mirror)), 'loading|5', 'others write to it meanwhile');
+	sql(q(COMMIT PREPARED 'p'));
+	await_end($loader);
+	is_right('rows of writers that were waited for');
+}
+
+# a snapshot that sees rows which were gone when it was loaded
+{
+	sql(q(SELECT vdb.drop_mirror('t_i')));
+	my $all = sql('SELECT count(*) FROM t');
+	my $holder = hold($node, 'old');
+	my $old = begin_psql($node, "BEGIN ISOLATION LEVEL REPEATABLE READ; $mirrored SELECT 'has ' || count(*) FROM t;
+		DO 'BEGIN PERFORM pg_advisory_lock_shared(hashtext(\$\$old\$\$)); END';
+		SELECT 'finds ' || count(*) FROM (SELECT id FROM t ORDER BY v <-> $question) s;
+		EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT id FROM t ORDER BY v <-> $question LIMIT 5");
+
+	$node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'advisory'));
+	sql('DELETE FROM t WHERE id IN (SELECT id FROM t ORDER BY id LIMIT 100)');
+	sql(q(SELECT vdb.load_mirror('t_i')));
+	let_go($node, $holder);
+	await_end($old);
+	like(${ $old->{output} }, qr/^has $all\s+finds $all\s.*Mirror Passes: 0/s, 'an older snapshot reads the table');
+	is_right('a newer one does not');
+}
+
+# --- ends ------------------------------------------------------------------------------------------
+
+{
+	my $holder = hold($node, 'mirror-passed');
+	my @readers = map { begin_held($node, 'mirror-passed', $_, "$mirrored SELECT id FROM t ORDER BY v <-> $question LIMIT 5") } 1 .. 2;
+
+	is(sql(q(SELECT vdb.drop_mirror('t_i'); SELECT state FROM vdb_stat_mirror)), "t\nleaving", 'a mirror that is read stays until then');
+	sql(q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'advisory' ORDER BY pid LIMIT 1));
+	sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'advisory' ORDER BY pid DESC LIMIT 1));
+	await_end($_) for @readers;
+	ok($node->poll_query_until('postgres', q(SELECT count(*) = 0 FROM vdb_stat_mirror)), 'whoever is cancelled or terminated gives it back');
+	let_go($node, $holder);
+	sql(q(SELECT vdb.load_mirror('t_i')));
+	is_right('another one takes its place');
+}
+
+# what is made anew has no mirror
+sql('REINDEX INDEX t_i');
+is(is_mirrored("v <-> $question", 't', 5), 0, 'REINDEX leaves the mirror behind');
+sql(q(SELECT vdb.load_mirror('t_i'); VACUUM FULL t));
+is(is_mirrored("v <-> $question", 't', 5), 0, 'so does VACUUM FULL');
+sql(q(SELECT vdb.load_mirror('t_i'); BEGIN; TRUNCATE t; INSERT INTO t (r, v) SELECT 1, v FROM q; ROLLBACK));
+is_right('a TRUNCATE that was taken back');
+is(sql("BEGIN; CREATE TABLE n (v vector(20)); INSERT INTO n SELECT v FROM q; CREATE INDEX n_i ON n USING hnsw (v vector_l2_ops);
+	SELECT vdb.load_mirror('n_i'); TRUNCATE n; INSERT INTO n SELECT v FROM q WHERE id = 2; COMMIT;
+	$mirrored SELECT count(*) FROM (SELECT * FROM n ORDER BY v <-> $question LIMIT 9) s"), "5\n1", 'an index that is built again in the same files');
+sql('DROP TABLE n');
+
+sub mirrors { return sql(q(SELECT string_agg(indexrelname, ' ' ORDER BY indexrelname) FROM vdb_stat_mirror WHERE state = 'ready')) }
+
+# --- memory ------------------------------------------------------------------------------------------
+
+sql(q(
+	SELECT vdb.drop_mirror(indexrelid) FROM vdb_stat_mirror WHERE indexrelname IS NOT NULL;
+	CREATE TABLE big (id serial, v vector(200));
+	INSERT INTO big (v) SELECT (SELECT array_agg(random()) FROM generate_series(1, 200) WHERE i > 0)::vector FROM generate_series(1, 10000) i;
+	CREATE INDEX big_i ON big USING ivfflat (v vector_l2_ops) WITH (lists = 10);
+	CREATE TABLE huge AS SELECT id, v FROM big, generate_series(1, 3);
+	CREATE INDEX huge_i ON huge USING ivfflat (v vector_l2_ops) WITH (lists = 10);
+	SELECT vdb.load_mirror('t_i'); SELECT vdb.load_mirror('t_p'); SELECT vdb.load_mirror('t_h')));
+is_right('before memory is short');
+sql(q(SELECT vdb.load_mirror('big_i')));
+is(mirrors(), 'big_i t_h t_i', 'the one that was searched longest ago goes');
+psql_fails($node, q(SELECT vdb.load_mirror('huge_i')), '53200', 'does not fit into "vdb.mirror_memory".*It takes about.*Raise', 'a mirror larger than all');
+is(mirrors(), 'big_i t_h t_i', 'for which nobody has to go');
+
+my $all = 'SELECT count(DISTINCT id) FROM (SELECT id FROM big ORDER BY v <-> (SELECT v FROM big WHERE id = 1) LIMIT 40000) s';
+
+sql('INSERT INTO big (v) SELECT v FROM big WHERE id <= 3000');
+is(mirrors(), 'big_i t_i', 'rows that come have others go');
+is(sql("$mirrored $all"), '13000', 'and are all there');
+like(sql("$mirrored EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) $all"), qr/Mirror Passes: [1-9]/, 'by the mirror');
+sql('INSERT INTO big (v) SELECT v FROM big');
+is(mirrors(), '', 'in the end it goes itself');
+like(slurp_file($node->logfile), qr/the mirror of index "big_i" is given up/, 'which is logged');
+is(sql("SET enable_indexscan = off; $all"), '26000', 'and no row with it');
+sql(q(DROP TABLE big, huge; SELECT vdb.load_mirror('t_i')));
+is_right('the memory is there again');
+
+# --- who may, and where it cannot be ------------------------------------------------------------------
+
+sql(q(
+	CREATE ROLE ann; CREATE TABLE b (v bit(8), w vector(3)); CREATE INDEX b_i ON b USING hnsw (v bit_hamming_ops);
+	CREATE INDEX b_l ON b USING hnsw (w vector_l1_ops)));
+psql_fails($node, q(SET ROLE ann; SELECT vdb.load_mirror('t_i')), '42501', 'must be owner|permission denied', 'another user\'s index');
+psql_fails($node, q(SELECT vdb.load_mirror('b_i')), '0A000', 'cannot have a mirror.*Mirrors are of type vector or halfvec', 'bits');
+psql_fails($node, q(SELECT vdb.load_mirror('b_l')), '0A000', 'cannot have a mirror', 'city-block distance');
+psql_fails($node, q(CREATE TEMP TABLE m (v vector(3)); CREATE INDEX m_i ON m USING hnsw (v vector_l2_ops); SELECT vdb.load_mirror('m_i')),
+	'0A000', 'It is temporary', 'a temporary table');
+psql_fails($node, q(SELECT vdb.load_mirror('t_pkey')), '42809', 'is not an hnsw, ivfflat or ivfpq index', 'another kind of index');
+
+# conditions that the user cannot see past are looked at first
+sql(q(
+	CREATE FUNCTION leak(vector) RETURNS vector LANGUAGE plpgsql COST .0001 AS 'BEGIN RAISE NOTICE $$seen$$; RETURN $1; END';
+	ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON t USING (r = 5); GRANT SELECT ON t, q TO ann));
+is(sql("SET ROLE ann; $mirrored SELECT count(*), min(r), max(r) FROM (SELECT * FROM t ORDER BY v <-> $question) s"),
+	sql('SELECT count(*), 5, 5 FROM t WHERE r = 5'), 'rows that are not for a user are not for him here');
+sql('ALTER TABLE t DISABLE ROW LEVEL SECURITY');
+
+# --- everybody at once -----------------------------------------------------------------------------------
+
+sql(q(
+	SELECT vdb.drop_mirror(indexrelid) FROM vdb_stat_mirror WHERE indexrelname IS NOT NULL;
+	CREATE FUNCTION compare() RETURNS void LANGUAGE plpgsql SET enable_indexscan = off SET enable_bitmapscan = off AS $$
+	DECLARE
+		question vector := fresh();
+		here text;
+		there text;
+		statement text := 'SELECT string_agg(id::text, $a$ $a$ ORDER BY d, id) FROM (SELECT id, d FROM (SELECT id, v <-> $1 AS d FROM t ORDER BY v <-> $1 LIMIT 50) a
+			WHERE d < (SELECT max(v <-> $1) FROM (SELECT v FROM t ORDER BY v <-> $1 LIMIT 50) b)) c';
+	BEGIN
+		SET LOCAL vdb.enable_exact_scan = off; SET LOCAL vdb.enable_mirror = on;
+		EXECUTE statement INTO here USING question;
+		SET LOCAL vdb.enable_mirror = off;
+		EXECUTE statement INTO there USING question;
+		IF here IS DISTINCT FROM there THEN RAISE '% by the mirror, % by the table', here, there; END IF;
+	END $$;
+
+	-- one that is loaded may be dropped before it is ready
+	CREATE FUNCTION load() RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM vdb.load_mirror('t_i');
+	EXCEPTION WHEN object_not_in_prerequisite_state THEN
+		IF sqlerrm !~ 'dropped while' THEN RAISE; END IF;
+	END $$));
+{
+	my $bench = begin_pgbench($node, 8, 8,
+		'reader@6' => 'BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT compare(); SELECT compare(); COMMIT;',
+		'writer@6' => '\set id random(1, 6000)
+			BEGIN; INSERT INTO t (r, v) SELECT 20, fresh() FROM generate_series(1, 3); DELETE FROM t WHERE id = :id OR id = :id + 1;
+			UPDATE t SET v = fresh() WHERE id = :id + 2; UPDATE t SET r = r + 1 WHERE id = :id + 3; COMMIT;',
+		'mind@1' => 'BEGIN; INSERT INTO t (r, v) SELECT 21, fresh() FROM generate_series(1, 20); ROLLBACK;',
+		'vacuum@2' => 'SET client_min_messages = error; VACUUM (INDEX_CLEANUP ON, SKIP_LOCKED) t;',
+		'load@2' => 'SELECT load();',
+		'drop@1' => q(SELECT vdb.drop_mirror('t_i');));
+
+	ok(await_end($bench), 'readers, writers, VACUUM, and mirrors that come and go') or diag(${ $bench->{output} });
+	unlike(${ $bench->{output} }, qr/aborted|ERROR/, 'without an error');
+	cmp_ok(sql(q(SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 't_i')), '>', 100, 'by mirrors, mostly');
+	sql(q(SELECT vdb.load_mirror('t_i')));
+	is_right('in the end');
+
+	# what was inserted while it was loaded may be there twice
+	sql(q(SELECT vdb.drop_mirror('t_i'); SELECT vdb.load_mirror('t_i'); DELETE FROM t WHERE id % 2 = 0; VACUUM (INDEX_CLEANUP ON) t));
+	is(sql(q(SELECT rows FROM vdb_stat_mirror WHERE indexrelname = 't_i')), sql('SELECT count(*) FROM t'), 'a new one has as many rows as there are');
+}
+
+# --- a crash, and a standby ---------------------------------------------------------------------------------
+
+$node->psql('postgres', "LOAD 'vdb'; SET vdb.stop_at = 'mirror-insert-coded=crash'; INSERT INTO t (r, v) SELECT 1, v FROM q");
+await_server($node);
+is(sql('SELECT count(*) FROM vdb_stat_mirror'), '0', 'a crash leaves no mirror');
+is(rows_of($mirrored, "v <-> $question", "t ORDER BY v <-> $question"), rows_of($plain, "v <-> $question", "t ORDER BY v <-> $question"), 'and all rows');
+$node->backup('b');
+{
+	my $standby = PostgreSQL::Test::Cluster->new('standby');
+
+	$standby->init_from_backup($node, 'b', has_streaming => 1);
+	$standby->start;
+	psql_fails($standby, q(SELECT vdb.load_mirror('t_i')), '55000', 'recovery is in progress', 'a standby has no mirrors');
+	$standby->promote;
+	is($standby->safe_psql('postgres', q(SELECT vdb.load_mirror('t_i') = count(*) FROM t)), 't', 'a primary has');
+	is($standby->safe_psql('postgres', "$mirrored SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE r = 20 AND id = (SELECT max(id) FROM t WHERE r = 20)) LIMIT 1"),
+		$standby->safe_psql('postgres', 'SELECT max(id) FROM t WHERE r = 20'), 'that was a standby');
+	$standby->stop;
+}
+
+# --- without memory for it -----------------------------------------------------------------------------------
+
+$node->append_conf('postgresql.conf', 'vdb.mirror_memory = 0');
+$node->restart;
+psql_fails($node, q(SELECT vdb.load_mirror('t_i')), '55000', 'there is no memory for mirrors.*Add vdb to "shared_preload_libraries", set "vdb.mirror_memory"', 'no memory');
+is(sql(q(INSERT INTO t (r, v) SELECT 1, v FROM q; SELECT count(*) FROM vdb_stat_mirror)), '0', 'and no mirrors');
+$node->stop;
+done_testing();
