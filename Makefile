@@ -30,6 +30,7 @@ OBJS = \
 	src/distance/distance_neon.o \
 	src/distance/distance_scalar.o \
 	src/exec/exec_batch.o \
+	src/exec/exec_batch_mirror.o \
 	src/exec/exec_block.o \
 	src/exec/exec_bound.o \
 	src/exec/exec_mirror.o \
@@ -217,6 +218,7 @@ override PG_CFLAGS   += $(WARNINGS) $(FLOATS) -MMD -MP
 
 # Each search prepares its query here, in loops that a compiler can vectorise.
 src/quant/cluster.o src/quant/codebook.o src/quant/codec_dense.o src/quant/rotate.o src/quant/scan.o: override CFLAGS += -O3
+src/mirror/mirror_code.o: override CFLAGS += -O3 -fno-math-errno
 
 # A server loads extensions into one name space: export what it calls by name.
 override SHLIB_LINK  += -Wl,--version-script=$(srcdir)/src/vdb.map

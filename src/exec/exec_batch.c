@@ -27,6 +27,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/selfuncs.h"
 #include "utils/syscache.h"
 
@@ -168,7 +169,7 @@ end_receiver(DestReceiver *self)
 {
 }
 
-/* Reads the table's rows, as the query's snapshot sees them, into the block. */
+/* Runs a statement as the user, for rows that the query's snapshot sees, of which the block is told; NULL: there are none. */
 static void
 read_rows(const char *sql, VdbBlock *block)
 {
@@ -182,7 +183,7 @@ read_rows(const char *sql, VdbBlock *block)
 		},
 		.block = block
 	};
-	SPIExecuteOptions options = {.read_only = true, .dest = &receiver.pub};
+	SPIExecuteOptions options = {.read_only = true, .dest = block == NULL ? None_Receiver : &receiver.pub};
 	int			result;
 
 	SPI_connect();
@@ -190,6 +191,17 @@ read_rows(const char *sql, VdbBlock *block)
 	if (result < 0)
 		elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(result));
 	SPI_finish();
+}
+
+/* By a mirror, if there is one that will do; false where the table is to be read. */
+static bool
+search_mirror(Relation heap, Relation index, const VdbSupport *support, const char *sql, VdbBatchQuery *queries, int count)
+{
+	/* whether the user may read them is for the server to say */
+	if (check_enable_rls(RelationGetRelid(heap), InvalidOid, true) == RLS_ENABLED)
+		return false;
+	read_rows(psprintf("%s LIMIT 0", sql), NULL);
+	return vdb_batch_search_mirror(heap, index, support, queries, count);
 }
 
 /* query_no, key, distance */
@@ -211,7 +223,7 @@ return_rows(FunctionCallInfo fcinfo, const VdbBatchQuery *queries, int count)
 			CHECK_FOR_INTERRUPTS();
 			values[0] = Int32GetDatum(queries[i].number);
 			values[1] = PointerGetDatum(&nearest->rows[j].tid);
-			values[2] = Float8GetDatum(nearest->rows[j].distance);
+			values[2] = Float8GetDatum(nearest->rows[j].distance + 0.0);	/* -0 is 0 */
 			tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
 		}
 	}
@@ -246,10 +258,14 @@ vdb_exec_search_batch(PG_FUNCTION_ARGS)
 	if (count > 0)
 	{
 		VdbBlock	block;
+		char	   *sql = form_statement(heap, index);
 
 		vdb_block_init(&block, support, vdb_index_column_dims(index, support), queries, count);
-		read_rows(form_statement(heap, index), &block);
-		vdb_block_finish(&block);
+		if (!search_mirror(heap, index, support, sql, queries, count))
+		{
+			read_rows(sql, &block);
+			vdb_block_finish(&block);
+		}
 	}
 	MemoryContextSwitchTo(old);
 	return_rows(fcinfo, queries, count);

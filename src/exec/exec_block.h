@@ -8,17 +8,18 @@
 #include "compute/compute.h"
 #include "exec/exec_bound.h"
 #include "exec/exec_nearest.h"
+#include "exec/exec_private.h"
 #include "index/index.h"
 #include "storage/storage_toast.h"
 
 /* One query of a batch; what is below value is the block's. */
-typedef struct VdbBatchQuery
+struct VdbBatchQuery
 {
 	int			number;			/* its place in the user's array, from 1 */
 	Datum		value;			/* not toasted */
 	VdbNearest	nearest;
 	VdbBoundQuery bound;
-} VdbBatchQuery;
+};
 
 typedef struct VdbBlock
 {

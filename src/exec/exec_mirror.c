@@ -15,7 +15,7 @@
 
 /* Candidates that are kept for each row that is asked for, and at least. */
 #define CANDIDATES 4
-#define FEWEST_CANDIDATES 1024
+#define FEWEST_CANDIDATES 256
 
 /* A row that was measured and is still to be returned. */
 typedef struct Measured
@@ -102,16 +102,40 @@ advance(VdbExactMirror *mirror)
 	mirror->has_last |= mirror->has_candidate;
 }
 
-/* Reads the mirror for candidates behind all those before; false where it is gone. */
-static bool
-pass(VdbExactMirror *mirror)
+/* What a pass is to find: candidates behind all those before. */
+static VdbMirrorWanted
+want_candidates(VdbExactMirror *mirror)
 {
 	if (mirror->passes++ > 0)
 		vdb_ranked_widen(&mirror->candidates, mirror->bytes);
-	if (!vdb_mirror_pass(mirror->search, vdb_ranked_limit(&mirror->candidates), take_candidate, mirror))
+	return (VdbMirrorWanted) {mirror->search, vdb_ranked_limit(&mirror->candidates), take_candidate, mirror};
+}
+
+/* Reads the mirror; false where it is gone. */
+static bool
+pass(VdbExactMirror *mirror)
+{
+	VdbMirrorWanted wanted = want_candidates(mirror);
+
+	if (!vdb_mirror_pass(&wanted, 1))
 		return false;
 	advance(mirror);
 	return true;
+}
+
+bool
+vdb_exact_mirror_begin_all(VdbExactMirror **mirrors, int count)
+{
+	VdbMirrorWanted *wanted = MemoryContextAllocHuge(CurrentMemoryContext, count * sizeof(VdbMirrorWanted));
+	bool		passed;
+
+	for (int i = 0; i < count; i++)
+		wanted[i] = want_candidates(mirrors[i]);
+	passed = vdb_mirror_pass(wanted, count);
+	for (int i = 0; i < count && passed; i++)
+		advance(mirrors[i]);
+	pfree(wanted);
+	return passed;
 }
 
 static void

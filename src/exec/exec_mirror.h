@@ -31,6 +31,12 @@ extern VdbExactMirror *vdb_exact_mirror_begin(Relation index, Snapshot snapshot,
 											  Size bytes, MemoryContext context,
 											  VdbExactMeasure measure, void *state);
 
+/*
+ * Has the first pass of many searches, which have not begun, be one.  False where the mirror is gone: so will be what each
+ * returns.
+ */
+extern bool vdb_exact_mirror_begin_all(VdbExactMirror **mirrors, int count);
+
 /* The next row, all that are as near being told apart by their places. */
 extern VdbExactStep vdb_exact_mirror_next(VdbExactMirror *mirror, VdbRankedRow *row);
 

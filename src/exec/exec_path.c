@@ -41,7 +41,7 @@
 #include "mirror/mirror.h"
 
 static bool enabled = true;
-static bool mirror_enabled = true;
+bool		vdb_mirror_is_enabled = true;
 static set_rel_pathlist_hook_type previous_hook;
 
 /* Does an access method of ours order rows by this operator? */
@@ -268,7 +268,7 @@ find_mirror(RelOptInfo *rel, OpExpr *order, int value)
 	{
 		IndexOptInfo *index = lfirst(cell);
 
-		if (mirror_enabled && !index->hypothetical && vdb_index_method(index->amcostestimate) != NULL &&
+		if (vdb_mirror_is_enabled && !index->hypothetical && vdb_index_method(index->amcostestimate) != NULL &&
 			(index->indpred == NIL || index->predOK) &&
 			SearchSysCacheExists3(AMOPOPID, ObjectIdGetDatum(order->opno), CharGetDatum(AMOP_ORDER),
 								  ObjectIdGetDatum(index->opfamily[0])) &&
@@ -344,7 +344,7 @@ offer_exact_scan(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 
 	if (previous_hook)
 		previous_hook(root, rel, rti, rte);
-	if ((!enabled && !mirror_enabled) || rte->rtekind != RTE_RELATION || rte->inh || rte->tablesample != NULL ||
+	if ((!enabled && !vdb_mirror_is_enabled) || rte->rtekind != RTE_RELATION || rte->inh || rte->tablesample != NULL ||
 		(rte->relkind != RELKIND_RELATION && rte->relkind != RELKIND_MATVIEW) || IS_DUMMY_REL(rel))
 		return;
 	order = find_order(root, rel, &value);
@@ -439,7 +439,7 @@ vdb_exec_init(void)
 	DefineCustomBoolVariable("vdb.enable_mirror",
 							 "Enables the planner's use of exact scans of mirrors in order of a distance.",
 							 NULL,
-							 &mirror_enabled,
+							 &vdb_mirror_is_enabled,
 							 true,
 							 PGC_USERSET,
 							 GUC_EXPLAIN,

@@ -9,6 +9,8 @@
 #include "nodes/extensible.h"
 #include "nodes/pathnodes.h"
 
+#include "index/index.h"
+
 /* What a plan has in custom_exprs, */
 enum
 {
@@ -42,10 +44,21 @@ enum
 };
 
 /* exec_path.c */
+extern bool vdb_mirror_is_enabled;	/* vdb.enable_mirror */
 extern const CustomPathMethods vdb_exact_path_methods;
 
 /* exec_scan.c */
 extern const CustomScanMethods vdb_exact_scan_methods;
+
+/* exec_block.h */
+typedef struct VdbBatchQuery VdbBatchQuery;
+
+/*
+ * exec_batch_mirror.c: finds the nearest rows of all queries by a mirror of the index, to their `nearest`, in order; false
+ * where there is none that can.  Rows are those that the active snapshot sees, which the user may read.
+ */
+extern bool vdb_batch_search_mirror(Relation heap, Relation index, const VdbSupport *support, VdbBatchQuery *queries,
+									int count);
 
 /* Raises unless the user may call an operator's function: nobody else asks who does not return it. */
 extern void vdb_exec_check_function(Oid function);

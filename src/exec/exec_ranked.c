@@ -6,12 +6,13 @@
 
 #include <math.h>
 
+#include "utils/float.h"
 #include "utils/memutils.h"
 
 #include "exec/exec_ranked.h"
 
 #define FEWEST_FIRST 64
-#define FEWEST_KEPT 1024
+#define FEWEST_KEPT 256
 
 #define KEY_NAN (PG_UINT64_MAX - 1)
 #define KEY_NULL PG_UINT64_MAX
@@ -55,15 +56,14 @@ vdb_ranked_place(const VdbRankedRow *row, ItemPointer tid)
 	ItemPointerSet(tid, (BlockNumber) (row->place >> 16), (OffsetNumber) row->place);
 }
 
-/* The distance of a row, infinity where it has none. */
-static double
-distance_of(VdbRankedRow row)
+double
+vdb_ranked_distance(const VdbRankedRow *row)
 {
-	uint64		bits = row.key >> 63 ? row.key & ~(UINT64CONST(1) << 63) : ~row.key;
+	uint64		bits = row->key >> 63 ? row->key & ~(UINT64CONST(1) << 63) : ~row->key;
 	double		distance;
 
-	if (row.key >= KEY_NAN)
-		return INFINITY;
+	if (row->key >= KEY_NAN)
+		return get_float8_nan();
 	memcpy(&distance, &bits, sizeof(distance));
 	return distance;
 }
@@ -255,7 +255,7 @@ vdb_ranked_skip(VdbRanked *ranked, VdbRankedRow row)
 double
 vdb_ranked_limit(const VdbRanked *ranked)
 {
-	return ranked->has_forgotten ? distance_of(ranked->bound) : INFINITY;
+	return ranked->has_forgotten && ranked->bound.key < KEY_NAN ? vdb_ranked_distance(&ranked->bound) : INFINITY;
 }
 
 void

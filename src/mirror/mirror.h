@@ -51,12 +51,22 @@ extern VdbMirrorSearch *vdb_mirror_begin(Relation index, Snapshot snapshot, Datu
  */
 typedef double (*VdbMirrorTake) (ItemPointer tid, double lower, void *state);
 
+/* What a pass is to find for one of its searches. */
+typedef struct VdbMirrorWanted
+{
+	VdbMirrorSearch *search;
+	double		limit;			/* rows whose bound is not above this; the pass changes it */
+	VdbMirrorTake take;
+	void	   *state;
+} VdbMirrorWanted;
+
 /*
- * Hands out all rows whose bound is not above the limit: each that the snapshot sees, perhaps twice, and others that it
- * does not see.  A row that it sees has the same bound in each pass of a search.  False where the mirror is there no
- * more, perhaps after some rows: then what was handed out is to be forgotten.
+ * Hands out all rows that are wanted: each that the snapshot sees, perhaps twice, and others that it does not see.  A row
+ * that it sees has the same bound in each pass of a search.  One pass serves many searches, count >= 1, that began with the
+ * same mirror.  False where it is there no more, or is another one, perhaps after some rows: then what was handed out is to
+ * be forgotten.
  */
-extern bool vdb_mirror_pass(VdbMirrorSearch *search, double limit, VdbMirrorTake take, void *state);
+extern bool vdb_mirror_pass(VdbMirrorWanted *wanted, int count);
 
 /* --- for workers: mirror_load.c --------------------------------------------------------------- */
 

@@ -126,45 +126,92 @@ vdb_mirror_ask(VdbMirrorQuestion *question, const VdbCodec *codec, float *vector
 		(float) (relative * size + (double) TINY * TINY) : INFINITY;
 }
 
+size_t
+vdb_mirror_panel_bytes(const VdbCodec *codec)
+{
+	return vdb_distance_panel_bytes(codec->P, VDB_MIRROR_BLOCK) + codec->P;
+}
+
+/* A panel's codes are signed: of levels u it has u - TOP / 2, rounded up. */
+#define SIGNED_ZERO 128
+
+void
+vdb_mirror_products(const VdbCodec *codec, const VdbMirrorRows *rows, size_t n, size_t nq, const int8_t *levels,
+					uint8_t *panel, int32_t *products)
+{
+	uint32_t	P = codec->P;
+	int8_t	   *row = (int8_t *) panel + vdb_distance_panel_bytes(P, VDB_MIRROR_BLOCK);
+
+	for (size_t j = 0; j < n; j++)
+	{
+		/* eight at a time, which P is a multiple of */
+		for (uint32_t d = 0; d < P; d += sizeof(uint64_t))
+		{
+			uint64_t	levels_of;
+
+			memcpy(&levels_of, rows->codes + j * P + d, sizeof(levels_of));
+			levels_of ^= 0x8080808080808080u;
+			memcpy(row + d, &levels_of, sizeof(levels_of));
+		}
+		vdb_kernels->panel_put(P, panel, j, row);
+	}
+	vdb_kernels->panel_ip(P, n, panel, nq, levels, P, products);
+}
+
+/* Twice a question's products with levels, less what their middle comes to: of each row. */
+static void
+find_products(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size_t n, const int32_t *given, int32_t *out)
+{
+	const VdbQuery *query = &question->query;
+	uint32_t	bytes = query->codec->hot_bytes;
+	int32_t		total = query->hot_total;
+
+	if (given != NULL)
+	{
+		for (size_t i = 0; i < n; i++)
+			out[i] = 2 * given[i] + (2 * SIGNED_ZERO - TOP) * total;
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		out[i] = 2 * vdb_kernels->hot8_ip(bytes, query->hot, rows->codes + i * bytes) - TOP * total;
+}
+
 /* Bounds by the first product alone, in code space where the metric is L2 or cosine. */
 static void
-bound_roughly(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size_t n, float *bounds)
+bound_roughly(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size_t n, const int32_t *restrict products,
+			  float *restrict bounds)
 {
 	const VdbCodec *codec = question->query.codec;
-	const float *add = rows->add;
-	const float *rescale = rows->rescale;
-	const float *residual = rows->residual;
-	const float *length = rows->length;
+	const float *restrict add = rows->add;
+	const float *restrict rescale = rows->rescale;
+	const float *restrict residual = rows->residual;
+	const float *restrict length = rows->length;
 	float		constant = codec->base + question->query.add;
 	float		mult = question->query.hot_mult / 2;
-	int32_t		total = TOP * question->query.hot_total;
 	float		center = sqrtf(fabsf(codec->base)) + TINY;
-	int32_t		products[VDB_MIRROR_BLOCK];
-	bool		ip = codec->metric == VDB_METRIC_IP;
+	float		weight = question->residual_weight;
+	float		error = question->error;
+	float		unsure = question->unsure;
+	float		relative = question->relative;
+	float		size = question->size;
 
 	for (size_t i = 0; i < n; i++)
-		products[i] = 2 * vdb_kernels->hot8_ip(codec->hot_bytes, question->query.hot, rows->codes + i * codec->hot_bytes) -
-			total;
-	for (size_t i = 0; i < n; i++)
+		bounds[i] = constant + add[i] - rescale[i] * (mult * (float) products[i]) -
+			(unsure * length[i] + size + relative * fabsf(add[i]));
+	if (codec->metric == VDB_METRIC_IP)
 	{
-		float		score = constant + add[i] - rescale[i] * (mult * (float) products[i]);
-		float		off = question->unsure * length[i] + question->size + question->relative * fabsf(add[i]);
-		float		bound;
-
-		if (ip)
-			bound = score - off - question->residual_weight * residual[i] -
-				question->error * (center + length[i] + residual[i]) * 1.0001f;
-		else
-		{
-			float		square = score - off;
-
-			bound = sqrtf(square > 0 ? square : 0) - question->residual_weight * residual[i] -
-				question->error - TINY;
-		}
-
-		/* what overflowed proves nothing */
-		bounds[i] = bound == bound ? bound : -INFINITY;
+		for (size_t i = 0; i < n; i++)
+			bounds[i] -= weight * residual[i] + error * (center + length[i] + residual[i]) * 1.0001f;
 	}
+	else
+	{
+		for (size_t i = 0; i < n; i++)
+			bounds[i] = sqrtf(bounds[i] > 0 ? bounds[i] : 0) - weight * residual[i] - error - TINY;
+	}
+
+	/* what overflowed proves nothing */
+	for (size_t i = 0; i < n; i++)
+		bounds[i] = bounds[i] == bounds[i] ? bounds[i] : -INFINITY;
 }
 
 /* What a bound by both products comes to where it is this distance, in the space of those, and not less. */
@@ -181,11 +228,12 @@ rough_bound(const VdbMirrorQuestion *question, double distance)
 }
 
 size_t
-vdb_mirror_select(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size_t n, double most,
-				  uint32_t *numbers, double *lower)
+vdb_mirror_select(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size_t n, const int32_t *given,
+				  double most, uint32_t *numbers, double *lower)
 {
 	const VdbQuery *query = &question->query;
 	const VdbCodec *codec = query->codec;
+	int32_t		products[VDB_MIRROR_BLOCK];
 	float		rough[VDB_MIRROR_BLOCK];
 	uint32_t	near[VDB_MIRROR_BLOCK];
 	size_t		near_count = n;
@@ -194,7 +242,8 @@ vdb_mirror_select(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, 
 	/* first of all come those of which nothing is known */
 	if (most < INFINITY && most > -INFINITY)
 	{
-		bound_roughly(question, rows, n, rough);
+		find_products(question, rows, n, given, products);
+		bound_roughly(question, rows, n, products, rough);
 		near_count = vdb_kernels->select_below(n, rough, rough_bound(question, most), near);
 	}
 	else

@@ -65,12 +65,20 @@ extern void vdb_mirror_ask(VdbMirrorQuestion *question, const VdbCodec *codec, f
 						   void *memory);
 
 /*
+ * Products of questions, each as vdb_query_levels() says, one behind the other, with n rows, at most VDB_MIRROR_BLOCK:
+ * products[i * n + j] of question i and row j.  panel: memory of vdb_mirror_panel_bytes.
+ */
+extern size_t vdb_mirror_panel_bytes(const VdbCodec *codec);
+extern void vdb_mirror_products(const VdbCodec *codec, const VdbMirrorRows *rows, size_t n, size_t nq,
+								const int8_t *levels, uint8_t *panel, int32_t *products);
+
+/*
  * Those of n rows, at most VDB_MIRROR_BLOCK, whose lower bound of the distance is not above this: their numbers,
  * ascending, and these bounds.  Returns how many.
  *
- * A row's bound is the same in each call at one level of kernels.
+ * A row's bound is the same in each call at one level of kernels.  products: of the question with these rows, or NULL.
  */
 extern size_t vdb_mirror_select(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size_t n,
-								double most, uint32_t *numbers, double *lower);
+								const int32_t *products, double most, uint32_t *numbers, double *lower);
 
 #endif							/* VDB_MIRROR_CODE_H */

@@ -24,8 +24,27 @@ struct VdbMirrorSearch
 	const VdbKernels *kernels;	/* that bounds are computed with */
 	VdbCodec	codec;
 	VdbMirrorQuestion question;
-	VdbMirror  *pinned;			/* during a pass */
 };
+
+/* Searches whose products with a block are computed at a time; from how many on that pays. */
+#define TILE 128
+#define FEWEST 4
+
+/* Products of blocks of rows with many questions. */
+typedef struct Products
+{
+	int8_t	   *levels;			/* of all questions, one behind the other */
+	uint8_t    *panel;
+	int32_t    *products;		/* of a tile and a block */
+} Products;
+
+typedef struct Pass
+{
+	VdbMirror  *mirror;			/* pinned */
+	VdbMirrorWanted *wanted;
+	int			count;
+	Products   *many;			/* NULL: one after the other */
+} Pass;
 
 bool
 vdb_mirror_find(Oid index, double *rows, uint32 *dims)
@@ -110,26 +129,27 @@ vdb_mirror_begin(Relation index, Snapshot snapshot, Datum question)
 }
 
 /* Pins the mirror, if it is still there. */
-static bool
-pin(VdbMirrorSearch *search)
+static VdbMirror *
+pin(uint64 generation)
 {
+	VdbMirror  *mirror;
+
 	LWLockAcquire(&vdb_mirror_shared->lock, LW_SHARED);
-	search->pinned = vdb_mirror_of(search->generation);
-	if (search->pinned != NULL)
-		pg_atomic_fetch_add_u32(&search->pinned->pins, 1);
+	mirror = vdb_mirror_of(generation);
+	if (mirror != NULL)
+		pg_atomic_fetch_add_u32(&mirror->pins, 1);
 	LWLockRelease(&vdb_mirror_shared->lock);
-	return search->pinned != NULL;
+	return mirror;
 }
 
 /* A cleanup function. */
 static void
-unpin(int code, Datum search_datum)
+unpin(int code, Datum mirror_datum)
 {
-	VdbMirrorSearch *search = (VdbMirrorSearch *) DatumGetPointer(search_datum);
-	VdbMirror  *mirror = search->pinned;
+	VdbMirror  *mirror = (VdbMirror *) DatumGetPointer(mirror_datum);
 	bool		is_last = pg_atomic_sub_fetch_u32(&mirror->pins, 1) == 0;
 
-	/* who gives it up looks at the pins with the lock, so one of us sees that nobody reads it */
+	/* who gives it up looks at the pins after that, so one of us sees that nobody reads it */
 	if (!is_last || mirror->state != VDB_MIRROR_LEAVING)
 		return;
 	LWLockAcquire(&vdb_mirror_shared->lock, LW_EXCLUSIVE);
@@ -137,59 +157,124 @@ unpin(int code, Datum search_datum)
 	LWLockRelease(&vdb_mirror_shared->lock);
 }
 
+/* One search looks at a block of rows.  products: with its question, or NULL. */
 static void
-pass_chunk(VdbMirrorSearch *search, uint32 chunk, double *limit, VdbMirrorTake take, void *state)
+look_at_block(VdbMirrorWanted *wanted, const VdbMirrorRows *rows, uint32 count, pg_atomic_uint64 *places,
+			  const int32_t *products)
 {
-	VdbMirror  *mirror = search->pinned;
+	uint32		numbers[VDB_MIRROR_BLOCK];
+	double		lower[VDB_MIRROR_BLOCK];
+	size_t		near = vdb_mirror_select(&wanted->search->question, rows, count, products, wanted->limit, numbers, lower);
+
+	for (size_t i = 0; i < near; i++)
+	{
+		uint64		place = pg_atomic_read_u64(&places[numbers[i]]);
+		ItemPointerData tid;
+
+		if (place == VDB_NO_PLACE || lower[i] > wanted->limit)
+			continue;
+		ItemPointerSet(&tid, (BlockNumber) (place >> 16), (OffsetNumber) place);
+		wanted->limit = wanted->take(&tid, lower[i], wanted->state);
+	}
+}
+
+/* The same of all, a tile of them at a time. */
+static void
+show_block(const Pass *pass, const VdbMirrorRows *rows, uint32 count, pg_atomic_uint64 *places)
+{
+	const VdbCodec *codec = &pass->wanted[0].search->codec;
+
+	for (int first = 0; first < pass->count; first += TILE)
+	{
+		int			tile = Min(pass->count - first, TILE);
+
+		if (pass->many != NULL)
+			vdb_mirror_products(codec, rows, count, tile, pass->many->levels + (Size) first * codec->P, pass->many->panel,
+								pass->many->products);
+		for (int i = 0; i < tile; i++)
+			look_at_block(&pass->wanted[first + i], rows, count, places,
+						  pass->many == NULL ? NULL : pass->many->products + (Size) i * count);
+	}
+}
+
+static void
+pass_over_chunk(const Pass *pass, uint32 chunk)
+{
+	VdbMirror  *mirror = pass->mirror;
 	pg_atomic_uint64 *places = vdb_mirror_places(mirror, chunk);
 	uint32		count = Min(pg_atomic_read_u32(&vdb_mirror_shared->chunks[chunk].rows), mirror->room);
 
 	pg_read_barrier();
 	for (uint32 first = 0; first < count; first += VDB_MIRROR_BLOCK)
 	{
-		VdbMirrorRows rows = vdb_mirror_rows(mirror, &search->codec, chunk, first);
-		uint32		numbers[VDB_MIRROR_BLOCK];
-		double		lower[VDB_MIRROR_BLOCK];
-		size_t		near = vdb_mirror_select(&search->question, &rows, Min(count - first, VDB_MIRROR_BLOCK), *limit,
-											 numbers, lower);
+		VdbMirrorRows rows = vdb_mirror_rows(mirror, &pass->wanted[0].search->codec, chunk, first);
 
-		for (size_t i = 0; i < near; i++)
-		{
-			uint64		place = pg_atomic_read_u64(&places[first + numbers[i]]);
-			ItemPointerData tid;
-
-			if (place == VDB_NO_PLACE || lower[i] > *limit)
-				continue;
-			ItemPointerSet(&tid, (BlockNumber) (place >> 16), (OffsetNumber) place);
-			*limit = take(&tid, lower[i], state);
-		}
+		CHECK_FOR_INTERRUPTS();
+		show_block(pass, &rows, Min(count - first, VDB_MIRROR_BLOCK), places + first);
 	}
 }
 
-static void
-pass_all(VdbMirrorSearch *search, double limit, VdbMirrorTake take, void *state)
+/* Not a part of who catches errors, whose variables these would be. */
+static pg_noinline void
+pass_over_all(const Pass *pass)
 {
-	for (uint32 chunk = search->pinned->first; chunk != VDB_NO_CHUNK;)
+	for (uint32 chunk = pass->mirror->first; chunk != VDB_NO_CHUNK;)
 	{
-		CHECK_FOR_INTERRUPTS();
-		pass_chunk(search, chunk, &limit, take, state);
+		pass_over_chunk(pass, chunk);
 		chunk = pg_atomic_read_u32(&vdb_mirror_shared->chunks[chunk].next);
 		pg_read_barrier();
 	}
 	VDB_TESTPOINT("mirror-passed");
 }
 
-bool
-vdb_mirror_pass(VdbMirrorSearch *search, double limit, VdbMirrorTake take, void *state)
+/* Memory for products, in the current context. */
+static Products *
+prepare_products(const Pass *pass)
 {
+	const VdbCodec *codec = &pass->wanted[0].search->codec;
+	Products   *many = palloc(sizeof(Products));
+
+	many->levels = MemoryContextAllocHuge(CurrentMemoryContext, (Size) pass->count * codec->P);
+	many->panel = palloc(vdb_mirror_panel_bytes(codec));
+	many->products = palloc(TILE * VDB_MIRROR_BLOCK * sizeof(int32_t));
+	for (int i = 0; i < pass->count; i++)
+		vdb_query_levels(&pass->wanted[i].search->question.query, many->levels + (Size) i * codec->P);
+	return many;
+}
+
+static void
+free_products(Products *many)
+{
+	pfree(many->levels);
+	pfree(many->panel);
+	pfree(many->products);
+	pfree(many);
+}
+
+bool
+vdb_mirror_pass(VdbMirrorWanted *wanted, int count)
+{
+	Pass		pass = {.wanted = wanted, .count = count};
+
 	/* bounds of two levels of kernels are not the same */
-	if (search->kernels != vdb_kernels || !pin(search))
-		return false;
-	PG_ENSURE_ERROR_CLEANUP(unpin, PointerGetDatum(search));
+	for (int i = 0; i < count; i++)
 	{
-		pass_all(search, limit, take, state);
+		if (wanted[i].search->kernels != vdb_kernels || wanted[i].search->generation != wanted[0].search->generation)
+			return false;
 	}
-	PG_END_ENSURE_ERROR_CLEANUP(unpin, PointerGetDatum(search));
-	unpin(0, PointerGetDatum(search));
-	return true;
+	if (count >= FEWEST)
+		pass.many = prepare_products(&pass);
+	pass.mirror = pin(wanted[0].search->generation);
+	if (pass.mirror != NULL)
+	{
+		PG_ENSURE_ERROR_CLEANUP(unpin, PointerGetDatum(pass.mirror));
+		{
+			pass_over_all(&pass);
+		}
+		PG_END_ENSURE_ERROR_CLEANUP(unpin, PointerGetDatum(pass.mirror));
+		unpin(0, PointerGetDatum(pass.mirror));
+	}
+	if (pass.many != NULL)
+		free_products(pass.many);
+	return pass.mirror != NULL;
 }

@@ -345,6 +345,9 @@ extern VdbHotFactors vdb_encode_hot(const VdbCodec *codec, const float *x, uint8
  */
 extern void vdb_query_rest(const VdbQuery *query, float *out);
 
+/* The integers that a query of 8 bits was rounded to, in the order of dimensions: out[P]. */
+extern void vdb_query_levels(const VdbQuery *query, int8_t *out);
+
 /* The product of a prepared query with a hot code, times what it counts in a score. */
 extern double vdb_query_product(const VdbQuery *query, float rescale, const uint8_t *code);
 

@@ -590,6 +590,22 @@ vdb_query_rounding(const VdbQuery *query)
 	return 0.25 * query->hot_mult * sqrt(query->codec->P);
 }
 
+/* Where a hot query has what belongs to byte `at` of a code. */
+static inline uint32_t
+hot_place(const VdbCodec *codec, uint32_t at)
+{
+	uint32_t	whole = codec->hot_bytes / VDB_HOT_BLOCK * VDB_HOT_BLOCK;
+
+	return at < whole ? at : at + counted_again(codec->hot_bytes);
+}
+
+void
+vdb_query_levels(const VdbQuery *query, int8_t *out)
+{
+	for (uint32_t i = 0; i < query->codec->P; i++)
+		out[i] = ((const int8_t *) query->hot)[hot_place(query->codec, i)];
+}
+
 void
 vdb_query_rest(const VdbQuery *query, float *out)
 {
@@ -597,16 +613,13 @@ vdb_query_rest(const VdbQuery *query, float *out)
 	const float *vector = query->vector;
 	uint32_t	C = codec->hot_bytes;
 	size_t		plane = (size_t) hot_blocks(codec) * VDB_HOT_BLOCK;
-	uint32_t	counted = counted_again(C);
-	uint32_t	whole = C / VDB_HOT_BLOCK * VDB_HOT_BLOCK;
 	float		scale = query->hot_mult / (2 * vdb_codec_ip_weight(codec));
 
 	for (uint32_t i = 0; i < codec->P; i++)
 	{
-		uint32_t	at = i % C;
 		const int8_t *hot = (const int8_t *) query->hot + i / C * plane;
 
-		out[i] = vector[i] - scale * hot[at < whole ? at : at + counted];
+		out[i] = vector[i] - scale * hot[hot_place(codec, i % C)];
 	}
 }
 

@@ -98,7 +98,7 @@ cmp_ok(sql("SELECT vdb.load_mirror('t_w')"), '>', 1000, 'a partial index has a m
 same('a partial index', "l2_normalize(v)::vector(20) <-> $question", 't WHERE r < 50', 10);
 is(is_mirrored("l2_normalize(v)::vector(20) <-> $question", 't WHERE r < 60', 10), -1, 'which does not do for other rows');
 is(sql(q(SELECT vdb.drop_mirror('t_w'), vdb.drop_mirror('t_w'))), 't|f', 'a mirror goes once');
-sql(q(SELECT vdb.drop_mirror(indexrelid) FROM vdb_stat_mirror; DROP INDEX t_e, t_w; SELECT vdb.load_mirror('t_i')));
+sql(q(SELECT vdb.drop_mirror(indexrelid) FROM vdb_stat_mirror; SELECT vdb.load_mirror('t_i')));
 
 is(sql("$mirrored SET plan_cache_mode = force_generic_plan;
 	PREPARE s(int, int) AS SELECT array_agg(id) FROM (SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = \$1) LIMIT \$2) x;
@@ -110,6 +110,34 @@ like(sql("$mirrored EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT * FROM (SELE
 psql_fails($node, "$mirrored SELECT id FROM t ORDER BY v <-> '[1,2]' LIMIT 1", '22000', 'different vector dimensions 20 and 2',
 	'a question of other dimensions');
 is(sql("$mirrored SELECT count(*) FROM (SELECT id FROM t ORDER BY v <-> NULL) s"), '3050', 'no question');
+
+# --- many questions at once ----------------------------------------------------------------------
+
+# Rows of a batch, of which the last ones may be as far as others.
+sub batch
+{
+	my ($settings, $index, $questions, $k) = @_;
+	return sql("$settings SELECT string_agg(query_no || ':' || distance || CASE WHEN ties THEN '' ELSE key::text END, ' ' ORDER BY query_no, distance, key) FROM
+		(SELECT *, distance = max(distance) OVER (PARTITION BY query_no) AS ties
+			FROM vdb.search_batch('$index', (SELECT array_agg($questions) FROM t WHERE v IS NOT NULL AND id % 29 = 0), $k)) b");
+}
+
+sub searches { my ($index) = @_; return sql("SELECT searches FROM vdb_stat_mirror WHERE indexrelname = '$index'") }
+
+for (['t_i', 'v', 10], ['t_i', 'v', 1], ['t_i', 'v', 2000], ['t_h', 'v ORDER BY id DESC', 10], ['t_e', 'v::halfvec(20)', 7], ['t_w', 'v', 5])
+{
+	my ($index, $questions, $k) = @$_;
+
+	sql("SELECT vdb.load_mirror('$index'); SET work_mem = '16MB'");
+	my $before = searches($index);
+	my $big = q(SET work_mem = '16MB';);
+
+	is(batch($big, $index, $questions, $k), batch("$big SET vdb.enable_mirror = off;", $index, $questions, $k), "a batch of $index, k = $k");
+	cmp_ok(searches($index), '>=', $before + 104, 'by its mirror');
+}
+is(sql('SELECT sum(query_no) FROM vdb.search_batch($$t_h$$, ARRAY[$$[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]$$, (SELECT v FROM t WHERE id = 1)]::vector[], 2)'),
+	'6', 'a question that no mirror can answer is one for the table');
+sql(q(SELECT vdb.drop_mirror(indexrelid) FROM vdb_stat_mirror WHERE indexrelname <> 't_i'; DROP INDEX t_e, t_w));
 
 # a cursor goes on where others change the table, and where the mirror goes
 is(sql("$mirrored BEGIN; DECLARE c CURSOR FOR SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = 100);
@@ -299,7 +327,12 @@ sql(q(
 	ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON t USING (r = 5); GRANT SELECT ON t, q TO ann));
 is(sql("SET ROLE ann; $mirrored SELECT count(*), min(r), max(r) FROM (SELECT * FROM t ORDER BY v <-> $question) s"),
 	sql('SELECT count(*), 5, 5 FROM t WHERE r = 5'), 'rows that are not for a user are not for him here');
+is(sql(q(SET ROLE ann; SELECT count(*) FROM vdb.search_batch('t_i', ARRAY[(SELECT v FROM q WHERE id = 1)], 1000))),
+	sql('SELECT count(*) FROM t WHERE r = 5 AND v IS NOT NULL'), 'nor in a batch');
 sql('ALTER TABLE t DISABLE ROW LEVEL SECURITY');
+psql_fails($node, q(REVOKE SELECT ON t FROM ann; SET ROLE ann; SELECT count(*) FROM vdb.search_batch('t_i', ARRAY[array_fill(0, ARRAY[20])::vector], 1)),
+	'42501', 'permission denied for table t', 'nor may he ask a mirror of a table that he may not read');
+sql('GRANT SELECT ON t TO ann');
 
 # --- everybody at once -----------------------------------------------------------------------------------
 

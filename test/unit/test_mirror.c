@@ -105,8 +105,16 @@ is_sound(Case *c, double *selected, double *needed)
 	double		lower[ROWS];
 	uint32_t	numbers[ROWS];
 
-	if (vdb_mirror_select(&c->question, &c->columns, ROWS, INFINITY, numbers, all) != ROWS)
+	int8_t	   *levels = malloc(c->codec.P);
+	uint8_t    *panel = malloc(vdb_mirror_panel_bytes(&c->codec));
+	int32_t		products[ROWS];
+
+	if (vdb_mirror_select(&c->question, &c->columns, ROWS, NULL, INFINITY, numbers, all) != ROWS)
 		return false;
+	vdb_query_levels(&c->question.query, levels);
+	vdb_mirror_products(&c->codec, &c->columns, ROWS, 1, levels, panel, products);
+	free(levels);
+	free(panel);
 	for (int j = 0; j < ROWS; j++)
 	{
 		distances[j] = operator_distance(metric, c->codec.dims, c->rows + j * c->codec.dims, c->query);
@@ -121,7 +129,7 @@ is_sound(Case *c, double *selected, double *needed)
 
 		if (isnan(most))
 			continue;
-		count = vdb_mirror_select(&c->question, &c->columns, ROWS, most, numbers, lower);
+		count = vdb_mirror_select(&c->question, &c->columns, ROWS, k % 3 == 0 ? products : NULL, most, numbers, lower);
 		for (int j = 0; j < ROWS; j++)
 		{
 			bool		is_selected = next < count && numbers[next] == (uint32_t) j;
