@@ -223,7 +223,7 @@ return_rows(FunctionCallInfo fcinfo, const VdbBatchQuery *queries, int count)
 			CHECK_FOR_INTERRUPTS();
 			values[0] = Int32GetDatum(queries[i].number);
 			values[1] = PointerGetDatum(&nearest->rows[j].tid);
-			values[2] = Float8GetDatum(nearest->rows[j].distance + 0.0);	/* -0 is 0 */
+			values[2] = Float8GetDatum(nearest->rows[j].distance);
 			tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
 		}
 	}

@@ -39,7 +39,7 @@ typedef struct Reader
 
 /* A VdbExactMeasure. */
 static bool
-measure_row(void *state, ItemPointer tid, VdbRankedRow *row)
+measure_row(void *state, ItemPointer tid, VdbRankedRow *row, double *distance)
 {
 	Reader	   *reader = state;
 	MemoryContext old;
@@ -57,7 +57,8 @@ measure_row(void *state, ItemPointer tid, VdbRankedRow *row)
 	{
 		Datum		value = vdb_toast_read(&reader->toast, values[0]);
 
-		*row = vdb_ranked_row(reader->support->distance(value, reader->query->value), false, &reader->slot->tts_tid);
+		*distance = reader->support->distance(value, reader->query->value);
+		*row = vdb_ranked_row(*distance, false, &reader->slot->tts_tid);
 	}
 	MemoryContextSwitchTo(old);
 	return !isnull[0];
@@ -76,11 +77,10 @@ take_nearest(Reader *reader, VdbExactMirror *mirror, VdbBatchQuery *query)
 		VdbRankedRow row;
 		VdbNearRow *out = &nearest->rows[nearest->count];
 
-		step = vdb_exact_mirror_next(mirror, &row);
+		step = vdb_exact_mirror_next(mirror, &row, &out->distance);
 		if (step != VDB_EXACT_ROW)
 			break;
 		vdb_ranked_place(&row, &out->tid);
-		out->distance = vdb_ranked_distance(&row);
 		nearest->count++;
 	}
 	return step != VDB_EXACT_GONE;

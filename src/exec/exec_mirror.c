@@ -22,6 +22,7 @@ typedef struct Measured
 {
 	pairingheap_node node;
 	VdbRankedRow row;
+	double		distance;
 } Measured;
 
 struct VdbExactMirror
@@ -143,20 +144,22 @@ measure_candidate(VdbExactMirror *mirror)
 {
 	ItemPointerData tid;
 	VdbRankedRow row;
+	double		distance;
 
 	vdb_ranked_place(&mirror->candidate, &tid);
-	if (mirror->measure(mirror->state, &tid, &row))
+	if (mirror->measure(mirror->state, &tid, &row, &distance))
 	{
 		Measured   *measured = MemoryContextAlloc(mirror->context, sizeof(Measured));
 
 		measured->row = row;
+		measured->distance = distance;
 		pairingheap_add(mirror->measured, &measured->node);
 	}
 	advance(mirror);
 }
 
 VdbExactStep
-vdb_exact_mirror_next(VdbExactMirror *mirror, VdbRankedRow *row)
+vdb_exact_mirror_next(VdbExactMirror *mirror, VdbRankedRow *row, double *distance)
 {
 	for (;;)
 	{
@@ -172,6 +175,7 @@ vdb_exact_mirror_next(VdbExactMirror *mirror, VdbRankedRow *row)
 			{
 				(void) pairingheap_remove_first(mirror->measured);
 				*row = nearest->row;
+				*distance = nearest->distance;
 				pfree(nearest);
 				return VDB_EXACT_ROW;
 			}

@@ -10,9 +10,9 @@
 
 /*
  * Fetches the row whose index entries have this place, and measures it; false where there is none that the query
- * wants.  *row has the distance, and the place of the version that is seen.
+ * wants.  *distance is what the operator returned; *row has that, and the place of the version that is seen.
  */
-typedef bool (*VdbExactMeasure) (void *state, ItemPointer tid, VdbRankedRow *row);
+typedef bool (*VdbExactMeasure) (void *state, ItemPointer tid, VdbRankedRow *row, double *distance);
 
 typedef enum VdbExactStep
 {
@@ -38,7 +38,7 @@ extern VdbExactMirror *vdb_exact_mirror_begin(Relation index, Snapshot snapshot,
 extern bool vdb_exact_mirror_begin_all(VdbExactMirror **mirrors, int count);
 
 /* The next row, all that are as near being told apart by their places. */
-extern VdbExactStep vdb_exact_mirror_next(VdbExactMirror *mirror, VdbRankedRow *row);
+extern VdbExactStep vdb_exact_mirror_next(VdbExactMirror *mirror, VdbRankedRow *row, double *distance);
 
 /* How often the mirror was read. */
 extern uint64 vdb_exact_mirror_passes(const VdbExactMirror *mirror);

@@ -6,7 +6,6 @@
 
 #include <math.h>
 
-#include "utils/float.h"
 #include "utils/memutils.h"
 
 #include "exec/exec_ranked.h"
@@ -56,14 +55,13 @@ vdb_ranked_place(const VdbRankedRow *row, ItemPointer tid)
 	ItemPointerSet(tid, (BlockNumber) (row->place >> 16), (OffsetNumber) row->place);
 }
 
-double
-vdb_ranked_distance(const VdbRankedRow *row)
+/* The distance of a row that has one. */
+static double
+distance_of(const VdbRankedRow *row)
 {
 	uint64		bits = row->key >> 63 ? row->key & ~(UINT64CONST(1) << 63) : ~row->key;
 	double		distance;
 
-	if (row->key >= KEY_NAN)
-		return get_float8_nan();
 	memcpy(&distance, &bits, sizeof(distance));
 	return distance;
 }
@@ -255,7 +253,7 @@ vdb_ranked_skip(VdbRanked *ranked, VdbRankedRow row)
 double
 vdb_ranked_limit(const VdbRanked *ranked)
 {
-	return ranked->has_forgotten && ranked->bound.key < KEY_NAN ? vdb_ranked_distance(&ranked->bound) : INFINITY;
+	return ranked->has_forgotten && ranked->bound.key < KEY_NAN ? distance_of(&ranked->bound) : INFINITY;
 }
 
 void

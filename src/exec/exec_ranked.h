@@ -76,10 +76,9 @@ extern bool vdb_ranked_rewind(VdbRanked *ranked);
 
 /*
  * A row at a distance, which is what ORDER BY makes of a float8: -0 is 0, NaN comes after all
- * numbers and null after NaN; and what it is made of, NaN where that was null.
+ * numbers and null after NaN.
  */
 extern VdbRankedRow vdb_ranked_row(double distance, bool isnull, ItemPointer tid);
-extern double vdb_ranked_distance(const VdbRankedRow *row);
 extern void vdb_ranked_place(const VdbRankedRow *row, ItemPointer tid);
 
 static inline bool

@@ -195,7 +195,7 @@ take_value(const ExactScan *so, TupleTableSlot *slot, ItemPointer *tid)
 
 /* A VdbExactMeasure: a row is fetched as an index scan does it. */
 static bool
-measure_place(void *state, ItemPointer tid, VdbRankedRow *row)
+measure_place(void *state, ItemPointer tid, VdbRankedRow *row, double *distance)
 {
 	ExactScan  *so = state;
 	ExprContext *econtext = so->css.ss.ps.ps_ExprContext;
@@ -204,7 +204,6 @@ measure_place(void *state, ItemPointer tid, VdbRankedRow *row)
 	bool		isnull;
 	NullableDatum value;
 	MemoryContext old;
-	double		distance;
 
 	CHECK_FOR_INTERRUPTS();
 	if (!table_index_fetch_tuple(so->fetch, tid, so->css.ss.ps.state->es_snapshot, slot, &call_again, NULL))
@@ -218,9 +217,9 @@ measure_place(void *state, ItemPointer tid, VdbRankedRow *row)
 	}
 	value.value = ExecEvalExprSwitchContext(so->value_state, econtext, &value.isnull);
 	old = MemoryContextSwitchTo(so->row_context);
-	distance = measure(so, value, &isnull);
+	*distance = measure(so, value, &isnull);
 	MemoryContextSwitchTo(old);
-	*row = vdb_ranked_row(distance, isnull, &slot->tts_tid);
+	*row = vdb_ranked_row(*distance, isnull, &slot->tts_tid);
 	MemoryContextReset(so->row_context);
 	return true;
 }
@@ -316,7 +315,8 @@ measure_all(ExactScan *so)
 static bool
 next_mirrored(ExactScan *so, VdbRankedRow *row, bool *ended)
 {
-	VdbExactStep step = vdb_exact_mirror_next(so->mirror, row);
+	double		distance;
+	VdbExactStep step = vdb_exact_mirror_next(so->mirror, row, &distance);
 
 	*ended = step == VDB_EXACT_END;
 	if (step != VDB_EXACT_GONE)
