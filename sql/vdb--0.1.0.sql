@@ -1668,7 +1668,7 @@ CREATE FUNCTION vdb.worker_stat(
 	OUT kind text, OUT pid integer, OUT datid oid, OUT datname text, OUT work text,
 	OUT indexrelid oid, OUT index text, OUT since timestamptz, OUT rounds bigint,
 	OUT vacuums bigint, OUT clean_ups bigint, OUT calibrations bigint, OUT recalls bigint,
-	OUT reindexes bigint, OUT drops bigint, OUT failures bigint,
+	OUT reindexes bigint, OUT mirrors bigint, OUT drops bigint, OUT failures bigint,
 	OUT last_error text, OUT last_error_at timestamptz)
 	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_worker_stat' LANGUAGE C STRICT;
 

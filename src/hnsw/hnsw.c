@@ -94,6 +94,7 @@ vdb_hnsw_init(void)
 					  HNSW_MAX_EF_CONSTRUCTION, AccessExclusiveLock);
 	add_bool_reloption(hnsw_relopt_kind, "maintenance", VDB_MAINTENANCE_OPTION, true,
 					   ShareUpdateExclusiveLock);
+	add_bool_reloption(hnsw_relopt_kind, "mirror", VDB_MIRROR_OPTION, false, ShareUpdateExclusiveLock);
 	add_bool_reloption(hnsw_relopt_kind, "fastupdate",
 					   "Has inserts leave rows to be linked later, by VACUUM or vdb.merge_pending()",
 					   false, AccessExclusiveLock);
@@ -134,6 +135,7 @@ parse_options(Datum reloptions, bool validate)
 		{.optname = "ef_construction", .opttype = RELOPT_TYPE_INT,
 		.offset = offsetof(HnswOptions, ef_construction)},
 		{.optname = "maintenance", .opttype = RELOPT_TYPE_BOOL, .offset = offsetof(HnswOptions, maintenance)},
+		{.optname = "mirror", .opttype = RELOPT_TYPE_BOOL, .offset = offsetof(HnswOptions, mirror)},
 		{.optname = "fastupdate", .opttype = RELOPT_TYPE_BOOL, .offset = offsetof(HnswOptions, fastupdate)},
 		{.optname = "pending_limit", .opttype = RELOPT_TYPE_INT,
 		.offset = offsetof(HnswOptions, pending_limit)},

@@ -35,6 +35,7 @@ typedef struct HnswOptions
 	int			m;
 	int			ef_construction;
 	bool		maintenance;	/* by the background worker */
+	bool		mirror;			/* who makes a mirror, too */
 	bool		fastupdate;
 	int			pending_limit;
 } HnswOptions;

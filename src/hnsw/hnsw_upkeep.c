@@ -82,6 +82,7 @@ vdb_hnsw_upkeep(Relation rel, double rows, VdbUpkeep *result)
 
 	memset(result, 0, sizeof(*result));
 	result->wanted = vdb_hnsw_options(rel)->maintenance;
+	result->mirror = vdb_hnsw_options(rel)->mirror;
 	result->calibrated = index->extents == 0 ||
 		vdb_hnsw_is_calibrated(&index->calibration, index->extents);
 	result->unclean = look_at_extents(index, &result->filled) || index->pending.first < index->pending.end;

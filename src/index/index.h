@@ -82,6 +82,7 @@ typedef struct VdbPageLayout
 typedef struct VdbUpkeep
 {
 	bool		wanted;			/* its option "maintenance" */
+	bool		mirror;			/* its option "mirror" */
 	bool		unclean;		/* what VACUUM does at its end has something to do */
 	bool		calibrated;		/* or there is nothing to calibrate */
 	bool		outdated;		/* what it was made by is not of the rows that there are now */
@@ -89,8 +90,9 @@ typedef struct VdbUpkeep
 								 * index would have filled */
 } VdbUpkeep;
 
-/* What the option is for. */
+/* What the options are for. */
 #define VDB_MAINTENANCE_OPTION "Whether the background worker looks after the index"
+#define VDB_MIRROR_OPTION "Whether the background worker makes a mirror of the index where there is none"
 
 /* Extents of an index that this is seen of, at most. */
 #define VDB_UPKEEP_EXTENTS 32

@@ -159,6 +159,8 @@ vdb_ivf_init(void)
 					   ShareUpdateExclusiveLock);
 	add_bool_reloption(pq_relopt_kind, "maintenance", VDB_MAINTENANCE_OPTION, true,
 					   ShareUpdateExclusiveLock);
+	add_bool_reloption(flat_relopt_kind, "mirror", VDB_MIRROR_OPTION, false, ShareUpdateExclusiveLock);
+	add_bool_reloption(pq_relopt_kind, "mirror", VDB_MIRROR_OPTION, false, ShareUpdateExclusiveLock);
 	define_settings();
 }
 
@@ -168,6 +170,7 @@ parse_flat_options(Datum reloptions, bool validate)
 	static const relopt_parse_elt table[] = {
 		{.optname = "lists", .opttype = RELOPT_TYPE_INT, .offset = offsetof(IvfOptions, lists)},
 		{.optname = "maintenance", .opttype = RELOPT_TYPE_BOOL, .offset = offsetof(IvfOptions, maintenance)},
+		{.optname = "mirror", .opttype = RELOPT_TYPE_BOOL, .offset = offsetof(IvfOptions, mirror)},
 	};
 
 	return (bytea *) build_reloptions(reloptions, validate, flat_relopt_kind, sizeof(IvfOptions),
@@ -218,6 +221,7 @@ parse_pq_options(Datum reloptions, bool validate)
 	static const relopt_parse_elt table[] = {
 		{.optname = "lists", .opttype = RELOPT_TYPE_INT, .offset = offsetof(IvfOptions, lists)},
 		{.optname = "maintenance", .opttype = RELOPT_TYPE_BOOL, .offset = offsetof(IvfOptions, maintenance)},
+		{.optname = "mirror", .opttype = RELOPT_TYPE_BOOL, .offset = offsetof(IvfOptions, mirror)},
 		{.optname = "refine", .opttype = RELOPT_TYPE_ENUM, .offset = offsetof(IvfOptions, refine)},
 		{.optname = "quantizer", .opttype = RELOPT_TYPE_ENUM, .offset = offsetof(IvfOptions, quantizer)},
 		{.optname = "pq_m", .opttype = RELOPT_TYPE_INT, .offset = offsetof(IvfOptions, parts)},

@@ -41,6 +41,7 @@ typedef struct IvfOptions
 	int			parts;			/* of a product; 0: by the number of dimensions */
 	int			spill;			/* further lists of a row: 0 or 1 */
 	bool		maintenance;	/* by the background worker */
+	bool		mirror;			/* who makes a mirror, too */
 } IvfOptions;
 
 /* What rows are looked at by first, all of them. */

@@ -69,6 +69,7 @@ vdb_ivf_upkeep(Relation rel, double rows, VdbUpkeep *result)
 	UnlockReleaseBuffer(buffer);
 	memset(result, 0, sizeof(*result));
 	result->wanted = vdb_ivf_options(rel).maintenance;
+	result->mirror = vdb_ivf_options(rel).mirror;
 	result->unclean = meta.lists > 0 && vdb_ivf_has_changed(&meta, rows);
 	result->outdated = vdb_ivf_is_outdated(&meta);
 	result->calibrated = meta.lists == 0 || vdb_ivf_is_flat(rel) ||

@@ -70,8 +70,8 @@ extern bool vdb_mirror_pass(VdbMirrorWanted *wanted, int count);
 
 /* --- for workers: mirror_load.c --------------------------------------------------------------- */
 
-/* Is there memory for mirrors at all? */
-extern bool vdb_mirror_is_possible(void);
+/* Could an index have a mirror that it has not, here and now? */
+extern bool vdb_mirror_may_be_made(Relation index);
 
 /*
  * Makes a mirror of an index, if there is none; the caller holds ShareUpdateExclusiveLock on the table.  Waits for all

@@ -54,19 +54,17 @@ typedef struct Mean
 	double		count;
 } Mean;
 
-static void
-check_index(Relation index, const VdbSupport *support)
+/* Why an index of this kind cannot have a mirror; NULL: it can. */
+static const char *
+find_obstacle(Relation index)
 {
+	const VdbSupport *support = vdb_index_support(index);
+
 	if (support->kind != VDB_CODEC_DENSE || support->metric == VDB_METRIC_L1)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("index \"%s\" cannot have a mirror", RelationGetRelationName(index)),
-				 errdetail("Mirrors are of type vector or halfvec, by Euclidean distance, inner product or cosine distance.")));
+		return "Mirrors are of type vector or halfvec, by Euclidean distance, inner product or cosine distance.";
 	if (index->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("index \"%s\" cannot have a mirror", RelationGetRelationName(index)),
-				 errdetail("It is temporary.")));
+		return "It is temporary.";
+	return NULL;
 }
 
 static void
@@ -290,13 +288,18 @@ make(Relation heap, Relation index, bool evict)
 		.evict = evict,
 		.row_context = AllocSetContextCreate(CurrentMemoryContext, "vdb mirror row", ALLOCSET_DEFAULT_SIZES)
 	};
+	const char *obstacle = find_obstacle(index);
 	uint64		seed;
 	uint32		dims;
 	float	   *center;
 	double		rows;
 	double		chunks;
 
-	check_index(index, loading.support);
+	if (obstacle != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("index \"%s\" cannot have a mirror", RelationGetRelationName(index)),
+				 errdetail("%s", obstacle)));
 	seed = vdb_index_random_seed(loading.support);
 	dims = vdb_index_column_dims(index, loading.support);
 	center = find_center(heap, index, loading.support, dims, seed, &rows);
@@ -319,9 +322,9 @@ make(Relation heap, Relation index, bool evict)
 }
 
 bool
-vdb_mirror_is_possible(void)
+vdb_mirror_may_be_made(Relation index)
 {
-	return vdb_mirror_shared != NULL && !RecoveryInProgress();
+	return vdb_mirror_shared != NULL && !RecoveryInProgress() && find_obstacle(index) == NULL && !is_there(index);
 }
 
 bool

@@ -41,6 +41,7 @@ static const char *const work_names[VDB_WORKS] = {
 	[VDB_WORK_CALIBRATE] = "calibrate",
 	[VDB_WORK_RECALL] = "recall",
 	[VDB_WORK_REINDEX] = "reindex",
+	[VDB_WORK_MIRROR] = "mirror",
 	[VDB_WORK_DROP] = "drop",
 };
 

@@ -23,6 +23,7 @@
 
 #include "compat.h"
 #include "index/index_calibrate.h"
+#include "mirror/mirror.h"
 #include "testpoint.h"
 #include "worker/worker_private.h"
 
@@ -160,6 +161,8 @@ vdb_worker_examine(VdbPatient *patient)
 		patient->due[VDB_WORK_CALIBRATE] = "what was measured does not hold any more";
 	if (is_recall_due(patient))
 		patient->due[VDB_WORK_RECALL] = "a floor of recall is set";
+	if (state->mirror && vdb_mirror_may_be_made(patient->index))
+		patient->due[VDB_WORK_MIRROR] = "it has none";
 	ask_rebuild(patient);
 }
 
@@ -226,6 +229,13 @@ vdb_worker_treat(VdbPatient *patient, VdbWork work)
 				break;
 			case VDB_WORK_RECALL:
 				measure_recall(patient);
+				break;
+			case VDB_WORK_MIRROR:
+				if (!vdb_mirror_load(patient->heap, patient->index, false))
+					ereport(ERROR,
+							(errcode(ERRCODE_OUT_OF_MEMORY),
+							 errmsg("there is no room for the mirror of index \"%s\"", RelationGetRelationName(patient->index)),
+							 errhint("Raise \"vdb.mirror_memory\", or drop other mirrors.")));
 				break;
 			default:
 				elog(ERROR, "%s is no work of a transaction's", vdb_work_name(work));

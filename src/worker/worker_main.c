@@ -199,6 +199,12 @@ step_recall(VdbPatient *patient)
 }
 
 static void
+step_mirror(VdbPatient *patient)
+{
+	treat_if_due(patient, VDB_WORK_MIRROR);
+}
+
+static void
 step_rebuilt(VdbPatient *patient)
 {
 	vdb_worker_examine(patient);
@@ -215,6 +221,7 @@ static const struct
 	{VDB_WORK_CLEAN_UP, ShareUpdateExclusiveLock, RowExclusiveLock, step_clean_up},
 	{VDB_WORK_CALIBRATE, AccessShareLock, RowExclusiveLock, step_calibrate},
 	{VDB_WORK_RECALL, AccessShareLock, AccessShareLock, step_recall},
+	{VDB_WORK_MIRROR, ShareUpdateExclusiveLock, AccessShareLock, step_mirror},
 };
 
 static void

@@ -58,7 +58,7 @@ PG_FUNCTION_INFO_V1(vdb_worker_maintain);
 Datum
 vdb_worker_maintain(PG_FUNCTION_ARGS)
 {
-	static const VdbWork works[] = {VDB_WORK_CLEAN_UP, VDB_WORK_CALIBRATE, VDB_WORK_RECALL};
+	static const VdbWork works[] = {VDB_WORK_CLEAN_UP, VDB_WORK_CALIBRATE, VDB_WORK_RECALL, VDB_WORK_MIRROR};
 	VdbPatient	patient = {0};
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -96,7 +96,7 @@ form_text(const char *text, bool allowed, bool *isnull)
 	return *isnull ? (Datum) 0 : CStringGetTextDatum(text);
 }
 
-#define STAT_COLUMNS 18
+#define STAT_COLUMNS 19
 
 static void
 put_place(FunctionCallInfo fcinfo, const VdbPlace *place, int kind, bool allowed)

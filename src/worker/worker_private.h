@@ -23,6 +23,7 @@ typedef enum VdbWork
 	VDB_WORK_CALIBRATE,
 	VDB_WORK_RECALL,
 	VDB_WORK_REINDEX,
+	VDB_WORK_MIRROR,
 	VDB_WORK_DROP,				/* what a rebuild left half-built */
 	VDB_WORKS
 } VdbWork;

@@ -382,6 +382,20 @@ sql(q(
 	is(sql(q(SELECT rows FROM vdb_stat_mirror WHERE indexrelname = 't_i')), sql('SELECT count(*) FROM t'), 'a new one has as many rows as there are');
 }
 
+# --- an option that has workers see to it -------------------------------------------------------------------
+
+is(sql(q(SELECT vdb.drop_mirror('t_i'); ALTER INDEX t_i SET (mirror = on); SELECT work, done, reason FROM vdb.maintain('t_i') WHERE work = 'mirror')),
+	"t\nmirror|t|it has none", 'vdb.maintain makes a mirror');
+is(sql(q(SELECT count(*) FROM vdb.maintain('t_i') WHERE work = 'mirror')), '0', 'once');
+$node->append_conf('postgresql.conf', "vdb.maintenance = on\nvdb.maintenance_naptime = 1");
+$node->restart;
+ok($node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM vdb_stat_mirror WHERE indexrelname = 't_i' AND state = 'ready')),
+	'after a restart a worker does');
+is(sql('SELECT sum(mirrors) FROM vdb_stat_worker'), '1', 'which is counted');
+is_right('what it made');
+$node->append_conf('postgresql.conf', 'vdb.maintenance = off');
+$node->reload;
+
 # --- a crash, and a standby ---------------------------------------------------------------------------------
 
 $node->psql('postgres', "LOAD 'vdb'; SET vdb.stop_at = 'mirror-insert-coded=crash'; INSERT INTO t (r, v) SELECT 1, v FROM q");
