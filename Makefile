@@ -37,6 +37,7 @@ OBJS = \
 	src/exec/exec_nearest.o \
 	src/exec/exec_path.o \
 	src/exec/exec_ranked.o \
+	src/exec/exec_readahead.o \
 	src/exec/exec_scan.o \
 	src/hnsw/hnsw.o \
 	src/hnsw/hnsw_batch.o \

@@ -25,6 +25,7 @@
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
 #include "optimizer/plancat.h"
+#include "optimizer/planner.h"
 #include "optimizer/restrictinfo.h"
 #include "optimizer/tlist.h"
 #include "utils/catcache.h"
@@ -37,12 +38,14 @@
 #include "exec/exec_module.h"
 #include "exec/exec_private.h"
 #include "exec/exec_ranked.h"
+#include "exec/exec_readahead.h"
 #include "index/index.h"
 #include "mirror/mirror.h"
 
 static bool enabled = true;
 bool		vdb_mirror_is_enabled = true;
 static set_rel_pathlist_hook_type previous_hook;
+static planner_hook_type previous_planner;
 
 /* Does an access method of ours order rows by this operator? */
 static bool
@@ -445,6 +448,28 @@ vdb_exec_init(void)
 							 GUC_EXPLAIN,
 							 NULL, NULL, NULL);
 	RegisterCustomScanMethods(&vdb_exact_scan_methods);
+	vdb_readahead_init();
+}
+
+/* May rows be read that nobody asks for?  Looked at before the planner changes the query. */
+static bool
+may_read_ahead(Query *query)
+{
+	return vdb_mirror_is_enabled && vdb_mirror_is_any() && query->commandType == CMD_SELECT && query->rowMarks == NIL &&
+		!query->hasModifyingCTE && !contain_volatile_functions((Node *) query);
+}
+
+/* A planner_hook. */
+static PlannedStmt *
+plan_statement(Query *query, const char *text, int cursor_options, ParamListInfo params)
+{
+	bool		ahead = may_read_ahead(query);
+	PlannedStmt *statement = previous_planner != NULL ? previous_planner(query, text, cursor_options, params) :
+		standard_planner(query, text, cursor_options, params);
+
+	if (ahead)
+		vdb_readahead_add(statement);
+	return statement;
 }
 
 void
@@ -452,4 +477,6 @@ vdb_exec_hook_planner(void)
 {
 	previous_hook = set_rel_pathlist_hook;
 	set_rel_pathlist_hook = offer_exact_scan;
+	previous_planner = planner_hook;
+	planner_hook = plan_statement;
 }

@@ -31,6 +31,7 @@
 #include "exec/exec_mirror.h"
 #include "exec/exec_private.h"
 #include "exec/exec_ranked.h"
+#include "exec/exec_readahead.h"
 #include "index/index.h"
 #include "storage/storage_toast.h"
 
@@ -64,6 +65,10 @@ typedef struct ExactScan
 	IndexFetchTableData *fetch;	/* of rows that it names */
 	VdbExactMirror *mirror;		/* NULL: the child is read */
 	uint64		mirror_passes;	/* of searches before this one */
+	VdbReadahead *ahead;		/* questions that a join will ask; NULL: not known */
+	uint64		ahead_batch;	/* of which searches were begun, in one pass */
+	VdbExactMirror **ahead_mirrors; /* [ahead->count], NULL where one was not, or was taken */
+	MemoryContext ahead_context;	/* of these */
 	VdbRankedRow last;			/* that was returned, if one was */
 	bool		has_last;
 
@@ -110,7 +115,14 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	so->value_state = ExecInitExpr(list_nth(order->args, so->value), &css->ss.ps);
 	index = (Oid) list_nth_node(Integer, plan->custom_private, EXACT_MIRROR)->ival;
 	if (OidIsValid(index) && !(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+	{
+		Param	   *param = list_nth(order->args, 1 - so->value);
+
 		so->index = index_open(index, AccessShareLock);
+		if (IsA(param, Param) && param->paramkind == PARAM_EXEC)
+			so->ahead = vdb_readahead_find(estate, param->paramid);
+		so->ahead_context = AllocSetContextCreate(CurrentMemoryContext, "vdb searches begun ahead", ALLOCSET_DEFAULT_SIZES);
+	}
 
 	vdb_exec_check_function(order->opfuncid);
 	fmgr_info(order->opfuncid, &so->function);
@@ -224,19 +236,82 @@ measure_place(void *state, ItemPointer tid, VdbRankedRow *row, double *distance)
 	return true;
 }
 
-/* Begins to search the mirror for the question; NULL where there is none, or it cannot answer. */
+/* Begins a search by a question, which lives as long as the context. */
 static VdbExactMirror *
-begin_mirror(ExactScan *so)
+begin_search(ExactScan *so, Datum question, Size bytes, MemoryContext context)
+{
+	return vdb_exact_mirror_begin(so->index, so->css.ss.ps.state->es_snapshot, question, so->first, bytes, context,
+								  measure_place, so);
+}
+
+/* Begins searches by all questions that are known ahead, in one pass. */
+static void
+begin_ahead(ExactScan *so)
+{
+	VdbReadahead *ahead = so->ahead;
+	Size		bytes = work_mem * (Size) 1024 / ahead->count;
+	VdbExactMirror **begun;
+	int			count = 0;
+	MemoryContext old;
+
+	MemoryContextReset(so->ahead_context);
+	old = MemoryContextSwitchTo(so->ahead_context);
+	so->ahead_mirrors = palloc0(ahead->count * sizeof(VdbExactMirror *));
+	begun = palloc(ahead->count * sizeof(VdbExactMirror *));
+	for (int i = 0; i < ahead->count; i++)
+	{
+		if (ahead->questions[i].isnull)
+			continue;
+		so->ahead_mirrors[i] = begin_search(so, PointerGetDatum(PG_DETOAST_DATUM_COPY(ahead->questions[i].value)), bytes,
+											so->ahead_context);
+		if (so->ahead_mirrors[i] != NULL)
+			begun[count++] = so->ahead_mirrors[i];
+	}
+	if (count > 0 && vdb_exact_mirror_begin_all(begun, count))
+		so->mirror_passes++;
+	else
+		memset(so->ahead_mirrors, 0, ahead->count * sizeof(VdbExactMirror *));
+	MemoryContextSwitchTo(old);
+	so->ahead_batch = ahead->batch;
+}
+
+/* The search that was begun ahead by a question, as the join gave it; NULL where there is none. */
+static VdbExactMirror *
+take_ahead(ExactScan *so, Datum question)
+{
+	VdbReadahead *ahead = so->ahead;
+	VdbExactMirror *mirror;
+
+	if (ahead == NULL || ahead->count < 2 || ahead->current < 0 || ahead->questions[ahead->current].isnull ||
+		ahead->questions[ahead->current].value != question)
+		return NULL;
+	if (so->ahead_batch != ahead->batch)
+		begin_ahead(so);
+	mirror = so->ahead_mirrors[ahead->current];
+	so->ahead_mirrors[ahead->current] = NULL;
+
+	/* its first pass, which it counts, was that of all */
+	if (mirror != NULL)
+		so->mirror_passes--;
+	return mirror;
+}
+
+/*
+ * Begins to search the mirror for the question; NULL where there is none, or it cannot answer.  given: the question before it
+ * was copied.
+ */
+static VdbExactMirror *
+begin_mirror(ExactScan *so, Datum given)
 {
 	NullableDatum *question = &so->call->args[1 - so->value];
 	Relation	rel = so->css.ss.ss_currentRelation;
-	Snapshot	snapshot = so->css.ss.ps.state->es_snapshot;
 	VdbExactMirror *mirror;
 
 	if (so->index == NULL || question->isnull)
 		return NULL;
-	mirror = vdb_exact_mirror_begin(so->index, snapshot, question->value, so->first, work_mem * (Size) 1024,
-									so->search_context, measure_place, so);
+	mirror = take_ahead(so, given);
+	if (mirror == NULL)
+		mirror = begin_search(so, question->value, work_mem * (Size) 1024, so->search_context);
 	if (mirror == NULL)
 		return NULL;
 	if (so->fetch == NULL)
@@ -245,7 +320,7 @@ begin_mirror(ExactScan *so)
 	so->toast.in_order = false;
 
 	/* a sequential scan would do this, and the mirror stands for one */
-	PredicateLockRelation(rel, snapshot);
+	PredicateLockRelation(rel, so->css.ss.ps.state->es_snapshot);
 	pgstat_count_index_scan(so->index);
 	return mirror;
 }
@@ -268,18 +343,20 @@ start_search(ExactScan *so)
 {
 	ExprContext *econtext = so->css.ss.ps.ps_ExprContext;
 	NullableDatum *question = &so->call->args[1 - so->value];
+	Datum		given;
 	MemoryContext old;
 
 	MemoryContextReset(so->search_context);
 	vdb_ranked_init(&so->ranked, so->search_context, so->first, memory_for_rows(so));
 	question->value = ExecEvalExprSwitchContext(so->question, econtext, &question->isnull);
+	given = question->value;
 	if (!question->isnull && so->question_is_varlena)
 	{
 		old = MemoryContextSwitchTo(so->search_context);
 		question->value = PointerGetDatum(PG_DETOAST_DATUM_COPY(question->value));
 		MemoryContextSwitchTo(old);
 	}
-	so->mirror = begin_mirror(so);
+	so->mirror = begin_mirror(so, given);
 	so->has_last = false;
 	so->started = true;
 	so->measured = false;

@@ -47,12 +47,18 @@ typedef struct Pass
 } Pass;
 
 bool
+vdb_mirror_is_any(void)
+{
+	return vdb_mirror_shared != NULL && pg_atomic_read_u32(&vdb_mirror_shared->count) > 0;
+}
+
+bool
 vdb_mirror_find(Oid index, double *rows, uint32 *dims)
 {
 	VdbMirrorShared *shared = vdb_mirror_shared;
 	bool		found = false;
 
-	if (shared == NULL || pg_atomic_read_u32(&shared->count) == 0)
+	if (!vdb_mirror_is_any())
 		return false;
 	LWLockAcquire(&shared->lock, LW_SHARED);
 	for (int i = 0; i < VDB_MIRRORS && !found; i++)

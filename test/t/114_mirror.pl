@@ -106,7 +106,35 @@ is(sql("$mirrored SET plan_cache_mode = force_generic_plan;
 is(sql("$mirrored SELECT string_agg(n.id::text, ' ' ORDER BY a.id) FROM (SELECT * FROM t WHERE id BETWEEN 40 AND 60) a,
 	LATERAL (SELECT id FROM t b ORDER BY b.v <-> a.v LIMIT 1) n"), join(' ', 40 .. 60), 'a question for each row of a table');
 like(sql("$mirrored EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT * FROM (SELECT * FROM t WHERE id BETWEEN 40 AND 60) a,
-	LATERAL (SELECT id FROM t b ORDER BY b.v <-> a.v LIMIT 1) n"), qr/Mirror: t_i\n\s+Mirror Passes: 21\n/, 'each by the mirror');
+	LATERAL (SELECT id FROM t b ORDER BY b.v <-> a.v LIMIT 1) n"), qr/VdbReadAhead.*Batches: 6\n.*Mirror: t_i\n\s+Mirror Passes: 5\n/s,
+	'by a pass for the first, two, four, eight and the other six');
+
+# Joins, with the mirror and without: each row of one, with the questions around it, in any order.
+for (['conditions', 't a', 'b.r = a.r AND b.id <> a.id', 'a.id % 12 = 0', 3],
+	['nulls, and questions of which some are none', '(SELECT id, r, CASE WHEN id % 4 > 0 THEN v END AS v FROM t OFFSET 0) a', 'true', 'a.id > 2900', 4],
+	['an array', '(SELECT n AS id, v, 1 AS r FROM unnest((SELECT array_agg(v ORDER BY id) FROM t WHERE id < 200)) WITH ORDINALITY u(v, n)) a', 'true', 'true', 2],
+	['a join within a join', 't c, LATERAL (SELECT * FROM t d WHERE d.r = c.r AND d.id BETWEEN 10 AND 400 AND c.id IN (15, 16, 17)) a', 'b.r <> c.r', 'c.id < 20', 2],
+	['all rows', 't a', 'b.r = a.r', 'a.id IN (5, 6, 7)', 100])
+{
+	my ($claim, $outer, $on, $where, $k) = @$_;
+	my $query = "SELECT string_agg(concat(a.id, ':', n.id, ':', n.d), ' ' ORDER BY a.id, n.d, n.id) FROM $outer,
+		LATERAL (SELECT id, b.v <-> a.v AS d FROM t b WHERE $on ORDER BY b.v <-> a.v LIMIT $k) n WHERE $where AND n.d > 0";
+	my $nested = 'SET enable_hashjoin = off; SET enable_mergejoin = off; SET work_mem = $$256kB$$;';
+
+	like(sql("$mirrored $nested EXPLAIN $query"), qr/VdbReadAhead.*Mirror: t_i/s, "$claim: read ahead");
+	is(sql("$mirrored $nested $query"), sql("$plain $nested $query"), "$claim: the same rows");
+}
+for (['rows are locked', 'SELECT a.id FROM t a, LATERAL (SELECT id FROM t b ORDER BY b.v <-> a.v LIMIT 1) n FOR UPDATE OF a'],
+	['something is volatile', 'SELECT random() FROM t a, LATERAL (SELECT id FROM t b ORDER BY b.v <-> a.v LIMIT 1) n'])
+{
+	unlike(sql("$mirrored EXPLAIN $_->[1]"), qr/VdbReadAhead/, "$_->[0]: not read ahead");
+}
+psql_fails($node, "$mirrored SELECT * FROM unnest(ARRAY['[1,2]', '[2,3]', '[1,2]']::vector[]) q, LATERAL (SELECT id FROM t b ORDER BY b.v <-> q LIMIT 1) n",
+	'22000', 'different vector dimensions 20 and 2', 'questions of other dimensions');
+is(sql("$mirrored BEGIN; DECLARE c CURSOR FOR SELECT n.id FROM (SELECT * FROM t WHERE id BETWEEN 40 AND 60) a,
+	LATERAL (SELECT id FROM t b ORDER BY b.v <-> a.v LIMIT 1) n; FETCH 5 FROM c; SELECT vdb.drop_mirror('t_i'); FETCH 100 FROM c"),
+	join("\n", 40 .. 44, 't', 45 .. 60), 'the mirror goes in the middle of a join');
+sql(q(SELECT vdb.load_mirror('t_i')));
 psql_fails($node, "$mirrored SELECT id FROM t ORDER BY v <-> '[1,2]' LIMIT 1", '22000', 'different vector dimensions 20 and 2',
 	'a question of other dimensions');
 is(sql("$mirrored SELECT count(*) FROM (SELECT id FROM t ORDER BY v <-> NULL) s"), '3050', 'no question');
