@@ -15,6 +15,7 @@
 
 #include "access/table.h"
 #include "access/transam.h"
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/index.h"
 #include "miscadmin.h"
@@ -279,6 +280,20 @@ is_there(Relation index)
 	return found;
 }
 
+/*
+ * Rows that this transaction has deleted are not seen by the snapshot that is taken, nor are those that the command in
+ * progress has inserted.  Both would be missing, the former if it failed.
+ */
+static void
+check_transaction(Relation index)
+{
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("the mirror of index \"%s\" cannot be loaded in a transaction that has written", RelationGetRelationName(index)),
+				 errhint("Commit, and load it then.")));
+}
+
 static bool
 make(Relation heap, Relation index, bool evict)
 {
@@ -300,6 +315,7 @@ make(Relation heap, Relation index, bool evict)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("index \"%s\" cannot have a mirror", RelationGetRelationName(index)),
 				 errdetail("%s", obstacle)));
+	check_transaction(index);
 	seed = vdb_index_random_seed(loading.support);
 	dims = vdb_index_column_dims(index, loading.support);
 	center = find_center(heap, index, loading.support, dims, seed, &rows);
