@@ -143,7 +143,7 @@ vdb_batch_search_mirror(Relation heap, Relation index, const VdbSupport *support
 	Reader		reader;
 	bool		found = true;
 
-	if (!vdb_mirror_is_enabled || !vdb_mirror_find(RelationGetRelid(index), &rows, &dims))
+	if (!vdb_mirror_is_enabled || !vdb_mirror_find(index, &rows, &dims))
 		return false;
 	open_reader(&reader, heap, index, support);
 	PredicateLockRelation(heap, reader.snapshot);

@@ -260,6 +260,18 @@ typedef struct Mirror
 	uint32		dims;
 } Mirror;
 
+/* Is there a mirror of an index, which the planner has locked? */
+static bool
+read_mirror(Oid indexoid, Mirror *mirror)
+{
+	Relation	index = index_open(indexoid, NoLock);
+
+	if (vdb_mirror_find(index, &mirror->rows, &mirror->dims))
+		mirror->index = indexoid;
+	index_close(index, NoLock);
+	return OidIsValid(mirror->index);
+}
+
 /* The index of the table, with a mirror, that orders all rows that are wanted by this distance. */
 static Mirror
 find_mirror(RelOptInfo *rel, OpExpr *order, int value)
@@ -276,11 +288,8 @@ find_mirror(RelOptInfo *rel, OpExpr *order, int value)
 			SearchSysCacheExists3(AMOPOPID, ObjectIdGetDatum(order->opno), CharGetDatum(AMOP_ORDER),
 								  ObjectIdGetDatum(index->opfamily[0])) &&
 			match_index_to_operand(list_nth(order->args, value), 0, index) &&
-			vdb_mirror_find(index->indexoid, &mirror.rows, &mirror.dims))
-		{
-			mirror.index = index->indexoid;
+			read_mirror(index->indexoid, &mirror))
 			return mirror;
-		}
 	}
 	return mirror;
 }

@@ -78,7 +78,7 @@ vdb_mirror_load_named(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("there is no room for the mirror of index \"%s\"", RelationGetRelationName(index)),
 				 errhint("Raise \"vdb.mirror_memory\", or drop other mirrors.")));
-	(void) vdb_mirror_find(RelationGetRelid(index), &rows, &dims);
+	(void) vdb_mirror_find(index, &rows, &dims);
 	index_close(index, NoLock);
 	table_close(heap, NoLock);
 	PG_RETURN_INT64((int64) rows);
@@ -93,7 +93,7 @@ vdb_mirror_drop_named(PG_FUNCTION_ARGS)
 	Relation	index = open_index(PG_GETARG_OID(0), &heap);
 	double		rows;
 	uint32		dims;
-	bool		found = vdb_mirror_find(RelationGetRelid(index), &rows, &dims);
+	bool		found = vdb_mirror_find(index, &rows, &dims);
 
 	vdb_mirror_forget(index);
 	index_close(index, AccessShareLock);

@@ -36,8 +36,8 @@ extern void vdb_mirror_forget(Relation index);
 /* Is there any mirror, of an index of whichever database? */
 extern bool vdb_mirror_is_any(void);
 
-/* Is there a mirror of an index of this database?  How many rows it has, of how many dimensions. */
-extern bool vdb_mirror_find(Oid index, double *rows, uint32 *dims);
+/* Is there a mirror of an index?  How many rows it has, of how many dimensions. */
+extern bool vdb_mirror_find(Relation index, double *rows, uint32 *dims);
 
 typedef struct VdbMirrorSearch VdbMirrorSearch;
 

@@ -153,7 +153,8 @@ create_in(VdbMirror *mirror, const Loading *loading, const float *center)
 	mirror->generation = ++shared->generations;
 	mirror->database = MyDatabaseId;
 	mirror->index = RelationGetRelid(loading->index);
-	mirror->locator = vdb_relation_locator(loading->index);
+	mirror->tablespace = loading->index->rd_rel->reltablespace;
+	mirror->file = loading->index->rd_rel->relfilenode;
 	mirror->metric = codec->metric;
 	mirror->dims = codec->dims;
 	mirror->seed = codec->seed;
@@ -167,6 +168,19 @@ create_in(VdbMirror *mirror, const Loading *loading, const float *center)
 	mirror->state = VDB_MIRROR_LOADING;
 	pg_atomic_fetch_add_u32(&shared->count, 1);
 	return true;
+}
+
+/* Gives up mirrors of files that the index had before. */
+static void
+leave_former(Relation index)
+{
+	for (int i = 0; i < VDB_MIRRORS; i++)
+	{
+		VdbMirror  *mirror = &vdb_mirror_shared->mirrors[i];
+
+		if (mirror->database == MyDatabaseId && mirror->index == RelationGetRelid(index))
+			vdb_mirror_leave(mirror);
+	}
 }
 
 /* Makes the mirror where there is room for so many chunks; others go for it, if they may. */
@@ -183,6 +197,7 @@ create(Loading *loading, const float *center, double chunks)
 
 		CHECK_FOR_INTERRUPTS();
 		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+		leave_former(loading->index);
 		mirror = find_free();
 		if (mirror != NULL && count_free_chunks() >= chunks)
 			created = create_in(mirror, loading, center);
@@ -272,12 +287,14 @@ load_rows(Relation heap, Loading *loading)
 static bool
 is_there(Relation index)
 {
-	bool		found;
+	VdbMirror  *mirror;
 
-	LWLockAcquire(&vdb_mirror_shared->lock, LW_SHARED);
-	found = vdb_mirror_lookup(vdb_relation_locator(index)) != NULL;
+	LWLockAcquire(&vdb_mirror_shared->lock, LW_EXCLUSIVE);
+	mirror = vdb_mirror_lookup(index);
+	if (mirror != NULL)
+		mirror->index = RelationGetRelid(index);	/* ALTER TABLE may make another index of the same files */
 	LWLockRelease(&vdb_mirror_shared->lock);
-	return found;
+	return mirror != NULL;
 }
 
 /*

@@ -47,8 +47,9 @@ typedef struct VdbMirror
 	VdbMirrorState state;
 	uint64		generation;		/* no two mirrors have the same */
 	Oid			database;
-	Oid			index;
-	VdbLocator	locator;		/* of the index's files */
+	Oid			index;			/* that it was loaded for */
+	Oid			tablespace;		/* and file: those of pg_class, for the database may go to another one and come back */
+	Oid			file;
 	VdbMetric	metric;
 	uint32		dims;
 	uint64		seed;			/* of the rotation */
@@ -112,8 +113,8 @@ extern uint32 vdb_mirror_room(uint32 code_bytes);
 /* An unused chunk, without rows, or VDB_NO_CHUNK. */
 extern uint32 vdb_mirror_take_chunk(void);
 
-/* The mirror of these files that is loading or ready, or NULL.  The caller holds the lock. */
-extern VdbMirror *vdb_mirror_lookup(VdbLocator locator);
+/* The mirror of an index's files that is loading or ready, or NULL.  The caller holds the lock. */
+extern VdbMirror *vdb_mirror_lookup(Relation index);
 
 /* The mirror of this generation, if it is loading or ready, or NULL.  The same. */
 extern VdbMirror *vdb_mirror_of(uint64 generation);

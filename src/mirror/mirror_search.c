@@ -53,21 +53,19 @@ vdb_mirror_is_any(void)
 }
 
 bool
-vdb_mirror_find(Oid index, double *rows, uint32 *dims)
+vdb_mirror_find(Relation index, double *rows, uint32 *dims)
 {
 	VdbMirrorShared *shared = vdb_mirror_shared;
-	bool		found = false;
+	VdbMirror  *mirror;
+	bool		found;
 
 	if (!vdb_mirror_is_any())
 		return false;
 	LWLockAcquire(&shared->lock, LW_SHARED);
-	for (int i = 0; i < VDB_MIRRORS && !found; i++)
+	mirror = vdb_mirror_lookup(index);
+	found = mirror != NULL && mirror->state == VDB_MIRROR_READY;
+	if (found)
 	{
-		VdbMirror  *mirror = &shared->mirrors[i];
-
-		if (mirror->state != VDB_MIRROR_READY || mirror->database != MyDatabaseId || mirror->index != index)
-			continue;
-		found = true;
 		*rows = (double) pg_atomic_read_u64(&mirror->rows);
 		*dims = mirror->dims;
 	}
@@ -118,7 +116,7 @@ vdb_mirror_begin(Relation index, Snapshot snapshot, Datum question)
 	if (shared == NULL || RecoveryInProgress())
 		return NULL;
 	LWLockAcquire(&shared->lock, LW_SHARED);
-	mirror = vdb_mirror_lookup(vdb_relation_locator(index));
+	mirror = vdb_mirror_lookup(index);
 	if (mirror != NULL && mirror->state == VDB_MIRROR_READY && has_all(mirror, snapshot))
 	{
 		search = palloc0(sizeof(VdbMirrorSearch));

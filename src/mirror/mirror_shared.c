@@ -7,6 +7,7 @@
 #include "miscadmin.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
+#include "utils/rel.h"
 
 #include "mirror/mirror_private.h"
 #include "shmem.h"
@@ -161,13 +162,14 @@ is_found(const VdbMirror *mirror)
 }
 
 VdbMirror *
-vdb_mirror_lookup(VdbLocator locator)
+vdb_mirror_lookup(Relation index)
 {
 	for (int i = 0; i < VDB_MIRRORS; i++)
 	{
 		VdbMirror  *mirror = &vdb_mirror_shared->mirrors[i];
 
-		if (is_found(mirror) && memcmp(&mirror->locator, &locator, sizeof(locator)) == 0)
+		if (is_found(mirror) && mirror->database == MyDatabaseId && mirror->tablespace == index->rd_rel->reltablespace &&
+			mirror->file == index->rd_rel->relfilenode)
 			return mirror;
 	}
 	return NULL;

@@ -154,7 +154,7 @@ read_codec(Relation index, VdbCodec *codec, uint64 *generation)
 	float	   *center;
 
 	LWLockAcquire(&shared->lock, LW_SHARED);
-	mirror = vdb_mirror_lookup(vdb_relation_locator(index));
+	mirror = vdb_mirror_lookup(index);
 	if (mirror != NULL)
 	{
 		*generation = mirror->generation;
@@ -264,7 +264,7 @@ vdb_mirror_forget(Relation index)
 	if (!is_mirrored(index))
 		return;
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	mirror = vdb_mirror_lookup(vdb_relation_locator(index));
+	mirror = vdb_mirror_lookup(index);
 	if (mirror != NULL)
 		vdb_mirror_leave(mirror);
 	LWLockRelease(&shared->lock);

@@ -311,11 +311,31 @@ for my $point (qw(mirror-load-created mirror-load-waited mirror-load-snapshot mi
 
 # what is made anew has no mirror
 sql('REINDEX INDEX t_i');
-is(is_mirrored("v <-> $question", 't', 5), 0, 'REINDEX leaves the mirror behind');
-sql(q(SELECT vdb.load_mirror('t_i'); VACUUM FULL t));
-is(is_mirrored("v <-> $question", 't', 5), 0, 'so does VACUUM FULL');
+is(is_mirrored("v <-> $question", 't', 5), -1, 'REINDEX leaves the mirror behind');
+sql('INSERT INTO t (r, v) SELECT 1, v FROM q');
+is(sql(q(SELECT vdb.load_mirror('t_i') = (SELECT count(*) FROM t))), 't', 'another one has the rows that there are');
+is(sql(q(SELECT count(*) FROM vdb_stat_mirror)), '1', 'and takes its place');
+sql('VACUUM FULL t');
+is(is_mirrored("v <-> $question", 't', 5), -1, 'VACUUM FULL leaves it behind, too');
 sql(q(SELECT vdb.load_mirror('t_i'); BEGIN; TRUNCATE t; INSERT INTO t (r, v) SELECT 1, v FROM q; ROLLBACK));
 is_right('a TRUNCATE that was taken back');
+sql('ALTER TABLE t ALTER v TYPE vector(20)');
+is_right('an index that has another one\'s files');
+is(sql(q(SELECT vdb.load_mirror('t_i') = (SELECT count(*) FROM t))), 't', 'has the mirror, too');
+is(sql(q(SELECT indexrelname FROM vdb_stat_mirror)), 't_i', 'which is shown as its');
+
+# a database that lies elsewhere for a time has other paths meanwhile
+sql(q(SET allow_in_place_tablespaces = on; CREATE TABLESPACE elsewhere LOCATION ''));
+sql('CREATE DATABASE moved');
+$node->safe_psql('moved', q(CREATE EXTENSION vdb; CREATE TABLE m (v vector(2)); INSERT INTO m VALUES ('[1,2]');
+	CREATE INDEX m_i ON m USING hnsw (v vector_l2_ops); SELECT vdb.load_mirror('m_i')));
+sql('ALTER DATABASE moved SET TABLESPACE elsewhere');
+$node->safe_psql('moved', q(INSERT INTO m VALUES ('[1,3]')));
+sql('ALTER DATABASE moved SET TABLESPACE pg_default');
+is($node->safe_psql('moved', "$mirrored SELECT count(*) FROM (SELECT * FROM m ORDER BY v <-> '[1,1]') s"), '2',
+	'rows that come while a database lies elsewhere');
+sql('DROP DATABASE moved');
+sql('DROP TABLESPACE elsewhere');
 
 sub mirrors { return sql(q(SELECT string_agg(indexrelname, ' ' ORDER BY indexrelname) FROM vdb_stat_mirror WHERE state = 'ready')) }
 
