@@ -35,12 +35,12 @@ struct VdbExactMirror
 
 	VdbRanked	candidates;		/* by their lower bounds, and the places of their index entries */
 	VdbRankedRow candidate;		/* the next one, if there is one */
-	VdbRankedRow last;			/* the one before: a row may come twice */
 	bool		has_candidate;
-	bool		has_last;
 	bool		pass_is_due;	/* no candidate is left; those behind `candidates.floor` need another pass */
 	uint64		passes;
 	pairingheap *measured;
+	VdbRankedRow last;			/* that was returned, if one was */
+	bool		has_last;
 };
 
 static int
@@ -94,13 +94,7 @@ take_candidate(ItemPointer tid, double lower, void *state)
 static void
 advance(VdbExactMirror *mirror)
 {
-	do
-	{
-		mirror->has_candidate = vdb_ranked_next(&mirror->candidates, &mirror->candidate, &mirror->pass_is_due);
-	} while (mirror->has_candidate && mirror->has_last &&
-			 !vdb_ranked_is_before(&mirror->last, &mirror->candidate));
-	mirror->last = mirror->candidate;
-	mirror->has_last |= mirror->has_candidate;
+	mirror->has_candidate = vdb_ranked_next(&mirror->candidates, &mirror->candidate, &mirror->pass_is_due);
 }
 
 /* What a pass is to find: candidates behind all those before. */
@@ -158,6 +152,23 @@ measure_candidate(VdbExactMirror *mirror)
 	advance(mirror);
 }
 
+/*
+ * Takes the nearest row that has been measured; false where it was returned before.  One that the mirror has twice is
+ * measured twice, at the same distance, which neither bound is above: both are here before one is taken.
+ */
+static bool
+take_measured(VdbExactMirror *mirror, VdbRankedRow *row, double *distance)
+{
+	Measured   *nearest = pairingheap_container(Measured, node, pairingheap_remove_first(mirror->measured));
+	bool		is_new = !mirror->has_last || vdb_ranked_is_before(&mirror->last, &nearest->row);
+
+	*row = mirror->last = nearest->row;
+	*distance = nearest->distance;
+	mirror->has_last = true;
+	pfree(nearest);
+	return is_new;
+}
+
 VdbExactStep
 vdb_exact_mirror_next(VdbExactMirror *mirror, VdbRankedRow *row, double *distance)
 {
@@ -173,11 +184,9 @@ vdb_exact_mirror_next(VdbExactMirror *mirror, VdbRankedRow *row, double *distanc
 
 			if (!is_more || nearest->row.key < least)
 			{
-				(void) pairingheap_remove_first(mirror->measured);
-				*row = nearest->row;
-				*distance = nearest->distance;
-				pfree(nearest);
-				return VDB_EXACT_ROW;
+				if (take_measured(mirror, row, distance))
+					return VDB_EXACT_ROW;
+				continue;
 			}
 		}
 		if (mirror->has_candidate)

@@ -233,7 +233,8 @@ for my $point (qw(mirror-load-created mirror-load-waited mirror-load-snapshot mi
 	my $holder = hold($node, $point);
 	my $loader = begin_held($node, $point, 1, q(SELECT vdb.load_mirror('t_i')));
 
-	sql('INSERT INTO t (r, v) SELECT 9, v FROM q; DELETE FROM t WHERE id IN (SELECT min(id) FROM t); UPDATE t SET r = 10, v = fresh() WHERE id % 40 = 0');
+	# who computes in another way rounds numbers of a row in another way
+	sql('SET vdb.simd = scalar; INSERT INTO t (r, v) SELECT 9, v FROM q; DELETE FROM t WHERE id IN (SELECT min(id) FROM t); UPDATE t SET r = 10, v = fresh() WHERE id % 40 = 0');
 	let_go($node, $holder);
 	await_end($loader);
 	is_right("changed at $point");
