@@ -15,6 +15,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
@@ -96,6 +97,7 @@ vdb_mirror_drop_named(PG_FUNCTION_ARGS)
 	bool		found = vdb_mirror_find(index, &rows, &dims);
 
 	vdb_mirror_forget(index);
+	CacheInvalidateRelcache(heap);
 	index_close(index, AccessShareLock);
 	table_close(heap, AccessShareLock);
 	PG_RETURN_BOOL(found);

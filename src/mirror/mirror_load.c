@@ -23,6 +23,7 @@
 #include "storage/lmgr.h"
 #include "storage/spin.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -381,6 +382,10 @@ vdb_mirror_load(Relation heap, Relation index, bool evict)
 	nest = NewGUCNestLevel();
 	RestrictSearchPath();
 	made = make(heap, index, evict);
+
+	/* plans that were made without it */
+	if (made)
+		CacheInvalidateRelcache(heap);
 	AtEOXact_GUC(false, nest);
 	SetUserIdAndSecContext(user, security);
 	MemoryContextSwitchTo(old);

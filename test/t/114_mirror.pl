@@ -139,6 +139,11 @@ psql_fails($node, "$mirrored SELECT id FROM t ORDER BY v <-> '[1,2]' LIMIT 1", '
 	'a question of other dimensions');
 is(sql("$mirrored SELECT count(*) FROM (SELECT id FROM t ORDER BY v <-> NULL) s"), '3050', 'no question');
 
+# plans are made anew when a mirror comes or goes
+is(sql("$mirrored SET plan_cache_mode = force_generic_plan; PREPARE s AS SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = 30) LIMIT 1;
+	SELECT vdb.drop_mirror('t_i'); EXPLAIN (COSTS OFF) EXECUTE s; SELECT vdb.load_mirror('t_i'); EXPLAIN (COSTS OFF) EXECUTE s;") =~ /^t\n((?!Mirror).)*\n3050\n.*Mirror: t_i/s,
+	'1', 'prepared statements know of a mirror');
+
 # --- many questions at once ----------------------------------------------------------------------
 
 # Rows of a batch, of which the last ones may be as far as others.
