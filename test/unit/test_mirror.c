@@ -165,7 +165,9 @@ main(int argc, char **argv)
 
 				for (int s = 0; s < 7 && sound; s++)
 				{
-					for (int round = 0; round < (sizes[s] > 500 ? 1 : 8) * share + 1 && sound; round++)
+					long		rounds = share_of(sizes[s] > 500 ? 2 : 9);
+
+					for (int round = 0; round < rounds + (sizes[s] < 500) && sound; round++)
 					{
 						Case		c;
 
