@@ -910,7 +910,7 @@ vdb_hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Rela
 	void	   *vector;
 	float		norm;
 
-	vdb_mirror_insert(rel, values[0], isnull[0], tid);
+	vdb_mirror_insert(heap, rel, values[0], isnull[0], tid);
 	if (isnull[0])
 		return false;
 	context = AllocSetContextCreate(CurrentMemoryContext, "hnsw insert", ALLOCSET_DEFAULT_SIZES);

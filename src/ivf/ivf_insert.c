@@ -179,7 +179,7 @@ vdb_ivf_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Relat
 	IvfIndex   *index;
 	IvfRow		row = {0};
 
-	vdb_mirror_insert(rel, values[0], isnull[0], tid);
+	vdb_mirror_insert(heap, rel, values[0], isnull[0], tid);
 	if (isnull[0])
 		return false;
 	context = AllocSetContextCreate(CurrentMemoryContext, "ivf insert", ALLOCSET_DEFAULT_SIZES);

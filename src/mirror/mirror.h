@@ -21,9 +21,10 @@ extern void vdb_mirror_init(void);
 
 /*
  * A new row of an index, from aminsert: before the inserting transaction can commit.  May be called for a row
- * whose transaction fails later.  Takes LWLocks for moments; raises what reading the value raises.
+ * whose transaction fails later.  Takes LWLocks for moments; raises what reading the value raises, and where a serialisable
+ * reader missed the row that should not.
  */
-extern void vdb_mirror_insert(Relation index, Datum value, bool isnull, ItemPointer tid);
+extern void vdb_mirror_insert(Relation heap, Relation index, Datum value, bool isnull, ItemPointer tid);
 
 /* Takes out rows for which the callback returns true: from ambulkdelete, before it returns. */
 extern void vdb_mirror_remove(Relation index, IndexBulkDeleteCallback callback, void *state);

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "storage/predicate.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -166,7 +167,7 @@ read_codec(Relation index, VdbCodec *codec, uint64 *generation)
 }
 
 void
-vdb_mirror_insert(Relation index, Datum value, bool isnull, ItemPointer tid)
+vdb_mirror_insert(Relation heap, Relation index, Datum value, bool isnull, ItemPointer tid)
 {
 	MemoryContext context;
 	MemoryContext old;
@@ -187,6 +188,9 @@ vdb_mirror_insert(Relation index, Datum value, bool isnull, ItemPointer tid)
 					(errmsg("the mirror of index \"%s\" is given up", RelationGetRelationName(index)),
 					 errdetail("A new row does not fit."),
 					 errhint("Raise \"vdb.mirror_memory\".")));
+
+		/* who locked the table after the row had come to it has read the mirror before, perhaps */
+		CheckForSerializableConflictIn(heap, NULL, InvalidBlockNumber);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

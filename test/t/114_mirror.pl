@@ -230,6 +230,21 @@ cmp_ok(sql(q(SELECT bytes FROM vdb_stat_mirror WHERE indexrelname = 't_i')), '<=
 	is_right('and afterwards');
 }
 
+# a reader that is there between a row's coming to the table and to the mirror does not see it, which a transaction
+# whose rows it has to see before must not rely on
+{
+	my $last = '(SELECT max(id) FROM (SELECT id FROM t ORDER BY v <-> (SELECT v FROM q WHERE id = 2) LIMIT 1) s)';
+	my $holder = hold($node, 'mirror-insert-coded');
+	my $writer = begin_held($node, 'mirror-insert-coded', 1, "COMMIT; BEGIN ISOLATION LEVEL SERIALIZABLE; $mirrored
+		INSERT INTO t (r, v) SELECT 14, v FROM q WHERE id = 2 AND $last IS NOT NULL; COMMIT");
+
+	sql("BEGIN ISOLATION LEVEL SERIALIZABLE; $mirrored INSERT INTO t (r, v) SELECT 14, v FROM q WHERE id = 2 AND $last IS NOT NULL; COMMIT");
+	let_go($node, $holder);
+	await_end($writer);
+	like(${ $writer->{output} }, qr/could not serialize access/, 'serialisable transactions that do not see each other');
+	is_right('of which one is there');
+}
+
 # --- while it is loaded -------------------------------------------------------------------------
 
 for my $point (qw(mirror-load-created mirror-load-waited mirror-load-snapshot mirror-load-read))
