@@ -31,7 +31,7 @@ struct VdbExactMirror
 	VdbMirrorSearch *search;
 	VdbExactMeasure measure;
 	void	   *state;
-	Size		bytes;			/* that candidates may take */
+	Size		bytes;			/* that candidates may take, and rows that were measured */
 
 	VdbRanked	candidates;		/* by their lower bounds, and the places of their index entries */
 	VdbRankedRow candidate;		/* the next one, if there is one */
@@ -39,6 +39,7 @@ struct VdbExactMirror
 	bool		pass_is_due;	/* no candidate is left; those behind `candidates.floor` need another pass */
 	uint64		passes;
 	pairingheap *measured;
+	Size		measured_count;
 	VdbRankedRow last;			/* that was returned, if one was */
 	bool		has_last;
 };
@@ -148,6 +149,7 @@ measure_candidate(VdbExactMirror *mirror)
 		measured->row = row;
 		measured->distance = distance;
 		pairingheap_add(mirror->measured, &measured->node);
+		mirror->measured_count++;
 	}
 	advance(mirror);
 }
@@ -165,8 +167,19 @@ take_measured(VdbExactMirror *mirror, VdbRankedRow *row, double *distance)
 	*row = mirror->last = nearest->row;
 	*distance = nearest->distance;
 	mirror->has_last = true;
+	mirror->measured_count--;
 	pfree(nearest);
 	return is_new;
+}
+
+/*
+ * Are there more rows to be kept than memory holds?  They are as far away as the next candidate may be, as nulls are from
+ * everything, and whoever reads the table keeps the nearest alone.
+ */
+static bool
+is_full(const VdbExactMirror *mirror)
+{
+	return mirror->measured_count > Max(mirror->bytes / sizeof(Measured), FEWEST_CANDIDATES);
 }
 
 VdbExactStep
@@ -189,7 +202,9 @@ vdb_exact_mirror_next(VdbExactMirror *mirror, VdbRankedRow *row, double *distanc
 				continue;
 			}
 		}
-		if (mirror->has_candidate)
+		if (is_full(mirror))
+			return VDB_EXACT_GONE;
+		else if (mirror->has_candidate)
 			measure_candidate(mirror);
 		else if (!mirror->pass_is_due)
 			return VDB_EXACT_END;

@@ -18,14 +18,15 @@ typedef enum VdbExactStep
 {
 	VDB_EXACT_ROW,
 	VDB_EXACT_END,
-	VDB_EXACT_GONE				/* the mirror is; rows that were returned were right */
+	VDB_EXACT_GONE				/* the mirror is, or memory for rows; rows that were returned were right */
 } VdbExactStep;
 
 typedef struct VdbExactMirror VdbExactMirror;
 
 /*
  * Begins a search; NULL where no mirror can answer it (vdb_mirror_begin).  The question lives as long as the context, in
- * which all is allocated.  first: rows that will be read for certain, or nearly.  bytes: that candidates may take.
+ * which all is allocated.  first: rows that will be read for certain, or nearly.  bytes: that candidates may take, and rows that
+ * were measured as much again.
  */
 extern VdbExactMirror *vdb_exact_mirror_begin(Relation index, Snapshot snapshot, Datum question, double first,
 											  Size bytes, MemoryContext context,

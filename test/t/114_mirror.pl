@@ -172,6 +172,16 @@ is(sql('SELECT sum(query_no) FROM vdb.search_batch($$t_h$$, ARRAY[$$[0,0,0,0,0,0
 	'6', 'a question that no mirror can answer is one for the table');
 sql(q(SELECT vdb.drop_mirror(indexrelid) FROM vdb_stat_mirror WHERE indexrelname <> 't_i'; DROP INDEX t_e, t_w));
 
+# rows that are all measured before one is returned take no more memory than they may
+sql(q(CREATE TABLE far (id serial, v vector(2)); INSERT INTO far (v) SELECT '[1,2]' FROM generate_series(1, 10);
+	INSERT INTO far (v) SELECT NULL FROM generate_series(1, 5000); CREATE INDEX far_i ON far USING hnsw (v vector_l2_ops);
+	SELECT vdb.load_mirror('far_i')));
+my $far = q(SET work_mem = '64kB'; SELECT count(*), count(DISTINCT id), max(id) FILTER (WHERE n <= 10) FROM
+	(SELECT id, row_number() OVER () AS n FROM (SELECT id FROM far ORDER BY v <-> '[1,1]') a) b);
+is(sql("$mirrored $far"), '5010|5010|10', 'rows that memory does not hold');
+like(sql("$mirrored " . $far =~ s/SELECT/EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT/r), qr/Mirror Passes: [1-9].*\n\s+Passes: [1-9]/s, 'come from the table');
+sql('DROP TABLE far');
+
 # a cursor goes on where others change the table, and where the mirror goes
 is(sql("$mirrored BEGIN; DECLARE c CURSOR FOR SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = 100);
 	FETCH 1 FROM c; DELETE FROM t WHERE id < 3000; SELECT vdb.drop_mirror('t_i'); MOVE 2000 FROM c;
