@@ -7,7 +7,9 @@
 #include "access/genam.h"
 #include "access/table.h"
 #include "access/xlog.h"
+#include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -22,6 +24,24 @@
 #include "mirror/mirror_private.h"
 
 static int	mirror_memory;		/* MB */
+static object_access_hook_type next_hook;
+
+/* The hook.  What is dropped takes its mirrors along; where that is taken back, a mirror is all that was lost. */
+static void
+leave_dropped(ObjectAccessType access, Oid class, Oid object, int subobject, void *arg)
+{
+	if (next_hook != NULL)
+		next_hook(access, class, object, subobject, arg);
+	if (access != OAT_DROP || subobject != 0 || vdb_mirror_shared == NULL ||
+		(class != RelationRelationId && class != DatabaseRelationId))
+		return;
+	LWLockAcquire(&vdb_mirror_shared->lock, LW_EXCLUSIVE);
+	if (class == DatabaseRelationId)
+		vdb_mirror_leave_all(object, InvalidOid);
+	else
+		vdb_mirror_leave_all(MyDatabaseId, object);
+	LWLockRelease(&vdb_mirror_shared->lock);
+}
 
 void
 vdb_mirror_init(void)
@@ -39,6 +59,11 @@ vdb_mirror_init(void)
 							GUC_UNIT_MB,
 							NULL, NULL, NULL);
 	vdb_mirror_share((Size) mirror_memory * 1024 * 1024);
+	if (mirror_memory > 0)
+	{
+		next_hook = object_access_hook;
+		object_access_hook = leave_dropped;
+	}
 }
 
 /* Opens an index whose mirror the user may make or drop, and its table. */

@@ -171,19 +171,6 @@ create_in(VdbMirror *mirror, const Loading *loading, const float *center)
 	return true;
 }
 
-/* Gives up mirrors of files that the index had before. */
-static void
-leave_former(Relation index)
-{
-	for (int i = 0; i < VDB_MIRRORS; i++)
-	{
-		VdbMirror  *mirror = &vdb_mirror_shared->mirrors[i];
-
-		if (mirror->database == MyDatabaseId && mirror->index == RelationGetRelid(index))
-			vdb_mirror_leave(mirror);
-	}
-}
-
 /* Makes the mirror where there is room for so many chunks; others go for it, if they may. */
 static bool
 create(Loading *loading, const float *center, double chunks)
@@ -198,7 +185,7 @@ create(Loading *loading, const float *center, double chunks)
 
 		CHECK_FOR_INTERRUPTS();
 		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-		leave_former(loading->index);
+		vdb_mirror_leave_all(MyDatabaseId, RelationGetRelid(loading->index));	/* of files that it had before */
 		mirror = find_free();
 		if (mirror != NULL && count_free_chunks() >= chunks)
 			created = create_in(mirror, loading, center);
@@ -288,14 +275,12 @@ load_rows(Relation heap, Loading *loading)
 static bool
 is_there(Relation index)
 {
-	VdbMirror  *mirror;
+	bool		found;
 
-	LWLockAcquire(&vdb_mirror_shared->lock, LW_EXCLUSIVE);
-	mirror = vdb_mirror_lookup(index);
-	if (mirror != NULL)
-		mirror->index = RelationGetRelid(index);	/* ALTER TABLE may make another index of the same files */
+	LWLockAcquire(&vdb_mirror_shared->lock, LW_SHARED);
+	found = vdb_mirror_lookup(index) != NULL;
 	LWLockRelease(&vdb_mirror_shared->lock);
-	return mirror != NULL;
+	return found;
 }
 
 /*

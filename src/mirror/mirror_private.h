@@ -47,7 +47,7 @@ typedef struct VdbMirror
 	VdbMirrorState state;
 	uint64		generation;		/* no two mirrors have the same */
 	Oid			database;
-	Oid			index;			/* that it was loaded for */
+	Oid			index;
 	Oid			tablespace;		/* and file: those of pg_class, for the database may go to another one and come back */
 	Oid			file;
 	VdbMetric	metric;
@@ -127,6 +127,9 @@ extern float *vdb_mirror_copy_center(const VdbMirror *mirror);
 
 /* Gives a mirror up, whatever it is: it is found no more.  The caller holds the lock exclusively. */
 extern void vdb_mirror_leave(VdbMirror *mirror);
+
+/* Gives up all mirrors of an index, or, InvalidOid, of a database.  The same. */
+extern void vdb_mirror_leave_all(Oid database, Oid index);
 
 /* Gives up the mirror that has been used least lately, but not this one; false where there is none.  The same. */
 extern bool vdb_mirror_evict(const VdbMirror *but);

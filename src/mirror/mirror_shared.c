@@ -227,6 +227,18 @@ vdb_mirror_leave(VdbMirror *mirror)
 	vdb_mirror_free_unread(mirror);
 }
 
+void
+vdb_mirror_leave_all(Oid database, Oid index)
+{
+	for (int i = 0; i < VDB_MIRRORS; i++)
+	{
+		VdbMirror  *mirror = &vdb_mirror_shared->mirrors[i];
+
+		if (mirror->database == database && (mirror->index == index || !OidIsValid(index)))
+			vdb_mirror_leave(mirror);
+	}
+}
+
 bool
 vdb_mirror_evict(const VdbMirror *but)
 {

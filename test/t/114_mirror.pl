@@ -351,9 +351,10 @@ is(is_mirrored("v <-> $question", 't', 5), -1, 'VACUUM FULL leaves it behind, to
 sql(q(SELECT vdb.load_mirror('t_i'); BEGIN; TRUNCATE t; INSERT INTO t (r, v) SELECT 1, v FROM q; ROLLBACK));
 is_right('a TRUNCATE that was taken back');
 sql('ALTER TABLE t ALTER v TYPE vector(20)');
-is_right('an index that has another one\'s files');
-is(sql(q(SELECT vdb.load_mirror('t_i') = (SELECT count(*) FROM t))), 't', 'has the mirror, too');
-is(sql(q(SELECT indexrelname FROM vdb_stat_mirror)), 't_i', 'which is shown as its');
+is(sql(q(SELECT vdb.load_mirror('t_i') = (SELECT count(*) FROM t))), 't', 'an index that has a dropped one\'s files');
+is(sql(q(SELECT indexrelname FROM vdb_stat_mirror)), 't_i', 'has a mirror of its own');
+sql('INSERT INTO t (r, v) SELECT 1, v FROM q');
+is_right('with all rows');
 
 # a database that lies elsewhere for a time has other paths meanwhile
 sql(q(SET allow_in_place_tablespaces = on; CREATE TABLESPACE elsewhere LOCATION ''));
@@ -366,6 +367,11 @@ sql('ALTER DATABASE moved SET TABLESPACE pg_default');
 is($node->safe_psql('moved', "$mirrored SELECT count(*) FROM (SELECT * FROM m ORDER BY v <-> '[1,1]') s"), '2',
 	'rows that come while a database lies elsewhere');
 sql('DROP DATABASE moved');
+is(sql('SELECT count(*) FROM vdb.mirror_stat()'), '1', 'a database takes its mirrors along when it goes');
+sql(q(CREATE TABLE gone (v vector(2)); CREATE INDEX gone_i ON gone USING hnsw (v vector_l2_ops); CREATE INDEX gone_j ON gone USING ivfflat (v vector_l2_ops)));
+sql(q(SELECT vdb.load_mirror('gone_i'), vdb.load_mirror('gone_j')));
+is(sql('DROP INDEX gone_i; SELECT count(*) FROM vdb.mirror_stat()'), '2', 'so does an index');
+is(sql('DROP TABLE gone; SELECT count(*) FROM vdb.mirror_stat()'), '1', 'and a table');
 sql('DROP TABLESPACE elsewhere');
 
 sub mirrors { return sql(q(SELECT string_agg(indexrelname, ' ' ORDER BY indexrelname) FROM vdb_stat_mirror WHERE state = 'ready')) }
