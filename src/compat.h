@@ -116,6 +116,13 @@ typedef RelFileNode VdbLocator;
 #define vdb_vacuum_info_set_heap(info, heap) ((void) 0)
 #endif
 
+/* Before 17, VACUUM may be allowed to take rows that old snapshots see; these are told when they read such a page. */
+#if PG_VERSION_NUM >= 170000
+#define vdb_snapshots_keep_rows() true
+#else
+#define vdb_snapshots_keep_rows() (!OldSnapshotThresholdActive())
+#endif
+
 /* 18 has one snapshot for values out of line; before, each has the oldest one's age. */
 #if PG_VERSION_NUM >= 180000
 #define vdb_toast_snapshot(memory) ((void) (memory), get_toast_snapshot())

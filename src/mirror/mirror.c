@@ -19,6 +19,7 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "mirror/mirror_private.h"
@@ -82,6 +83,11 @@ open_index(Oid indexoid, Relation *heap)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("recovery is in progress"),
 				 errdetail("Nothing tells a standby's mirror of new rows.")));
+	if (!vdb_snapshots_keep_rows())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("there are no mirrors where \"old_snapshot_threshold\" is set"),
+				 errdetail("A snapshot that is too old would miss rows without being told.")));
 	index = vdb_index_open_named(NULL, indexoid, AccessShareLock, heap);
 	if (!vdb_may_maintain(indexoid, RelationGetRelid(*heap), GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, RelationGetRelationName(index));

@@ -343,7 +343,8 @@ make(Relation heap, Relation index, bool evict)
 bool
 vdb_mirror_may_be_made(Relation index)
 {
-	return vdb_mirror_shared != NULL && !RecoveryInProgress() && find_obstacle(index) == NULL && !is_there(index);
+	return vdb_mirror_shared != NULL && !RecoveryInProgress() && vdb_snapshots_keep_rows() && find_obstacle(index) == NULL &&
+		!is_there(index);
 }
 
 bool

@@ -512,6 +512,17 @@ $node->backup('b');
 	$standby->stop;
 }
 
+# --- where snapshots may become too old ---------------------------------------------------------------------
+
+SKIP:
+{
+	skip 'old_snapshot_threshold is no more', 2 if sql('SHOW server_version_num') >= 170000;
+	$node->append_conf('postgresql.conf', 'old_snapshot_threshold = 1min');
+	$node->restart;
+	psql_fails($node, q(SELECT vdb.load_mirror('t_i')), '55000', 'no mirrors where "old_snapshot_threshold" is set', 'snapshots that may become too old');
+	$node->append_conf('postgresql.conf', 'old_snapshot_threshold = -1');
+}
+
 # --- without memory for it -----------------------------------------------------------------------------------
 
 $node->append_conf('postgresql.conf', 'vdb.mirror_memory = 0');
