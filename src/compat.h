@@ -145,8 +145,10 @@ typedef RelFileNode VdbLocator;
 /* The same of a path that has the other one below it. */
 #ifdef VDB_HAVE_DISABLED_NODES
 #define vdb_path_copy_disabled(path, child) ((path)->disabled_nodes = (child)->disabled_nodes)
+#define vdb_path_clear_disabled(path) ((path)->disabled_nodes = 0)
 #else
 #define vdb_path_copy_disabled(path, child) ((void) 0)
+#define vdb_path_clear_disabled(path) ((void) 0)
 #endif
 
 /* 18 keeps expressions of child tables apart, and says of an order what it means. */

@@ -90,11 +90,12 @@ static bool
 search_tile(Reader *reader, Relation index, VdbBatchQuery *queries, int count)
 {
 	VdbExactMirror *mirrors[TILE];
+	Size		bytes = work_mem * (Size) 1024 / count;
 
 	for (int i = 0; i < count; i++)
 	{
 		mirrors[i] = vdb_exact_mirror_begin(index, reader->snapshot, queries[i].value, queries[i].nearest.k,
-											work_mem * (Size) 1024, reader->tile_context, measure_row, reader);
+											bytes, reader->tile_context, measure_row, reader);
 		if (mirrors[i] == NULL)
 			return false;
 	}

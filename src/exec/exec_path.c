@@ -312,6 +312,8 @@ set_mirror_costs(PlannerInfo *root, CustomPath *path, OpExpr *order, int value, 
 	Cost		fetch = rel->pages > effective_cache_size ? random_page_cost : 2 * cpu_tuple_cost;
 	Cost		row;
 
+	/* the child is not read */
+	vdb_path_clear_disabled(&path->path);
 	cost_qual_eval_node(&question, list_nth(order->args, 1 - value), root);
 	add_function_cost(root, order->opfuncid, (Node *) order, &distance);
 	row = fetch + cpu_tuple_cost + rel->baserestrictcost.per_tuple + distance.per_tuple;
