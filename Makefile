@@ -214,7 +214,7 @@ FLOATS = -ffp-contract=off
 
 # Distributions build the server without --enable-depend, so PGXS would never
 # rebuild anything after a change to a header: the compiler writes the rules.
-override PG_CPPFLAGS += -I$(srcdir)/src
+override PG_CPPFLAGS += -I$(srcdir)/src -I$(srcdir)
 override PG_CFLAGS   += $(WARNINGS) $(FLOATS) -MMD -MP
 
 # Each search prepares its query here, in loops that a compiler can vectorise.
@@ -224,7 +224,7 @@ src/mirror/mirror_code.o: override CFLAGS += -O3 -fno-math-errno
 # A server loads extensions into one name space: export what it calls by name.
 override SHLIB_LINK  += -Wl,--version-script=$(srcdir)/src/vdb.map
 
-EXTRA_CLEAN = $(OBJS:.o=.d) $(UNIT_DIR) bench/build $(ALIAS_DIR) tmp_check
+EXTRA_CLEAN = $(OBJS:.o=.d) $(UNIT_DIR) bench/build gpu/vdb_gpu.so $(ALIAS_DIR) tmp_check
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -248,6 +248,30 @@ $(OBJS:.o=.bc): %.bc: %.o
 ifeq ($(filter 15,$(MAJORVERSION)),)
 ISOLATION_OPTS += --expecteddir=test/isolation
 endif
+
+# --- the library for a device -----------------------------------------------
+#
+# Built where nvcc is; nothing else needs it.  Bounds are to be the same as the server's: no a * b + c
+# becomes one rounding here either.
+
+NVCC ?= $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
+NVCC_FLAGS = -std=c++17 -O3 --fmad=false -cudart static -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-ffp-contract=off \
+	-gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 -gencode arch=compute_90,code=compute_90
+
+gpu/vdb_gpu.so: gpu/vdb_gpu.cu gpu/vdb_gpu.h
+	$(NVCC) $(NVCC_FLAGS) -shared -o $@ $<
+
+ifneq ($(NVCC),)
+all: gpu/vdb_gpu.so
+install: install-gpu
+endif
+
+install-gpu: gpu/vdb_gpu.so installdirs
+	$(INSTALL_SHLIB) gpu/vdb_gpu.so '$(DESTDIR)$(pkglibdir)/'
+
+uninstall: uninstall-gpu
+uninstall-gpu:
+	rm -f '$(DESTDIR)$(pkglibdir)/vdb_gpu.so'
 
 # Functions of the soak programs, in a library that is never installed.
 test/soak/soak_module.so: test/soak/soak_module.c
@@ -388,5 +412,5 @@ demo-stop:
 	@exec env PG_CONFIG='$(PG_CONFIG)' bench/demo.sh stop
 
 .PHONY: all install clean unit unit-programs bench-programs bench test soak demo demo-stop \
-	install-pgvector-alias uninstall-pgvector-alias
+	install-gpu uninstall-gpu install-pgvector-alias uninstall-pgvector-alias
 .SECONDARY:
