@@ -148,6 +148,7 @@ OBJS = \
 	src/ivf/ivf_write.o \
 	src/mirror/mirror.o \
 	src/mirror/mirror_code.o \
+	src/mirror/mirror_device.o \
 	src/mirror/mirror_load.o \
 	src/mirror/mirror_search.o \
 	src/mirror/mirror_shared.o \

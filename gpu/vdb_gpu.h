@@ -38,7 +38,7 @@ typedef enum VdbGpuStatus
 
 typedef struct VdbGpuDevice
 {
-	char		name[128];
+	char		name[256];
 	uint64_t	memory;			/* bytes */
 	uint64_t	unused;			/* of these */
 } VdbGpuDevice;
@@ -133,8 +133,7 @@ vdb_gpu_bound(const VdbGpuConstants *q, int32_t product, float add, float rescal
 	if (!(add < INFINITY))
 		return INFINITY;
 	if (q->is_product)
-		bound = score - off - q->residual_weight * residual -
-			q->error * (q->center + length + residual) * 1.0001f;
+		bound = (score - off) - (q->residual_weight * residual + q->error * (q->center + length + residual) * 1.0001f);
 	else
 	{
 		float		square = score - off;

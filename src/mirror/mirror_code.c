@@ -273,3 +273,38 @@ vdb_mirror_select(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, 
 	}
 	return count;
 }
+
+void
+vdb_mirror_ask_roughly(const VdbMirrorQuestion *question, VdbMirrorRough *rough, int8_t *vector)
+{
+	const VdbQuery *query = &question->query;
+
+	*rough = (VdbMirrorRough) {
+		.constant = query->codec->base + query->add,
+		.mult = query->hot_mult / 2,
+		.unsure = question->unsure,
+		.size = question->size,
+		.relative = question->relative,
+		.residual_weight = question->residual_weight,
+		.error = question->error,
+		.center = sqrtf(fabsf(query->codec->base)) + TINY,
+		.total = TOP * query->hot_total,
+		.is_product = query->codec->metric == VDB_METRIC_IP
+	};
+	vdb_query_levels(query, vector);
+}
+
+void
+vdb_mirror_bound_roughly(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size_t n, float *bounds)
+{
+	int32_t		products[VDB_MIRROR_BLOCK];
+
+	find_products(question, rows, n, NULL, products);
+	bound_roughly(question, rows, n, products, bounds);
+}
+
+float
+vdb_mirror_rough_limit(const VdbMirrorQuestion *question, double distance)
+{
+	return rough_bound(question, distance);
+}

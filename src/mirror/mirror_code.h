@@ -81,4 +81,32 @@ extern void vdb_mirror_products(const VdbCodec *codec, const VdbMirrorRows *rows
 extern size_t vdb_mirror_select(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size_t n,
 								const int32_t *products, double most, uint32_t *numbers, double *lower);
 
+/* What bounds by the first product alone are computed with, for a device that computes the same. */
+typedef struct VdbMirrorRough
+{
+	float		constant;
+	float		mult;
+	float		unsure;
+	float		size;
+	float		relative;
+	float		residual_weight;
+	float		error;
+	float		center;
+	int32_t		total;
+	int32_t		is_product;
+} VdbMirrorRough;
+
+/* vector: what a code's bytes are multiplied with, as many. */
+extern void vdb_mirror_ask_roughly(const VdbMirrorQuestion *question, VdbMirrorRough *rough, int8_t *vector);
+
+/*
+ * Bounds of n rows, at most VDB_MIRROR_BLOCK, by the first product, in the space of code vectors: not above what
+ * vdb_mirror_select says.  Of rows that come after all others it is not known.
+ */
+extern void vdb_mirror_bound_roughly(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size_t n,
+									 float *bounds);
+
+/* The rough bound that rows of this distance may have: those whose rough bound is above are farther away. */
+extern float vdb_mirror_rough_limit(const VdbMirrorQuestion *question, double distance);
+
 #endif							/* VDB_MIRROR_CODE_H */

@@ -18,10 +18,10 @@
 #include "index/index.h"
 #include "mirror/mirror.h"
 #include "mirror/mirror_code.h"
+#include "mirror/mirror_device.h"
 
 #define VDB_MIRRORS 64			/* at most */
 #define VDB_CHUNK_BYTES (256 * 1024)
-#define VDB_NO_CHUNK PG_UINT32_MAX
 
 /* The place of no row. */
 #define VDB_NO_PLACE 0
@@ -41,7 +41,7 @@ typedef struct VdbMirrorSlot
 	uint32		row;
 } VdbMirrorSlot;
 
-typedef struct VdbMirror
+struct VdbMirror
 {
 	/* under VdbMirrorShared.lock: changed with it exclusively held, but for atomics */
 	VdbMirrorState state;
@@ -68,13 +68,14 @@ typedef struct VdbMirror
 	uint32		last;
 	uint32		chunks;			/* how many, with that of the center */
 	VdbMirrorSlot vacant;		/* rows that were taken out, a list: a slot's code has the next one */
-} VdbMirror;
+};
 
 /* A chunk is its mirror's who has it in a list. */
 typedef struct VdbChunk
 {
 	pg_atomic_uint32 next;
 	pg_atomic_uint32 rows;		/* that have been written */
+	pg_atomic_uint64 version;	/* another one after each change of a row; never begins anew */
 } VdbChunk;
 
 typedef struct VdbMirrorShared

@@ -59,6 +59,7 @@ init_shared(void *memory)
 	{
 		pg_atomic_init_u32(&shared->chunks[i].next, VDB_NO_CHUNK);
 		pg_atomic_init_u32(&shared->chunks[i].rows, 0);
+		pg_atomic_init_u64(&shared->chunks[i].version, 0);
 	}
 }
 

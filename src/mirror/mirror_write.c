@@ -77,6 +77,13 @@ take_slot(VdbMirror *mirror, const VdbCodec *codec)
 	return (VdbMirrorSlot) {chunk, 0};
 }
 
+/* Copies of a chunk are out of date from now on.  After what was written: this is a barrier. */
+static void
+note_change(uint32 chunk)
+{
+	pg_atomic_fetch_add_u64(&vdb_mirror_shared->chunks[chunk].version, 1);
+}
+
 /* The place is last: a search that finds it finds the rest, if it may see the row. */
 static void
 write_row(VdbMirror *mirror, const VdbCodec *codec, VdbMirrorSlot slot, const VdbMirrorNewRow *row)
@@ -96,6 +103,7 @@ write_row(VdbMirror *mirror, const VdbCodec *codec, VdbMirrorSlot slot, const Vd
 		pg_write_barrier();
 		pg_atomic_write_u32(count, slot.row + 1);
 	}
+	note_change(slot.chunk);
 	pg_atomic_fetch_add_u64(&mirror->rows, 1);
 }
 
@@ -218,6 +226,7 @@ remove_from(VdbMirror *mirror, const VdbCodec *codec, uint32 chunk, IndexBulkDel
 		pg_write_barrier();
 		*next_vacant(mirror, codec, slot) = mirror->vacant;
 		mirror->vacant = slot;
+		note_change(chunk);
 		pg_atomic_fetch_sub_u64(&mirror->rows, 1);
 	}
 }

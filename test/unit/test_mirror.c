@@ -1,10 +1,11 @@
 /*
  * test_mirror.c
  *	  No row's distance, as the operator computes it, is below its lower bound; no row whose bound is low enough is
- *	  left out, whatever the limit; and bounds are narrow enough to be of use.
+ *	  left out, whatever the limit; bounds are narrow enough to be of use; and a device's are those of the first product.
  */
 #include <stdlib.h>
 
+#include "../../gpu/vdb_gpu.h"
 #include "mirror/mirror_code.h"
 #include "tap.h"
 #include "vector_fixture.h"
@@ -144,6 +145,41 @@ is_sound(Case *c, double *selected, double *needed)
 	return true;
 }
 
+/* Is what a device computes from integers the rough bound, to the last bit, and not above the bound? */
+static bool
+is_the_same_on_a_device(Case *c)
+{
+	uint32_t	P = c->codec.P;
+	int8_t	   *vector = malloc(P);
+	float		rough[ROWS];
+	double		all[ROWS];
+	uint32_t	numbers[ROWS];
+	VdbMirrorRough asked;
+	VdbGpuConstants constants;
+	bool		same = true;
+
+	vdb_mirror_ask_roughly(&c->question, &asked, vector);
+	memcpy(&constants, &asked, sizeof(constants));
+	vdb_mirror_bound_roughly(&c->question, &c->columns, ROWS, rough);
+	(void) vdb_mirror_select(&c->question, &c->columns, ROWS, NULL, INFINITY, numbers, all);
+	for (int j = 0; j < ROWS && same; j++)
+	{
+		int32_t		product = 0;
+		float		bound;
+
+		for (uint32_t i = 0; i < P; i++)
+			product += c->codes[j * P + i] * vector[i];
+		bound = vdb_gpu_bound(&constants, product, c->add[j], c->rescale[j], c->residual[j], c->length[j]);
+		same = c->add[j] == INFINITY ? bound == INFINITY : bound == rough[j];
+		if (!same)
+			failure("bound %.9g on a device, not %.9g", bound, rough[j]);
+		if (same && bound > vdb_mirror_rough_limit(&c->question, all[j]))
+			same = failure("rough bound %.9g is above that of %.17g", bound, all[j]);
+	}
+	free(vector);
+	return same;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -172,7 +208,7 @@ main(int argc, char **argv)
 						Case		c;
 
 						make_case(&c, (Kind) kind, (VdbMetric) metric, sizes[s]);
-						sound = is_sound(&c, &selected, &needed);
+						sound = is_sound(&c, &selected, &needed) && is_the_same_on_a_device(&c);
 						free_case(&c);
 					}
 				}
