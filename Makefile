@@ -39,6 +39,13 @@ OBJS = \
 	src/exec/exec_ranked.o \
 	src/exec/exec_readahead.o \
 	src/exec/exec_scan.o \
+	src/gpu/gpu.o \
+	src/gpu/gpu_check.o \
+	src/gpu/gpu_client.o \
+	src/gpu/gpu_copy.o \
+	src/gpu/gpu_server.o \
+	src/gpu/gpu_shared.o \
+	src/gpu/gpu_thread.o \
 	src/hnsw/hnsw.o \
 	src/hnsw/hnsw_batch.o \
 	src/hnsw/hnsw_build.o \
@@ -273,6 +280,10 @@ install-gpu: gpu/vdb_gpu.so installdirs
 uninstall: uninstall-gpu
 uninstall-gpu:
 	rm -f '$(DESTDIR)$(pkglibdir)/vdb_gpu.so'
+
+# What stands in for it in tests.
+test/gpu/test_gpu.so: test/gpu/test_gpu.c gpu/vdb_gpu.h
+	$(CC) $(CFLAGS) $(CFLAGS_SL) $(CPPFLAGS) -shared -o $@ $<
 
 # Functions of the soak programs, in a library that is never installed.
 test/soak/soak_module.so: test/soak/soak_module.c

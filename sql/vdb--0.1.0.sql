@@ -1584,6 +1584,33 @@ COMMENT ON VIEW vdb_stat_mirror IS 'the mirrors that there are, of indexes of al
 GRANT SELECT ON vdb_stat_mirror TO PUBLIC;
 
 /*
+ * Searches of mirrors on a device
+ */
+
+CREATE FUNCTION vdb.gpu_stat(
+	OUT device text, OUT state text, OUT requests bigint, OUT questions bigint, OUT batches bigint,
+	OUT fallbacks bigint, OUT bytes bigint, OUT last_error text)
+	RETURNS SETOF record AS 'MODULE_PATHNAME', 'vdb_gpu_stat' LANGUAGE C STRICT ROWS 1;
+
+COMMENT ON FUNCTION vdb.gpu_stat() IS 'what vdb_stat_gpu shows';
+
+CREATE VIEW vdb_stat_gpu AS
+	SELECT * FROM vdb.gpu_stat();
+
+COMMENT ON VIEW vdb_stat_gpu IS 'the process that searches mirrors on a device, where one is asked for';
+
+GRANT SELECT ON vdb_stat_gpu TO PUBLIC;
+
+CREATE FUNCTION vdb.check_gpu(
+	index regclass, questions integer DEFAULT 16, m integer DEFAULT 100,
+	OUT served boolean, OUT rows bigint, OUT differences bigint,
+	OUT device_ms double precision, OUT processor_ms double precision)
+	AS 'MODULE_PATHNAME', 'vdb_gpu_check' LANGUAGE C STRICT;
+
+COMMENT ON FUNCTION vdb.check_gpu(regclass, integer, integer) IS
+	'compares what a device finds in the mirror of an index with what the processor finds, for random questions';
+
+/*
  * Statistics, which are kept where the library is preloaded
  */
 

@@ -11,7 +11,7 @@
 
 #include "shmem.h"
 
-#define MAX_PARTS 4
+#define MAX_PARTS 5
 
 static const VdbSharedPart *parts[MAX_PARTS];
 static int	part_count;

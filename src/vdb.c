@@ -13,6 +13,7 @@
 #include "compute/compute.h"
 #include "distance/distance.h"
 #include "exec/exec_module.h"
+#include "gpu/gpu.h"
 #include "hnsw/hnsw_module.h"
 #include "index/index.h"
 #include "ingest/ingest_module.h"
@@ -60,6 +61,7 @@ _PG_init(void)
 	vdb_worker_init();
 	vdb_ingest_init();
 	vdb_mirror_init();
+	vdb_gpu_init();
 	vdb_compute_init();
 	vdb_exec_init();
 	MarkGUCPrefixReserved("vdb");

@@ -67,6 +67,12 @@ vdb_mirror_init(void)
 	}
 }
 
+bool
+vdb_mirror_is_asked_for(void)
+{
+	return mirror_memory > 0;
+}
+
 /* Opens an index whose mirror the user may make or drop, and its table. */
 static Relation
 open_index(Oid indexoid, Relation *heap)

@@ -17,6 +17,9 @@
 /* mirror.c: defines settings and asks for shared memory; from _PG_init. */
 extern void vdb_mirror_init(void);
 
+/* Is there to be memory for mirrors?  After that, in _PG_init as well. */
+extern bool vdb_mirror_is_asked_for(void);
+
 /* --- for access methods: mirror_write.c ----------------------------------------------------- */
 
 /*

@@ -1,0 +1,79 @@
+/*
+ * gpu_shared.c
+ *	  Shared memory of requests to the process that has the device.
+ */
+#include "postgres.h"
+
+#include "storage/shmem.h"
+
+#include "gpu/gpu_private.h"
+#include "shmem.h"
+
+VdbGpuShared *vdb_gpu_shared;
+
+static Size
+shared_bytes(void)
+{
+	return MAXALIGN(sizeof(VdbGpuShared)) +
+		VDB_GPU_SLOTS * (VDB_GPU_SLOT_BYTES + VDB_GPU_SLOT_ROWS * sizeof(VdbGpuRow));
+}
+
+/* What requests have is not touched, so that the system gives memory to those that are used. */
+static void
+init_shared(void *memory)
+{
+	VdbGpuShared *shared = memory;
+
+	memset(shared, 0, sizeof(VdbGpuShared));
+	pg_atomic_init_u32(&shared->state, VDB_GPU_STARTING);
+	pg_atomic_init_u64(&shared->requests, 0);
+	pg_atomic_init_u64(&shared->questions, 0);
+	pg_atomic_init_u64(&shared->batches, 0);
+	pg_atomic_init_u64(&shared->fallbacks, 0);
+	pg_atomic_init_u64(&shared->bytes, 0);
+	SpinLockInit(&shared->mutex);
+}
+
+void
+vdb_gpu_share(void)
+{
+	static const VdbSharedPart part = {
+		.name = "vdb gpu",
+		.size = shared_bytes,
+		.init = init_shared,
+		.memory = (void **) &vdb_gpu_shared,
+	};
+
+	vdb_shmem_add(&part);
+}
+
+int8_t *
+vdb_gpu_slot_questions(const VdbGpuSlot *slot)
+{
+	return (int8_t *) vdb_gpu_shared + MAXALIGN(sizeof(VdbGpuShared)) +
+		(slot - vdb_gpu_shared->slots) * VDB_GPU_SLOT_BYTES;
+}
+
+VdbGpuRow *
+vdb_gpu_slot_rows(const VdbGpuSlot *slot)
+{
+	return (VdbGpuRow *) (vdb_gpu_slot_questions(vdb_gpu_shared->slots) + VDB_GPU_SLOTS * VDB_GPU_SLOT_BYTES) +
+		(slot - vdb_gpu_shared->slots) * VDB_GPU_SLOT_ROWS;
+}
+
+void
+vdb_gpu_set_error(const char *text)
+{
+	SpinLockAcquire(&vdb_gpu_shared->mutex);
+	strlcpy(vdb_gpu_shared->last_error, text, VDB_GPU_TEXT);
+	SpinLockRelease(&vdb_gpu_shared->mutex);
+}
+
+void
+vdb_gpu_read_texts(char *device, char *last_error)
+{
+	SpinLockAcquire(&vdb_gpu_shared->mutex);
+	strlcpy(device, vdb_gpu_shared->device, VDB_GPU_TEXT);
+	strlcpy(last_error, vdb_gpu_shared->last_error, VDB_GPU_TEXT);
+	SpinLockRelease(&vdb_gpu_shared->mutex);
+}
