@@ -266,7 +266,7 @@ NVCC ?= $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc
 NVCC_FLAGS = -std=c++17 -O3 --fmad=false -cudart static -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-ffp-contract=off \
 	-gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 -gencode arch=compute_90,code=compute_90
 
-gpu/vdb_gpu.so: gpu/vdb_gpu.cu gpu/vdb_gpu.h
+gpu/vdb_gpu.so: gpu/vdb_gpu.cu gpu/vdb_gpu.h gpu/vdb_gpu_ptx.cuh
 	$(NVCC) $(NVCC_FLAGS) -shared -o $@ $<
 
 ifneq ($(NVCC),)

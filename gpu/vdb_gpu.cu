@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "vdb_gpu.h"
+#include "vdb_gpu_ptx.cuh"
 
 namespace
 {
@@ -106,13 +107,6 @@ keep(const Kept &kept, const Slab &slab, uint32_t question, uint32_t row, float 
 		keys[atomicAdd(&kept.counts[question], 1u)] = key;
 }
 
-/* sum += the products of four unsigned bytes with four signed ones */
-__device__ __forceinline__ void
-add_products(int32_t &sum, uint32_t u, uint32_t q)
-{
-	asm("dp4a.u32.s32 %0, %1, %2, %0;" : "+r"(sum) : "r"(u), "r"(q));
-}
-
 /* Of few questions, whose bytes, table.stride each, are in shared memory: a row has LANES lanes. */
 template <uint32_t NQ>
 __global__ void __launch_bounds__(THREADS)
@@ -169,15 +163,6 @@ scan_few(Table table, Slab slab, const uint8_t *questions, const VdbGpuConstants
 			}
 		}
 	}
-}
-
-/* c += a * b, 16 rows by 8 questions, of 32 bytes each, the former unsigned */
-__device__ __forceinline__ void
-multiply(int32_t (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
-{
-	asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-				 : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-				 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 __device__ __forceinline__ uint32_t
