@@ -162,7 +162,7 @@ sub check_settings
 		'postgres', q(
 		LOAD 'vdb';
 		SELECT concat_ws(E'\t', name, boot_val, coalesce(array_to_string(enumvals, ' '), min_val || ' to ' || max_val,
-			CASE vartype WHEN 'bool' THEN 'off on' END))
+			CASE vartype WHEN 'bool' THEN 'off on' ELSE 'a name' END))
 		FROM pg_settings WHERE name ~ '^(hnsw|vdb)\.'));
 	my %said = map { $_->[0] => join ' | ', $_->[1], $_->[2] =~ s/ - / to /r =~ s/ and up/ to 2147483647/r }
 	  grep { $_->[0] ne 'vdb.stop_at' } table_rows($file, 'setting');
