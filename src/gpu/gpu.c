@@ -6,10 +6,12 @@
 
 #include <limits.h>
 
+#include "catalog/pg_authid.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
@@ -147,6 +149,10 @@ vdb_gpu_stat(PG_FUNCTION_ARGS)
 	values[4] = Int64GetDatum((int64) pg_atomic_read_u64(&shared->batches));
 	values[5] = Int64GetDatum((int64) pg_atomic_read_u64(&shared->fallbacks));
 	values[6] = Int64GetDatum((int64) pg_atomic_read_u64(&shared->bytes));
+
+	/* it may have paths */
+	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+		last_error[0] = '\0';
 	values[7] = text_datum(last_error, &isnull[7]);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
 	return (Datum) 0;
