@@ -151,14 +151,14 @@ ok($node->poll_query_until('postgres', q(SELECT served AND differences = 0 FROM 
 
 # memory: the one that was searched longest ago goes, and one that is too large never comes
 finds('one that stays', 't_i', 1, 10);
-$node->append_conf('postgresql.conf', 'vdb.gpu_memory = 2MB');
+$node->append_conf('postgresql.conf', 'vdb.gpu_memory = 4MB');
 $node->reload;
 sleep 0.3;
 is(check('big_i', 1, 10), 't|10|0', 'one that is current is searched');
 sql('INSERT INTO big (v) SELECT v FROM big WHERE id = 1');
 is(check('big_i', 1, 10), 'f||', 'one that is written to is too large');
 like(stat_of('last_error'), qr/does not fit the memory/, 'as is said');
-cmp_ok(stat_of('bytes'), '<', 2 << 20, 'and leaves the device');
+cmp_ok(stat_of('bytes'), '<', 4 << 20, 'and leaves the device');
 finds('others are served', 't_i', 1, 10);
 $node->append_conf('postgresql.conf', 'vdb.gpu_memory = 0');
 $node->reload;
