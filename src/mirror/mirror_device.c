@@ -17,7 +17,7 @@ vdb_mirror_generation(Relation index)
 	if (vdb_mirror_shared == NULL)
 		return 0;
 	LWLockAcquire(&vdb_mirror_shared->lock, LW_SHARED);
-	mirror = vdb_mirror_lookup(vdb_relation_locator(index));
+	mirror = vdb_mirror_lookup(index);
 	if (mirror != NULL && mirror->state == VDB_MIRROR_READY)
 		generation = mirror->generation;
 	LWLockRelease(&vdb_mirror_shared->lock);

@@ -132,33 +132,11 @@ vdb_mirror_begin(Relation index, Snapshot snapshot, Datum question)
 	return search;
 }
 
-/* Pins the mirror, if it is still there. */
-static VdbMirror *
-pin(uint64 generation)
-{
-	VdbMirror  *mirror;
-
-	LWLockAcquire(&vdb_mirror_shared->lock, LW_SHARED);
-	mirror = vdb_mirror_of(generation);
-	if (mirror != NULL)
-		pg_atomic_fetch_add_u32(&mirror->pins, 1);
-	LWLockRelease(&vdb_mirror_shared->lock);
-	return mirror;
-}
-
 /* A cleanup function. */
 static void
-unpin(int code, Datum mirror_datum)
+unpin(int code, Datum mirror)
 {
-	VdbMirror  *mirror = (VdbMirror *) DatumGetPointer(mirror_datum);
-	bool		is_last = pg_atomic_sub_fetch_u32(&mirror->pins, 1) == 0;
-
-	/* who gives it up looks at the pins after that, so one of us sees that nobody reads it */
-	if (!is_last || mirror->state != VDB_MIRROR_LEAVING)
-		return;
-	LWLockAcquire(&vdb_mirror_shared->lock, LW_EXCLUSIVE);
-	vdb_mirror_free_unread(mirror);
-	LWLockRelease(&vdb_mirror_shared->lock);
+	vdb_mirror_unpin((VdbMirror *) DatumGetPointer(mirror));
 }
 
 /* One search looks at a block of rows.  products: with its question, or NULL. */
@@ -268,7 +246,7 @@ vdb_mirror_pass(VdbMirrorWanted *wanted, int count)
 	}
 	if (count >= FEWEST)
 		pass.many = prepare_products(&pass);
-	pass.mirror = pin(wanted[0].search->generation);
+	pass.mirror = vdb_mirror_pin(wanted[0].search->generation);
 	if (pass.mirror != NULL)
 	{
 		PG_ENSURE_ERROR_CLEANUP(unpin, PointerGetDatum(pass.mirror));
