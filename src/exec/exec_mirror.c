@@ -31,6 +31,7 @@ struct VdbExactMirror
 	VdbMirrorSearch *search;
 	VdbExactMeasure measure;
 	void	   *state;
+	uint32		few;			/* candidates of a first pass */
 	Size		bytes;			/* that candidates may take, and rows that were measured */
 
 	VdbRanked	candidates;		/* by their lower bounds, and the places of their index entries */
@@ -72,6 +73,7 @@ vdb_exact_mirror_begin(Relation index, Snapshot snapshot, Datum question, double
 		mirror->measure = measure;
 		mirror->state = state;
 		mirror->bytes = bytes;
+		mirror->few = (uint32) Min(candidates, PG_INT32_MAX);
 		mirror->measured = pairingheap_allocate(compare_measured, NULL);
 		vdb_ranked_init(&mirror->candidates, context, first,
 						(Size) Min(candidates * sizeof(VdbRankedRow), (double) bytes));
@@ -104,7 +106,21 @@ want_candidates(VdbExactMirror *mirror)
 {
 	if (mirror->passes++ > 0)
 		vdb_ranked_widen(&mirror->candidates, mirror->bytes);
-	return (VdbMirrorWanted) {mirror->search, vdb_ranked_limit(&mirror->candidates), take_candidate, mirror};
+	return (VdbMirrorWanted) {
+		.search = mirror->search,
+		.limit = vdb_ranked_limit(&mirror->candidates),
+		.few = mirror->passes == 1 ? mirror->few : 0,
+		.take = take_candidate,
+		.state = mirror
+	};
+}
+
+static void
+end_pass(VdbExactMirror *mirror, const VdbMirrorWanted *wanted)
+{
+	if (wanted->cut)
+		vdb_ranked_cut(&mirror->candidates);
+	advance(mirror);
 }
 
 /* Reads the mirror; false where it is gone. */
@@ -115,7 +131,7 @@ pass(VdbExactMirror *mirror)
 
 	if (!vdb_mirror_pass(&wanted, 1))
 		return false;
-	advance(mirror);
+	end_pass(mirror, &wanted);
 	return true;
 }
 
@@ -129,7 +145,7 @@ vdb_exact_mirror_begin_all(VdbExactMirror **mirrors, int count)
 		wanted[i] = want_candidates(mirrors[i]);
 	passed = vdb_mirror_pass(wanted, count);
 	for (int i = 0; i < count && passed; i++)
-		advance(mirrors[i]);
+		end_pass(mirrors[i], &wanted[i]);
 	pfree(wanted);
 	return passed;
 }

@@ -257,6 +257,18 @@ vdb_ranked_limit(const VdbRanked *ranked)
 }
 
 void
+vdb_ranked_cut(VdbRanked *ranked)
+{
+	VdbRankedRows *rows = ranked->far.count > 0 ? &ranked->far : &ranked->near;
+
+	/* those that are kept apart come before all others */
+	if (rows->count == 0)
+		return;
+	ranked->bound = last_of(rows, rows->count);
+	ranked->has_forgotten = true;
+}
+
+void
 vdb_ranked_widen(VdbRanked *ranked, Size bytes)
 {
 	Size		limit = Min(2 * ranked->limit, Min(bytes, MaxAllocHugeSize) / sizeof(VdbRankedRow));

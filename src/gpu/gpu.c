@@ -81,6 +81,11 @@ define_settings(void)
 void
 vdb_gpu_init(void)
 {
+	static const VdbMirrorDevice device = {
+		.serves = vdb_gpu_serves,
+		.search = vdb_gpu_search,
+		.most = VDB_GPU_ROWS
+	};
 	BackgroundWorker worker = {
 		.bgw_name = "vdb gpu server",
 		.bgw_type = "vdb gpu server",
@@ -97,6 +102,7 @@ vdb_gpu_init(void)
 	if (!gpu || !vdb_mirror_is_asked_for() || IsBinaryUpgrade)
 		return;
 	vdb_gpu_share();
+	vdb_mirror_hook_device(&device);
 	RegisterBackgroundWorker(&worker);
 }
 

@@ -8,17 +8,10 @@
 #define VDB_GPU_H
 
 #include "mirror/mirror_code.h"
+#include "mirror/mirror_device.h"
 
 /* Rows of a question, at most. */
 #define VDB_GPU_ROWS 2048
-
-/* A row of a mirror, and its rough bound, as vdb_mirror_bound_roughly has it. */
-typedef struct VdbGpuRow
-{
-	uint32		chunk;
-	uint32		row;
-	float		lower;
-} VdbGpuRow;
 
 /* Defines settings, and asks for memory and a process; from _PG_init, after vdb_mirror_init. */
 extern void vdb_gpu_init(void);
@@ -38,6 +31,6 @@ extern bool vdb_gpu_serves(void);
  * The caller holds a pin on the mirror, so that chunks are what they were, and no lock.  Waits, and may be interrupted.
  */
 extern bool vdb_gpu_search(uint64 generation, uint32 nq, const VdbMirrorQuestion *const *questions, uint32 m,
-						   VdbGpuRow *rows, uint32 *counts);
+						   VdbMirrorFound *rows, uint32 *counts);
 
 #endif							/* VDB_GPU_H */

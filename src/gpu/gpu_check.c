@@ -45,7 +45,7 @@ typedef struct Check
 	uint64	   *after;
 	const VdbMirrorQuestion **questions;
 
-	VdbGpuRow  *found;
+	VdbMirrorFound  *found;
 	uint32	   *counts;
 
 	/* what comes out */
@@ -168,7 +168,7 @@ number_of(const Check *check, uint32 chunk)
 static void
 compare(Check *check, uint32 q, Place *all, uint32 count)
 {
-	const VdbGpuRow *found = check->found + (Size) q * check->m;
+	const VdbMirrorFound *found = check->found + (Size) q * check->m;
 	uint32		stable = 0;
 	uint32		next = 0;
 	Place		last = {-INFINITY, 0, 0};
@@ -217,7 +217,7 @@ run_check(Check *check)
 	check->questions = palloc(check->nq * sizeof(VdbMirrorQuestion *));
 	for (uint32 q = 0; q < check->nq; q++)
 		check->questions[q] = make_question(check);
-	check->found = palloc_extended((Size) check->nq * check->m * sizeof(VdbGpuRow), MCXT_ALLOC_HUGE);
+	check->found = palloc_extended((Size) check->nq * check->m * sizeof(VdbMirrorFound), MCXT_ALLOC_HUGE);
 	check->counts = palloc(check->nq * sizeof(uint32));
 	begun = vdb_clock_read();
 	check->served = vdb_gpu_search(check->generation, check->nq, check->questions, check->m, check->found, check->counts);

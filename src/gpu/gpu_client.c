@@ -127,7 +127,7 @@ await(VdbGpuSlot *slot, VdbGpuRefusal *refusal)
 
 /* So many questions as fit a request. */
 static bool
-search_part(uint64 generation, uint32 nq, const VdbMirrorQuestion *const *questions, uint32 m, VdbGpuRow *rows,
+search_part(uint64 generation, uint32 nq, const VdbMirrorQuestion *const *questions, uint32 m, VdbMirrorFound *rows,
 			uint32 *counts, VdbGpuRefusal *refusal)
 {
 	VdbGpuSlot *slot = claim();
@@ -144,7 +144,7 @@ search_part(uint64 generation, uint32 nq, const VdbMirrorQuestion *const *questi
 		answered = post(slot) && await(slot, refusal);
 		if (answered)
 		{
-			memcpy(rows, vdb_gpu_slot_rows(slot), (Size) nq * m * sizeof(VdbGpuRow));
+			memcpy(rows, vdb_gpu_slot_rows(slot), (Size) nq * m * sizeof(VdbMirrorFound));
 			memcpy(counts, slot->counts, nq * sizeof(uint32));
 		}
 	}
@@ -173,7 +173,7 @@ note_refusal(VdbGpuRefusal refusal)
 }
 
 bool
-vdb_gpu_search(uint64 generation, uint32 nq, const VdbMirrorQuestion *const *questions, uint32 m, VdbGpuRow *rows,
+vdb_gpu_search(uint64 generation, uint32 nq, const VdbMirrorQuestion *const *questions, uint32 m, VdbMirrorFound *rows,
 			   uint32 *counts)
 {
 	uint32		most;

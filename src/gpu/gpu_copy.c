@@ -231,7 +231,7 @@ place_rows(VdbGpuBatch *batch, const Copy *copy, const VdbGpuFound *found)
 			if (!(row.lower < INFINITY))
 				batch->counts[i] = j;
 			else
-				batch->rows[(Size) i * batch->m + j] = (VdbGpuRow) {
+				batch->rows[(Size) i * batch->m + j] = (VdbMirrorFound) {
 					copy->numbers[row.row / copy->chunk_rows], row.row % copy->chunk_rows, row.lower
 				};
 		}

@@ -99,7 +99,7 @@ extern VdbGpuShared *vdb_gpu_shared;
 extern void vdb_gpu_share(void);
 
 extern int8_t *vdb_gpu_slot_questions(const VdbGpuSlot *slot);
-extern VdbGpuRow *vdb_gpu_slot_rows(const VdbGpuSlot *slot);
+extern VdbMirrorFound *vdb_gpu_slot_rows(const VdbGpuSlot *slot);
 
 /* Notes what went wrong; and reads it, VDB_GPU_TEXT bytes. */
 extern void vdb_gpu_set_error(const char *text);
@@ -144,7 +144,7 @@ typedef struct VdbGpuBatch
 	char		error[VDB_GPU_TEXT];	/* empty: nothing went wrong */
 	uint64		bytes;			/* on the device, afterwards */
 	uint32		counts[VDB_GPU_MAX_QUESTIONS];
-	VdbGpuRow  *rows;			/* m for each */
+	VdbMirrorFound  *rows;			/* m for each */
 } VdbGpuBatch;
 
 /* Brings a copy up to date, part of it where that is much; and searches it where it is.  arg: a VdbGpuBatch. */

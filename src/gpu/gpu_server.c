@@ -262,7 +262,7 @@ answer(Server *server)
 		{
 			slot->counts[j] = Min(batch->counts[first + j], slot->m);
 			memcpy(vdb_gpu_slot_rows(slot) + (Size) j * slot->m, batch->rows + (Size) (first + j) * batch->m,
-				   slot->counts[j] * sizeof(VdbGpuRow));
+				   slot->counts[j] * sizeof(VdbMirrorFound));
 		}
 		first += slot->nq;
 		end_request(slot, batch->outcome == VDB_GPU_DONE ? VDB_GPU_SLOT_ANSWERED : VDB_GPU_SLOT_REFUSED, batch->refusal);
@@ -356,7 +356,7 @@ vdb_gpu_server_worker(Datum arg)
 	before_shmem_exit(leave, 0);
 	server = MemoryContextAllocZero(TopMemoryContext, sizeof(Server));
 	server->questions = MemoryContextAlloc(TopMemoryContext, VDB_GPU_MAX_QUESTIONS * VDB_GPU_MAX_DIMS);
-	server->batch.rows = MemoryContextAlloc(TopMemoryContext, VDB_GPU_MAX_QUESTIONS * VDB_GPU_MAX_FOUND * sizeof(VdbGpuRow));
+	server->batch.rows = MemoryContextAlloc(TopMemoryContext, VDB_GPU_MAX_QUESTIONS * VDB_GPU_MAX_FOUND * sizeof(VdbMirrorFound));
 	begin(server);
 	for (;;)
 	{

@@ -15,7 +15,7 @@ static Size
 shared_bytes(void)
 {
 	return MAXALIGN(sizeof(VdbGpuShared)) +
-		VDB_GPU_SLOTS * (VDB_GPU_SLOT_BYTES + VDB_GPU_SLOT_ROWS * sizeof(VdbGpuRow));
+		VDB_GPU_SLOTS * (VDB_GPU_SLOT_BYTES + VDB_GPU_SLOT_ROWS * sizeof(VdbMirrorFound));
 }
 
 /* What requests have is not touched, so that the system gives memory to those that are used. */
@@ -54,10 +54,10 @@ vdb_gpu_slot_questions(const VdbGpuSlot *slot)
 		(slot - vdb_gpu_shared->slots) * VDB_GPU_SLOT_BYTES;
 }
 
-VdbGpuRow *
+VdbMirrorFound *
 vdb_gpu_slot_rows(const VdbGpuSlot *slot)
 {
-	return (VdbGpuRow *) (vdb_gpu_slot_questions(vdb_gpu_shared->slots) + VDB_GPU_SLOTS * VDB_GPU_SLOT_BYTES) +
+	return (VdbMirrorFound *) (vdb_gpu_slot_questions(vdb_gpu_shared->slots) + VDB_GPU_SLOTS * VDB_GPU_SLOT_BYTES) +
 		(slot - vdb_gpu_shared->slots) * VDB_GPU_SLOT_ROWS;
 }
 

@@ -63,6 +63,8 @@ typedef struct VdbMirrorWanted
 {
 	VdbMirrorSearch *search;
 	double		limit;			/* rows whose bound is not above this; the pass changes it */
+	uint32		few;			/* not 0: so many of the nearest would do, or fewer, */
+	bool		cut;			/* which the pass says: none behind the last of those that it handed out were looked at */
 	VdbMirrorTake take;
 	void	   *state;
 } VdbMirrorWanted;

@@ -17,6 +17,29 @@
 
 typedef struct VdbMirror VdbMirror;
 
+/* A row that a device found, and its rough bound, as vdb_mirror_bound_roughly has it. */
+typedef struct VdbMirrorFound
+{
+	uint32		chunk;
+	uint32		row;
+	float		lower;
+} VdbMirrorFound;
+
+/* What has a device search mirrors. */
+typedef struct VdbMirrorDevice
+{
+	/* is it there?  Takes no lock. */
+	bool		(*serves) (void);
+
+	/* see vdb_gpu_search() */
+	bool		(*search) (uint64 generation, uint32 nq, const VdbMirrorQuestion *const *questions, uint32 m,
+						   VdbMirrorFound *rows, uint32 *counts);
+	uint32		most;			/* rows of a question */
+} VdbMirrorDevice;
+
+/* Has searches of mirrors ask a device first. */
+extern void vdb_mirror_hook_device(const VdbMirrorDevice *device);
+
 /* The generation of an index's mirror, which no other has; 0 where there is none that is searched.  Takes an LWLock. */
 extern uint64 vdb_mirror_generation(Relation index);
 

@@ -196,8 +196,7 @@ pass_over_chunk(const Pass *pass, uint32 chunk)
 	}
 }
 
-/* Not a part of who catches errors, whose variables these would be. */
-static pg_noinline void
+static void
 pass_over_all(const Pass *pass)
 {
 	for (uint32 chunk = pass->mirror->first; chunk != VDB_NO_CHUNK;)
@@ -206,7 +205,6 @@ pass_over_all(const Pass *pass)
 		chunk = pg_atomic_read_u32(&vdb_mirror_shared->chunks[chunk].next);
 		pg_read_barrier();
 	}
-	VDB_TESTPOINT("mirror-passed");
 }
 
 /* Memory for products, in the current context. */
@@ -233,6 +231,128 @@ free_products(Products *many)
 	pfree(many);
 }
 
+/* --- by a device ------------------------------------------------------------------------------ */
+
+static const VdbMirrorDevice *device;
+
+void
+vdb_mirror_hook_device(const VdbMirrorDevice *hooked)
+{
+	device = hooked;
+}
+
+/*
+ * What a device found for one search: bounds of the first rows, of which no others are nearer; returns how many these are.
+ * Others have a rough bound that is not below the last row's, so a row whose bound cannot have as high a rough bound was found.
+ */
+static uint32
+bound_found(const Pass *pass, const VdbMirrorWanted *wanted, const VdbMirrorFound *rows, uint32 count, double *lower)
+{
+	const VdbMirrorQuestion *question = &wanted->search->question;
+	uint32		near = 0;
+
+	for (uint32 i = 0; i < count; i++)
+	{
+		VdbMirrorRows columns;
+		uint32		number;
+
+		lower[i] = INFINITY;
+		if (rows[i].chunk >= vdb_mirror_shared->total || rows[i].row >= pass->mirror->room)
+			return 0;			/* it is not in its right mind */
+		columns = vdb_mirror_rows(pass->mirror, &wanted->search->codec, rows[i].chunk, rows[i].row);
+		if (vdb_mirror_select(question, &columns, 1, NULL, INFINITY, &number, &lower[i]) == 1 &&
+			vdb_mirror_rough_limit(question, lower[i]) < rows[count - 1].lower)
+			near++;
+		else
+			lower[i] = INFINITY;
+	}
+	return near;
+}
+
+static void
+hand_out_found(const Pass *pass, VdbMirrorWanted *wanted, const VdbMirrorFound *rows, uint32 count, const double *lower)
+{
+	for (uint32 i = 0; i < count; i++)
+	{
+		uint64		place;
+		ItemPointerData tid;
+
+		if (lower[i] == INFINITY)
+			continue;
+		place = pg_atomic_read_u64(&vdb_mirror_places(pass->mirror, rows[i].chunk)[rows[i].row]);
+		if (place == VDB_NO_PLACE)
+			continue;
+		ItemPointerSet(&tid, (BlockNumber) (place >> 16), (OffsetNumber) place);
+		(void) wanted->take(&tid, lower[i], wanted->state);
+	}
+	wanted->cut = true;
+}
+
+/* The most rows that one of the searches would do with; 0 where one of them wants all. */
+static uint32
+count_few(const Pass *pass)
+{
+	uint32		few = 0;
+
+	for (int i = 0; i < pass->count; i++)
+	{
+		const VdbMirrorWanted *wanted = &pass->wanted[i];
+
+		if (wanted->few == 0 || wanted->few > device->most || wanted->limit < INFINITY)
+			return 0;
+		few = Max(few, wanted->few);
+	}
+	return few;
+}
+
+/* Asks the device; false where the pass is still to be done, and nothing was handed out. */
+static bool
+pass_by_device(const Pass *pass)
+{
+	uint32		few = device != NULL && device->serves() ? count_few(pass) : 0;
+	Size		room = (Size) pass->count * few;
+	const VdbMirrorQuestion **questions;
+	VdbMirrorFound *rows;
+	uint32	   *counts;
+	double	   *lower;
+	bool		found;
+
+	if (few == 0)
+		return false;
+	questions = palloc(pass->count * sizeof(*questions));
+	counts = palloc(pass->count * sizeof(uint32));
+	rows = MemoryContextAllocHuge(CurrentMemoryContext, room * sizeof(VdbMirrorFound));
+	lower = MemoryContextAllocHuge(CurrentMemoryContext, room * sizeof(double));
+	for (int i = 0; i < pass->count; i++)
+		questions[i] = &pass->wanted[i].search->question;
+	found = device->search(pass->wanted[0].search->generation, pass->count, questions, few, rows, counts);
+	for (int i = 0; i < pass->count && found; i++)
+		found = counts[i] <= few &&
+			bound_found(pass, &pass->wanted[i], rows + (Size) i * few, counts[i], lower + (Size) i * few) > 0;
+	for (int i = 0; i < pass->count && found; i++)
+		hand_out_found(pass, &pass->wanted[i], rows + (Size) i * few, counts[i], lower + (Size) i * few);
+	pfree(questions);
+	pfree(counts);
+	pfree(rows);
+	pfree(lower);
+	return found;
+}
+
+/* Not a part of who catches errors, whose variables these would be. */
+static pg_noinline void
+pass_somehow(Pass *pass)
+{
+	if (!pass_by_device(pass))
+	{
+		if (pass->count >= FEWEST)
+			pass->many = prepare_products(pass);
+		pass_over_all(pass);
+		if (pass->many != NULL)
+			free_products(pass->many);
+	}
+	VDB_TESTPOINT("mirror-passed");
+}
+
 bool
 vdb_mirror_pass(VdbMirrorWanted *wanted, int count)
 {
@@ -244,19 +364,15 @@ vdb_mirror_pass(VdbMirrorWanted *wanted, int count)
 		if (wanted[i].search->kernels != vdb_kernels || wanted[i].search->generation != wanted[0].search->generation)
 			return false;
 	}
-	if (count >= FEWEST)
-		pass.many = prepare_products(&pass);
 	pass.mirror = vdb_mirror_pin(wanted[0].search->generation);
 	if (pass.mirror != NULL)
 	{
 		PG_ENSURE_ERROR_CLEANUP(unpin, PointerGetDatum(pass.mirror));
 		{
-			pass_over_all(&pass);
+			pass_somehow(&pass);
 		}
 		PG_END_ENSURE_ERROR_CLEANUP(unpin, PointerGetDatum(pass.mirror));
 		unpin(0, PointerGetDatum(pass.mirror));
 	}
-	if (pass.many != NULL)
-		free_products(pass.many);
 	return pass.mirror != NULL;
 }
