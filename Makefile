@@ -232,7 +232,7 @@ src/mirror/mirror_code.o: override CFLAGS += -O3 -fno-math-errno
 # A server loads extensions into one name space: export what it calls by name.
 override SHLIB_LINK  += -Wl,--version-script=$(srcdir)/src/vdb.map
 
-EXTRA_CLEAN = $(OBJS:.o=.d) $(UNIT_DIR) bench/build gpu/vdb_gpu.so $(ALIAS_DIR) tmp_check
+EXTRA_CLEAN = $(OBJS:.o=.d) $(UNIT_DIR) bench/build gpu/vdb_gpu.so test/gpu/test_gpu.so $(ALIAS_DIR) tmp_check
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)

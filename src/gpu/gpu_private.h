@@ -71,7 +71,7 @@ typedef enum VdbGpuState
 	VDB_GPU_STARTING,
 	VDB_GPU_SERVING,
 	VDB_GPU_RESTARTING,			/* it ended, and will be started again */
-	VDB_GPU_OFF					/* it ended for good */
+	VDB_GPU_OFF					/* it ended for good, or has not begun */
 } VdbGpuState;
 
 typedef struct VdbGpuShared

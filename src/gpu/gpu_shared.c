@@ -25,7 +25,9 @@ init_shared(void *memory)
 	VdbGpuShared *shared = memory;
 
 	memset(shared, 0, sizeof(VdbGpuShared));
-	pg_atomic_init_u32(&shared->state, VDB_GPU_STARTING);
+
+	/* the process may never come: where it ended for good before a crash, and on a standby */
+	pg_atomic_init_u32(&shared->state, VDB_GPU_OFF);
 	pg_atomic_init_u64(&shared->requests, 0);
 	pg_atomic_init_u64(&shared->questions, 0);
 	pg_atomic_init_u64(&shared->batches, 0);

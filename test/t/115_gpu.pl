@@ -90,14 +90,14 @@ sub is_right
 	$off->start;
 	$off->safe_psql('postgres', q(CREATE EXTENSION vdb; CREATE TABLE t (v vector(3)); INSERT INTO t VALUES ('[1,2,3]');
 		CREATE INDEX t_i ON t USING hnsw (v vector_l2_ops); SELECT vdb.load_mirror('t_i')));
-	$off->poll_query_until('postgres', q(SELECT state <> 'starting' FROM vdb_stat_gpu));
+	$off->poll_query_until('postgres', q(SELECT state = 'serving' OR last_error IS NOT NULL FROM vdb_stat_gpu));
 	my $state = $off->safe_psql('postgres', 'SELECT state, last_error FROM vdb_stat_gpu');
 
 	like($state, qr/^serving\||^off\|(no device: \w+|.*vdb_gpu\S* cannot open)/, 'there is a device, or the reason why there is none');
 	is($off->safe_psql('postgres', q(SELECT served FROM vdb.check_gpu('t_i'))), $state =~ /^serving/ ? 't' : 'f', 'which is no error');
 	$off->append_conf('postgresql.conf', "vdb.gpu_library = 'no_such_library'");
 	$off->restart;
-	$off->poll_query_until('postgres', q(SELECT state <> 'starting' FROM vdb_stat_gpu));
+	$off->poll_query_until('postgres', q(SELECT state = 'serving' OR last_error IS NOT NULL FROM vdb_stat_gpu));
 	like($off->safe_psql('postgres', 'SELECT state, last_error FROM vdb_stat_gpu'), qr/^off\|.*no_such_library/, 'a library that is not there');
 	$off->append_conf('postgresql.conf', 'vdb.gpu = off');
 	$off->restart;
@@ -345,7 +345,7 @@ SKIP:
 	fail_with('probe failed');
 	$node->start;
 	unlike(slurp_file($node->logfile), qr/was not properly shut down/, 'a hang does not keep the server from ending');
-	ok($node->poll_query_until('postgres', q(SELECT state = 'off' FROM vdb_stat_gpu)), 'no device when the server begins');
+	ok($node->poll_query_until('postgres', q(SELECT state = 'off' AND last_error IS NOT NULL FROM vdb_stat_gpu)), 'no device when the server begins');
 	is(stat_of('last_error'), 'test of probe: failed', 'is said');
 	fail_with('');
 	$node->restart;
