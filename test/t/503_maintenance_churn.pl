@@ -7,7 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use PostgreSQL::Test::Utils;
-use List::Util qw(sum);
+use List::Util qw(min);
 use Test::More;
 use VdbTest;
 
@@ -58,6 +58,15 @@ ok(await_end($reader), 'who reads meanwhile sees no error') or diag(${ $reader->
 # The lists were made of rows that have gone.
 ok($node->poll_query_until('postgres', 'SELECT sum(reindexes) > 0 FROM vdb_stat_worker'), 'lists of other rows are made anew');
 
+# And are made anew until some rounds have gone by without: a busy machine's workers are behind.
+for (1 .. 60)
+{
+	my ($rounds, $made) = split /\|/, sql('SELECT sum(rounds), sum(reindexes) FROM vdb_stat_worker');
+
+	$node->poll_query_until('postgres', "SELECT sum(rounds) >= $rounds + 3 FROM vdb_stat_worker") or die 'no more rounds';
+	last if sql('SELECT sum(reindexes) FROM vdb_stat_worker') == $made;
+}
+
 for my $kind (qw(hnsw ivf))
 {
 	my $kept = index_size($node, "kept_$kind") / $size{"kept_$kind"};
@@ -76,7 +85,7 @@ my ($kept, @new) = map {
 
 for my $kind (qw(hnsw ivf))
 {
-	my $new = sum(map { $_->{$kind} } @new) / @new;
+	my $new = min(map { $_->{$kind} } @new);
 
 	cmp_ok($kept->{$kind}, '>=', $new - 0.005, "$kind: recall is a new one's within .005");
 	note "$kind: kept $kept->{$kind}, new $new";
