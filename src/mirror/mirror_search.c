@@ -244,6 +244,7 @@ vdb_mirror_hook_device(const VdbMirrorDevice *hooked)
 /*
  * What a device found for one search: bounds of the first rows, of which no others are nearer; returns how many these are.
  * Others have a rough bound that is not below the last row's, so a row whose bound cannot have as high a rough bound was found.
+ * Rows of which nothing is known come before all, and a rough bound says nothing of them: none where there is one.
  */
 static uint32
 bound_found(const Pass *pass, const VdbMirrorWanted *wanted, const VdbMirrorFound *rows, uint32 count, double *lower)
@@ -260,8 +261,10 @@ bound_found(const Pass *pass, const VdbMirrorWanted *wanted, const VdbMirrorFoun
 		if (rows[i].chunk >= vdb_mirror_shared->total || rows[i].row >= pass->mirror->room)
 			return 0;			/* it is not in its right mind */
 		columns = vdb_mirror_rows(pass->mirror, &wanted->search->codec, rows[i].chunk, rows[i].row);
-		if (vdb_mirror_select(question, &columns, 1, NULL, INFINITY, &number, &lower[i]) == 1 &&
-			vdb_mirror_rough_limit(question, lower[i]) < rows[count - 1].lower)
+		(void) vdb_mirror_select(question, &columns, 1, NULL, INFINITY, &number, &lower[i]);
+		if (lower[i] == -INFINITY)
+			return 0;
+		if (vdb_mirror_rough_limit(question, lower[i]) < rows[count - 1].lower)
 			near++;
 		else
 			lower[i] = INFINITY;

@@ -124,7 +124,10 @@ sql(q(
 	INSERT INTO w (v) SELECT fresh(777) FROM generate_series(1, 700);
 	CREATE INDEX w_i ON w USING ivfflat (v vector_l2_ops) WITH (lists = 10);
 	CREATE TABLE e (v vector(5));
-	CREATE INDEX e_i ON e USING hnsw (v vector_l2_ops)));
+	CREATE INDEX e_i ON e USING hnsw (v vector_l2_ops);
+	CREATE TABLE far (id serial, v vector(8));
+	INSERT INTO far (v) SELECT fresh(8) FROM generate_series(1, 2000);
+	CREATE INDEX far_i ON far USING hnsw (v vector_ip_ops)));
 ok(serves(), 'there is a device');
 is(stat_of('device'), 'test device', 'which has a name') if !$is_real;
 psql_fails($node, q(SELECT * FROM vdb.check_gpu('t_i')), '55000', 'has no mirror.*Call vdb.load_mirror', 'an index without a mirror');
@@ -160,6 +163,10 @@ is(stat_of('requests > 15, questions > 700, batches > 15, fallbacks, bytes > 100
 	is_right('inner product', 't', 'v <#> q', 't_p');
 	is_right('more rows than the first', 'w', 'v <-> q', 'w_i');
 	is(stat_of('fallbacks'), '0', 'nothing is done twice');
+	sql(q(SELECT vdb.load_mirror('far_i');
+		INSERT INTO far (v) SELECT (SELECT array_agg(1e19 * (random() - .5)) FROM generate_series(1, 8) WHERE i > 0)::vector FROM generate_series(1, 6) i));
+	is_right('rows of which nothing is known, some of which are the nearest', 'far', 'v <#> q', 'far_i');
+	sql('DROP TABLE far');
 	like(sql("$exact EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = 57) LIMIT 10"),
 		qr/Mirror Passes: 1\n\s+Distances: [12]\d\n/, 'few rows are measured');
 }
