@@ -118,9 +118,11 @@ want_candidates(VdbExactMirror *mirror)
 static void
 end_pass(VdbExactMirror *mirror, const VdbMirrorWanted *wanted)
 {
-	if (wanted->cut)
-		vdb_ranked_cut(&mirror->candidates);
-	advance(mirror);
+	/* none of those that were found may be there any more: then all rows are still to be looked at */
+	if (wanted->cut && !vdb_ranked_cut(&mirror->candidates))
+		mirror->pass_is_due = true;
+	else
+		advance(mirror);
 }
 
 /* Reads the mirror; false where it is gone. */

@@ -256,16 +256,17 @@ vdb_ranked_limit(const VdbRanked *ranked)
 	return ranked->has_forgotten && ranked->bound.key < KEY_NAN ? distance_of(&ranked->bound) : INFINITY;
 }
 
-void
+bool
 vdb_ranked_cut(VdbRanked *ranked)
 {
 	VdbRankedRows *rows = ranked->far.count > 0 ? &ranked->far : &ranked->near;
 
 	/* those that are kept apart come before all others */
 	if (rows->count == 0)
-		return;
+		return false;
 	ranked->bound = last_of(rows, rows->count);
 	ranked->has_forgotten = true;
+	return true;
 }
 
 void

@@ -68,8 +68,11 @@ extern void vdb_ranked_skip(VdbRanked *ranked, VdbRankedRow row);
 /* Rows farther away than this are forgotten at once; infinity as long as there are none. */
 extern double vdb_ranked_limit(const VdbRanked *ranked);
 
-/* After a pass in which rows behind the last one that was added were left out, perhaps: another pass has them. */
-extern void vdb_ranked_cut(VdbRanked *ranked);
+/*
+ * After a pass in which rows behind the last one that was added were left out, perhaps: another pass has them.  False where none
+ * was added, so that all may have been left out.
+ */
+extern bool vdb_ranked_cut(VdbRanked *ranked);
 
 /* Allows twice the memory, but not more than these bytes; between passes. */
 extern void vdb_ranked_widen(VdbRanked *ranked, Size bytes);

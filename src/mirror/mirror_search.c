@@ -332,6 +332,7 @@ pass_by_device(const Pass *pass)
 	for (int i = 0; i < pass->count && found; i++)
 		found = counts[i] <= few &&
 			bound_found(pass, &pass->wanted[i], rows + (Size) i * few, counts[i], lower + (Size) i * few) > 0;
+	VDB_TESTPOINT("mirror-found");
 	for (int i = 0; i < pass->count && found; i++)
 		hand_out_found(pass, &pass->wanted[i], rows + (Size) i * few, counts[i], lower + (Size) i * few);
 	pfree(questions);

@@ -186,6 +186,25 @@ finds('another mirror', 't_i', 16, 100);
 sql(q(INSERT INTO e SELECT fresh(5) FROM generate_series(1, 10)));
 finds('one that was empty', 'e_i', 10, 20, 100);
 
+# all that is found goes before it is handed out
+sql(q(
+	CREATE TABLE g (id serial, v vector(2));
+	INSERT INTO g (v) SELECT ('[' || i || ',1]')::vector FROM generate_series(1, 900) i;
+	CREATE INDEX g_i ON g USING ivfflat (v vector_l2_ops) WITH (lists = 1);
+	SELECT vdb.load_mirror('g_i')));
+finds('one of which', 'g_i', 1, 10);
+sql('DELETE FROM g WHERE id <= 600');
+{
+	my $holder = hold($node, 'mirror-found');
+	my $reader = begin_held($node, 'mirror-found', 1, "$exact SELECT array_agg(id) FROM (SELECT id FROM g ORDER BY v <-> '[0,1]' LIMIT 5) s");
+
+	sql('VACUUM (INDEX_CLEANUP ON) g');
+	let_go($node, $holder);
+	await_end($reader);
+	like(${ $reader->{output} }, qr/^\{601,602,603,604,605\}$/m, 'all that was found goes: those behind it are found');
+}
+sql('DROP TABLE g');
+
 my $bytes = stat_of('bytes');
 
 sql(q(SELECT vdb.drop_mirror(i) FROM unnest('{t_c,t_p,t_h}'::regclass[]) i));
