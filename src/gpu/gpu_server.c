@@ -55,7 +55,7 @@ probe(void *arg)
 	asked->status = vdb_gpu_functions_of_library->probe(&asked->device);
 }
 
-/* Answers a request, or gives its slot back. */
+/* Answers a request, or gives its slot back; what is not the process's stays as it is. */
 static void
 end_request(VdbGpuSlot *slot, VdbGpuSlotState state, VdbGpuRefusal refusal)
 {
@@ -64,7 +64,7 @@ end_request(VdbGpuSlot *slot, VdbGpuSlotState state, VdbGpuRefusal refusal)
 	SpinLockAcquire(&vdb_gpu_shared->mutex);
 	if (slot->state == VDB_GPU_SLOT_ABANDONED)
 		slot->state = VDB_GPU_SLOT_FREE;
-	else
+	else if (slot->state == VDB_GPU_SLOT_WAITING || slot->state == VDB_GPU_SLOT_TAKEN)
 	{
 		slot->refusal = refusal;
 		slot->state = state;
@@ -81,17 +81,7 @@ refuse_all(VdbGpuState state)
 {
 	pg_atomic_write_u32(&vdb_gpu_shared->state, state);
 	for (int i = 0; i < VDB_GPU_SLOTS; i++)
-	{
-		VdbGpuSlot *slot = &vdb_gpu_shared->slots[i];
-		bool		is_ours;
-
-		SpinLockAcquire(&vdb_gpu_shared->mutex);
-		is_ours = slot->state == VDB_GPU_SLOT_WAITING || slot->state == VDB_GPU_SLOT_TAKEN ||
-			slot->state == VDB_GPU_SLOT_ABANDONED;
-		SpinLockRelease(&vdb_gpu_shared->mutex);
-		if (is_ours)
-			end_request(slot, VDB_GPU_SLOT_REFUSED, VDB_GPU_NO_SERVER);
-	}
+		end_request(&vdb_gpu_shared->slots[i], VDB_GPU_SLOT_REFUSED, VDB_GPU_NO_SERVER);
 	pg_atomic_write_u64(&vdb_gpu_shared->bytes, 0);
 }
 
