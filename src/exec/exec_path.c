@@ -466,7 +466,7 @@ vdb_exec_init(void)
 static bool
 may_read_ahead(Query *query)
 {
-	return vdb_mirror_is_enabled && vdb_mirror_is_any() && query->commandType == CMD_SELECT && query->rowMarks == NIL &&
+	return vdb_mirror_is_enabled && vdb_mirror_is_any() && query->commandType == CMD_SELECT &&
 		!query->hasModifyingCTE && !contain_volatile_functions((Node *) query);
 }
 
@@ -478,7 +478,8 @@ plan_statement(Query *query, const char *text, int cursor_options, ParamListInfo
 	PlannedStmt *statement = previous_planner != NULL ? previous_planner(query, text, cursor_options, params) :
 		standard_planner(query, text, cursor_options, params);
 
-	if (ahead)
+	/* these are of its subqueries, too */
+	if (ahead && statement->rowMarks == NIL)
 		vdb_readahead_add(statement);
 	return statement;
 }

@@ -125,6 +125,8 @@ for (['conditions', 't a', 'b.r = a.r AND b.id <> a.id', 'a.id % 12 = 0', 3],
 	is(sql("$mirrored $nested $query"), sql("$plain $nested $query"), "$claim: the same rows");
 }
 for (['rows are locked', 'SELECT a.id FROM t a, LATERAL (SELECT id FROM t b ORDER BY b.v <-> a.v LIMIT 1) n FOR UPDATE OF a'],
+	['rows of a subquery are locked', 'SELECT a.id FROM (SELECT * FROM t FOR UPDATE) a, LATERAL (SELECT id FROM t b ORDER BY b.v <-> a.v LIMIT 1) n LIMIT 1'],
+	['those of a WITH', 'WITH a AS (SELECT * FROM t FOR SHARE) SELECT a.id FROM a, LATERAL (SELECT id FROM t b ORDER BY b.v <-> a.v LIMIT 1) n LIMIT 1'],
 	['something is volatile', 'SELECT random() FROM t a, LATERAL (SELECT id FROM t b ORDER BY b.v <-> a.v LIMIT 1) n'])
 {
 	unlike(sql("$mirrored EXPLAIN $_->[1]"), qr/VdbReadAhead/, "$_->[0]: not read ahead");
