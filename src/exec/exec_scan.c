@@ -309,6 +309,9 @@ begin_mirror(ExactScan *so, Datum given)
 
 	if (so->index == NULL || question->isnull)
 		return NULL;
+
+	/* a sequential scan would do this, and the mirror stands for one; searches begun ahead read it at once */
+	PredicateLockRelation(rel, so->css.ss.ps.state->es_snapshot);
 	mirror = take_ahead(so, given);
 	if (mirror == NULL)
 		mirror = begin_search(so, question->value, work_mem * (Size) 1024, so->search_context);
@@ -318,9 +321,6 @@ begin_mirror(ExactScan *so, Datum given)
 		so->fetch = table_index_fetch_begin(rel);
 	so->toast.context = so->value_context;
 	so->toast.in_order = false;
-
-	/* a sequential scan would do this, and the mirror stands for one */
-	PredicateLockRelation(rel, so->css.ss.ps.state->es_snapshot);
 	pgstat_count_index_scan(so->index);
 	return mirror;
 }

@@ -257,6 +257,26 @@ cmp_ok(sql(q(SELECT bytes FROM vdb_stat_mirror WHERE indexrelname = 't_i')), '<=
 	is_right('of which one is there');
 }
 
+# nor does one that searches by many questions at once, the first of which, a null, has read another way
+{
+	sql(q(CREATE TABLE s (r int, v vector(2)); INSERT INTO s SELECT i, ('[' || i || ',1]')::vector FROM generate_series(1, 3000) i;
+		CREATE INDEX s_r ON s (r); CREATE INDEX s_i ON s USING ivfflat (v vector_l2_ops) WITH (lists = 1); ANALYZE s;
+		SELECT vdb.load_mirror('s_i')));
+	my $join = "SELECT 'found ' || count(*) FROM (VALUES (1, NULL::vector(2)), (3000, '[1,1]'), (3000, '[2,1]')) a(r, v),
+		LATERAL (SELECT r FROM s b WHERE b.r = a.r ORDER BY b.v <-> a.v LIMIT 9) n";
+	my $serializable = "BEGIN ISOLATION LEVEL SERIALIZABLE; $mirrored SET enable_seqscan = off";
+
+	like(sql("$serializable; EXPLAIN (COSTS OFF) $join"), qr/VdbReadAhead.*Bitmap/s, 'a join that reads ahead, over an index');
+	my $holder = hold($node, 'mirror-passed');
+	my $reader = begin_held($node, 'mirror-passed', 1, "COMMIT; $serializable; $join; INSERT INTO s VALUES (2, '[0,0]'); COMMIT");
+
+	sql(q(BEGIN ISOLATION LEVEL SERIALIZABLE; SET enable_indexonlyscan = off; SELECT count(*) FROM s; INSERT INTO s VALUES (3000, '[1,1]'); COMMIT));
+	let_go($node, $holder);
+	await_end($reader);
+	like(${ $reader->{output} }, qr/could not serialize access/, 'serialisable transactions, one of which searches many at once');
+	sql('DROP TABLE s');
+}
+
 # --- while it is loaded -------------------------------------------------------------------------
 
 for my $point (qw(mirror-load-created mirror-load-waited mirror-load-snapshot mirror-load-read))
