@@ -351,6 +351,10 @@ vdb_gpu_server_worker(Datum arg)
 	for (;;)
 	{
 		take_interrupts(server);
+
+		/* also where there is always something to do */
+		if (vdb_clock_read() - server->swept_at >= SWEEP_US)
+			sweep(server);
 		if (take_batch(server))
 		{
 			run_batch(server);
@@ -363,8 +367,6 @@ vdb_gpu_server_worker(Datum arg)
 			if (server->batch.outcome != VDB_GPU_DONE && server->batch.refusal != VDB_GPU_LOADING)
 				server->loading = 0;
 		}
-		else if (vdb_clock_read() - server->swept_at >= SWEEP_US)
-			sweep(server);
 		else
 		{
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, SWEEP_US / 1000, PG_WAIT_EXTENSION);

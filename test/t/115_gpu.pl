@@ -312,6 +312,20 @@ SKIP:
 		}
 	}
 	finds('slow answers are answers', 't_i', 4, 10);
+
+	# mirrors that go leave the device also where it is never idle
+	{
+		sql(q(SELECT vdb.load_mirror('t_c')));
+		$node->poll_query_until('postgres', q(SELECT served FROM vdb.check_gpu('t_c', 1, 10)));
+		my $before = stat_of('bytes');
+		my $bench = begin_pgbench($node, 6, 6, 'busy' => q(SELECT served FROM vdb.check_gpu('t_i', 1, 10);));
+
+		sleep 1;
+		sql(q(SELECT vdb.drop_mirror('t_c')));
+		sleep 3;
+		cmp_ok(stat_of('bytes'), '<', $before, 'mirrors that go leave a busy device');
+		await_end($bench);
+	}
 	fail_with('');
 	finds('and slots are all there', 't_i', 300, 10);
 
