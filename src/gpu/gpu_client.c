@@ -165,7 +165,9 @@ note_refusal(VdbGpuRefusal refusal)
 		return;
 	reported[refusal] = true;
 	vdb_gpu_read_texts(device, last_error);
-	ereport(LOG,
+
+	/* not for the client: it may have paths */
+	ereport(LOG_SERVER_ONLY,
 			(refusal == VDB_GPU_LATE ?
 			 errmsg("a search on the device took longer than \"vdb.gpu_timeout\"") :
 			 errmsg("a search on the device is not possible: %s", last_error),

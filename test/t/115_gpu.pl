@@ -340,6 +340,11 @@ SKIP:
 	falls_back('a search that fails');
 	is(stat_of("last_error, state, fallbacks >= $fallbacks + 2"), 'test of search: failed|serving|t', 'it is said and counted, and the process stays');
 	like(slurp_file($node->logfile), qr/LOG:  a search on the device is not possible: test of search: failed/, 'and logged');
+	{
+		my (undef, undef, $err) = $node->psql('postgres', q(SET client_min_messages = log; SELECT vdb.check_gpu('t_i', 1, 10)));
+
+		unlike($err, qr/test of search/, 'where the client does not see it');
+	}
 	fail_with('');
 	ok($node->poll_query_until('postgres', q(SELECT served AND differences = 0 FROM vdb.check_gpu('t_i', 1, 10))), 'afterwards it serves again');
 
