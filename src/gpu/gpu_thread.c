@@ -17,6 +17,7 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/pmsignal.h"
+#include "storage/procsignal.h"
 
 #include "gpu/gpu_private.h"
 
@@ -115,5 +116,9 @@ vdb_gpu_thread_call(void (*function) (void *), void *arg, int timeout_ms)
 			return read(ends[0], &byte, 1) == 1;
 		if (now >= end || ShutdownRequestPending || !PostmasterIsAlive())
 			return false;
+
+		/* others wait for that, as DROP DATABASE does */
+		if (ProcSignalBarrierPending)
+			ProcessProcSignalBarrier();
 	}
 }

@@ -387,9 +387,16 @@ SKIP:
 	sleep 0.3;
 	$node->stop('fast');
 	await_end($client);
-	fail_with('probe failed');
+	fail_with('probe hang');
 	$node->start;
 	unlike(slurp_file($node->logfile), qr/was not properly shut down/, 'a hang does not keep the server from ending');
+	$node->poll_query_until('postgres', q(SELECT state = 'starting' FROM vdb_stat_gpu));
+	sql('CREATE DATABASE other');
+	my ($status) = $node->psql('postgres', q(SET statement_timeout = '20s'; DROP DATABASE other));
+
+	is($status, 0, 'nor databases from being dropped');
+	fail_with('probe failed');
+	$node->restart;
 	ok($node->poll_query_until('postgres', q(SELECT state = 'off' AND last_error IS NOT NULL FROM vdb_stat_gpu)), 'no device when the server begins');
 	is(stat_of('last_error'), 'test of probe: failed', 'is said');
 	fail_with('');
