@@ -101,6 +101,7 @@ OBJS = \
 	src/index/index_opclass.o \
 	src/index/index_order.o \
 	src/index/index_parallel.o \
+	src/index/index_plan.o \
 	src/index/index_prewarm.o \
 	src/index/index_range.o \
 	src/index/index_recall.o \

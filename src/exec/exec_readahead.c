@@ -285,10 +285,12 @@ form_readahead(Plan *outer, int param, AttrNumber column)
 	return &scan->scan.plan;
 }
 
+/* Puts such a node into a loop that asks a mirror with a column of its outer side. */
 static void
-add_to_loop(NestLoop *loop)
+add_to_loop(Plan *plan)
 {
-	CustomScan *scan = find_exact_scan(innerPlan(loop));
+	NestLoop   *loop = (NestLoop *) plan;
+	CustomScan *scan = IsA(plan, NestLoop) ? find_exact_scan(innerPlan(plan)) : NULL;
 	Param	   *question = scan == NULL ? NULL : find_question(scan);
 	ListCell   *cell;
 
@@ -305,40 +307,10 @@ add_to_loop(NestLoop *loop)
 	}
 }
 
-static void walk_plan(Plan *plan);
-
-static void
-walk_plans(List *plans)
-{
-	ListCell   *cell;
-
-	foreach(cell, plans)
-		walk_plan(lfirst(cell));
-}
-
-static void
-walk_plan(Plan *plan)
-{
-	if (plan == NULL)
-		return;
-	check_stack_depth();
-	if (IsA(plan, NestLoop))
-		add_to_loop((NestLoop *) plan);
-	if (IsA(plan, Append))
-		walk_plans(((Append *) plan)->appendplans);
-	else if (IsA(plan, MergeAppend))
-		walk_plans(((MergeAppend *) plan)->mergeplans);
-	else if (IsA(plan, SubqueryScan))
-		walk_plan(((SubqueryScan *) plan)->subplan);
-	walk_plan(outerPlan(plan));
-	walk_plan(innerPlan(plan));
-}
-
 void
 vdb_readahead_add(PlannedStmt *statement)
 {
-	walk_plan(statement->planTree);
-	walk_plans(statement->subplans);
+	vdb_index_walk_plans(statement, add_to_loop);
 }
 
 void

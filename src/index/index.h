@@ -9,6 +9,7 @@
 #include "access/amapi.h"
 #include "access/tableam.h"
 #include "nodes/pathnodes.h"
+#include "nodes/plannodes.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
@@ -311,6 +312,14 @@ extern void vdb_index_hook_planner(void);
 
 /* Has finished plans leave out distances that nobody reads.  The same holds. */
 extern void vdb_index_hook_plans(void);
+
+/* index_plan.c */
+
+/*
+ * Has a function visit the nodes of a finished plan, each before those below it, which it may change.  What is below
+ * a custom scan, or a node of a kind that no search of ours is below, is left out.
+ */
+extern void vdb_index_walk_plans(PlannedStmt *statement, void (*visit) (Plan *plan));
 
 /* index_explain.c */
 

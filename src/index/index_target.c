@@ -14,7 +14,6 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
 #include "nodes/extensible.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -64,12 +63,17 @@ find_order(const Plan *plan)
 
 /* Replaces distances that a LIMIT over such a scan hides by nulls. */
 static void
-drop_hidden_distances(const Limit *limit)
+drop_hidden_distances(Plan *plan)
 {
-	Plan	   *scan = outerPlan(limit);
-	Node	   *order = find_order(scan);
+	const Limit *limit = (const Limit *) plan;
+	Plan	   *scan;
+	Node	   *order;
 	ListCell   *cell;
 
+	if (!IsA(plan, Limit))
+		return;
+	scan = outerPlan(limit);
+	order = find_order(scan);
 	if (limit->limitOption != LIMIT_OPTION_COUNT || order == NULL)
 		return;
 	foreach(cell, limit->plan.targetlist)
@@ -87,35 +91,6 @@ drop_hidden_distances(const Limit *limit)
 	}
 }
 
-static void walk_plan(Plan *plan);
-
-static void
-walk_plans(List *plans)
-{
-	ListCell   *cell;
-
-	foreach(cell, plans)
-		walk_plan(lfirst(cell));
-}
-
-static void
-walk_plan(Plan *plan)
-{
-	if (plan == NULL)
-		return;
-	check_stack_depth();
-	if (IsA(plan, Limit))
-		drop_hidden_distances((Limit *) plan);
-	if (IsA(plan, Append))
-		walk_plans(((Append *) plan)->appendplans);
-	else if (IsA(plan, MergeAppend))
-		walk_plans(((MergeAppend *) plan)->mergeplans);
-	else if (IsA(plan, SubqueryScan))
-		walk_plan(((SubqueryScan *) plan)->subplan);
-	walk_plan(outerPlan(plan));
-	walk_plan(innerPlan(plan));
-}
-
 static PlannedStmt *
 plan_statement(Query *query, const char *text, int cursor_options, ParamListInfo params)
 {
@@ -125,8 +100,7 @@ plan_statement(Query *query, const char *text, int cursor_options, ParamListInfo
 		statement = previous_planner(query, text, cursor_options, params);
 	else
 		statement = standard_planner(query, text, cursor_options, params);
-	walk_plan(statement->planTree);
-	walk_plans(statement->subplans);
+	vdb_index_walk_plans(statement, drop_hidden_distances);
 	return statement;
 }
 
