@@ -100,6 +100,7 @@ OBJS = \
 	src/index/index_named.o \
 	src/index/index_opclass.o \
 	src/index/index_order.o \
+	src/index/index_owner.o \
 	src/index/index_parallel.o \
 	src/index/index_plan.o \
 	src/index/index_prewarm.o \

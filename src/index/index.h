@@ -313,6 +313,22 @@ extern void vdb_index_hook_planner(void);
 /* Has finished plans leave out distances that nobody reads.  The same holds. */
 extern void vdb_index_hook_plans(void);
 
+/* index_owner.c */
+
+/*
+ * What an index's expressions do, they do as the table's owner, restricted, as the server has them evaluated.  From one to the
+ * other in one (sub)transaction; an error ends it by itself.
+ */
+typedef struct VdbFormerUser
+{
+	Oid			user;
+	int			security;
+	int			nest;
+} VdbFormerUser;
+
+extern void vdb_index_become_owner(Relation heap, VdbFormerUser *former);
+extern void vdb_index_come_back(const VdbFormerUser *former);
+
 /* index_plan.c */
 
 /*

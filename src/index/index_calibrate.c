@@ -23,7 +23,6 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -181,17 +180,11 @@ void
 vdb_index_run_calibration(Relation index, Relation heap, const Datum *queries, int count,
 						  VdbCalibrated *result)
 {
-	Oid			user;
-	int			security;
-	int			nest;
+	VdbFormerUser former;
 
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(heap->rd_rel->relowner, security | SECURITY_RESTRICTED_OPERATION);
-	nest = NewGUCNestLevel();
-	RestrictSearchPath();
+	vdb_index_become_owner(heap, &former);
 	vdb_index_method(index->rd_indam->amcostestimate)->calibrate(index, heap, queries, count, result);
-	AtEOXact_GUC(false, nest);
-	SetUserIdAndSecContext(user, security);
+	vdb_index_come_back(&former);
 }
 
 /* Measures, and returns what was measured. */

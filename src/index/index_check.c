@@ -17,7 +17,6 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -108,16 +107,9 @@ vdb_check_index(PG_FUNCTION_ARGS)
 	const VdbAccessMethod *method = vdb_index_method(index->rd_indam->amcostestimate);
 	VdbCheckCounts counts = {0};
 	MemoryContext old;
-	Oid			user;
-	int			security;
-	int			nest;
+	VdbFormerUser former;
 
-	/* an index's expressions are the owner's code: run them as the owner */
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(heap->rd_rel->relowner, security | SECURITY_RESTRICTED_OPERATION);
-	nest = NewGUCNestLevel();
-	RestrictSearchPath();
-
+	vdb_index_become_owner(heap, &former);
 	if (with_heap)
 		snapshot = register_snapshot(index);
 	old = MemoryContextSwitchTo(context);
@@ -127,8 +119,7 @@ vdb_check_index(PG_FUNCTION_ARGS)
 	if (with_heap)
 		UnregisterSnapshot(snapshot);
 
-	AtEOXact_GUC(false, nest);
-	SetUserIdAndSecContext(user, security);
+	vdb_index_come_back(&former);
 	index_close(index, AccessShareLock);
 	table_close(heap, AccessShareLock);
 	return form_counts(fcinfo, &counts);

@@ -111,11 +111,7 @@ vdb_mirror_load_named(PG_FUNCTION_ARGS)
 	uint32		dims;
 
 	LockRelation(heap, ShareUpdateExclusiveLock);
-	if (!vdb_mirror_load(heap, index, true))
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("there is no room for the mirror of index \"%s\"", RelationGetRelationName(index)),
-				 errhint("Raise \"vdb.mirror_memory\", or drop other mirrors.")));
+	vdb_mirror_load(heap, index, true);
 	(void) vdb_mirror_find(index, &rows, &dims);
 	index_close(index, NoLock);
 	table_close(heap, NoLock);

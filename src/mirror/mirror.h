@@ -84,9 +84,9 @@ extern bool vdb_mirror_may_be_made(Relation index);
 
 /*
  * Makes a mirror of an index, if there is none; the caller holds ShareUpdateExclusiveLock on the table.  Waits for all
- * transactions that write to the table.  evict: others may have to go for it; else nothing happens where there is no room.
- * Returns whether there is one now.  Raises where an index cannot have one, and in a transaction that has written.
+ * transactions that write to the table.  evict: others may have to go for it.  Raises where an index cannot have one, or there is
+ * no room, and in a transaction that has written.
  */
-extern bool vdb_mirror_load(Relation heap, Relation index, bool evict);
+extern void vdb_mirror_load(Relation heap, Relation index, bool evict);
 
 #endif							/* VDB_MIRROR_H */

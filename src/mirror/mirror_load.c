@@ -22,7 +22,6 @@
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "storage/spin.h"
-#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -297,7 +296,7 @@ check_transaction(Relation index)
 				 errhint("Commit, and load it then.")));
 }
 
-static bool
+static void
 make(Relation heap, Relation index, bool evict)
 {
 	Loading		loading = {
@@ -331,13 +330,15 @@ make(Relation heap, Relation index, bool evict)
 				 errdetail("It takes about %.0f MB.", ceil(chunks * VDB_CHUNK_BYTES / (1024 * 1024))),
 				 errhint("Raise \"vdb.mirror_memory\".")));
 	if (!create(&loading, center, chunks))
-		return false;
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("there is no room for the mirror of index \"%s\"", RelationGetRelationName(index)),
+				 errhint("Raise \"vdb.mirror_memory\", or drop other mirrors.")));
 	PG_ENSURE_ERROR_CLEANUP(give_up, UInt64GetDatum(loading.generation));
 	{
 		load_rows(heap, &loading);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(give_up, UInt64GetDatum(loading.generation));
-	return true;
 }
 
 bool
@@ -347,34 +348,21 @@ vdb_mirror_may_be_made(Relation index)
 		!is_there(index);
 }
 
-bool
+void
 vdb_mirror_load(Relation heap, Relation index, bool evict)
 {
 	MemoryContext context;
 	MemoryContext old;
-	bool		made;
-	Oid			user;
-	int			security;
-	int			nest;
+	VdbFormerUser former;
 
 	if (is_there(index))
-		return true;
+		return;
 	context = AllocSetContextCreate(CurrentMemoryContext, "vdb mirror", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-
-	/* an index's expressions are the owner's code: run them as the owner */
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(heap->rd_rel->relowner, security | SECURITY_RESTRICTED_OPERATION);
-	nest = NewGUCNestLevel();
-	RestrictSearchPath();
-	made = make(heap, index, evict);
-
-	/* plans that were made without it */
-	if (made)
-		CacheInvalidateRelcache(heap);
-	AtEOXact_GUC(false, nest);
-	SetUserIdAndSecContext(user, security);
+	vdb_index_become_owner(heap, &former);
+	make(heap, index, evict);
+	CacheInvalidateRelcache(heap);	/* plans were made without it */
+	vdb_index_come_back(&former);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
-	return made;
 }

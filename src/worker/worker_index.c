@@ -17,7 +17,6 @@
 #include "storage/bufmgr.h"
 #include "utils/float.h"
 #include "utils/fmgrprotos.h"
-#include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -170,17 +169,11 @@ vdb_worker_examine(VdbPatient *patient)
 static void
 clean_up(VdbPatient *patient)
 {
-	Oid			user;
-	int			security;
-	int			nest;
+	VdbFormerUser former;
 
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(patient->heap->rd_rel->relowner, security | SECURITY_RESTRICTED_OPERATION);
-	nest = NewGUCNestLevel();
-	RestrictSearchPath();
+	vdb_index_become_owner(patient->heap, &former);
 	patient->method->clean_up(patient->index, patient->rows);
-	AtEOXact_GUC(false, nest);
-	SetUserIdAndSecContext(user, security);
+	vdb_index_come_back(&former);
 }
 
 static void
@@ -231,11 +224,7 @@ vdb_worker_treat(VdbPatient *patient, VdbWork work)
 				measure_recall(patient);
 				break;
 			case VDB_WORK_MIRROR:
-				if (!vdb_mirror_load(patient->heap, patient->index, false))
-					ereport(ERROR,
-							(errcode(ERRCODE_OUT_OF_MEMORY),
-							 errmsg("there is no room for the mirror of index \"%s\"", RelationGetRelationName(patient->index)),
-							 errhint("Raise \"vdb.mirror_memory\", or drop other mirrors.")));
+				vdb_mirror_load(patient->heap, patient->index, false);
 				break;
 			default:
 				elog(ERROR, "%s is no work of a transaction's", vdb_work_name(work));
