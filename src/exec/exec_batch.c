@@ -34,6 +34,7 @@
 #include "compat.h"
 #include "exec/exec_block.h"
 #include "exec/exec_private.h"
+#include "mirror/mirror.h"
 
 /* Columns of the statement that finds rows. */
 enum
@@ -119,9 +120,9 @@ check_memory(int queries, int k)
 				 errhint("Ask for fewer rows, or fewer queries at a time, or raise \"work_mem\".")));
 }
 
-/* Queries other than nulls, detoasted; returns how many. */
+/* Queries other than nulls, detoasted, with room for k rows each; returns how many.  Raises where dimensions are others. */
 static int
-take_queries(ArrayType *array, int k, VdbBatchQuery **queries)
+take_queries(ArrayType *array, const VdbSupport *support, uint32 dims, int k, VdbBatchQuery **queries)
 {
 	int16		length;
 	bool		by_value;
@@ -137,12 +138,18 @@ take_queries(ArrayType *array, int k, VdbBatchQuery **queries)
 	*queries = MemoryContextAllocHuge(CurrentMemoryContext, Max(count, 1) * sizeof(VdbBatchQuery));
 	for (int i = 0; i < count; i++)
 	{
-		if (!nulls[i])
-			(*queries)[taken++] = (VdbBatchQuery) {
-				.number = i + 1,
-				.value = PointerGetDatum(PG_DETOAST_DATUM(values[i])),
-				.nearest.k = k
-			};
+		VdbBatchQuery *query = &(*queries)[taken];
+
+		if (nulls[i])
+			continue;
+		*query = (VdbBatchQuery) {
+			.number = i + 1,
+			.value = PointerGetDatum(PG_DETOAST_DATUM(values[i])),
+			.nearest.k = k
+		};
+		vdb_index_check_dims(support, dims, query->value);
+		query->nearest.rows = MemoryContextAllocHuge(CurrentMemoryContext, (Size) k * sizeof(VdbNearRow));
+		taken++;
 	}
 	return taken;
 }
@@ -197,8 +204,12 @@ read_rows(const char *sql, VdbBlock *block)
 static bool
 search_mirror(Relation heap, Relation index, const VdbSupport *support, const char *sql, VdbBatchQuery *queries, int count)
 {
+	double		rows;
+	uint32		dims;
+
 	/* whether the user may read them is for the server to say */
-	if (check_enable_rls(RelationGetRelid(heap), InvalidOid, true) == RLS_ENABLED)
+	if (!vdb_mirror_is_enabled || !vdb_mirror_find(index, &rows, &dims) ||
+		check_enable_rls(RelationGetRelid(heap), InvalidOid, true) == RLS_ENABLED)
 		return false;
 	read_rows(psprintf("%s LIMIT 0", sql), NULL);
 	return vdb_batch_search_mirror(heap, index, support, queries, count);
@@ -242,6 +253,7 @@ vdb_exec_search_batch(PG_FUNCTION_ARGS)
 	Relation	index;
 	const VdbSupport *support;
 	VdbBatchQuery *queries;
+	uint32		dims;
 	int			count;
 
 	if (k < 1)
@@ -254,15 +266,17 @@ vdb_exec_search_batch(PG_FUNCTION_ARGS)
 	check_queries(index, array);
 
 	old = MemoryContextSwitchTo(context);
-	count = take_queries(array, k, &queries);
+	dims = vdb_index_column_dims(index, support);
+	count = take_queries(array, support, dims, k, &queries);
 	if (count > 0)
 	{
-		VdbBlock	block;
 		char	   *sql = form_statement(heap, index);
 
-		vdb_block_init(&block, support, vdb_index_column_dims(index, support), queries, count);
 		if (!search_mirror(heap, index, support, sql, queries, count))
 		{
+			VdbBlock	block;
+
+			vdb_block_init(&block, support, dims, queries, count);
 			read_rows(sql, &block);
 			vdb_block_finish(&block);
 		}

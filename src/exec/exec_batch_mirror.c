@@ -139,13 +139,9 @@ close_reader(Reader *reader)
 bool
 vdb_batch_search_mirror(Relation heap, Relation index, const VdbSupport *support, VdbBatchQuery *queries, int count)
 {
-	double		rows;
-	uint32		dims;
 	Reader		reader;
 	bool		found = true;
 
-	if (!vdb_mirror_is_enabled || !vdb_mirror_find(index, &rows, &dims))
-		return false;
 	open_reader(&reader, heap, index, support);
 	PredicateLockRelation(heap, reader.snapshot);
 	for (int first = 0; first < count && found; first += TILE)

@@ -63,13 +63,6 @@ vdb_block_init(VdbBlock *block, const VdbSupport *support, uint32 dims, VdbBatch
 	block->dims = dims;
 	block->queries = queries;
 	block->query_count = query_count;
-	for (int i = 0; i < query_count; i++)
-	{
-		VdbNearest *nearest = &queries[i].nearest;
-
-		vdb_index_check_dims(support, dims, queries[i].value);
-		nearest->rows = MemoryContextAllocHuge(CurrentMemoryContext, (Size) nearest->k * sizeof(VdbNearRow));
-	}
 	block->room = BLOCK_ROWS;
 	if (is_by_product(support))
 		init_products(block);

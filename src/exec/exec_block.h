@@ -12,7 +12,7 @@
 #include "index/index.h"
 #include "storage/storage_toast.h"
 
-/* One query of a batch; what is below value is the block's. */
+/* One query of a batch; `bound` is the block's. */
 struct VdbBatchQuery
 {
 	int			number;			/* its place in the user's array, from 1 */
@@ -49,7 +49,7 @@ typedef struct VdbBlock
 } VdbBlock;
 
 /*
- * For queries whose number, value and k are set, of these dimensions; raises where a query's are others.
+ * For queries of these dimensions, which have no rows yet but room for them.
  * Allocates in the current context, to which what is below the block belongs.
  */
 extern void vdb_block_init(VdbBlock *block, const VdbSupport *support, uint32 dims,

@@ -279,11 +279,13 @@ find_mirror(RelOptInfo *rel, OpExpr *order, int value)
 	Mirror		mirror = {InvalidOid};
 	ListCell   *cell;
 
+	if (!vdb_mirror_is_enabled || !vdb_mirror_is_any())
+		return mirror;
 	foreach(cell, rel->indexlist)
 	{
 		IndexOptInfo *index = lfirst(cell);
 
-		if (vdb_mirror_is_enabled && !index->hypothetical && vdb_index_method(index->amcostestimate) != NULL &&
+		if (!index->hypothetical && vdb_index_method(index->amcostestimate) != NULL &&
 			(index->indpred == NIL || index->predOK) &&
 			SearchSysCacheExists3(AMOPOPID, ObjectIdGetDatum(order->opno), CharGetDatum(AMOP_ORDER),
 								  ObjectIdGetDatum(index->opfamily[0])) &&
