@@ -144,7 +144,7 @@ typedef struct VdbGpuBatch
 	char		error[VDB_GPU_TEXT];	/* empty: nothing went wrong */
 	uint64		bytes;			/* on the device, afterwards */
 	uint32		counts[VDB_GPU_MAX_QUESTIONS];
-	VdbMirrorFound  *rows;			/* m for each */
+	VdbMirrorFound *rows;			/* m for each */
 } VdbGpuBatch;
 
 /* Brings a copy up to date, part of it where that is much; and searches it where it is.  arg: a VdbGpuBatch. */

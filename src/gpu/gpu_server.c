@@ -92,12 +92,6 @@ leave(int code, Datum unused)
 	refuse_all(code == 0 ? VDB_GPU_OFF : VDB_GPU_RESTARTING);
 }
 
-static void
-unpin(int code, Datum mirror)
-{
-	vdb_mirror_unpin((VdbMirror *) DatumGetPointer(mirror));
-}
-
 /* The thread does not answer: what it was asked is refused as the process ends. */
 static void
 give_up_thread(void)
@@ -212,7 +206,7 @@ run_batch(Server *server)
 	batch->error[0] = '\0';
 	if (mirror == NULL)
 		return;
-	PG_ENSURE_ERROR_CLEANUP(unpin, PointerGetDatum(mirror));
+	PG_ENSURE_ERROR_CLEANUP(vdb_mirror_unpin_datum, PointerGetDatum(mirror));
 	{
 		if (batch->nq == 0 || batch->code_bytes == vdb_mirror_code_bytes(mirror))
 		{
@@ -223,7 +217,7 @@ run_batch(Server *server)
 				give_up_thread();
 		}
 	}
-	PG_END_ENSURE_ERROR_CLEANUP(unpin, PointerGetDatum(mirror));
+	PG_END_ENSURE_ERROR_CLEANUP(vdb_mirror_unpin_datum, PointerGetDatum(mirror));
 	vdb_mirror_unpin(mirror);
 	if (ended)
 		pg_atomic_write_u64(&vdb_gpu_shared->bytes, batch->bytes);

@@ -19,8 +19,8 @@
 
 #include "index/index_parallel.h"
 #include "ivf/ivf_private.h"
-#include "pace.h"
 #include "mirror/mirror.h"
+#include "pace.h"
 #include "stats/stats.h"
 #include "testpoint.h"
 

@@ -50,20 +50,16 @@ vdb_mirror_unpin(VdbMirror *mirror)
 	LWLockRelease(&vdb_mirror_shared->lock);
 }
 
-/* For sizes alone. */
-static VdbCodec
-sizes_of(const VdbMirror *mirror)
+void
+vdb_mirror_unpin_datum(int code, Datum mirror)
 {
-	VdbCodec	codec;
-
-	vdb_mirror_codec_init(&codec, mirror->metric, mirror->dims, mirror->seed, NULL);
-	return codec;
+	vdb_mirror_unpin((VdbMirror *) DatumGetPointer(mirror));
 }
 
 uint32
 vdb_mirror_code_bytes(const VdbMirror *mirror)
 {
-	return sizes_of(mirror).hot_bytes;
+	return vdb_codec_padded(mirror->dims);
 }
 
 uint32
@@ -115,12 +111,10 @@ vdb_mirror_read_versions(VdbMirror *mirror, uint64 *versions, uint32 n)
 VdbMirrorRows
 vdb_mirror_read_chunk(const VdbMirror *mirror, uint32 chunk, float *add)
 {
-	VdbCodec	codec = sizes_of(mirror);
-	VdbMirrorRows rows = vdb_mirror_rows(mirror, &codec, chunk, 0);
+	VdbMirrorRows rows = vdb_mirror_rows(mirror, chunk, 0);
 	pg_atomic_uint64 *places = vdb_mirror_places(mirror, chunk);
-	uint32		count = Min(pg_atomic_read_u32(&vdb_mirror_shared->chunks[chunk].rows), mirror->room);
+	uint32		count = vdb_mirror_count_rows(mirror, chunk);
 
-	pg_read_barrier();
 	for (uint32 i = 0; i < mirror->room; i++)
 		add[i] = i < count && pg_atomic_read_u64(&places[i]) != VDB_NO_PLACE ? rows.add[i] : INFINITY;
 	rows.add = add;
@@ -130,5 +124,9 @@ vdb_mirror_read_chunk(const VdbMirror *mirror, uint32 chunk, float *add)
 void
 vdb_mirror_get_codec(const VdbMirror *mirror, VdbCodec *codec)
 {
-	vdb_mirror_codec_init(codec, mirror->metric, mirror->dims, mirror->seed, vdb_mirror_copy_center(mirror));
+	Size		bytes = vdb_codec_padded(mirror->dims) * sizeof(float);
+	float	   *center = palloc(bytes);
+
+	memcpy(center, vdb_mirror_chunk(mirror->center), bytes);
+	vdb_mirror_codec_init(codec, mirror->metric, mirror->dims, mirror->seed, center);
 }

@@ -50,6 +50,9 @@ extern uint64 vdb_mirror_generation(Relation index);
 extern VdbMirror *vdb_mirror_pin(uint64 generation);
 extern void vdb_mirror_unpin(VdbMirror *mirror);
 
+/* The same, for PG_ENSURE_ERROR_CLEANUP. */
+extern void vdb_mirror_unpin_datum(int code, Datum mirror);
+
 /* --- of one that is pinned; no locks, no memory, nothing is raised, so any thread may call these ------------- */
 
 /* Bytes of a code, and rows of a chunk, which are a multiple of 16 or fewer. */
@@ -74,9 +77,9 @@ extern VdbMirrorRows vdb_mirror_read_chunk(const VdbMirror *mirror, uint32 chunk
  */
 extern uint32 vdb_mirror_read_versions(VdbMirror *mirror, uint64 *versions, uint32 n);
 
-/* --- of one that is pinned ------------------------------------------------------------------------------ */
+/* --- of one that is pinned, or with the lock of all mirrors ---------------------------------------------- */
 
-/* Fills a codec for questions; it has a copy of the center, in the current context. */
+/* Fills a codec for rows and questions; it has a copy of the center, in the current context. */
 extern void vdb_mirror_get_codec(const VdbMirror *mirror, VdbCodec *codec);
 
 #endif							/* VDB_MIRROR_DEVICE_H */

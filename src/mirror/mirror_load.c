@@ -210,7 +210,7 @@ load_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive,
 	VdbMirrorNewRow row;
 
 	vdb_mirror_code_row(loading->support, &loading->codec, (NullableDatum) {values[0], isnull[0]}, tid, &row);
-	if (!vdb_mirror_append(loading->generation, &loading->codec, &row, loading->evict))
+	if (!vdb_mirror_append(loading->generation, &row, loading->evict))
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("the mirror of index \"%s\" does not fit into \"vdb.mirror_memory\"",

@@ -104,9 +104,15 @@ extern void vdb_mirror_share(Size bytes);
 
 extern char *vdb_mirror_chunk(uint32 chunk);
 
-/* Columns of a chunk. */
+/* Columns of a chunk, from a row on. */
 extern pg_atomic_uint64 *vdb_mirror_places(const VdbMirror *mirror, uint32 chunk);
-extern VdbMirrorRows vdb_mirror_rows(const VdbMirror *mirror, const VdbCodec *codec, uint32 chunk, uint32 row);
+extern VdbMirrorRows vdb_mirror_rows(const VdbMirror *mirror, uint32 chunk, uint32 row);
+
+/* The index entries' place of a row; false where it is nobody's. */
+extern bool vdb_mirror_read_place(pg_atomic_uint64 *place, ItemPointer tid);
+
+/* How many rows a chunk has, which have been written by now. */
+extern uint32 vdb_mirror_count_rows(const VdbMirror *mirror, uint32 chunk);
 
 /* How many rows fit a chunk, the bytes of a code being these. */
 extern uint32 vdb_mirror_room(uint32 code_bytes);
@@ -119,12 +125,6 @@ extern VdbMirror *vdb_mirror_lookup(Relation index);
 
 /* The mirror of this generation, if it is loading or ready, or NULL.  The same. */
 extern VdbMirror *vdb_mirror_of(uint64 generation);
-
-/*
- * Fills a codec with copies of what a mirror has, in the current context.  The caller holds the lock of the shared
- * memory or a pin, but must not be interrupted.
- */
-extern float *vdb_mirror_copy_center(const VdbMirror *mirror);
 
 /* Gives a mirror up, whatever it is: it is found no more.  The caller holds the lock exclusively. */
 extern void vdb_mirror_leave(VdbMirror *mirror);
@@ -156,6 +156,6 @@ extern void vdb_mirror_code_row(const VdbSupport *support, const VdbCodec *codec
  * Stores a row, unless the mirror is gone; false where there is no memory for it, not even that of others, if these may go:
  * then the mirror is given up.
  */
-extern bool vdb_mirror_append(uint64 generation, const VdbCodec *codec, const VdbMirrorNewRow *row, bool evict);
+extern bool vdb_mirror_append(uint64 generation, const VdbMirrorNewRow *row, bool evict);
 
 #endif							/* VDB_MIRROR_PRIVATE_H */

@@ -122,7 +122,7 @@ vdb_mirror_begin(Relation index, Snapshot snapshot, Datum question)
 		search = palloc0(sizeof(VdbMirrorSearch));
 		search->generation = mirror->generation;
 		search->kernels = vdb_kernels;
-		vdb_mirror_codec_init(&search->codec, mirror->metric, mirror->dims, mirror->seed, vdb_mirror_copy_center(mirror));
+		vdb_mirror_get_codec(mirror, &search->codec);
 		pg_atomic_write_u64(&mirror->used, pg_atomic_add_fetch_u64(&shared->uses, 1));
 		pg_atomic_fetch_add_u64(&mirror->searches, 1);
 	}
@@ -130,13 +130,6 @@ vdb_mirror_begin(Relation index, Snapshot snapshot, Datum question)
 	if (search != NULL && !ask(search, vdb_index_support(index), question))
 		return NULL;
 	return search;
-}
-
-/* A cleanup function. */
-static void
-unpin(int code, Datum mirror)
-{
-	vdb_mirror_unpin((VdbMirror *) DatumGetPointer(mirror));
 }
 
 /* One search looks at a block of rows.  products: with its question, or NULL. */
@@ -150,13 +143,10 @@ look_at_block(VdbMirrorWanted *wanted, const VdbMirrorRows *rows, uint32 count, 
 
 	for (size_t i = 0; i < near; i++)
 	{
-		uint64		place = pg_atomic_read_u64(&places[numbers[i]]);
 		ItemPointerData tid;
 
-		if (place == VDB_NO_PLACE || lower[i] > wanted->limit)
-			continue;
-		ItemPointerSet(&tid, (BlockNumber) (place >> 16), (OffsetNumber) place);
-		wanted->limit = wanted->take(&tid, lower[i], wanted->state);
+		if (lower[i] <= wanted->limit && vdb_mirror_read_place(&places[numbers[i]], &tid))
+			wanted->limit = wanted->take(&tid, lower[i], wanted->state);
 	}
 }
 
@@ -184,12 +174,11 @@ pass_over_chunk(const Pass *pass, uint32 chunk)
 {
 	VdbMirror  *mirror = pass->mirror;
 	pg_atomic_uint64 *places = vdb_mirror_places(mirror, chunk);
-	uint32		count = Min(pg_atomic_read_u32(&vdb_mirror_shared->chunks[chunk].rows), mirror->room);
+	uint32		count = vdb_mirror_count_rows(mirror, chunk);
 
-	pg_read_barrier();
 	for (uint32 first = 0; first < count; first += VDB_MIRROR_BLOCK)
 	{
-		VdbMirrorRows rows = vdb_mirror_rows(mirror, &pass->wanted[0].search->codec, chunk, first);
+		VdbMirrorRows rows = vdb_mirror_rows(mirror, chunk, first);
 
 		CHECK_FOR_INTERRUPTS();
 		show_block(pass, &rows, Min(count - first, VDB_MIRROR_BLOCK), places + first);
@@ -199,12 +188,8 @@ pass_over_chunk(const Pass *pass, uint32 chunk)
 static void
 pass_over_all(const Pass *pass)
 {
-	for (uint32 chunk = pass->mirror->first; chunk != VDB_NO_CHUNK;)
-	{
+	for (uint32 chunk = pass->mirror->first; chunk != VDB_NO_CHUNK; chunk = vdb_mirror_next_chunk(chunk))
 		pass_over_chunk(pass, chunk);
-		chunk = pg_atomic_read_u32(&vdb_mirror_shared->chunks[chunk].next);
-		pg_read_barrier();
-	}
 }
 
 /* Memory for products, in the current context. */
@@ -260,7 +245,7 @@ bound_found(const Pass *pass, const VdbMirrorWanted *wanted, const VdbMirrorFoun
 		lower[i] = INFINITY;
 		if (rows[i].chunk >= vdb_mirror_shared->total || rows[i].row >= pass->mirror->room)
 			return 0;			/* it is not in its right mind */
-		columns = vdb_mirror_rows(pass->mirror, &wanted->search->codec, rows[i].chunk, rows[i].row);
+		columns = vdb_mirror_rows(pass->mirror, rows[i].chunk, rows[i].row);
 		(void) vdb_mirror_select(question, &columns, 1, NULL, INFINITY, &number, &lower[i]);
 		if (lower[i] == -INFINITY)
 			return 0;
@@ -277,16 +262,11 @@ hand_out_found(const Pass *pass, VdbMirrorWanted *wanted, const VdbMirrorFound *
 {
 	for (uint32 i = 0; i < count; i++)
 	{
-		uint64		place;
 		ItemPointerData tid;
 
-		if (lower[i] == INFINITY)
-			continue;
-		place = pg_atomic_read_u64(&vdb_mirror_places(pass->mirror, rows[i].chunk)[rows[i].row]);
-		if (place == VDB_NO_PLACE)
-			continue;
-		ItemPointerSet(&tid, (BlockNumber) (place >> 16), (OffsetNumber) place);
-		(void) wanted->take(&tid, lower[i], wanted->state);
+		if (lower[i] < INFINITY &&
+			vdb_mirror_read_place(&vdb_mirror_places(pass->mirror, rows[i].chunk)[rows[i].row], &tid))
+			(void) wanted->take(&tid, lower[i], wanted->state);
 	}
 	wanted->cut = true;
 }
@@ -371,12 +351,12 @@ vdb_mirror_pass(VdbMirrorWanted *wanted, int count)
 	pass.mirror = vdb_mirror_pin(wanted[0].search->generation);
 	if (pass.mirror != NULL)
 	{
-		PG_ENSURE_ERROR_CLEANUP(unpin, PointerGetDatum(pass.mirror));
+		PG_ENSURE_ERROR_CLEANUP(vdb_mirror_unpin_datum, PointerGetDatum(pass.mirror));
 		{
 			pass_somehow(&pass);
 		}
-		PG_END_ENSURE_ERROR_CLEANUP(unpin, PointerGetDatum(pass.mirror));
-		unpin(0, PointerGetDatum(pass.mirror));
+		PG_END_ENSURE_ERROR_CLEANUP(vdb_mirror_unpin_datum, PointerGetDatum(pass.mirror));
+		vdb_mirror_unpin(pass.mirror);
 	}
 	return pass.mirror != NULL;
 }

@@ -107,7 +107,7 @@ vdb_mirror_places(const VdbMirror *mirror, uint32 chunk)
 }
 
 VdbMirrorRows
-vdb_mirror_rows(const VdbMirror *mirror, const VdbCodec *codec, uint32 chunk, uint32 row)
+vdb_mirror_rows(const VdbMirror *mirror, uint32 chunk, uint32 row)
 {
 	uint32		room = mirror->room;
 	const float *factors = (const float *) (vdb_mirror_chunk(chunk) + room * sizeof(uint64));
@@ -117,8 +117,28 @@ vdb_mirror_rows(const VdbMirror *mirror, const VdbCodec *codec, uint32 chunk, ui
 		.rescale = factors + room + row,
 		.residual = factors + 2 * room + row,
 		.length = factors + 3 * room + row,
-		.codes = (const uint8 *) (factors + FACTORS * room) + (Size) row * codec->hot_bytes
+		.codes = (const uint8 *) (factors + FACTORS * room) + (Size) row * vdb_mirror_code_bytes(mirror)
 	};
+}
+
+bool
+vdb_mirror_read_place(pg_atomic_uint64 *place, ItemPointer tid)
+{
+	uint64		read = pg_atomic_read_u64(place);
+
+	if (read == VDB_NO_PLACE)
+		return false;
+	ItemPointerSet(tid, (BlockNumber) (read >> 16), (OffsetNumber) read);
+	return true;
+}
+
+uint32
+vdb_mirror_count_rows(const VdbMirror *mirror, uint32 chunk)
+{
+	uint32		count = Min(pg_atomic_read_u32(&vdb_mirror_shared->chunks[chunk].rows), mirror->room);
+
+	pg_read_barrier();
+	return count;
 }
 
 uint32
@@ -187,16 +207,6 @@ vdb_mirror_of(uint64 generation)
 			return mirror;
 	}
 	return NULL;
-}
-
-float *
-vdb_mirror_copy_center(const VdbMirror *mirror)
-{
-	Size		bytes = vdb_codec_padded(mirror->dims) * sizeof(float);
-	float	   *center = palloc(bytes);
-
-	memcpy(center, vdb_mirror_chunk(mirror->center), bytes);
-	return center;
 }
 
 void

@@ -26,8 +26,7 @@ place_of(ItemPointer tid)
 static bool
 is_mirrored(Relation index)
 {
-	return vdb_mirror_shared != NULL && pg_atomic_read_u32(&vdb_mirror_shared->count) > 0 &&
-		index->rd_rel->relpersistence != RELPERSISTENCE_TEMP;
+	return vdb_mirror_is_any() && index->rd_rel->relpersistence != RELPERSISTENCE_TEMP;
 }
 
 void
@@ -47,14 +46,14 @@ vdb_mirror_code_row(const VdbSupport *support, const VdbCodec *codec, NullableDa
 
 /* Where a slot that is vacant has the next one. */
 static VdbMirrorSlot *
-next_vacant(const VdbMirror *mirror, const VdbCodec *codec, VdbMirrorSlot slot)
+next_vacant(const VdbMirror *mirror, VdbMirrorSlot slot)
 {
-	return (VdbMirrorSlot *) vdb_mirror_rows(mirror, codec, slot.chunk, slot.row).codes;
+	return (VdbMirrorSlot *) vdb_mirror_rows(mirror, slot.chunk, slot.row).codes;
 }
 
 /* A slot for a new row; it is nowhere where there is no chunk to be had.  The caller holds the mirror's lock. */
 static VdbMirrorSlot
-take_slot(VdbMirror *mirror, const VdbCodec *codec)
+take_slot(VdbMirror *mirror)
 {
 	VdbChunk   *last = &vdb_mirror_shared->chunks[mirror->last];
 	VdbMirrorSlot slot = mirror->vacant;
@@ -62,7 +61,7 @@ take_slot(VdbMirror *mirror, const VdbCodec *codec)
 
 	if (slot.chunk != VDB_NO_CHUNK)
 	{
-		mirror->vacant = *next_vacant(mirror, codec, slot);
+		mirror->vacant = *next_vacant(mirror, slot);
 		return slot;
 	}
 	if (pg_atomic_read_u32(&last->rows) < mirror->room)
@@ -86,16 +85,16 @@ note_change(uint32 chunk)
 
 /* The place is last: a search that finds it finds the rest, if it may see the row. */
 static void
-write_row(VdbMirror *mirror, const VdbCodec *codec, VdbMirrorSlot slot, const VdbMirrorNewRow *row)
+write_row(VdbMirror *mirror, VdbMirrorSlot slot, const VdbMirrorNewRow *row)
 {
-	VdbMirrorRows rows = vdb_mirror_rows(mirror, codec, slot.chunk, slot.row);
+	VdbMirrorRows rows = vdb_mirror_rows(mirror, slot.chunk, slot.row);
 	pg_atomic_uint32 *count = &vdb_mirror_shared->chunks[slot.chunk].rows;
 
 	*(float *) rows.add = row->factors.add;
 	*(float *) rows.rescale = row->factors.rescale;
 	*(float *) rows.residual = row->factors.residual;
 	*(float *) rows.length = row->factors.length;
-	memcpy((uint8 *) rows.codes, row->code, codec->hot_bytes);
+	memcpy((uint8 *) rows.codes, row->code, vdb_mirror_code_bytes(mirror));
 	pg_write_barrier();
 	pg_atomic_write_u64(&vdb_mirror_places(mirror, slot.chunk)[slot.row], row->place);
 	if (slot.row == pg_atomic_read_u32(count))
@@ -109,7 +108,7 @@ write_row(VdbMirror *mirror, const VdbCodec *codec, VdbMirrorSlot slot, const Vd
 
 /* Stores a row; false where there is no chunk to be had. */
 static bool
-store(uint64 generation, const VdbCodec *codec, const VdbMirrorNewRow *row)
+store(uint64 generation, const VdbMirrorNewRow *row)
 {
 	VdbMirrorShared *shared = vdb_mirror_shared;
 	VdbMirror  *mirror;
@@ -122,10 +121,10 @@ store(uint64 generation, const VdbCodec *codec, const VdbMirrorNewRow *row)
 		VdbMirrorSlot slot;
 
 		LWLockAcquire(&mirror->lock, LW_EXCLUSIVE);
-		slot = take_slot(mirror, codec);
+		slot = take_slot(mirror);
 		stored = slot.chunk != VDB_NO_CHUNK;
 		if (stored)
-			write_row(mirror, codec, slot, row);
+			write_row(mirror, slot, row);
 		LWLockRelease(&mirror->lock);
 	}
 	LWLockRelease(&shared->lock);
@@ -133,11 +132,11 @@ store(uint64 generation, const VdbCodec *codec, const VdbMirrorNewRow *row)
 }
 
 bool
-vdb_mirror_append(uint64 generation, const VdbCodec *codec, const VdbMirrorNewRow *row, bool evict)
+vdb_mirror_append(uint64 generation, const VdbMirrorNewRow *row, bool evict)
 {
 	VdbMirrorShared *shared = vdb_mirror_shared;
 
-	while (!store(generation, codec, row))
+	while (!store(generation, row))
 	{
 		VdbMirror  *mirror;
 		bool		freed;
@@ -154,24 +153,24 @@ vdb_mirror_append(uint64 generation, const VdbCodec *codec, const VdbMirrorNewRo
 	return true;
 }
 
-/* What it takes to code a row of the mirror of an index; false where there is none. */
-static bool
-read_codec(Relation index, VdbCodec *codec, uint64 *generation)
+/* The mirror of an index; 0 where there is none.  codec: what it takes to code a row of it, or NULL. */
+static uint64
+find_mirror(Relation index, VdbCodec *codec)
 {
 	VdbMirrorShared *shared = vdb_mirror_shared;
 	VdbMirror  *mirror;
-	float	   *center;
+	uint64		generation = 0;
 
 	LWLockAcquire(&shared->lock, LW_SHARED);
 	mirror = vdb_mirror_lookup(index);
 	if (mirror != NULL)
 	{
-		*generation = mirror->generation;
-		center = vdb_mirror_copy_center(mirror);
-		vdb_mirror_codec_init(codec, mirror->metric, mirror->dims, mirror->seed, center);
+		generation = mirror->generation;
+		if (codec != NULL)
+			vdb_mirror_get_codec(mirror, codec);
 	}
 	LWLockRelease(&shared->lock);
-	return mirror != NULL;
+	return generation;
 }
 
 void
@@ -187,11 +186,12 @@ vdb_mirror_insert(Relation heap, Relation index, Datum value, bool isnull, ItemP
 		return;
 	context = AllocSetContextCreate(CurrentMemoryContext, "vdb mirror", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	if (read_codec(index, &codec, &generation))
+	generation = find_mirror(index, &codec);
+	if (generation != 0)
 	{
 		vdb_mirror_code_row(vdb_index_support(index), &codec, (NullableDatum) {value, isnull}, tid, &row);
 		VDB_TESTPOINT("mirror-insert-coded");
-		if (!vdb_mirror_append(generation, &codec, &row, true))
+		if (!vdb_mirror_append(generation, &row, true))
 			ereport(LOG,
 					(errmsg("the mirror of index \"%s\" is given up", RelationGetRelationName(index)),
 					 errdetail("A new row does not fit."),
@@ -206,25 +206,21 @@ vdb_mirror_insert(Relation heap, Relation index, Datum value, bool isnull, ItemP
 
 /* Of one chunk, under the mirror's lock. */
 static void
-remove_from(VdbMirror *mirror, const VdbCodec *codec, uint32 chunk, IndexBulkDeleteCallback callback, void *state)
+remove_from(VdbMirror *mirror, uint32 chunk, IndexBulkDeleteCallback callback, void *state)
 {
 	pg_atomic_uint64 *places = vdb_mirror_places(mirror, chunk);
-	uint32		rows = pg_atomic_read_u32(&vdb_mirror_shared->chunks[chunk].rows);
+	uint32		rows = vdb_mirror_count_rows(mirror, chunk);
 
 	for (uint32 i = 0; i < rows; i++)
 	{
-		uint64		place = pg_atomic_read_u64(&places[i]);
 		VdbMirrorSlot slot = {chunk, i};
 		ItemPointerData tid;
 
-		if (place == VDB_NO_PLACE)
-			continue;
-		ItemPointerSet(&tid, (BlockNumber) (place >> 16), (OffsetNumber) place);
-		if (!callback(&tid, state))
+		if (!vdb_mirror_read_place(&places[i], &tid) || !callback(&tid, state))
 			continue;
 		pg_atomic_write_u64(&places[i], VDB_NO_PLACE);
 		pg_write_barrier();
-		*next_vacant(mirror, codec, slot) = mirror->vacant;
+		*next_vacant(mirror, slot) = mirror->vacant;
 		mirror->vacant = slot;
 		note_change(chunk);
 		pg_atomic_fetch_sub_u64(&mirror->rows, 1);
@@ -235,12 +231,11 @@ void
 vdb_mirror_remove(Relation index, IndexBulkDeleteCallback callback, void *state)
 {
 	VdbMirrorShared *shared = vdb_mirror_shared;
-	VdbCodec	codec;
-	uint64		generation;
+	uint64		generation = is_mirrored(index) ? find_mirror(index, NULL) : 0;
 	uint32		chunk = VDB_NO_CHUNK;
 	bool		begun = false;
 
-	if (!is_mirrored(index) || !read_codec(index, &codec, &generation))
+	if (generation == 0)
 		return;
 
 	/* chunk by chunk: the mirror may be given up meanwhile, but it is not made anew while the table is locked */
@@ -258,14 +253,13 @@ vdb_mirror_remove(Relation index, IndexBulkDeleteCallback callback, void *state)
 			LWLockAcquire(&mirror->lock, LW_EXCLUSIVE);
 			if (!begun)
 				chunk = mirror->first;
-			remove_from(mirror, &codec, chunk, callback, state);
-			chunk = pg_atomic_read_u32(&shared->chunks[chunk].next);
+			remove_from(mirror, chunk, callback, state);
+			chunk = vdb_mirror_next_chunk(chunk);
 			LWLockRelease(&mirror->lock);
 		}
 		LWLockRelease(&shared->lock);
 		begun = true;
 	}
-	pfree(unconstify(float *, codec.center));
 }
 
 void
