@@ -45,7 +45,7 @@ typedef struct Check
 	uint64	   *after;
 	const VdbMirrorQuestion **questions;
 
-	VdbMirrorFound  *found;
+	VdbMirrorFound *found;
 	uint32	   *counts;
 
 	/* what comes out */
@@ -133,7 +133,7 @@ bound_chunk(const Check *check, const VdbMirrorQuestion *question, uint32 number
 			.length = all.length + first, .codes = all.codes + (Size) first * check->codec.hot_bytes
 		};
 
-		vdb_mirror_bound_roughly(question, &rows, n, bounds);
+		vdb_mirror_bound_roughly(question, &rows, n, NULL, bounds);
 		for (uint32 i = 0; i < n; i++)
 		{
 			if (rows.add[i] < INFINITY)
@@ -240,13 +240,6 @@ run_check(Check *check)
 		compare(check, q, all[q], counts[q]);
 }
 
-/* A cleanup function. */
-static void
-unpin(int code, Datum mirror)
-{
-	vdb_mirror_unpin((VdbMirror *) DatumGetPointer(mirror));
-}
-
 static void
 pin_mirror(Check *check, Oid indexoid)
 {
@@ -288,11 +281,11 @@ vdb_gpu_check(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	pin_mirror(&check, PG_GETARG_OID(0));
-	PG_ENSURE_ERROR_CLEANUP(unpin, PointerGetDatum(check.mirror));
+	PG_ENSURE_ERROR_CLEANUP(vdb_mirror_unpin_datum, PointerGetDatum(check.mirror));
 	{
 		run_check(&check);
 	}
-	PG_END_ENSURE_ERROR_CLEANUP(unpin, PointerGetDatum(check.mirror));
+	PG_END_ENSURE_ERROR_CLEANUP(vdb_mirror_unpin_datum, PointerGetDatum(check.mirror));
 	vdb_mirror_unpin(check.mirror);
 	values[0] = BoolGetDatum(check.served);
 	values[1] = Int64GetDatum(check.rows);

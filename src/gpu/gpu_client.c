@@ -66,10 +66,8 @@ fill_in(VdbGpuSlot *slot, uint64 generation, uint32 nq, const VdbMirrorQuestion 
 	slot->code_bytes = bytes;
 	for (uint32 i = 0; i < nq; i++)
 	{
-		VdbMirrorRough rough;
-
-		vdb_mirror_ask_roughly(questions[i], &rough, vdb_gpu_slot_questions(slot) + (Size) i * bytes);
-		memcpy(&slot->constants[i], &rough, sizeof(rough));
+		vdb_query_levels(&questions[i]->query, vdb_gpu_slot_questions(slot) + (Size) i * bytes);
+		memcpy(&slot->constants[i], &questions[i]->rough, sizeof(VdbGpuConstants));
 	}
 }
 

@@ -93,6 +93,7 @@ prepare(VdbQuery *query, const VdbCodec *codec, float *vector, float norm, void 
 void
 vdb_mirror_ask(VdbMirrorQuestion *question, const VdbCodec *codec, float *vector, float norm, void *memory)
 {
+	VdbMirrorRough *rough = &question->rough;
 	float	   *rest = memory;
 	uint8_t    *hot = (uint8_t *) memory + codec->vector_bytes;
 	double		length;
@@ -107,22 +108,28 @@ vdb_mirror_ask(VdbMirrorQuestion *question, const VdbCodec *codec, float *vector
 
 	/* by one product the other one is left out, and then both roundings count */
 	length = sqrt(fmax(vdb_kernels->inner_product(codec->P, vector, vector), 0)) * 1.001;
-	question->relative = (float) relative;
-	question->error = (float) question->query.error * 1.000001f;
-	question->unsure = (float) (vdb_query_rounding(&question->query) + question->rounding +
-								relative * 2 * weight * length);
-	question->residual_weight = 1.000001f;
+	*rough = (VdbMirrorRough) {
+		.constant = codec->base + question->query.add,
+		.mult = question->query.hot_mult / 2,
+		.unsure = (float) (vdb_query_rounding(&question->query) + question->rounding + relative * 2 * weight * length),
+		.relative = (float) relative,
+		.residual_weight = 1.000001f,
+		.error = (float) question->query.error * 1.000001f,
+		.center = sqrtf(fabsf(codec->base)) + TINY,
+		.total = TOP * question->query.hot_total,
+		.is_product = codec->metric == VDB_METRIC_IP
+	};
 	size = fabs((double) question->query.add) + norm;
-	if (codec->metric == VDB_METRIC_IP)
+	if (rough->is_product)
 	{
 		double		center = sqrt(fabs((double) codec->base));
 		double		both = norm + 2 * center;
 
-		question->residual_weight = (float) ((norm + TINY) * 1.0001 + 4 * relative * both);
-		question->unsure += (float) (relative * 4 * both);
+		rough->residual_weight = (float) ((norm + TINY) * 1.0001 + 4 * relative * both);
+		rough->unsure += (float) (relative * 4 * both);
 		size += 4 * both * (center + TINY) + fabs((double) codec->base);
 	}
-	question->size = size < (double) LONGEST * LONGEST && norm < LONGEST ?
+	rough->size = size < (double) LONGEST * LONGEST && norm < LONGEST ?
 		(float) (relative * size + (double) TINY * TINY) : INFINITY;
 }
 
@@ -164,41 +171,43 @@ find_products(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size
 {
 	const VdbQuery *query = &question->query;
 	uint32_t	bytes = query->codec->hot_bytes;
-	int32_t		total = query->hot_total;
+	int32_t		total = question->rough.total;
 
 	if (given != NULL)
 	{
 		for (size_t i = 0; i < n; i++)
-			out[i] = 2 * given[i] + (2 * SIGNED_ZERO - TOP) * total;
+			out[i] = 2 * given[i] + 2 * SIGNED_ZERO * query->hot_total - total;
 		return;
 	}
 	for (size_t i = 0; i < n; i++)
-		out[i] = 2 * vdb_kernels->hot8_ip(bytes, query->hot, rows->codes + i * bytes) - TOP * total;
+		out[i] = 2 * vdb_kernels->hot8_ip(bytes, query->hot, rows->codes + i * bytes) - total;
 }
 
-/* Bounds by the first product alone, in code space where the metric is L2 or cosine. */
+/*
+ * Apart from who makes the products, so that a compiler sees that no array is another one's.  In code space where the
+ * metric is L2 or cosine.
+ */
 static void
-bound_roughly(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size_t n, const int32_t *restrict products,
-			  float *restrict bounds)
+bound_by(const VdbMirrorRough *rough, const VdbMirrorRows *rows, size_t n, const int32_t *restrict products,
+		 float *restrict bounds)
 {
-	const VdbCodec *codec = question->query.codec;
 	const float *restrict add = rows->add;
 	const float *restrict rescale = rows->rescale;
 	const float *restrict residual = rows->residual;
 	const float *restrict length = rows->length;
-	float		constant = codec->base + question->query.add;
-	float		mult = question->query.hot_mult / 2;
-	float		center = sqrtf(fabsf(codec->base)) + TINY;
-	float		weight = question->residual_weight;
-	float		error = question->error;
-	float		unsure = question->unsure;
-	float		relative = question->relative;
-	float		size = question->size;
+	float		constant = rough->constant;
+	float		mult = rough->mult;
+	float		center = rough->center;
+	float		weight = rough->residual_weight;
+	float		error = rough->error;
+	float		unsure = rough->unsure;
+	float		relative = rough->relative;
+	float		size = rough->size;
 
 	for (size_t i = 0; i < n; i++)
 		bounds[i] = constant + add[i] - rescale[i] * (mult * (float) products[i]) -
 			(unsure * length[i] + size + relative * fabsf(add[i]));
-	if (codec->metric == VDB_METRIC_IP)
+	if (rough->is_product)
 	{
 		for (size_t i = 0; i < n; i++)
 			bounds[i] -= weight * residual[i] + error * (center + length[i] + residual[i]) * 1.0001f;
@@ -214,17 +223,27 @@ bound_roughly(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size
 		bounds[i] = bounds[i] == bounds[i] ? bounds[i] : -INFINITY;
 }
 
-/* What a bound by both products comes to where it is this distance, in the space of those, and not less. */
-static float
-rough_bound(const VdbMirrorQuestion *question, double distance)
+void
+vdb_mirror_bound_roughly(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size_t n, const int32_t *given,
+						 float *bounds)
 {
+	int32_t		products[VDB_MIRROR_BLOCK];
+
+	find_products(question, rows, n, given, products);
+	bound_by(&question->rough, rows, n, products, bounds);
+}
+
+float
+vdb_mirror_rough_limit(const VdbMirrorQuestion *question, double distance)
+{
+	float		relative = question->rough.relative;
 	float		bound;
 
 	/* the operator's rounding around 1 is taken off */
 	if (question->query.codec->metric == VDB_METRIC_COSINE)
-		distance = sqrt(2 * (fmax(distance, 0) + 2 * question->relative));
+		distance = sqrt(2 * (fmax(distance, 0) + 2 * relative));
 	bound = (float) distance;
-	return bound + fabsf(bound) * question->relative + TINY;
+	return bound + fabsf(bound) * relative + TINY;
 }
 
 size_t
@@ -233,7 +252,6 @@ vdb_mirror_select(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, 
 {
 	const VdbQuery *query = &question->query;
 	const VdbCodec *codec = query->codec;
-	int32_t		products[VDB_MIRROR_BLOCK];
 	float		rough[VDB_MIRROR_BLOCK];
 	uint32_t	near[VDB_MIRROR_BLOCK];
 	size_t		near_count = n;
@@ -242,9 +260,8 @@ vdb_mirror_select(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, 
 	/* first of all come those of which nothing is known */
 	if (most < INFINITY && most > -INFINITY)
 	{
-		find_products(question, rows, n, given, products);
-		bound_roughly(question, rows, n, products, rough);
-		near_count = vdb_kernels->select_below(n, rough, rough_bound(question, most), near);
+		vdb_mirror_bound_roughly(question, rows, n, given, rough);
+		near_count = vdb_kernels->select_below(n, rough, vdb_mirror_rough_limit(question, most), near);
 	}
 	else
 	{
@@ -272,39 +289,4 @@ vdb_mirror_select(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, 
 		lower[count++] = bound;
 	}
 	return count;
-}
-
-void
-vdb_mirror_ask_roughly(const VdbMirrorQuestion *question, VdbMirrorRough *rough, int8_t *vector)
-{
-	const VdbQuery *query = &question->query;
-
-	*rough = (VdbMirrorRough) {
-		.constant = query->codec->base + query->add,
-		.mult = query->hot_mult / 2,
-		.unsure = question->unsure,
-		.size = question->size,
-		.relative = question->relative,
-		.residual_weight = question->residual_weight,
-		.error = question->error,
-		.center = sqrtf(fabsf(query->codec->base)) + TINY,
-		.total = TOP * query->hot_total,
-		.is_product = query->codec->metric == VDB_METRIC_IP
-	};
-	vdb_query_levels(query, vector);
-}
-
-void
-vdb_mirror_bound_roughly(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size_t n, float *bounds)
-{
-	int32_t		products[VDB_MIRROR_BLOCK];
-
-	find_products(question, rows, n, NULL, products);
-	bound_roughly(question, rows, n, products, bounds);
-}
-
-float
-vdb_mirror_rough_limit(const VdbMirrorQuestion *question, double distance)
-{
-	return rough_bound(question, distance);
 }

@@ -33,17 +33,28 @@ typedef struct VdbMirrorRows
 	const uint8_t *codes;
 } VdbMirrorRows;
 
+/* What bounds by the first product alone are computed with, here and on a device. */
+typedef struct VdbMirrorRough
+{
+	float		constant;		/* of all scores */
+	float		mult;			/* of products */
+	float		unsure;			/* for each unit of a code's length: what the question's rest is, and what floats round */
+	float		size;			/* what floats round of what is the question's */
+	float		relative;		/* and of the largest term of a sum */
+	float		residual_weight;	/* what a row's residual counts */
+	float		error;			/* what the question's own is */
+	float		center;			/* its length */
+	int32_t		total;			/* what products have too much, twice */
+	int32_t		is_product;		/* the metric is that of inner products */
+} VdbMirrorRough;
+
 /* A question.  The memory that it takes, vdb_mirror_question_bytes, is the caller's. */
 typedef struct VdbMirrorQuestion
 {
 	VdbQuery	query;			/* in eight bits a dimension, */
 	VdbQuery	rest;			/* and what these leave, in eight more */
 	double		rounding;		/* of both together, for each unit of a code's length */
-	float		unsure;			/* of the first alone, likewise, and of what floats round */
-	float		relative;		/* what floats round, of the largest term of a sum */
-	float		size;			/* and of what is the question's */
-	float		residual_weight;	/* what a row's residual counts */
-	float		error;			/* what the question's own is */
+	VdbMirrorRough rough;		/* vdb_query_levels(&query) is what a code is multiplied with */
 } VdbMirrorQuestion;
 
 /* Fills the codec of a mirror, which must be of dense vectors and not of L1. center: P floats that outlive it. */
@@ -81,30 +92,12 @@ extern void vdb_mirror_products(const VdbCodec *codec, const VdbMirrorRows *rows
 extern size_t vdb_mirror_select(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size_t n,
 								const int32_t *products, double most, uint32_t *numbers, double *lower);
 
-/* What bounds by the first product alone are computed with, for a device that computes the same. */
-typedef struct VdbMirrorRough
-{
-	float		constant;
-	float		mult;
-	float		unsure;
-	float		size;
-	float		relative;
-	float		residual_weight;
-	float		error;
-	float		center;
-	int32_t		total;
-	int32_t		is_product;
-} VdbMirrorRough;
-
-/* vector: what a code's bytes are multiplied with, as many. */
-extern void vdb_mirror_ask_roughly(const VdbMirrorQuestion *question, VdbMirrorRough *rough, int8_t *vector);
-
 /*
  * Bounds of n rows, at most VDB_MIRROR_BLOCK, by the first product, in the space of code vectors: not above what
- * vdb_mirror_select says.  Of rows that come after all others it is not known.
+ * vdb_mirror_select says.  Of rows that come after all others it is not known.  products: as there.
  */
 extern void vdb_mirror_bound_roughly(const VdbMirrorQuestion *question, const VdbMirrorRows *rows, size_t n,
-									 float *bounds);
+									 const int32_t *products, float *bounds);
 
 /* The rough bound that rows of this distance may have: those whose rough bound is above are farther away. */
 extern float vdb_mirror_rough_limit(const VdbMirrorQuestion *question, double distance);

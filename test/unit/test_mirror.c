@@ -154,13 +154,12 @@ is_the_same_on_a_device(Case *c)
 	float		rough[ROWS];
 	double		all[ROWS];
 	uint32_t	numbers[ROWS];
-	VdbMirrorRough asked;
 	VdbGpuConstants constants;
 	bool		same = true;
 
-	vdb_mirror_ask_roughly(&c->question, &asked, vector);
-	memcpy(&constants, &asked, sizeof(constants));
-	vdb_mirror_bound_roughly(&c->question, &c->columns, ROWS, rough);
+	vdb_query_levels(&c->question.query, vector);
+	memcpy(&constants, &c->question.rough, sizeof(constants));
+	vdb_mirror_bound_roughly(&c->question, &c->columns, ROWS, NULL, rough);
 	(void) vdb_mirror_select(&c->question, &c->columns, ROWS, NULL, INFINITY, numbers, all);
 	for (int j = 0; j < ROWS && same; j++)
 	{
