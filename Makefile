@@ -43,7 +43,9 @@ OBJS = \
 	src/gpu/gpu_check.o \
 	src/gpu/gpu_client.o \
 	src/gpu/gpu_copy.o \
+	src/gpu/gpu_finder.o \
 	src/gpu/gpu_server.o \
+	src/gpu/gpu_set.o \
 	src/gpu/gpu_shared.o \
 	src/gpu/gpu_thread.o \
 	src/hnsw/hnsw.o \
@@ -169,6 +171,7 @@ OBJS = \
 	src/quant/codec_binary.o \
 	src/quant/codec_dense.o \
 	src/quant/codec_sparse.o \
+	src/quant/finder.o \
 	src/quant/panel.o \
 	src/quant/rotate.o \
 	src/quant/scan.o \
@@ -285,7 +288,7 @@ uninstall-gpu:
 
 # What stands in for it in tests.
 test/gpu/test_gpu.so: test/gpu/test_gpu.c gpu/vdb_gpu.h
-	$(CC) $(CFLAGS) $(CFLAGS_SL) $(CPPFLAGS) -shared -o $@ $<
+	$(CC) $(CFLAGS) -O3 $(CFLAGS_SL) $(CPPFLAGS) -shared -o $@ $<
 
 # Functions of the soak programs, in a library that is never installed.
 test/soak/soak_module.so: test/soak/soak_module.c

@@ -160,7 +160,7 @@ free_data(Data *data)
 }
 
 static void
-make_question(const Data *data, Kind kind, int is_product, int8_t *vector, VdbGpuQuestion *question)
+make_question(const Data *data, Kind kind, VdbGpuBound bound, int8_t *vector, VdbGpuQuestion *question)
 {
 	int32_t		sum = 0;
 
@@ -173,8 +173,8 @@ make_question(const Data *data, Kind kind, int is_product, int8_t *vector, VdbGp
 		.vector = vector,
 		.constants = {
 			.constant = 2 + random_float(), .mult = 1e-3f * (1 + random_float()), .unsure = 1e-3f, .size = 1e-4f,
-			.relative = 1e-6f, .residual_weight = 1.000001f, .error = 1e-3f, .center = .5f, .total = 255 * sum,
-			.is_product = is_product
+			.relative = 1e-6f, .residual_weight = 1.000001f, .error = 1e-3f, .center = .5f,
+			.total = (bound == VDB_GPU_PAIR ? 128 : 255) * sum, .kind = bound
 		}
 	};
 }
@@ -184,10 +184,10 @@ make_questions(const Data *data, Kind kind, uint32_t nq)
 {
 	int8_t	   *vectors = allocate((size_t) nq * data->dims);
 	VdbGpuQuestion *questions = allocate(nq * sizeof(VdbGpuQuestion));
-	int			is_product = (int) random_below(2);
+	VdbGpuBound bound = (VdbGpuBound) random_below(3);
 
 	for (uint32_t i = 0; i < nq; i++)
-		make_question(data, kind, is_product, vectors + (size_t) i * data->dims, &questions[i]);
+		make_question(data, kind, bound, vectors + (size_t) i * data->dims, &questions[i]);
 	return questions;
 }
 
@@ -228,8 +228,15 @@ bound_in_doubles(const VdbGpuConstants *q, int64_t product, const Data *data, ui
 	double		score = (double) q->constant + data->add[i] - code - off;
 	double		largest = fabs((double) q->constant) + fabs((double) data->add[i]) + fabs(code) + off;
 
+	if (q->kind == VDB_GPU_PAIR)
+	{
+		double		factor = (double) q->mult * data->rescale[i] * (double) (product - q->total);
+
+		*off_by = 1e-6 * (fabs((double) q->constant) + fabs((double) data->add[i]) + fabs(factor));
+		return (double) q->constant + data->add[i] - factor;
+	}
 	*off_by = 1e-6 * (largest + 1);
-	if (q->is_product)
+	if (q->kind == VDB_GPU_PRODUCT)
 		return score - (double) q->residual_weight * data->residual[i] -
 			(double) q->error * ((double) q->center + data->length[i] + data->residual[i]) * 1.0001;
 

@@ -8,10 +8,14 @@
  *
  * A mirror on the device has rows, each a code of so many bytes, u, and four factors.  A question is as many signed bytes, q,
  * and constants; the lower bound of a row is computed from the exact integer sum of u q, by vdb_gpu_bound().
+ *
+ * For builds of indexes a mirror has other rows, signed codes v as u = v + 128 with `add` and `rescale`, and the bound is the
+ * score of two codes.
  */
 #ifndef VDB_GPU_ABI_H
 #define VDB_GPU_ABI_H
 
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 
@@ -20,7 +24,7 @@ extern "C"
 {
 #endif
 
-#define VDB_GPU_ABI 1			/* changes with whatever is in this file */
+#define VDB_GPU_ABI 2			/* changes with whatever is in this file */
 #define VDB_GPU_SYMBOL "vdb_gpu_functions"
 
 #define VDB_GPU_MAX_QUESTIONS 128	/* of a search */
@@ -53,6 +57,14 @@ typedef struct VdbGpuRows
 	const uint8_t *codes;
 } VdbGpuRows;
 
+/* What a bound is of. */
+typedef enum VdbGpuBound
+{
+	VDB_GPU_LENGTH,
+	VDB_GPU_PRODUCT,			/* an inner product */
+	VDB_GPU_PAIR				/* no bound: the score of two codes, constant + add - mult rescale (v q) */
+} VdbGpuBound;
+
 typedef struct VdbGpuConstants
 {
 	float		constant;
@@ -63,8 +75,8 @@ typedef struct VdbGpuConstants
 	float		residual_weight;
 	float		error;
 	float		center;
-	int32_t		total;			/* 255 times the sum of q */
-	int32_t		is_product;		/* an inner product, not a length; the same for all questions of a search */
+	int32_t		total;			/* 255 times the sum of q; of pairs, 128 times */
+	int32_t		kind;			/* a VdbGpuBound; the same for all questions of a search */
 } VdbGpuConstants;
 
 typedef struct VdbGpuQuestion
@@ -118,7 +130,7 @@ typedef const VdbGpuFunctions *(*VdbGpuGetFunctions) (uint32_t abi);
 
 /*
  * The bound of a row, in floats, each operation rounded as it is written: the same on every processor.  product: the sum
- * of u q.  A bound that is no number says nothing, so it is as low as can be.
+ * of u q.  A bound that is no number says nothing, so it is as low as can be; such a score is as high.
  */
 #ifdef __CUDACC__
 __host__ __device__
@@ -130,9 +142,14 @@ vdb_gpu_bound(const VdbGpuConstants *q, int32_t product, float add, float rescal
 	float		off = q->unsure * length + q->size + q->relative * fabsf(add);
 	float		bound;
 
+	if (q->kind == VDB_GPU_PAIR)
+	{
+		score = q->constant + add - q->mult * rescale * (float) (product - q->total);
+		return score == score ? score + 0.0f : FLT_MAX;
+	}
 	if (!(add < INFINITY))
 		return INFINITY;
-	if (q->is_product)
+	if (q->kind == VDB_GPU_PRODUCT)
 		bound = (score - off) - (q->residual_weight * residual + q->error * (q->center + length + residual) * 1.0001f);
 	else
 	{

@@ -1,15 +1,19 @@
 /*
  * compute.h
- *	  Inner products of many vectors with many others, by whoever computes them fastest here.
+ *	  What is computed of many vectors at once, by whoever computes it fastest here: inner
+ *	  products for searches, and what builds of indexes take most of their time for.
  *
- * Pure C: no server header.  What providers return is not exact, and not the same with each of
- * them: callers find candidates by it, and have the operator's own code measure these.
+ * Pure C: no server header.  Inner products are not exact, and not the same with each provider:
+ * callers find candidates by them, and have the operator's own code measure these.  What is
+ * found for builds is the same whoever finds it.
  */
 #ifndef VDB_COMPUTE_H
 #define VDB_COMPUTE_H
 
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "quant/finder.h"
 
 /* Whoever computes: a table of functions. */
 typedef struct VdbProvider
@@ -29,6 +33,14 @@ typedef struct VdbProvider
 	 */
 	const char *(*inner_products) (size_t dims, size_t nq, const float *queries, size_t n,
 								   const float *rows, float *out);
+
+	/*
+	 * A finder for sets of up to `room` codes of a dense codec that panels multiply, which must
+	 * outlive it; NULL where there is none, or a panel is as fast.  It is of the current memory
+	 * context, and gives back what it has elsewhere when that is reset.  When it fails it says so
+	 * by vdb_compute_report().
+	 */
+	VdbFinder  *(*make_finder) (const VdbCodec *codec, uint32_t room);
 } VdbProvider;
 
 /*
@@ -54,6 +66,18 @@ extern const VdbProvider vdb_compute_fault;
 
 /* Defines settings; from _PG_init. */
 extern void vdb_compute_init(void);
+
+/* Has builds use a device.  It says itself whether it is there, and has no inner products. */
+extern void vdb_compute_hook_device(const VdbProvider *device);
+
+/* Logs, once in a session, that a provider has failed. */
+extern void vdb_compute_report(const VdbProvider *provider, const char *why);
+
+/*
+ * A finder for sets of up to `room` codes, as the settings say; NULL where a panel is as good, as it
+ * is without a device.  See VdbProvider.
+ */
+extern VdbFinder *vdb_compute_make_finder(const VdbCodec *codec, uint32_t room);
 
 /* The provider for a batch of so many queries, as the settings say; one that is available. */
 extern const VdbProvider *vdb_compute_choose(size_t nq);

@@ -73,10 +73,71 @@ inner_products(size_t dims, size_t nq, const float *queries, size_t n, const flo
 	return vdb_compute_cpu.inner_products(dims, nq, queries, n, rows, out);
 }
 
+/* Finds by a panel, where it finds. */
+typedef struct FaultFinder
+{
+	VdbFinder	finder;
+	VdbFinder  *panel;
+	bool		lost;			/* the next time */
+} FaultFinder;
+
+static bool
+fail(const char *why)
+{
+	vdb_compute_report(&vdb_compute_fault, why);
+	return false;
+}
+
+static bool
+put(VdbFinder *base, uint32_t count, uint32_t first, uint32_t n, VdbCodes codes)
+{
+	FaultFinder *finder = (FaultFinder *) base;
+
+	if (fault == FAULT_OUT_OF_MEMORY)
+		return fail("out of memory");
+	return finder->panel->put(finder->panel, count, first, n, codes);
+}
+
+static bool
+find(VdbFinder *base, uint32_t n, VdbCodes codes, uint32_t m, VdbNeighbor *out)
+{
+	FaultFinder *finder = (FaultFinder *) base;
+
+	if (fault == FAULT_SLOW || fault == FAULT_TIMEOUT)
+	{
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(A_WHILE);
+	}
+	if (!finder->panel->find(finder->panel, n, codes, m, out))
+		return false;
+	if (fault == FAULT_SLOW)
+		return true;
+
+	/* whoever believed this would take the first of the set for the nearest */
+	for (size_t i = 0; i < (size_t) n * m && (fault == FAULT_TIMEOUT || finder->lost); i++)
+		out[i] = (VdbNeighbor) {.score = -FLT_MAX};
+	if (fault == FAULT_TIMEOUT)
+		return fail("timeout");
+	finder->lost = !finder->lost;
+	return finder->lost || fail("device lost");
+}
+
+static VdbFinder *
+make_finder(const VdbCodec *codec, uint32_t room)
+{
+	FaultFinder *finder = palloc0(sizeof(FaultFinder));
+	char	   *memory = palloc_extended(vdb_finder_bytes(codec, room) + 64, MCXT_ALLOC_HUGE);
+
+	finder->panel = vdb_finder_init(codec, room, (char *) TYPEALIGN(64, memory));
+	finder->finder = (VdbFinder) {.most = finder->panel->most, .put = put, .find = find};
+	return &finder->finder;
+}
+
 const VdbProvider vdb_compute_fault = {
 	.name = "fault",
 	.is_available = is_available,
-	.inner_products = inner_products
+	.inner_products = inner_products,
+	.make_finder = make_finder
 };
 
 void

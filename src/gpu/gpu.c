@@ -31,7 +31,7 @@ static void
 define_settings(void)
 {
 	DefineCustomBoolVariable("vdb.gpu",
-							 "Starts a process that searches mirrors on a device.",
+							 "Starts a process that searches mirrors, and helps to build indexes, on a device.",
 							 NULL,
 							 &gpu,
 							 false,
@@ -47,7 +47,7 @@ define_settings(void)
 							   GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
 	DefineCustomIntVariable("vdb.gpu_memory",
-							"Sets how much of the device's memory is for copies of mirrors.",
+							"Sets how much of the device's memory is for copies of mirrors, and for builds.",
 							"0 is nine tenths of what is unused when the process starts, and more is not used.",
 							&vdb_gpu_memory,
 							0,
@@ -99,10 +99,11 @@ vdb_gpu_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	define_settings();
-	if (!gpu || !vdb_mirror_is_asked_for() || IsBinaryUpgrade)
+	if (!gpu || IsBinaryUpgrade)
 		return;
 	vdb_gpu_share();
 	vdb_mirror_hook_device(&device);
+	vdb_compute_hook_device(&vdb_gpu_provider);
 	RegisterBackgroundWorker(&worker);
 }
 

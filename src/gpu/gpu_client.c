@@ -1,6 +1,6 @@
 /*
  * gpu_client.c
- *	  What a backend does to have the device search: a request, and a wait.
+ *	  What a backend does to have the device do something: a request, and a wait; and searches of mirrors.
  */
 #include "postgres.h"
 
@@ -13,6 +13,7 @@
 #include "testpoint.h"
 
 StaticAssertDecl(sizeof(VdbGpuConstants) == sizeof(VdbMirrorRough), "a device computes with what a mirror does");
+StaticAssertDecl(VDB_GPU_LENGTH == 0 && VDB_GPU_PRODUCT == 1, "kinds are what is_product says");
 StaticAssertDecl(VDB_GPU_ROWS == VDB_GPU_MAX_FOUND, "so many rows are found");
 
 /* In this session it was said. */
@@ -24,8 +25,8 @@ vdb_gpu_serves(void)
 	return vdb_gpu_shared != NULL && pg_atomic_read_u32(&vdb_gpu_shared->state) == VDB_GPU_SERVING;
 }
 
-static VdbGpuSlot *
-claim(void)
+VdbGpuSlot *
+vdb_gpu_claim(void)
 {
 	VdbGpuSlot *claimed = NULL;
 
@@ -43,9 +44,8 @@ claim(void)
 	return claimed;
 }
 
-/* A cleanup function. */
-static void
-release(int code, Datum slot_datum)
+void
+vdb_gpu_release(int code, Datum slot_datum)
 {
 	VdbGpuSlot *slot = (VdbGpuSlot *) DatumGetPointer(slot_datum);
 
@@ -59,7 +59,7 @@ fill_in(VdbGpuSlot *slot, uint64 generation, uint32 nq, const VdbMirrorQuestion 
 {
 	uint32		bytes = questions[0]->query.codec->hot_bytes;
 
-	slot->latch = MyLatch;
+	slot->work = VDB_GPU_SEARCH;
 	slot->generation = generation;
 	slot->nq = nq;
 	slot->m = m;
@@ -76,6 +76,8 @@ static bool
 post(VdbGpuSlot *slot)
 {
 	Latch	   *server = NULL;
+
+	slot->latch = MyLatch;
 
 	/* who ends says so first, and then looks for requests */
 	SpinLockAcquire(&vdb_gpu_shared->mutex);
@@ -123,42 +125,49 @@ await(VdbGpuSlot *slot, VdbGpuRefusal *refusal)
 	}
 }
 
+bool
+vdb_gpu_ask(VdbGpuSlot *slot, VdbGpuRefusal *refusal)
+{
+	*refusal = VDB_GPU_NO_SERVER;
+	return post(slot) && await(slot, refusal);
+}
+
 /* So many questions as fit a request. */
 static bool
 search_part(uint64 generation, uint32 nq, const VdbMirrorQuestion *const *questions, uint32 m, VdbMirrorFound *rows,
 			uint32 *counts, VdbGpuRefusal *refusal)
 {
-	VdbGpuSlot *slot = claim();
+	VdbGpuSlot *slot = vdb_gpu_claim();
 	bool		answered = false;
 
 	*refusal = VDB_GPU_BUSY;
 	if (slot == NULL)
 		return false;
-	PG_ENSURE_ERROR_CLEANUP(release, PointerGetDatum(slot));
+	PG_ENSURE_ERROR_CLEANUP(vdb_gpu_release, PointerGetDatum(slot));
 	{
 		VDB_TESTPOINT("gpu-claimed");
 		fill_in(slot, generation, nq, questions, m);
-		*refusal = VDB_GPU_NO_SERVER;
-		answered = post(slot) && await(slot, refusal);
+		answered = vdb_gpu_ask(slot, refusal);
 		if (answered)
 		{
 			memcpy(rows, vdb_gpu_slot_rows(slot), (Size) nq * m * sizeof(VdbMirrorFound));
 			memcpy(counts, slot->counts, nq * sizeof(uint32));
 		}
 	}
-	PG_END_ENSURE_ERROR_CLEANUP(release, PointerGetDatum(slot));
-	release(0, PointerGetDatum(slot));
+	PG_END_ENSURE_ERROR_CLEANUP(vdb_gpu_release, PointerGetDatum(slot));
+	vdb_gpu_release(0, PointerGetDatum(slot));
 	return answered;
 }
 
-/* Counts it, and says it if it is worth saying: what ends by itself is not. */
-static void
-note_refusal(VdbGpuRefusal refusal)
+void
+vdb_gpu_note_refusal(VdbGpuRefusal refusal)
 {
 	char		device[VDB_GPU_TEXT];
 	char		last_error[VDB_GPU_TEXT];
 
 	pg_atomic_fetch_add_u64(&vdb_gpu_shared->fallbacks, 1);
+
+	/* what ends by itself is not worth saying */
 	if (reported[refusal] || refusal == VDB_GPU_LOADING || refusal == VDB_GPU_GONE || refusal == VDB_GPU_BUSY)
 		return;
 	reported[refusal] = true;
@@ -167,9 +176,9 @@ note_refusal(VdbGpuRefusal refusal)
 	/* not for the client: it may have paths */
 	ereport(LOG_SERVER_ONLY,
 			(refusal == VDB_GPU_LATE ?
-			 errmsg("a search on the device took longer than \"vdb.gpu_timeout\"") :
-			 errmsg("a search on the device is not possible: %s", last_error),
-			 errdetail("It is done without the device.  Further such failures in this session are not logged.")));
+			 errmsg("the device took longer than \"vdb.gpu_timeout\"") :
+			 errmsg("the device cannot be used: %s", last_error),
+			 errdetail("What it was to do is done without it.  Further such failures in this session are not logged.")));
 }
 
 bool
@@ -190,7 +199,7 @@ vdb_gpu_search(uint64 generation, uint32 nq, const VdbMirrorQuestion *const *que
 		if (search_part(generation, Min(nq - first, most), questions + first, m, rows + (Size) first * m, counts + first,
 						&refusal))
 			continue;
-		note_refusal(refusal);
+		vdb_gpu_note_refusal(refusal);
 		return false;
 	}
 	return true;

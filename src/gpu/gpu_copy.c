@@ -37,8 +37,8 @@ static uint64 uses;
 
 #define functions vdb_gpu_functions_of_library
 
-static uint64
-count_bytes(void)
+uint64
+vdb_gpu_copy_bytes(void)
 {
 	uint64		bytes = 0;
 
@@ -81,6 +81,12 @@ evict(const Copy *but)
 	return true;
 }
 
+bool
+vdb_gpu_copy_evict(void)
+{
+	return evict(NULL);
+}
+
 static Copy *
 find_copy(uint64 generation)
 {
@@ -99,9 +105,8 @@ refuse(VdbGpuBatch *batch, VdbGpuRefusal refusal)
 	return VDB_GPU_NOT_DONE;
 }
 
-/* Says what went wrong in the library. */
-static VdbGpuOutcome
-report(VdbGpuBatch *batch, VdbGpuStatus status)
+VdbGpuOutcome
+vdb_gpu_report_failure(VdbGpuBatch *batch, VdbGpuStatus status)
 {
 	strlcpy(batch->error, functions->last_error(), VDB_GPU_TEXT);
 	batch->refusal = VDB_GPU_ERROR;
@@ -158,7 +163,7 @@ create_copy(VdbGpuBatch *batch, Copy *copy)
 	if (status == VDB_GPU_OUT_OF_MEMORY)
 		return give_up(batch, copy);
 	copy->generation = 0;
-	return report(batch, status);
+	return vdb_gpu_report_failure(batch, status);
 }
 
 /* Writes a chunk, which was the number-th when it was looked at. */
@@ -177,14 +182,14 @@ write_chunk(VdbGpuBatch *batch, Copy *copy, uint32 number, uint32 chunk)
 								  &(VdbGpuRows) {rows.add, rows.rescale, rows.residual, rows.length, rows.codes});
 	while (status == VDB_GPU_OUT_OF_MEMORY && evict(copy));
 	free(add);
-	while (status == VDB_GPU_OK && count_bytes() > batch->limit)
+	while (status == VDB_GPU_OK && vdb_gpu_copy_bytes() + vdb_gpu_set_bytes() > batch->limit)
 	{
 		if (!evict(copy))
 			status = VDB_GPU_OUT_OF_MEMORY;
 	}
 	if (status == VDB_GPU_OUT_OF_MEMORY)
 		return give_up(batch, copy);
-	return status == VDB_GPU_OK ? VDB_GPU_DONE : report(batch, status);
+	return status == VDB_GPU_OK ? VDB_GPU_DONE : vdb_gpu_report_failure(batch, status);
 }
 
 /* Has the copy have what the mirror has, if that is not too much at once. */
@@ -253,7 +258,7 @@ search_copy(VdbGpuBatch *batch, const Copy *copy)
 	if (status == VDB_GPU_OK)
 		place_rows(batch, copy, found);
 	free(found);
-	return status == VDB_GPU_OK ? VDB_GPU_DONE : report(batch, status);
+	return status == VDB_GPU_OK ? VDB_GPU_DONE : vdb_gpu_report_failure(batch, status);
 }
 
 static VdbGpuOutcome
@@ -287,7 +292,7 @@ vdb_gpu_copy_search(void *arg)
 
 	batch->error[0] = '\0';
 	batch->outcome = search_batch(batch);
-	batch->bytes = count_bytes();
+	batch->bytes = vdb_gpu_copy_bytes() + vdb_gpu_set_bytes();
 }
 
 uint32
@@ -320,5 +325,6 @@ vdb_gpu_copy_sweep(void *arg)
 		empty(&copies[i]);
 		copies[i].generation = 0;
 	}
-	sweep->bytes = count_bytes();
+	(void) vdb_gpu_set_sweep(sweep->sets);
+	sweep->bytes = vdb_gpu_copy_bytes() + vdb_gpu_set_bytes();
 }

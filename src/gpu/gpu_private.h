@@ -10,6 +10,7 @@
 #include "storage/spin.h"
 
 #include "clock.h"
+#include "compute/compute.h"
 #include "gpu/gpu.h"
 #include "gpu/vdb_gpu.h"
 #include "mirror/mirror_device.h"
@@ -25,6 +26,7 @@ extern int	vdb_gpu_timeout;	/* ms */
 #define VDB_GPU_SLOTS 32
 #define VDB_GPU_SLOT_BYTES (128 * 1024)	/* of questions, in a request */
 #define VDB_GPU_SLOT_ROWS (32 * 1024)	/* that may be found, likewise */
+#define VDB_GPU_SETS 64
 #define VDB_GPU_TEXT 256
 
 typedef enum VdbGpuSlotState
@@ -51,6 +53,14 @@ typedef enum VdbGpuRefusal
 	VDB_GPU_REFUSALS
 } VdbGpuRefusal;
 
+/* What is asked for. */
+typedef enum VdbGpuWork
+{
+	VDB_GPU_SEARCH,				/* of a mirror */
+	VDB_GPU_PUT,				/* codes into a set */
+	VDB_GPU_FIND				/* the nearest codes of a set */
+} VdbGpuWork;
+
 /* What is not under the mutex is the backend's where it is claimed, answered or refused, the process's where it is taken. */
 typedef struct VdbGpuSlot
 {
@@ -58,10 +68,13 @@ typedef struct VdbGpuSlot
 	uint64		ticket;			/* requests are answered in this order */
 	VdbGpuRefusal refusal;
 	Latch	   *latch;			/* of the backend */
-	uint64		generation;
-	uint32		nq;
-	uint32		m;
+	VdbGpuWork	work;
+	uint64		generation;		/* of a mirror, or the identifier of a set */
+	uint32		nq;				/* questions, or codes that are put */
+	uint32		m;				/* rows to be found for each */
 	uint32		code_bytes;
+	uint32		first;			/* PUT: number in the set */
+	uint32		count;			/* PUT, FIND: codes of the set, when all are there */
 	VdbGpuConstants constants[VDB_GPU_MAX_QUESTIONS];
 	uint32		counts[VDB_GPU_MAX_QUESTIONS];
 } VdbGpuSlot;
@@ -85,6 +98,8 @@ typedef struct VdbGpuShared
 	pg_atomic_uint64 bytes;		/* on the device */
 
 	slock_t		mutex;			/* on what follows */
+	uint64		sets[VDB_GPU_SETS]; /* identifiers of those that backends have, 0: none */
+	uint64		last_set;
 	Latch	   *server;			/* NULL: there was none yet */
 	uint64		tickets;
 	char		device[VDB_GPU_TEXT];
@@ -101,9 +116,33 @@ extern void vdb_gpu_share(void);
 extern int8_t *vdb_gpu_slot_questions(const VdbGpuSlot *slot);
 extern VdbMirrorFound *vdb_gpu_slot_rows(const VdbGpuSlot *slot);
 
+/* What is put: codes instead of questions, and instead of rows two columns. */
+extern float *vdb_gpu_slot_add(const VdbGpuSlot *slot);
+extern float *vdb_gpu_slot_rescale(const VdbGpuSlot *slot);
+
+/* The identifiers of the sets that backends have, 0 for none, VDB_GPU_SETS of them. */
+extern void vdb_gpu_read_sets(uint64 *sets);
+
 /* Notes what went wrong; and reads it, VDB_GPU_TEXT bytes. */
 extern void vdb_gpu_set_error(const char *text);
 extern void vdb_gpu_read_texts(char *device, char *last_error);
+
+/* --- a backend's requests, gpu_client.c ------------------------------------------- */
+
+/* A slot for a request; NULL where all are taken. */
+extern VdbGpuSlot *vdb_gpu_claim(void);
+
+/* Gives it back, also in the middle; a cleanup function. */
+extern void vdb_gpu_release(int code, Datum slot);
+
+/* Hands a request over, and waits for the answer; false: why is in *refusal.  Raises what interrupts raise. */
+extern bool vdb_gpu_ask(VdbGpuSlot *slot, VdbGpuRefusal *refusal);
+
+/* Counts that the device did not do it, and says why, once in a session, where that is worth saying. */
+extern void vdb_gpu_note_refusal(VdbGpuRefusal refusal);
+
+/* gpu_finder.c: what builds find nearest codes by. */
+extern const VdbProvider vdb_gpu_provider;
 
 /* --- the thread, gpu_thread.c: the process's alone ------------------------------------ */
 
@@ -128,9 +167,12 @@ typedef enum VdbGpuOutcome
 	VDB_GPU_BROKEN				/* likewise, and the process has to end */
 } VdbGpuOutcome;
 
-/* Questions to a mirror, and the answers. */
+/* Questions to a mirror or a set, and the answers. */
 typedef struct VdbGpuBatch
 {
+	VdbGpuWork	work;
+	const VdbGpuSlot *slot;		/* of work on a set, */
+	uint64		sets[VDB_GPU_SETS]; /* and those that are wanted */
 	uint64		generation;
 	VdbMirror  *pinned;
 	uint64		limit;			/* bytes that may be on the device */
@@ -150,14 +192,31 @@ typedef struct VdbGpuBatch
 /* Brings a copy up to date, part of it where that is much; and searches it where it is.  arg: a VdbGpuBatch. */
 extern void vdb_gpu_copy_search(void *arg);
 
+/* Puts codes into a set, or finds the nearest of one.  arg: a VdbGpuBatch.  gpu_set.c. */
+extern void vdb_gpu_set_work(void *arg);
+
+/* Frees all sets but these, VDB_GPU_SETS of them.  Returns whether there were any. */
+extern bool vdb_gpu_set_sweep(const uint64 *wanted);
+
+/* What went wrong in the library, as an outcome. */
+extern VdbGpuOutcome vdb_gpu_report_failure(VdbGpuBatch *batch, VdbGpuStatus status);
+
+/* Frees the copy of a mirror, that which has been used least lately; false: there is none. */
+extern bool vdb_gpu_copy_evict(void);
+
+/* Bytes on the device, of copies and of sets. */
+extern uint64 vdb_gpu_copy_bytes(void);
+extern uint64 vdb_gpu_set_bytes(void);
+
 /* Which copies there are: to be called by anybody while the thread is idle. */
 extern uint32 vdb_gpu_copy_list(uint64 *generations, uint32 n);
 
-/* Frees copies: all but these.  arg: */
+/* Frees copies, all but these, and sets.  arg: */
 typedef struct VdbGpuSweep
 {
 	uint64		generations[64];
 	uint32		count;
+	uint64		sets[VDB_GPU_SETS]; /* and sets: these stay */
 	bool		forget;			/* which mirrors were too large */
 	uint64		bytes;			/* on the device, afterwards */
 } VdbGpuSweep;

@@ -118,9 +118,17 @@ is_any_claimed(void)
 	return found;
 }
 
-/* The request that has waited longest, of this mirror where it is not 0, and with room for its questions; NULL: none. */
+/* Can this request be answered with those that the batch has? */
+static bool
+is_joining(const VdbGpuBatch *batch, const VdbGpuSlot *slot)
+{
+	return slot->work == VDB_GPU_SEARCH && slot->generation == batch->generation &&
+		slot->nq <= VDB_GPU_MAX_QUESTIONS - batch->nq;
+}
+
+/* The request that has waited longest, of those that join the batch where there is one; NULL: none. */
 static VdbGpuSlot *
-take_request(uint64 generation, uint32 room)
+take_request(const VdbGpuBatch *batch)
 {
 	VdbGpuSlot *first = NULL;
 
@@ -129,8 +137,8 @@ take_request(uint64 generation, uint32 room)
 	{
 		VdbGpuSlot *slot = &vdb_gpu_shared->slots[i];
 
-		if (slot->state == VDB_GPU_SLOT_WAITING && (generation == 0 || slot->generation == generation) &&
-			slot->nq <= room && (first == NULL || slot->ticket < first->ticket))
+		if (slot->state == VDB_GPU_SLOT_WAITING && (batch == NULL || is_joining(batch, slot)) &&
+			(first == NULL || slot->ticket < first->ticket))
 			first = slot;
 	}
 	if (first != NULL)
@@ -145,10 +153,14 @@ add_request(Server *server, VdbGpuSlot *slot)
 	VdbGpuBatch *batch = &server->batch;
 	int8_t	   *to = server->questions + (Size) batch->nq * VDB_GPU_MAX_DIMS;
 
+	batch->work = slot->work;
+	batch->slot = slot;
 	batch->generation = slot->generation;
 	batch->code_bytes = slot->code_bytes;
 	batch->m = Max(batch->m, slot->m);
-	for (uint32 i = 0; i < slot->nq; i++)
+
+	/* what is asked of a set is read where it is */
+	for (uint32 i = 0; i < slot->nq && slot->work == VDB_GPU_SEARCH; i++)
 	{
 		memcpy(to, vdb_gpu_slot_questions(slot) + (Size) i * slot->code_bytes, slot->code_bytes);
 		batch->questions[batch->nq++] = (VdbGpuQuestion) {to, slot->constants[i]};
@@ -156,15 +168,19 @@ add_request(Server *server, VdbGpuSlot *slot)
 	}
 	server->taken[server->taken_count++] = slot;
 	pg_atomic_fetch_add_u64(&vdb_gpu_shared->requests, 1);
-	pg_atomic_fetch_add_u64(&vdb_gpu_shared->questions, slot->nq);
+	if (slot->work != VDB_GPU_PUT)
+		pg_atomic_fetch_add_u64(&vdb_gpu_shared->questions, slot->nq);
 }
 
-/* Takes the requests of one mirror that are there, and waits a moment for those who are about to come; false: none. */
+/*
+ * Takes a request of a set; or those of one mirror that are there, and waits a moment for those who are about to come.
+ * False: there is none.
+ */
 static bool
 take_batch(Server *server)
 {
 	VdbGpuBatch *batch = &server->batch;
-	VdbGpuSlot *slot = take_request(0, VDB_GPU_MAX_QUESTIONS);
+	VdbGpuSlot *slot = take_request(NULL);
 	VdbMoment	end;
 
 	server->taken_count = 0;
@@ -173,11 +189,13 @@ take_batch(Server *server)
 	if (slot == NULL)
 		return false;
 	add_request(server, slot);
+	pg_atomic_fetch_add_u64(&vdb_gpu_shared->batches, 1);
+	if (slot->work != VDB_GPU_SEARCH)
+		return true;
 	for (end = vdb_clock_read() + vdb_gpu_batch_wait; is_any_claimed() && vdb_clock_read() < end;)
 		pg_usleep(5);
-	while ((slot = take_request(batch->generation, VDB_GPU_MAX_QUESTIONS - batch->nq)) != NULL)
+	while ((slot = take_request(batch)) != NULL)
 		add_request(server, slot);
-	pg_atomic_fetch_add_u64(&vdb_gpu_shared->batches, 1);
 	return true;
 }
 
@@ -191,19 +209,37 @@ memory_limit(const Server *server)
 	return vdb_gpu_memory == 0 ? most : Min(most, (uint64) vdb_gpu_memory * 1024 * 1024);
 }
 
+/* The batch is done by the thread, or not. */
+static void
+note_outcome(const VdbGpuBatch *batch)
+{
+	if (batch->error[0] != '\0')
+	{
+		vdb_gpu_set_error(batch->error);
+		ereport(LOG, (errmsg("the vdb gpu server failed: %s", batch->error)));
+	}
+	if (batch->outcome == VDB_GPU_BROKEN)
+		proc_exit(1);
+}
+
+/* Has the thread do what is asked of a set. */
+static void
+run_set_work(VdbGpuBatch *batch)
+{
+	vdb_gpu_read_sets(batch->sets);
+	if (!vdb_gpu_thread_call(vdb_gpu_set_work, batch, vdb_gpu_timeout))
+		give_up_thread();
+	pg_atomic_write_u64(&vdb_gpu_shared->bytes, batch->bytes);
+}
+
 /* Has the thread bring a copy up to date, and search it if there are questions. */
 static void
-run_batch(Server *server)
+run_search(VdbGpuBatch *batch)
 {
-	VdbGpuBatch *batch = &server->batch;
 	VdbMirror  *mirror = vdb_mirror_pin(batch->generation);
 	bool		ended = false;
 
 	batch->pinned = mirror;
-	batch->limit = memory_limit(server);
-	batch->outcome = VDB_GPU_NOT_DONE;
-	batch->refusal = VDB_GPU_GONE;
-	batch->error[0] = '\0';
 	if (mirror == NULL)
 		return;
 	PG_ENSURE_ERROR_CLEANUP(vdb_mirror_unpin_datum, PointerGetDatum(mirror));
@@ -221,13 +257,25 @@ run_batch(Server *server)
 	vdb_mirror_unpin(mirror);
 	if (ended)
 		pg_atomic_write_u64(&vdb_gpu_shared->bytes, batch->bytes);
-	if (batch->error[0] != '\0')
+}
+
+static void
+run_batch(Server *server)
+{
+	VdbGpuBatch *batch = &server->batch;
+
+	batch->limit = memory_limit(server);
+	batch->outcome = VDB_GPU_NOT_DONE;
+	batch->refusal = VDB_GPU_GONE;
+	batch->error[0] = '\0';
+	if (batch->work != VDB_GPU_SEARCH)
 	{
-		vdb_gpu_set_error(batch->error);
-		ereport(LOG, (errmsg("the vdb gpu server could not search: %s", batch->error)));
+		run_set_work(batch);
+		note_outcome(batch);
+		return;
 	}
-	if (batch->outcome == VDB_GPU_BROKEN)
-		proc_exit(1);
+	run_search(batch);
+	note_outcome(batch);
 	server->loading = batch->outcome == VDB_GPU_NOT_DONE && batch->refusal == VDB_GPU_LOADING ? batch->generation :
 		server->loading == batch->generation ? 0 : server->loading;
 }
@@ -242,7 +290,8 @@ answer(Server *server)
 	{
 		VdbGpuSlot *slot = server->taken[i];
 
-		for (uint32 j = 0; batch->outcome == VDB_GPU_DONE && j < slot->nq; j++)
+		/* nothing is found for what is put */
+		for (uint32 j = 0; batch->outcome == VDB_GPU_DONE && batch->work != VDB_GPU_PUT && j < slot->nq; j++)
 		{
 			slot->counts[j] = Min(batch->counts[first + j], slot->m);
 			memcpy(vdb_gpu_slot_rows(slot) + (Size) j * slot->m, batch->rows + (Size) (first + j) * batch->m,
@@ -253,7 +302,7 @@ answer(Server *server)
 	}
 }
 
-/* Frees the copies of mirrors that are there no more. */
+/* Frees the copies of mirrors that are there no more, and the sets of backends that have ended what they did. */
 static void
 sweep(Server *server)
 {
@@ -270,6 +319,7 @@ sweep(Server *server)
 		vdb_mirror_unpin(mirror);
 		swept.generations[swept.count++] = generations[i];
 	}
+	vdb_gpu_read_sets(swept.sets);
 	server->swept_at = vdb_clock_read();
 	swept.forget = server->swept_at - server->forgot_at >= FORGET_US;
 	if (swept.forget)
@@ -356,6 +406,7 @@ vdb_gpu_server_worker(Datum arg)
 		}
 		else if (server->loading != 0)
 		{
+			server->batch.work = VDB_GPU_SEARCH;
 			server->batch.generation = server->loading;
 			run_batch(server);
 			if (server->batch.outcome != VDB_GPU_DONE && server->batch.refusal != VDB_GPU_LOADING)

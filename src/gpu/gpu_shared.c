@@ -63,6 +63,29 @@ vdb_gpu_slot_rows(const VdbGpuSlot *slot)
 		(slot - vdb_gpu_shared->slots) * VDB_GPU_SLOT_ROWS;
 }
 
+StaticAssertDecl(VDB_GPU_SLOT_ROWS * sizeof(VdbMirrorFound) >= 2 * sizeof(float) * VDB_GPU_SLOT_BYTES / 8,
+				 "codes have 8 bytes at least");
+
+float *
+vdb_gpu_slot_add(const VdbGpuSlot *slot)
+{
+	return (float *) vdb_gpu_slot_rows(slot);
+}
+
+float *
+vdb_gpu_slot_rescale(const VdbGpuSlot *slot)
+{
+	return vdb_gpu_slot_add(slot) + VDB_GPU_SLOT_BYTES / 8;
+}
+
+void
+vdb_gpu_read_sets(uint64 *sets)
+{
+	SpinLockAcquire(&vdb_gpu_shared->mutex);
+	memcpy(sets, vdb_gpu_shared->sets, sizeof(vdb_gpu_shared->sets));
+	SpinLockRelease(&vdb_gpu_shared->mutex);
+}
+
 void
 vdb_gpu_set_error(const char *text)
 {

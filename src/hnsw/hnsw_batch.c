@@ -15,6 +15,9 @@
  * group and divides it into leaves, each node into some.  Both levels take pivots
  * and weights, see hnsw_partition.h.
  *
+ * Where there is a finder, which compares a code with many in less time than this
+ * takes with few, it compares all pairs of a group; what leaves would find is among that.
+ *
  * Candidates are kept where the list will be, which is as long as 2 m.
  */
 #include <math.h>
@@ -71,6 +74,7 @@ typedef struct Scratch
 	VdbNodeFactors *factors;
 	char	   *panel;			/* of a leaf */
 	HnswCandidate *found;
+	VdbNeighbor *neighbors;		/* of rows, 2 m and the row itself of each */
 	size_t		stride;			/* of hi */
 	uint32_t	most_leaves;	/* that there is room for */
 } Scratch;
@@ -132,20 +136,33 @@ count_leaves(uint32_t nodes, uint32_t fanout)
 }
 
 /*
- * The most leaves of a group, whatever the number of nodes up to this capacity.
+ * The most nodes of a group, whatever the number of nodes up to this capacity.
  * Groups are largest just before there are two more of them, the first time most
  * of all.
  */
 static uint32_t
+largest_group(uint32_t capacity)
+{
+	uint32_t	few = capacity < 2 * GROUP_NODES ? capacity : 2 * GROUP_NODES - 1;
+
+	return max_group(capacity) > max_group(few) ? max_group(capacity) : max_group(few);
+}
+
+/* The most leaves of a group, likewise. */
+static uint32_t
 largest_leaves(uint32_t capacity, uint32_t fanout)
 {
 	uint32_t	alone = capacity < GROUP_NODES ? capacity : GROUP_NODES;
-	uint32_t	few = capacity < 2 * GROUP_NODES ? capacity : 2 * GROUP_NODES - 1;
-	uint32_t	group = max_group(capacity) > max_group(few) ? max_group(capacity) : max_group(few);
 	uint32_t	one = count_leaves(alone, fanout);
-	uint32_t	several = count_leaves(group, (fanout + 1) / 2);
+	uint32_t	several = count_leaves(largest_group(capacity), (fanout + 1) / 2);
 
 	return one > several ? one : several;
+}
+
+uint32_t
+vdb_hnsw_batch_room(uint32_t capacity)
+{
+	return largest_group(capacity);
 }
 
 size_t
@@ -165,6 +182,7 @@ vdb_hnsw_batch_attach(HnswBatch *batch, const HnswGraph *graph, char *memory)
 	batch->start = (uint32_t *) memory;
 	memory += ALIGN64((count_groups(graph->capacity) + 2) * sizeof(uint32_t));
 	batch->members = (uint32_t *) memory;
+	batch->finder = NULL;
 }
 
 #define PLACE(field, bytes) \
@@ -188,6 +206,7 @@ place_scratch(Scratch *scratch, const VdbCodec *codec, uint32_t m, uint32_t ef_c
 	PLACE(scratch->factors, MAX_LEAF_NODES * sizeof(VdbNodeFactors));
 	PLACE(scratch->panel, vdb_panel_bytes(codec, MAX_LEAF_NODES));
 	PLACE(scratch->found, (2 * m + 1) * sizeof(HnswCandidate));
+	PLACE(scratch->neighbors, MAX_LEAF_NODES * (2 * m + 1) * sizeof(VdbNeighbor));
 	return at;
 }
 
@@ -452,7 +471,72 @@ compare_leaf(HnswParticipant *participant, const Scratch *scratch, const uint32_
 	}
 }
 
-/* Divides a set of nodes into leaves, and compares the nodes of each. */
+/* Adds what a finder has found near a node; most of it is known from the group before. */
+static void
+note_neighbors(HnswParticipant *participant, const Scratch *scratch, const uint32_t *nids, uint32_t row,
+			   const VdbNeighbor *neighbors, uint32_t count)
+{
+	uint32_t	max = vdb_hnsw_list_max(participant->graph, 0);
+	uint32_t	version;
+	const HnswListCopy *known = vdb_hnsw_graph_look(participant, nids[row], &version);
+	float		worst = known->count == max ? known->score[max - 1] : INFINITY;
+	uint32_t	found = 0;
+
+	for (uint32_t i = 0; i < count && found < max && neighbors[i].score < worst; i++)
+	{
+		uint32_t	nid = nids[neighbors[i].number];
+
+		if (nid != nids[row] && !vdb_hnsw_list_has(known, nid))
+			scratch->found[found++] = (HnswCandidate) {.score = neighbors[i].score,.nid = nid};
+	}
+	if (found > 0)
+		vdb_hnsw_graph_merge(participant, nids[row], version, scratch->found, found);
+}
+
+/* Rows from this one on that fit the scratch, and where their codes are then. */
+static uint32_t
+gather_part(const HnswGraph *graph, const Scratch *scratch, const NodeSet *set, uint32_t first, VdbCodes *codes)
+{
+	uint32_t	rows = set->count - first < MAX_LEAF_NODES ? set->count - first : MAX_LEAF_NODES;
+
+	gather_rows(graph, scratch, set->nids + first, rows);
+	*codes = (VdbCodes) {scratch->factors, scratch->hi, scratch->stride};
+	return rows;
+}
+
+/* Has the finder compare all nodes of a set with each other; false where it cannot. */
+static bool
+find_in_set(HnswBatch *batch, HnswParticipant *participant, const Scratch *scratch, const NodeSet *set,
+			const HnswWatch *watch)
+{
+	const HnswGraph *graph = batch->graph;
+	VdbFinder  *finder = batch->finder;
+	uint32_t	wanted = vdb_hnsw_list_max(graph, 0) + 1;
+	uint32_t	rows;
+	VdbCodes	codes;
+
+	if (wanted > finder->most)
+		return false;
+	for (uint32_t first = 0; first < set->count; first += rows)
+	{
+		watch->look(watch->arg);
+		rows = gather_part(graph, scratch, set, first, &codes);
+		if (!finder->put(finder, set->count, first, rows, codes))
+			return false;
+	}
+	for (uint32_t first = 0; first < set->count; first += rows)
+	{
+		watch->look(watch->arg);
+		rows = gather_part(graph, scratch, set, first, &codes);
+		if (!finder->find(finder, rows, codes, wanted, scratch->neighbors))
+			return false;
+		for (uint32_t i = 0; i < rows; i++)
+			note_neighbors(participant, scratch, set->nids, first + i, scratch->neighbors + (size_t) i * wanted, wanted);
+	}
+	return true;
+}
+
+/* Compares nodes of a set: all with each other, or those of its leaves. */
 static void
 compare_set(HnswBatch *batch, HnswParticipant *participant, const Scratch *scratch,
 			const NodeSet *set, uint32_t fanout, const HnswWatch *watch)
@@ -468,6 +552,9 @@ compare_set(HnswBatch *batch, HnswParticipant *participant, const Scratch *scrat
 		compare_leaf(participant, scratch, set->nids, set->count, watch);
 		return;
 	}
+	if (batch->finder != NULL && find_in_set(batch, participant, scratch, set, watch))
+		return;
+	batch->finder = NULL;
 	vdb_hnsw_pivots_init(&pivots, graph->codec, leaves, fanout, MAX_LEAF_NODES, scratch->pivots);
 	draw_pivots(graph, scratch, &pivots, set, LEAF_SAMPLE, LEAF_ROUNDS, &participant->random,
 				scratch->scores, MAX_SAMPLE_SCORES, watch);

@@ -10,12 +10,13 @@
 #define VDB_HNSW_BATCH_H
 
 #include "hnsw/hnsw_graph.h"
+#include "quant/finder.h"
 
 typedef enum HnswBatchStage
 {
 	HNSW_BATCH_PREPARE,			/* levels and empty lists */
 	HNSW_BATCH_ABOVE,			/* layers above 0, from the entry point down */
-	HNSW_BATCH_GATHER,			/* candidates, by comparing all pairs of leaves */
+	HNSW_BATCH_GATHER,			/* candidates, by comparing all pairs of leaves, or groups */
 	HNSW_BATCH_PRUNE,			/* edges, chosen among them */
 	HNSW_BATCH_RECIPROCATE		/* the same edges the other way */
 } HnswBatchStage;
@@ -42,6 +43,7 @@ typedef struct HnswBatch
 	HnswBatchHeader *header;
 	uint32_t   *start;			/* of each group among the members, and the end */
 	uint32_t   *members;		/* two for each node; later, of a leader, scratch */
+	VdbFinder  *finder;			/* who finds candidates in a group; NULL: leaves do */
 } HnswBatch;
 
 /* Called now and then, at least every ten thousand scores or so; may not return. */
@@ -64,7 +66,10 @@ extern size_t vdb_hnsw_batch_bytes(uint32_t capacity);
 extern size_t vdb_hnsw_batch_scratch_bytes(const VdbCodec *codec, uint32_t m,
 										   uint32_t ef_construction, uint32_t capacity);
 
-/* A view of a batch in memory of vdb_hnsw_batch_bytes(), aligned to 64. */
+/* The most codes of a set that a finder is given, of so many nodes. */
+extern uint32_t vdb_hnsw_batch_room(uint32_t capacity);
+
+/* A view of a batch in memory of vdb_hnsw_batch_bytes(), aligned to 64; without a finder, which may be set. */
 extern void vdb_hnsw_batch_attach(HnswBatch *batch, const HnswGraph *graph, char *memory);
 
 /*

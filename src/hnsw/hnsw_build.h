@@ -82,6 +82,7 @@ typedef struct HnswBuilder
 	uint8	   *attributes;		/* the same */
 	HnswBatch	batch;
 	char	   *batch_scratch;	/* NULL until it is needed */
+	bool		has_finder;		/* the batch, unless there was none, or it failed */
 	HnswParticipant participant;
 	char	   *scratch;		/* of the participant */
 

@@ -14,6 +14,7 @@
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
 
+#include "compute/compute.h"
 #include "hnsw/hnsw_build.h"
 #include "hnsw/hnsw_place.h"
 #include "pace.h"
@@ -69,6 +70,19 @@ batch_scratch(HnswBuilder *builder)
 	return (char *) TYPEALIGN(64, builder->batch_scratch);
 }
 
+/* Sees to this participant's finder, when there is first something to be found. */
+static void
+provide_finder(HnswBuilder *builder)
+{
+	MemoryContext old = MemoryContextSwitchTo(builder->context);
+
+	if (!builder->has_finder)
+		builder->batch.finder = vdb_compute_make_finder(&builder->index->codec,
+														vdb_hnsw_batch_room(builder->graph.capacity));
+	builder->has_finder = true;
+	MemoryContextSwitchTo(old);
+}
+
 static void
 link_nodes(HnswBuilder *builder)
 {
@@ -92,10 +106,14 @@ do_part(HnswBuilder *builder)
 	HnswWatch	watch = {look, builder};
 
 	if (state->work == HNSW_LINK_NODES)
+	{
 		link_nodes(builder);
-	else
-		vdb_hnsw_batch_work(&builder->batch, &builder->participant, state->stage,
-							batch_scratch(builder), &watch);
+		return;
+	}
+	if (state->stage == HNSW_BATCH_GATHER)
+		provide_finder(builder);
+	vdb_hnsw_batch_work(&builder->batch, &builder->participant, state->stage,
+						batch_scratch(builder), &watch);
 }
 
 /* Has all do what is set. */

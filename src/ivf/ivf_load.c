@@ -22,7 +22,6 @@
 #include "compat.h"
 #include "ivf/ivf_private.h"
 #include "pace.h"
-#include "quant/cluster.h"
 
 struct IvfLoader
 {
@@ -66,6 +65,8 @@ init_clusters(IvfLoader *loader, uint32 count)
 
 		vdb_cluster_seed(&loader->clusters, i, f, code, code + l2->hi_bytes);
 	}
+	if (loader->how.others == 0)
+		vdb_ivf_use_finder(&loader->clusters, loader->index->spill ? IVF_SPILL_LISTS : 1);
 	vdb_cluster_next(&loader->clusters);
 	loader->vectors = palloc((Size) VDB_CLUSTER_BLOCK * l2->vector_bytes);
 	loader->factors = palloc(VDB_CLUSTER_BLOCK * sizeof(VdbNodeFactors));

@@ -18,6 +18,7 @@
 #include "index/index_calibrate.h"
 #include "index/index_exact.h"
 #include "ivf/ivf.h"
+#include "quant/cluster.h"
 #include "storage/storage_hints.h"
 #include "storage/storage_patch.h"
 #include "storage/storage_wal.h"
@@ -655,6 +656,12 @@ extern void vdb_ivf_sample_init(IvfSample *sample, const VdbCodec *l2, uint32 ro
 
 /* Takes a row, in code space, unless the sample is full. */
 extern void vdb_ivf_sample_add(IvfSample *sample, const float *vector, float norm);
+
+/*
+ * Has whoever does it faster than the processor assign codes to clusters, if there is such; `wanted` as of
+ * vdb_cluster_use_finder().  Memory is of the current context.
+ */
+extern void vdb_ivf_use_finder(VdbClusters *clusters, uint32 wanted);
 
 /* The centroids of at most so many lists (k-means), in the current context. */
 extern void vdb_ivf_cluster(IvfTraining *training, const IvfSample *sample, uint32 lists,

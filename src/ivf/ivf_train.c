@@ -11,10 +11,10 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "compute/compute.h"
 #include "index/index_sample.h"
 #include "ivf/ivf_private.h"
 #include "pace.h"
-#include "quant/cluster.h"
 
 /* Rows of the sample that the center is the mean of. */
 #define CENTER_ROWS 5000
@@ -250,6 +250,16 @@ keep_centroids(IvfTraining *training, const VdbClusters *clusters)
 }
 
 void
+vdb_ivf_use_finder(VdbClusters *clusters, uint32 wanted)
+{
+	VdbFinder  *finder = vdb_compute_make_finder(clusters->codec, clusters->count);
+
+	if (finder != NULL)
+		vdb_cluster_use_finder(clusters, finder, wanted,
+							   palloc((Size) VDB_CLUSTER_BLOCK * wanted * sizeof(VdbNeighbor)));
+}
+
+void
 vdb_ivf_cluster(IvfTraining *training, const IvfSample *sample, uint32 lists, bool on_sphere)
 {
 	MemoryContext context;
@@ -267,6 +277,7 @@ vdb_ivf_cluster(IvfTraining *training, const IvfSample *sample, uint32 lists, bo
 	memory = palloc_extended(vdb_cluster_bytes(sample->l2, lists) + 64, MCXT_ALLOC_HUGE);
 	vdb_cluster_init(&clusters, sample->l2, lists, (char *) TYPEALIGN(64, memory));
 	clusters.on_sphere = on_sphere;
+	vdb_ivf_use_finder(&clusters, 1);
 	nearest = palloc0(sample->rows * sizeof(uint32));
 	seed_clusters(sample, &clusters);
 	run_rounds(sample, &clusters, nearest);

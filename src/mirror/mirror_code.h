@@ -45,7 +45,7 @@ typedef struct VdbMirrorRough
 	float		error;			/* what the question's own is */
 	float		center;			/* its length */
 	int32_t		total;			/* what products have too much, twice */
-	int32_t		is_product;		/* the metric is that of inner products */
+	int32_t		is_product;		/* 1: the metric is that of inner products, 0: it is another one */
 } VdbMirrorRough;
 
 /* A question.  The memory that it takes, vdb_mirror_question_bytes, is the caller's. */

@@ -47,11 +47,17 @@ scores_bytes(uint32_t count)
 	return align_up((size_t) VDB_CLUSTER_BLOCK * count * sizeof(float));
 }
 
+static inline size_t
+codes_bytes(const VdbCodec *codec)
+{
+	return align_up((size_t) VDB_CLUSTER_BLOCK * (codec->hi_bytes + codec->lo_bytes));
+}
+
 size_t
 vdb_cluster_bytes(const VdbCodec *codec, uint32_t count)
 {
 	return 2 * vectors_bytes(codec, count) + 3 * numbers_bytes(count) + scores_bytes(count) +
-		align_up(vdb_panel_bytes(codec, count)) + codec->hi_bytes + codec->lo_bytes;
+		align_up(vdb_panel_bytes(codec, count)) + codes_bytes(codec) + VDB_CLUSTER_BLOCK * sizeof(VdbNodeFactors);
 }
 
 void
@@ -74,9 +80,21 @@ vdb_cluster_init(VdbClusters *clusters, const VdbCodec *codec, uint32_t count, c
 	memory += scores_bytes(count);
 	clusters->panel_memory = memory;
 	memory += align_up(vdb_panel_bytes(codec, count));
-	clusters->code = (uint8_t *) memory;
+	clusters->codes = (uint8_t *) memory;
+	memory += codes_bytes(codec);
+	clusters->factors = (VdbNodeFactors *) memory;
+	clusters->finder = NULL;
+	clusters->is_found = false;
 	memset(clusters->centroids, 0, 2 * vectors_bytes(codec, count));
 	memset(clusters->sizes, 0, numbers_bytes(count));
+}
+
+void
+vdb_cluster_use_finder(VdbClusters *clusters, VdbFinder *finder, uint32_t wanted, VdbNeighbor *found)
+{
+	clusters->finder = finder;
+	clusters->wanted = wanted < clusters->count ? wanted : clusters->count;
+	clusters->found = found;
 }
 
 void
@@ -112,10 +130,26 @@ find_least(const float *scores, uint32_t count, uint32_t guess, uint32_t *below)
 	return best;
 }
 
+/* Has the finder assign codes, if there is one; one that fails is used no more. */
+static bool
+find_nearest(VdbClusters *clusters, uint32_t n, VdbCodes codes, uint32_t *nearest)
+{
+	VdbFinder  *finder = clusters->finder;
+
+	clusters->is_found = finder != NULL && finder->find(finder, n, codes, clusters->wanted, clusters->found);
+	if (!clusters->is_found)
+		clusters->finder = NULL;
+	for (uint32_t i = 0; i < n && clusters->is_found; i++)
+		nearest[i] = clusters->found[(size_t) i * clusters->wanted].number;
+	return clusters->is_found;
+}
+
 void
-vdb_cluster_assign(const VdbClusters *clusters, uint32_t n, const VdbNodeFactors *factors,
+vdb_cluster_assign(VdbClusters *clusters, uint32_t n, const VdbNodeFactors *factors,
 				   const uint8_t *hi, size_t stride, uint32_t *nearest)
 {
+	if (find_nearest(clusters, n, (VdbCodes) {factors, hi, stride}, nearest))
+		return;
 	vdb_panel_scores(&clusters->panel, n, factors, hi, stride, clusters->scores);
 	for (uint32_t i = 0; i < n; i++)
 		nearest[i] = find_least(clusters->scores + (size_t) i * clusters->count, clusters->count,
@@ -129,7 +163,9 @@ vdb_cluster_nearest(const VdbClusters *clusters, uint32_t i, uint32_t count, uin
 	const float *scores = clusters->scores + (size_t) i * clusters->count;
 	uint32_t	found = 0;
 
-	for (uint32_t c = 0; c < count; c++)
+	for (; clusters->is_found && found < most && found < clusters->wanted; found++)
+		out[found] = clusters->found[(size_t) i * clusters->wanted + found].number;
+	for (uint32_t c = 0; c < count && !clusters->is_found; c++)
 	{
 		uint32_t	at;
 
@@ -211,6 +247,34 @@ put_on_sphere(const VdbCodec *codec, float *centroid)
 		centroid[d] = (float) (((double) centroid[d] + codec->center[d]) / sqrt(norm2) - codec->center[d]);
 }
 
+/* Has the centroids be what codes are compared with. */
+static void
+put_centroids(VdbClusters *clusters)
+{
+	const VdbCodec *codec = clusters->codec;
+	size_t		stride = codec->hi_bytes + codec->lo_bytes;
+	VdbFinder  *finder = clusters->finder;
+	VdbCodes	codes = {clusters->factors, clusters->codes, stride};
+
+	vdb_panel_init(&clusters->panel, codec, clusters->count, clusters->panel_memory);
+	for (uint32_t first = 0; first < clusters->count; first += VDB_CLUSTER_BLOCK)
+	{
+		uint32_t	n = clusters->count - first < VDB_CLUSTER_BLOCK ? clusters->count - first : VDB_CLUSTER_BLOCK;
+
+		for (uint32_t i = 0; i < n; i++)
+		{
+			uint8_t    *code = clusters->codes + i * stride;
+
+			clusters->factors[i] = vdb_encode_node(codec, clusters->centroids + (size_t) (first + i) * codec->P, 0, code,
+												   code + codec->hi_bytes);
+			vdb_panel_put(&clusters->panel, first + i, clusters->factors[i], code);
+		}
+		if (finder != NULL && !finder->put(finder, clusters->count, first, n, codes))
+			finder = NULL;
+	}
+	clusters->finder = finder;
+}
+
 uint32_t
 vdb_cluster_next(VdbClusters *clusters)
 {
@@ -232,14 +296,7 @@ vdb_cluster_next(VdbClusters *clusters)
 		if (clusters->members[i] == 0 && empty++ < MOST_DIVIDED)
 			divide(clusters, find_largest(clusters), i);
 	}
-	vdb_panel_init(&clusters->panel, codec, clusters->count, clusters->panel_memory);
-	for (uint32_t i = 0; i < clusters->count; i++)
-	{
-		VdbNodeFactors factors = vdb_encode_node(codec, clusters->centroids + (size_t) i * P, 0,
-												 clusters->code, clusters->code + codec->hi_bytes);
-
-		vdb_panel_put(&clusters->panel, i, factors, clusters->code);
-	}
+	put_centroids(clusters);
 	memset(clusters->sums, 0, (size_t) clusters->count * P * sizeof(float));
 	memset(clusters->sizes, 0, clusters->count * sizeof(uint32_t));
 	return clusters->count - empty;

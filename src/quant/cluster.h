@@ -17,6 +17,7 @@
 #ifndef VDB_CLUSTER_H
 #define VDB_CLUSTER_H
 
+#include "quant/finder.h"
 #include "quant/panel.h"
 
 /* Codes that are assigned at once, at most. */
@@ -35,7 +36,13 @@ typedef struct VdbClusters
 	char	   *panel_memory;
 	float	   *scores;			/* scratch: VDB_CLUSTER_BLOCK * count */
 	uint32_t   *below;			/* scratch: count */
-	uint8_t    *code;			/* scratch: a node code */
+	uint8_t    *codes;			/* scratch: VDB_CLUSTER_BLOCK node codes, */
+	VdbNodeFactors *factors;	/* and theirs */
+
+	VdbFinder  *finder;			/* NULL: codes are assigned by the panel */
+	uint32_t	wanted;			/* centroids that it finds for each code */
+	VdbNeighbor *found;			/* VDB_CLUSTER_BLOCK times as many */
+	bool		is_found;		/* of the block that was assigned last */
 } VdbClusters;
 
 /*
@@ -49,6 +56,13 @@ extern size_t vdb_cluster_bytes(const VdbCodec *codec, uint32_t count);
 extern void vdb_cluster_init(VdbClusters *clusters, const VdbCodec *codec, uint32_t count,
 							 char *memory);
 
+/*
+ * Has a finder assign codes, as long as it can.  Before the first vdb_cluster_next().  It is asked for
+ * `wanted` centroids of each code, for vdb_cluster_nearest() to choose from.  found: VDB_CLUSTER_BLOCK
+ * times as many.
+ */
+extern void vdb_cluster_use_finder(VdbClusters *clusters, VdbFinder *finder, uint32_t wanted, VdbNeighbor *found);
+
 /* Makes a code, that of one of the sample, the first centroid i. */
 extern void vdb_cluster_seed(VdbClusters *clusters, uint32_t i, VdbNodeFactors factors,
 							 const uint8_t *hi, const uint8_t *lo);
@@ -58,13 +72,14 @@ extern void vdb_cluster_seed(VdbClusters *clusters, uint32_t i, VdbNodeFactors f
  * apart.  nearest: what it may be, a number below count, as the last round said, or 0;
  * and what it is.
  */
-extern void vdb_cluster_assign(const VdbClusters *clusters, uint32_t n,
+extern void vdb_cluster_assign(VdbClusters *clusters, uint32_t n,
 							   const VdbNodeFactors *factors, const uint8_t *hi, size_t stride,
 							   uint32_t *nearest);
 
 /*
  * The centroids nearest to code i of those assigned last, at most so many of the first
- * `count` ones, the nearest first; returns how many.
+ * `count` ones, the nearest first; returns how many.  Where a finder is used, `count` is that of all
+ * clusters, and no more than it was to be asked for are there.
  */
 extern uint32_t vdb_cluster_nearest(const VdbClusters *clusters, uint32_t i, uint32_t count,
 									uint32_t most, uint32_t *out);

@@ -106,13 +106,25 @@ turn_products(float fixed, float factor, const float *restrict add, const float 
 	}
 }
 
+float
+vdb_panel_constant(const VdbCodec *codec, VdbNodeFactors factors)
+{
+	return codec->base + factors.add;
+}
+
+float
+vdb_panel_factor(const VdbCodec *codec, VdbNodeFactors factors)
+{
+	return vdb_codec_ip_weight(codec) * 256 * factors.scale;
+}
+
 /* All scores of a plain code and `count` of the panel, from their products. */
 static void
 score_products(const VdbCodec *codec, VdbNodeFactors f, uint32_t count, const float *add,
 			   const float *scale, const int32_t *product, float *out)
 {
-	float		fixed = codec->base + f.add;
-	float		factor = vdb_codec_ip_weight(codec) * 256 * f.scale;
+	float		fixed = vdb_panel_constant(codec, f);
+	float		factor = vdb_panel_factor(codec, f);
 	uint32_t	j = 0;
 
 	for (; j + VDB_PANEL_ROWS <= count; j += VDB_PANEL_ROWS)

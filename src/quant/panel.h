@@ -46,4 +46,12 @@ extern void vdb_panel_put(VdbPanel *panel, uint32_t i, VdbNodeFactors factors, c
 extern void vdb_panel_scores(const VdbPanel *panel, uint32_t n, const VdbNodeFactors *factors,
 							 const uint8_t *hi, size_t stride, float *out);
 
+/*
+ * What scores of a plain code are made of, where kernels multiply: rounded as it is written here,
+ * constant + add - factor * scale * product, with the other code's factors; FLT_MAX if that is no
+ * number.
+ */
+extern float vdb_panel_constant(const VdbCodec *codec, VdbNodeFactors factors);
+extern float vdb_panel_factor(const VdbCodec *codec, VdbNodeFactors factors);
+
 #endif							/* VDB_PANEL_H */

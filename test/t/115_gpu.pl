@@ -339,7 +339,7 @@ SKIP:
 	fail_with('search failed');
 	falls_back('a search that fails');
 	is(stat_of("last_error, state, fallbacks >= $fallbacks + 2"), 'test of search: failed|serving|t', 'it is said and counted, and the process stays');
-	like(slurp_file($node->logfile), qr/LOG:  a search on the device is not possible: test of search: failed/, 'and logged');
+	like(slurp_file($node->logfile), qr/LOG:  the device cannot be used: test of search: failed/, 'and logged');
 	{
 		my (undef, undef, $err) = $node->psql('postgres', q(SET client_min_messages = log; SELECT vdb.check_gpu('t_i', 1, 10)));
 

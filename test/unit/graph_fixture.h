@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "finder_fixture.h"
 #include "hnsw/hnsw_batch.h"
 #include "tap.h"
 
@@ -116,6 +117,7 @@ typedef struct Shape
 	bool		come_round;		/* marks, at half time */
 	bool		above;			/* a graph of the layers above an index's lowest */
 	bool		batch;			/* linked at once, by one thread where threads is 0 */
+	int			finds;			/* of a batch: -1, a finder finds candidates; 0, leaves do; else it fails at this call */
 } Shape;
 
 /* Hundreds of rows make a graph; only in thousands does all happen that may. */
@@ -146,9 +148,12 @@ typedef struct Built
 	uint32_t	next_row;		/* counts on past the last one */
 	pthread_barrier_t start;
 	HnswBatch	batch;
+	int			finds;			/* of the shape */
 	char	   *batch_memory;
 	char	   *batch_scratch;	/* of the leader */
 	bool		connected;		/* what vdb_hnsw_batch_connect said */
+	int			asked;			/* calls of finders */
+	bool		misused;		/* one was asked again after it had failed */
 } Built;
 
 /* A participant, and what it works for. */
@@ -290,12 +295,19 @@ link_at_once(void *argument)
 {
 	Worker	   *worker = argument;
 	Built	   *built = worker->built;
-	HnswBatch  *batch = &built->batch;
+	HnswBatch	own = built->batch;
+	HnswBatch  *batch = &own;
+	TestFinder	finder;
 	bool		leads = worker->scratch == built->batch_scratch;
 	const HnswGraph *graph = &built->graph;
 	char	   *scratch = new_block(vdb_hnsw_batch_scratch_bytes(graph->codec, graph->m,
 																 graph->ef_construction, graph->capacity), 0x5A);
 
+	if (built->finds != 0)
+	{
+		test_finder_init(&finder, graph->codec, vdb_hnsw_batch_room(graph->capacity), built->finds);
+		batch->finder = &finder.finder;
+	}
 	if (leads)
 		vdb_hnsw_batch_begin(batch, graph->header->count, 7, scratch, &no_watch);
 	for (int stage = 0; stage < HNSW_BATCH_STAGES; stage++)
@@ -309,6 +321,14 @@ link_at_once(void *argument)
 	pthread_barrier_wait(&built->start);
 	if (leads)
 		built->connected = vdb_hnsw_batch_connect(batch, &worker->participant, &no_watch);
+
+	if (built->finds != 0)
+	{
+		__atomic_fetch_add(&built->asked, finder.asked, __ATOMIC_RELAXED);
+		if (finder.misused || (finder.failed && batch->finder != NULL))
+			__atomic_store_n(&built->misused, true, __ATOMIC_RELAXED);
+		free(finder.memory);
+	}
 	free(scratch);
 	return NULL;
 }
@@ -327,6 +347,9 @@ build_at_once(Built *built, const Shape *shape)
 
 		built->row_of[nid] = row;
 	}
+	built->finds = shape->finds;
+	built->asked = 0;
+	built->misused = false;
 	built->batch_memory = new_block(vdb_hnsw_batch_bytes(graph->capacity), 0xA5);
 	vdb_hnsw_batch_attach(&built->batch, graph, built->batch_memory);
 	pthread_barrier_init(&built->start, NULL, threads);

@@ -19,6 +19,8 @@ check_shape(const char *name, Shape shape, bool connects)
 		passed = failure("nodes fell into too many parts");
 	if (passed && built.connected)
 		passed = check_graph(&built.graph);
+	if (shape.finds != 0 && (built.misused || built.asked == 0))
+		passed = failure("finders were asked %d times, %s", built.asked, built.misused ? "one after it had failed" : "none");
 	report(passed, "%s: %u rows, %s, m %u, ef_construction %u, %u threads", name, shape.rows,
 		   metric_names[shape.metric], shape.m, shape.ef_construction, shape.threads);
 	free_built(&built);
@@ -41,6 +43,26 @@ check_recall(Shape shape, uint32_t ef)
 	free_built(&built);
 	report(batch > alone - 0.02, "recall %.3f at ef %u, node by node %.3f, %s", batch, ef, alone,
 		   metric_names[shape.metric]);
+}
+
+/* Where all of a group are compared, lists are no worse than where leaves are. */
+static void
+check_finder(Shape shape, uint32_t ef)
+{
+	Built		built;
+	double		leaves;
+	double		finder;
+
+	shape.batch = true;
+	build(&built, &shape);
+	leaves = measure_recall(&built, &shape, ef);
+	free_built(&built);
+	shape.finds = -1;
+	build(&built, &shape);
+	finder = measure_recall(&built, &shape, ef);
+	report(finder > leaves - 0.01 && built.asked > 0, "recall %.3f at ef %u with a finder, by leaves %.3f, %s", finder, ef,
+		   leaves, metric_names[shape.metric]);
+	free_built(&built);
 }
 
 /*
@@ -104,6 +126,13 @@ main(int argc, char **argv)
 		check_recall((Shape) {SHAPE(me, KIND_CLUSTERED, 32, 3000, 16, 64)}, 40);
 		check_recall((Shape) {SHAPE(me, KIND_NORMAL, 16, 3000, 16, 64)}, 60);
 	}
+	check_finder((Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 16, 3000, 16, 64)}, 60);
+	check_finder((Shape) {SHAPE(VDB_METRIC_COSINE, KIND_CLUSTERED, 32, 3000, 16, 64)}, 40);
+	check_shape("a finder", (Shape) {SHAPE(VDB_METRIC_IP, KIND_CLUSTERED, 16, 2500, 16, 64),.finds = -1}, true);
+	check_shape("a finder, pairs", (Shape) {SHAPE(VDB_METRIC_L2, KIND_PAIRS, 16, 3000, 16, 64),.finds = -1,.threads = 3}, false);
+	check_shape("a finder that is lost while it is filled", (Shape) {SHAPE(VDB_METRIC_L2, KIND_CLUSTERED, 16, 2500, 16, 64),.finds = 3}, true);
+	check_shape("a finder that is lost while it finds", (Shape) {SHAPE(VDB_METRIC_L2, KIND_CLUSTERED, 16, 2500, 16, 64),.finds = 9}, true);
+	check_shape("groups, threads, finders", (Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 8, 20500, 12, 24),.finds = -1,.threads = 2}, true);
 	check_shape("groups, threads", (Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 8, 20500, 12, 24),.threads = 4}, true);
 	check_shape("room for more rows", (Shape) {SHAPE(VDB_METRIC_L2, KIND_IDENTICAL, 8, 39990, 12, 28),.capacity = 41000}, false);
 	check_many_dimensions();

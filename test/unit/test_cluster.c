@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "finder_fixture.h"
 #include "quant/cluster.h"
 #include "tap.h"
 
@@ -25,7 +26,15 @@ typedef struct Sample
 	uint32_t   *nearest;
 	VdbClusters clusters;
 	char	   *memory;
+	TestFinder	finder;
+	VdbNeighbor *found;
 } Sample;
+
+/* Who assigns codes: 0, the panel; -1, a finder; else one that fails at this call. */
+static int	finds = 0;
+
+/* Centroids that it is asked for. */
+#define WANTED 8
 
 static void *
 new_block(size_t size)
@@ -64,6 +73,10 @@ sample_init(Sample *s, uint32_t count, uint32_t dims, uint32_t clusters)
 	memset(s->nearest, 0, count * sizeof(uint32_t));
 	s->memory = new_block(vdb_cluster_bytes(&s->codec, clusters));
 	vdb_cluster_init(&s->clusters, &s->codec, clusters, s->memory);
+	s->found = new_block(VDB_CLUSTER_BLOCK * WANTED * sizeof(VdbNeighbor));
+	test_finder_init(&s->finder, &s->codec, clusters, finds);
+	if (finds != 0)
+		vdb_cluster_use_finder(&s->clusters, &s->finder.finder, WANTED, s->found);
 }
 
 static void
@@ -75,6 +88,13 @@ sample_free(Sample *s)
 	free(s->codes);
 	free(s->nearest);
 	free(s->memory);
+	free(s->found);
+	free(s->finder.memory);
+	if (finds != 0 && (s->finder.asked == 0 || s->finder.misused || (s->finder.failed && s->clusters.finder != NULL)))
+	{
+		printf("Bail out! a finder was asked %d times, failed or not\n", s->finder.asked);
+		exit(1);
+	}
 }
 
 static void
@@ -240,6 +260,7 @@ check_several(uint32_t clusters, uint32_t first, uint32_t most)
 	vdb_cluster_next(&s.clusters);
 	memset(s.nearest, 0, 100 * sizeof(uint32_t));
 	vdb_cluster_assign(&s.clusters, 100, s.factors, s.codes, s.stride, s.nearest);
+	vdb_panel_scores(&s.clusters.panel, 100, s.factors, s.codes, s.stride, s.clusters.scores);
 	for (uint32_t i = 0; i < s.count && passed; i++)
 	{
 		const float *scores = s.clusters.scores + (size_t) i * clusters;
@@ -393,6 +414,15 @@ main(int argc, char **argv)
 			   "the nearest centroids are found in order, %s", name);
 	}
 	vdb_distance_force(best);
+	for (finds = -1; finds < 6; finds++)
+	{
+		if (finds == 0)
+			continue;
+		report(check_blobs(24, 7, 1000) && check_blobs(100, 40, 700) && check_nearest(20, 1) && check_nearest(100, 290) &&
+			   check_empty(300) && check_several(90, 90, WANTED) && check_several(5, 5, WANTED), "a finder that %s, at call %d",
+			   finds < 0 ? "never fails" : "fails", finds);
+	}
+	finds = 0;
 	report(check_empty(2) && check_empty(64) && check_empty(300), "no cluster stays empty");
 	report(check_sphere(24, 7) && check_sphere(100, 40), "centroids that are directions");
 	report(check_alike(0) && check_alike(1) && check_alike(1e15f), "rows that are all alike");

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quant/finder.h"
 #include "quant/panel.h"
 #include "tap.h"
 
@@ -204,6 +205,68 @@ check_sparse(VdbMetric metric)
 	return check_codec(&codec, false);
 }
 
+/* Does a finder find what all scores say: the least, of equal ones the first? */
+static bool
+check_finder(VdbMetric metric, uint32_t count, uint32_t n, uint32_t m)
+{
+	VdbCodec	codec;
+	Codes		set;
+	Codes		plain;
+	char	   *memory;
+	VdbFinder  *finder;
+	VdbNeighbor *out = allocate((size_t) n * m * sizeof(VdbNeighbor), UNALIGNED);
+	bool		passed = true;
+
+	vdb_codec_init(&codec, metric, 50, 1, NULL);
+	set = random_codes(&codec, count, 3);
+	plain = random_codes(&codec, n, 0);
+
+	/* equal ones */
+	for (uint32_t i = 0; i < count / 4; i++)
+	{
+		set.factors[count - 1 - i] = set.factors[i];
+		memcpy(set.hi + (count - 1 - i) * set.stride, set.hi + i * set.stride, codec.hi_bytes);
+	}
+	memory = allocate(vdb_finder_bytes(&codec, count), 64);
+	finder = vdb_finder_init(&codec, count, memory);
+	for (uint32_t first = 0; first < count; first += 100)
+	{
+		uint32_t	part = count - first < 100 ? count - first : 100;
+
+		finder->put(finder, count, first, part,
+					(VdbCodes) {set.factors + first, set.hi + first * set.stride, set.stride});
+	}
+	finder->find(finder, n, (VdbCodes) {plain.factors, plain.hi, plain.stride}, m, out);
+	for (uint32_t i = 0; i < n && passed; i++)
+	{
+		const VdbNeighbor *got = out + (size_t) i * m;
+		uint32_t	before = 0;
+
+		for (uint32_t k = 0; k < m && passed; k++)
+		{
+			float		score = vdb_pair_score(&codec, plain.factors[i], plain.hi + i * plain.stride,
+											   set.factors[got[k].number], set.hi + got[k].number * set.stride);
+
+			passed = score == got[k].score && (k == 0 || got[k - 1].score < score ||
+											   (got[k - 1].score == score && got[k - 1].number < got[k].number));
+		}
+		for (uint32_t j = 0; j < count; j++)
+		{
+			float		score = vdb_pair_score(&codec, plain.factors[i], plain.hi + i * plain.stride,
+											   set.factors[j], set.hi + j * set.stride);
+
+			before += score < got[m - 1].score || (score == got[m - 1].score && j < got[m - 1].number);
+		}
+		if (!passed || before != m - 1)
+			passed = failure("code %u: %u of %u are before the last of %u", i, before, count, m);
+	}
+	free_codes(set);
+	free_codes(plain);
+	free(memory);
+	free(out);
+	return passed;
+}
+
 /* A panel keeps the level that it was made at. */
 static bool
 check_level_kept(void)
@@ -266,6 +329,9 @@ main(int argc, char **argv)
 		report(check_binary(VDB_METRIC_JACCARD), "binary codes, jaccard, %s", name);
 	}
 	report(check_level_kept(), "a panel keeps its level");
+	for (int metric = 0; metric < VDB_DENSE_METRICS; metric++)
+		report(check_finder((VdbMetric) metric, 300, 40, 33) && check_finder((VdbMetric) metric, 33, 13, 33) &&
+			   check_finder((VdbMetric) metric, 100, 1, 1), "a finder finds the nearest, %s", names[metric]);
 	printf("1..%d\n", tests_run);
 	return tests_failed == 0 ? 0 : 1;
 }
