@@ -210,6 +210,13 @@ typedef struct VdbKernels
 	size_t		(*select_below) (size_t n, const float *scores, float bound, uint32_t *out);
 
 	/*
+	 * Which of 16 vectors is nearest to factor * x, the first of several: the least sum of squares of
+	 * differences, in the order of dimensions; 0 where these are no numbers.  values: for each dimension
+	 * those of the 16.  The same everywhere: codes depend on it.
+	 */
+	uint32_t	(*nearest_of_16) (size_t dims, const float *x, float factor, const float *values);
+
+	/*
 	 * Scores of a scan group: each lane's sum of table entries, of less than 2^24,
 	 * becomes add[lane] - scale[lane] * (s.unit * sum + s.low).  Bit l of the
 	 * result says whether the score of lane l is below s.bound; a NaN never is.

@@ -894,6 +894,32 @@ avx2_hot8_l1(size_t dims, const float *q, float scale, const uint8_t *code)
 	return sum_ps(_mm256_add_ps(s0, s1));
 }
 
+TARGET static uint32_t
+avx2_nearest_of_16(size_t dims, const float *x, float factor, const float *values)
+{
+	__m256		s0 = _mm256_setzero_ps();
+	__m256		s1 = _mm256_setzero_ps();
+	__m256		least;
+	uint32_t	equal;
+
+	for (size_t d = 0; d < dims; d++)
+	{
+		__m256		value = _mm256_set1_ps(vdb_distance_load_f32(x + d) * factor);
+		__m256		d0 = _mm256_sub_ps(value, _mm256_loadu_ps(values + 16 * d));
+		__m256		d1 = _mm256_sub_ps(value, _mm256_loadu_ps(values + 16 * d + 8));
+
+		s0 = _mm256_add_ps(s0, _mm256_mul_ps(d0, d0));
+		s1 = _mm256_add_ps(s1, _mm256_mul_ps(d1, d1));
+	}
+	least = _mm256_min_ps(s0, s1);
+	least = _mm256_min_ps(least, _mm256_permute2f128_ps(least, least, 1));
+	least = _mm256_min_ps(least, _mm256_permute_ps(least, 0x4E));
+	least = _mm256_min_ps(least, _mm256_permute_ps(least, 0xB1));
+	equal = (uint32_t) _mm256_movemask_ps(_mm256_cmp_ps(s0, least, _CMP_EQ_OQ)) |
+		(uint32_t) _mm256_movemask_ps(_mm256_cmp_ps(s1, least, _CMP_EQ_OQ)) << 8;
+	return equal == 0 ? 0 : (uint32_t) __builtin_ctz(equal);
+}
+
 TARGET static void
 avx2_hot_fit(size_t dims, const float *x, float inverse, int32_t top, double *dots,
 			 int32_t *squares)
@@ -1567,6 +1593,7 @@ const VdbKernels vdb_kernels_avx2 = {
 	.i8_l1 = avx2_i8_l1,
 	.panel_put = avx2_panel_put,
 	.panel_ip = avx2_panel_ip,
+	.nearest_of_16 = avx2_nearest_of_16,
 	.select_below = vdb_distance_plain_select_below,
 	.scan_below = avx2_scan_below,
 	.fht = avx2_fht

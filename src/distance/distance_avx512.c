@@ -1270,6 +1270,29 @@ avx512_panel_ip(size_t dims, size_t rows, const uint8_t *panel, size_t n, const 
 	}
 }
 
+TARGET static uint32_t
+avx512_nearest_of_16(size_t dims, const float *x, float factor, const float *values)
+{
+	__m512		sums = _mm512_setzero_ps();
+	__m256		least;
+	uint32_t	equal;
+
+	for (size_t d = 0; d < dims; d++)
+	{
+		__m512		apart = _mm512_sub_ps(_mm512_set1_ps(vdb_distance_load_f32(x + d) * factor),
+										  _mm512_loadu_ps(values + 16 * d));
+
+		sums = _mm512_add_ps(sums, _mm512_mul_ps(apart, apart));
+	}
+	least = _mm256_min_ps(_mm512_castps512_ps256(sums),
+						  _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(sums), 1)));
+	least = _mm256_min_ps(least, _mm256_permute2f128_ps(least, least, 1));
+	least = _mm256_min_ps(least, _mm256_permute_ps(least, 0x4E));
+	least = _mm256_min_ps(least, _mm256_permute_ps(least, 0xB1));
+	equal = _mm512_cmp_ps_mask(sums, _mm512_set1_ps(_mm256_cvtss_f32(least)), _CMP_EQ_OQ);
+	return equal == 0 ? 0 : (uint32_t) __builtin_ctz(equal);
+}
+
 TARGET static size_t
 avx512_select_below(size_t n, const float *scores, float bound, uint32_t *out)
 {
@@ -1523,6 +1546,7 @@ const VdbKernels vdb_kernels_avx512 = {
 	.i8_l1 = avx512_i8_l1,
 	.panel_put = avx512_panel_put,
 	.panel_ip = avx512_panel_ip,
+	.nearest_of_16 = avx512_nearest_of_16,
 	.select_below = avx512_select_below,
 	.scan_below = avx512_scan_below,
 	.fht = avx512_fht

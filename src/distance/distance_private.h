@@ -259,7 +259,7 @@ vdb_distance_plain_panel_put(size_t dims, uint8_t *panel, size_t row, const int8
 	memcpy(panel + row * dims, a, dims);
 }
 
-/* hot_fit and select_below in plain C. */
+/* hot_fit, nearest_of_16 and select_below in plain C. */
 static inline void
 vdb_distance_plain_hot_fit(size_t dims, const float *x, float inverse, int32_t top, double *dots,
 						   int32_t *squares)
@@ -281,6 +281,28 @@ vdb_distance_plain_hot_fit(size_t dims, const float *x, float inverse, int32_t t
 	}
 	memcpy(dots, ds, sizeof(ds));
 	memcpy(squares, ss, sizeof(ss));
+}
+
+static inline uint32_t
+vdb_distance_plain_nearest_of_16(size_t dims, const float *x, float factor, const float *values)
+{
+	float		distances[16] = {0};
+	uint32_t	best = 0;
+
+	for (size_t d = 0; d < dims; d++)
+	{
+		float		value = vdb_distance_load_f32(x + d) * factor;
+
+		for (int k = 0; k < 16; k++)
+		{
+			float		apart = value - vdb_distance_load_f32(values + 16 * d + k);
+
+			distances[k] += apart * apart;
+		}
+	}
+	for (uint32_t k = 1; k < 16; k++)
+		best = distances[k] < distances[best] ? k : best;
+	return best;
 }
 
 static inline size_t

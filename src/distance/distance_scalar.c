@@ -865,6 +865,7 @@ const VdbKernels vdb_kernels_scalar = {
 	.i8_l1 = scalar_i8_l1,
 	.panel_put = vdb_distance_plain_panel_put,
 	.panel_ip = scalar_panel_ip,
+	.nearest_of_16 = vdb_distance_plain_nearest_of_16,
 	.select_below = vdb_distance_plain_select_below,
 	.scan_below = scalar_scan_below,
 	.fht = scalar_fht

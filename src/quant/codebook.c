@@ -2,14 +2,17 @@
  * codebook.c
  *	  Product quantisers: the nearest centroids, products, and k-means.
  *
- * All of it is plain C, so that codes are the same on every machine.
+ * Codes are the same on every machine.
  */
 #include <math.h>
 #include <string.h>
 
+#include "distance/distance.h"
 #include "quant/codebook.h"
 
 #define K VDB_CODEBOOK_SIZE
+
+_Static_assert(K == 16, "a kernel finds the nearest of so many");
 
 #define ROUNDS 15
 
@@ -36,28 +39,7 @@ part_values(const VdbCodebook *book, uint32_t part)
 int
 vdb_codebook_nearest(const VdbCodebook *book, uint32_t part, const float *x, float factor)
 {
-	const float *values = part_values(book, part);
-	uint32_t	width = vdb_codebook_width(book, part);
-	float		distances[K] = {0};
-	int			best = 0;
-
-	for (uint32_t i = 0; i < width; i++)
-	{
-		float		value = x[i] * factor;
-
-		for (int k = 0; k < K; k++)
-		{
-			float		apart = value - values[i * K + k];
-
-			distances[k] += apart * apart;
-		}
-	}
-	for (int k = 1; k < K; k++)
-	{
-		if (distances[k] < distances[best])
-			best = k;
-	}
-	return best;
+	return (int) vdb_kernels->nearest_of_16(vdb_codebook_width(book, part), x, factor, part_values(book, part));
 }
 
 void

@@ -1603,6 +1603,56 @@ check_hot_fit(const VdbKernels *k)
 }
 
 static bool
+check_nearest_case(const VdbKernels *k, size_t dims, Pattern pattern, float factor, size_t offset)
+{
+	Buffer		x = buffer_new(dims * sizeof(float), offset);
+	Buffer		values = buffer_new(16 * dims * sizeof(float), offset);
+	float		sums[16] = {0};
+	uint32_t	best = 0;
+	uint32_t	got;
+
+	fill_floats(&x, dims, pattern);
+	fill_floats(&values, 16 * dims, PATTERN_UNIFORM);
+	for (size_t d = 0; d < dims; d++)
+	{
+		/* some of the 16 are alike, and each operation rounds to a float */
+		volatile float value = get_float(&x, d) * factor;
+
+		set_float(&values, 16 * d + 11, get_float(&values, 16 * d + 3));
+		set_float(&values, 16 * d + 15, get_float(&values, 16 * d + 3));
+		for (int i = 0; i < 16; i++)
+		{
+			volatile float apart = value - get_float(&values, 16 * d + (size_t) i);
+
+			apart = apart * apart;
+			sums[i] += apart;
+		}
+	}
+	for (uint32_t i = 1; i < 16; i++)
+		best = sums[i] < sums[best] ? i : best;
+	got = k->nearest_of_16(dims, x.data, factor, values.data);
+	buffer_free(x);
+	buffer_free(values);
+	return got == best || failure("dims %zu, pattern %d, factor %g: %u, not %u", dims, (int) pattern, factor, got, best);
+}
+
+static bool
+check_nearest(const VdbKernels *k)
+{
+	static const float factors[] = {1.0f, 0.37f, 0.0f, -20.0f, 1e38f, INFINITY};
+
+	for (size_t l = 0; l < num_lengths && lengths[l] <= 70; l++)
+	{
+		for (size_t i = 0; i < 6 * 6 * NUM_PATTERNS; i++)
+		{
+			if (!check_nearest_case(k, lengths[l], (Pattern) (i % NUM_PATTERNS), factors[i % 6], offsets[(i + l) % NUM_OFFSETS]))
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool
 check_select_case(const VdbKernels *k, size_t n, float bound, size_t offset)
 {
 	Buffer		scores = buffer_new(n * sizeof(float), offset);
@@ -2141,6 +2191,7 @@ static const struct
 	{"i8_ip", check_i8_ip},
 	{"i8_l1", check_i8_l1},
 	{"hot_fit", check_hot_fit},
+	{"nearest_of_16", check_nearest},
 	{"select_below", check_select_below},
 	{"scan_below", check_scan_below},
 	{"panel_put", check_panel_put},
