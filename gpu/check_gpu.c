@@ -457,6 +457,31 @@ measure_all(uint32_t dims, uint32_t rows)
 	free_data(&data);
 }
 
+/* The neighbors of all rows of a group, as a build of a graph asks for them. */
+static void
+measure_graph(uint32_t dims, uint32_t rows, uint32_t m)
+{
+	Data		data = make_data(dims, rows, PLAIN);
+	VdbGpuRows	all = rows_from(&data, 0);
+	VdbGpuQuestion *questions = make_questions(&data, PLAIN, VDB_GPU_MAX_QUESTIONS);
+	VdbGpuFound *found = allocate((size_t) VDB_GPU_MAX_QUESTIONS * m * sizeof(VdbGpuFound));
+	uint32_t	counts[VDB_GPU_MAX_QUESTIONS];
+	VdbGpuMirror *mirror;
+	double		begun = now_ms();
+	double		ms;
+
+	expect(gpu->create(dims, rows, &mirror), "create");
+	expect(gpu->write(mirror, 0, rows, &all), "write");
+	for (uint32_t first = 0; first < rows; first += VDB_GPU_MAX_QUESTIONS)
+		expect(gpu->search(mirror, rows, VDB_GPU_MAX_QUESTIONS, questions, m, found, counts), "search");
+	ms = now_ms() - begun;
+	printf("\n%u neighbors of each of %u x %u: %.0f ms, %.0f TOP/s\n", m, rows, dims, ms, 2.0 * rows * rows * dims / ms / 1e9);
+	gpu->free(mirror);
+	free_questions(questions);
+	free(found);
+	free_data(&data);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -491,7 +516,10 @@ main(int argc, char **argv)
 	}
 	printf("%s, %.1f GB, seed %llu\n", device.name, (double) device.memory / 1e9, (unsigned long long) random_state);
 	if (measure)
+	{
 		measure_all(768, 1000000);
+		measure_graph(768, 27000, 33);
+	}
 	else
 		check_all(few);
 	return failures > 0;
