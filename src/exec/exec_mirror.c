@@ -105,7 +105,7 @@ static VdbMirrorWanted
 want_candidates(VdbExactMirror *mirror)
 {
 	if (mirror->passes++ > 0)
-		vdb_ranked_widen(&mirror->candidates, mirror->bytes);
+		vdb_ranked_widen(&mirror->candidates, 2, mirror->bytes);
 	return (VdbMirrorWanted) {
 		.search = mirror->search,
 		.limit = vdb_ranked_limit(&mirror->candidates),

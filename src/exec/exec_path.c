@@ -201,7 +201,13 @@ rows_in_memory(void)
 }
 
 /*
- * The question costs once.  A row costs what the operator does, and next to nothing to be kept.  One that
+ * Of what the operator costs in an expression: without the executor's steps, and values out of line by a reader that stays open, a
+ * distance takes half of the time (340,000 x 100: 24 ms beside the scan, and 51 below a sort; 68 x 784: .055 and .14).
+ */
+#define SHARE_OF_DISTANCE 0.5
+
+/*
+ * The question costs once.  A row costs part of what the operator does, and next to nothing to be kept.  One that
  * is returned is fetched once more, from a page that was read a moment ago, unless there are too many.  What
  * memory does not hold takes more passes: each returns from half of that to all.
  */
@@ -220,7 +226,7 @@ set_costs(PlannerInfo *root, CustomPath *path, const Path *child, OpExpr *order,
 	path->path.rows = rows;
 	vdb_path_copy_disabled(&path->path, child);
 	path->path.startup_cost = child->total_cost + question.startup + question.per_tuple +
-		distance.startup + rows * distance.per_tuple;
+		distance.startup + rows * distance.per_tuple * SHARE_OF_DISTANCE;
 	path->path.total_cost = path->path.startup_cost + rows * (cpu_tuple_cost + fetch);
 	if (rows > most)
 		path->path.total_cost += path->path.startup_cost * rows / (0.75 * most);

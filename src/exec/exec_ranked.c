@@ -270,9 +270,9 @@ vdb_ranked_cut(VdbRanked *ranked)
 }
 
 void
-vdb_ranked_widen(VdbRanked *ranked, Size bytes)
+vdb_ranked_widen(VdbRanked *ranked, Size times, Size bytes)
 {
-	Size		limit = Min(2 * ranked->limit, Min(bytes, MaxAllocHugeSize) / sizeof(VdbRankedRow));
+	Size		limit = Min(times * ranked->limit, Min(bytes, MaxAllocHugeSize) / sizeof(VdbRankedRow));
 
 	ranked->limit = Max(ranked->limit, limit);
 }

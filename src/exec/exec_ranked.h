@@ -74,8 +74,8 @@ extern double vdb_ranked_limit(const VdbRanked *ranked);
  */
 extern bool vdb_ranked_cut(VdbRanked *ranked);
 
-/* Allows twice the memory, but not more than these bytes; between passes. */
-extern void vdb_ranked_widen(VdbRanked *ranked, Size bytes);
+/* Allows so many times the memory, but not more than these bytes; between passes. */
+extern void vdb_ranked_widen(VdbRanked *ranked, Size times, Size bytes);
 
 /* Begins to return rows again with the first; false where that takes another pass, which begins. */
 extern bool vdb_ranked_rewind(VdbRanked *ranked);

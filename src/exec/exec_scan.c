@@ -52,6 +52,7 @@ typedef struct ExactScan
 	AttrNumber	column;			/* of the table, see EXACT_COLUMN */
 	bool		is_varlena;		/* and of what kind it is */
 	bool		question_is_varlena;
+	bool		reads_all;		/* the child returns each row of a page */
 	VdbExactPasses behind;		/* what becomes of rows that memory does not hold */
 	double		first;			/* rows that will be read, as far as known */
 
@@ -101,6 +102,7 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 
 	so->child = ExecInitNode(linitial(plan->custom_plans), estate, eflags);
 	css->custom_ps = list_make1(so->child);
+	so->reads_all = IsA(so->child, SeqScanState) && so->child->qual == NULL;
 	so->value = list_nth_node(Integer, plan->custom_private, EXACT_VALUE_ARGUMENT)->ival;
 	so->behind = list_nth_node(Integer, plan->custom_private, EXACT_PASSES)->ival;
 	so->column = list_nth_node(Integer, plan->custom_private, EXACT_COLUMN)->ival;
@@ -135,6 +137,13 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	so->value_context = AllocSetContextCreate(CurrentMemoryContext, "vdb exact scan values", ALLOCSET_SMALL_SIZES);
 }
 
+/*
+ * Where there is a LIMIT, a pass keeps so many times the rows that it is for: most of those in a table are then forgotten at once,
+ * and not written to memory, which takes a tenth of the time.  If others are wanted all the same, there is another pass.
+ */
+#define KEPT_IN_FIRST_PASS 64
+#define FEW 64
+
 /* Bytes.  The plan was made with another work_mem, perhaps. */
 static Size
 memory_for_rows(const ExactScan *so)
@@ -153,15 +162,31 @@ memory_for_rows(const ExactScan *so)
 	return allowed;
 }
 
+/* Bytes, of the first pass. */
+static Size
+memory_for_first(const ExactScan *so)
+{
+	Size		bytes = memory_for_rows(so);
+
+	if (so->behind != EXACT_READS_AGAIN || so->first == 0)
+		return bytes;
+	return Min(bytes, (Size) (so->first + FEW) * KEPT_IN_FIRST_PASS * sizeof(VdbRankedRow));
+}
+
 /*
  * A heap's page has its rows from its end to its front, so those that come next are before this one:
  * without being asked for, each would be waited for.  An address without a row does no harm.
  */
 static inline void
-prefetch_next(const char *value, Size size)
+prefetch_next(const ExactScan *so, NullableDatum value)
 {
-	const char *next = value - PREFETCH_ROWS * (size + ROW_OVERHEAD);
+	const char *next = DatumGetPointer(value.value);
+	Size		size;
 
+	if (!so->reads_all || !so->is_varlena || value.isnull || !VARATT_IS_4B_U(next))
+		return;
+	size = VARSIZE_4B(next);
+	next -= PREFETCH_ROWS * (size + ROW_OVERHEAD);
 	for (Size i = 0; i < size; i += 64)
 		__builtin_prefetch(next + i);
 }
@@ -173,8 +198,6 @@ measure(ExactScan *so, NullableDatum value, bool *isnull)
 	FunctionCallInfo call = so->call;
 	double		distance;
 
-	if (so->is_varlena && !value.isnull && VARATT_IS_4B_U(DatumGetPointer(value.value)))
-		prefetch_next(DatumGetPointer(value.value), VARSIZE_4B(DatumGetPointer(value.value)));
 	*isnull = so->function.fn_strict && (value.isnull || call->args[1 - so->value].isnull);
 	if (*isnull)
 		return 0;
@@ -347,7 +370,7 @@ start_search(ExactScan *so)
 	MemoryContext old;
 
 	MemoryContextReset(so->search_context);
-	vdb_ranked_init(&so->ranked, so->search_context, so->first, memory_for_rows(so));
+	vdb_ranked_init(&so->ranked, so->search_context, so->first, memory_for_first(so));
 	question->value = ExecEvalExprSwitchContext(so->question, econtext, &question->isnull);
 	given = question->value;
 	if (!question->isnull && so->question_is_varlena)
@@ -375,11 +398,13 @@ measure_all(ExactScan *so)
 	{
 		MemoryContext old = MemoryContextSwitchTo(so->row_context);
 		ItemPointer tid;
+		NullableDatum value = take_value(so, slot, &tid);
 		double		distance;
 		bool		isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		distance = measure(so, take_value(so, slot, &tid), &isnull);
+		prefetch_next(so, value);
+		distance = measure(so, value, &isnull);
 		MemoryContextSwitchTo(old);
 		vdb_ranked_add(&so->ranked, vdb_ranked_row(distance, isnull, tid));
 		MemoryContextReset(so->row_context);
@@ -418,6 +443,7 @@ next_measured(ExactScan *so, VdbRankedRow *row)
 			return true;
 		if (!again || so->behind == EXACT_READS_ONCE)
 			return false;
+		vdb_ranked_widen(&so->ranked, KEPT_IN_FIRST_PASS, memory_for_rows(so));
 		ExecReScan(so->child);
 		so->measured = false;
 	}

@@ -235,6 +235,24 @@ RESET enable_sort;
 CREATE VIEW barrier WITH (security_barrier) AS SELECT id, v FROM t WHERE part = 7;
 EXPLAIN (COSTS OFF) SELECT id FROM barrier WHERE id > 100 ORDER BY v <-> '[1,0,0,0,0,0,0,2]' LIMIT 3;
 SELECT * FROM compare($$SELECT v <-> '[1,0,0,0,0,0,0,2]' AS d FROM barrier WHERE id > 100 ORDER BY v <-> '[1,0,0,0,0,0,0,2]' LIMIT 3$$);
+
+-- a LIMIT keeps some times as many rows; who leaves out more has all that memory holds by another pass
+CREATE TABLE many AS SELECT i AS id, ('[' || (i * 7919) % 30000 || ',1]')::vector(2) AS v FROM generate_series(0, 29999) i;
+CREATE TABLE wanted AS SELECT id FROM many WHERE id % 7 = 3;
+CREATE UNIQUE INDEX ON wanted (id);
+VACUUM ANALYZE many, wanted;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SET enable_sort = off;
+SELECT passes('SELECT m.v <-> ''[0,0]'' AS d FROM many m ORDER BY m.v <-> ''[0,0]'' LIMIT 10');
+SELECT passes('SELECT m.v <-> ''[0,0]'' AS d FROM many m JOIN wanted w ON w.id = m.id ORDER BY m.v <-> ''[0,0]'' LIMIT 10');
+SELECT passes('SELECT m.v <-> ''[0,0]'' AS d FROM many m JOIN wanted w ON w.id = m.id AND w.id > 29000 ORDER BY m.v <-> ''[0,0]'' LIMIT 50');
+SELECT * FROM compare('SELECT m.v <-> ''[0,0]'' AS d FROM many m JOIN wanted w ON w.id = m.id AND w.id > 29000 ORDER BY m.v <-> ''[0,0]'' LIMIT 50');
+RESET enable_hashjoin;
+RESET enable_mergejoin;
+RESET enable_sort;
+DROP TABLE many, wanted;
+
 DROP OWNED BY exec_reader;
 DROP ROLE exec_reader;
 DROP VIEW barrier;

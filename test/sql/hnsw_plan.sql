@@ -84,7 +84,7 @@ SELECT plan($$SELECT id FROM item ORDER BY v <-> '[1,2,3]', v <-> '[1,2,3]' LIMI
 SELECT plan($$SELECT id FROM item ORDER BY v <-> '[1,2,3]', id LIMIT 10$$) =
     CASE WHEN current_setting('server_version_num')::int >= 170000
         THEN 'Incremental Sort < Index Scan using item_v on item'
-        ELSE 'Sort < Seq Scan on item' END AS "as the release can";
+        ELSE 'Incremental Sort < Custom Scan (VdbExactScan) on item < Seq Scan on item' END AS "as the release can";
 
 -- conditions, joins, subqueries
 
