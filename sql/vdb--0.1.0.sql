@@ -1597,7 +1597,7 @@ COMMENT ON FUNCTION vdb.gpu_stat() IS 'what vdb_stat_gpu shows';
 CREATE VIEW vdb_stat_gpu AS
 	SELECT * FROM vdb.gpu_stat();
 
-COMMENT ON VIEW vdb_stat_gpu IS 'the process that searches mirrors on a device, where one is asked for';
+COMMENT ON VIEW vdb_stat_gpu IS 'the process that has a device, where one is asked for';
 
 GRANT SELECT ON vdb_stat_gpu TO PUBLIC;
 

@@ -4,6 +4,7 @@
 
 use strict;
 use warnings;
+use File::Spec;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use HTTP::Tiny;
@@ -32,7 +33,9 @@ command_ok([ 'promtool', 'check', 'rules', "$folder/rules.yaml" ], 'the rules ar
 command_ok([ 'promtool', 'test', 'rules', "$folder/rules_test.yaml" ], 'alerts fire when they should, and not before');
 
 # a server, an exporter that sees no table, and Prometheus
-my $node = new_server('monitored', "shared_preload_libraries = 'vdb'", 'wal_level = logical', 'enable_seqscan = off');
+my $library = File::Spec->rel2abs("$FindBin::RealBin/../gpu/test_gpu.so");
+my $node = new_server('monitored', "shared_preload_libraries = 'vdb'", 'wal_level = logical', 'enable_seqscan = off',
+	'vdb.mirror_memory = 4MB', 'vdb.gpu = on', "vdb.gpu_library = '$library'");
 $node->safe_psql(
 	'postgres', q(
 	CREATE ROLE exporter LOGIN IN ROLE pg_monitor;
@@ -45,6 +48,10 @@ $node->safe_psql(
 	VACUUM (INDEX_CLEANUP ON) items;
 	SELECT FROM vdb.recall('items_graph')));
 $node->safe_psql('postgres', join ';', map { "SELECT id FROM $_ ORDER BY v <-> '[9,9,9]' LIMIT 5" } (qw(items) x 3, qw(others) x 2));
+
+# a mirror, and a device that has been asked
+$node->poll_query_until('postgres', q(SELECT state = 'serving' FROM vdb_stat_gpu)) or die 'there is no device';
+$node->safe_psql('postgres', q(SELECT vdb.load_mirror('items_graph'); SELECT FROM vdb.check_gpu('items_graph', 3, 10)));
 
 # a pipeline that has embedded, found a row that cannot be, and has nothing left to do; and one that is paused
 $node->safe_psql(
@@ -129,6 +136,23 @@ for my $index (qw(items_graph others_lists))
 	is(scalar(grep { /_bucket/ } keys %values), 19, 'of 19');
 	is($values{vdb_index_recall}, $index eq 'items_graph' ? $expected->{recall} : 'NaN', 'recall is exported if it was measured');
 	is($values{vdb_index_dead_rows}, $index eq 'items_graph' ? 10 : 'NaN', 'so are the rows that VACUUM took out');
+}
+{
+	my %values = metrics_of($page, indexrelname => 'items_graph');
+	my ($json) = $node->safe_psql('postgres', "SELECT to_jsonb(s) FROM vdb_stat_mirror s WHERE indexrelname = 'items_graph'");
+	my $expected = JSON::PP->new->decode($json);
+
+	is($values{vdb_mirror_ready}, 1, 'a mirror is exported');
+	is($values{"vdb_mirror_$_"} + 0, $expected->{$_}, "with its $_") for qw(rows bytes);
+	is($values{vdb_mirror_searches_total} + 0, $expected->{searches}, 'and its searches');
+
+	%values = metrics_of($page, device => 'test device');
+	($json) = $node->safe_psql('postgres', 'SELECT to_jsonb(s) FROM vdb_stat_gpu s');
+	$expected = JSON::PP->new->decode($json);
+	is($values{vdb_gpu_serving}, 1, 'a device is exported');
+	cmp_ok($expected->{questions}, '>=', 3, 'which was asked');
+	is($values{"vdb_gpu_${_}_total"} + 0, $expected->{$_}, "with its $_") for qw(requests questions batches fallbacks);
+	is($values{vdb_gpu_bytes} + 0, $expected->{bytes}, 'and its memory');
 }
 like($page, qr/^vdb_stat_table_room\{.*\} 1000$/m, 'the room for statistics is exported');
 unlike($page, qr/^pg_exporter_last_scrape_error\S* 1/m, 'nothing went wrong');
