@@ -29,6 +29,7 @@ OBJS = \
 	src/distance/distance_dispatch.o \
 	src/distance/distance_neon.o \
 	src/distance/distance_scalar.o \
+	src/exec/exec_ahead.o \
 	src/exec/exec_batch.o \
 	src/exec/exec_batch_mirror.o \
 	src/exec/exec_block.o \

@@ -48,7 +48,7 @@ DECLARE
 		JOIN pg_amop o ON o.amopfamily = c.opcfamily AND o.amopstrategy = 1 AND o.amoppurpose = 'o'
 		JOIN pg_operator p ON p.oid = o.amopopr AND p.oprname = %4$L
 		WHERE x.indrelid = %1$L::regclass LIMIT 1);
-	ways text[] := ARRAY['one by one', 'cpu', 'blas'];
+	ways text[] := ARRAY['one by one', 'in a join', 'cpu', 'blas'];
 	way text;
 	batch int;
 	query record;
@@ -73,6 +73,7 @@ BEGIN
 						PERFORM count(d) FROM (SELECT %2$I %4$s query.v AS d FROM %1$s ORDER BY 1 LIMIT 10) n;
 					END LOOP;
 				ELSIF way ~ 'join' THEN
+					PERFORM set_config('vdb.provider', 'auto', true);
 					PERFORM count(n.d) FROM (SELECT v FROM %3$s ORDER BY i LIMIT batch) q
 					CROSS JOIN LATERAL (SELECT %2$I %4$s q.v AS d FROM %1$s ORDER BY 1 LIMIT 10) n;
 				ELSE

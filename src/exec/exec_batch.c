@@ -159,10 +159,12 @@ take_queries(ArrayType *array, const VdbSupport *support, uint32 dims, int k, Vd
 static bool
 receive_row(TupleTableSlot *slot, DestReceiver *self)
 {
+	VdbBlock   *block = ((RowReceiver *) self)->block;
+
 	slot_getallattrs(slot);
-	if (!slot->tts_isnull[ROW_VALUE])
-		vdb_block_add(((RowReceiver *) self)->block, (ItemPointer) DatumGetPointer(slot->tts_values[ROW_TID]),
-					  slot->tts_values[ROW_VALUE]);
+	if (!slot->tts_isnull[ROW_VALUE] &&
+		!vdb_block_add(block, (ItemPointer) DatumGetPointer(slot->tts_values[ROW_TID]), slot->tts_values[ROW_VALUE]))
+		vdb_index_check_dims(block->support, block->dims, PointerGetDatum(PG_DETOAST_DATUM(slot->tts_values[ROW_VALUE])));
 	return true;
 }
 

@@ -85,6 +85,7 @@ measure_for(VdbBlock *block, VdbBatchQuery *query, const float *products)
 
 	if (products != NULL)
 		count = vdb_bound_select(&query->bound, count, products, block->bounds, block->selected);
+	block->distances += count;
 	for (size_t i = 0; i < count; i++)
 	{
 		size_t		row = products != NULL ? block->selected[i] : i;
@@ -117,14 +118,18 @@ measure_block(VdbBlock *block)
 	MemoryContextReset(block->values_context);
 }
 
-void
+bool
 vdb_block_add(VdbBlock *block, ItemPointer tid, Datum value)
 {
 	MemoryContext old = MemoryContextSwitchTo(block->row_context);
 	Size		size;
 
 	value = vdb_toast_read(&block->toast, value);
-	vdb_index_check_dims(block->support, block->dims, value);
+	if (block->support->dims(value) != block->dims)
+	{
+		MemoryContextSwitchTo(old);
+		return false;
+	}
 	if (block->provider != NULL)
 	{
 		float	   *floats = block->floats + (Size) block->count * block->dims;
@@ -141,6 +146,7 @@ vdb_block_add(VdbBlock *block, ItemPointer tid, Datum value)
 	block->bytes += size;
 	if (block->count == block->room || block->bytes >= BLOCK_BYTES)
 		measure_block(block);
+	return true;
 }
 
 void

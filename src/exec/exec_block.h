@@ -31,6 +31,7 @@ typedef struct VdbBlock
 	/* rows of the block */
 	int			room;
 	int			count;
+	uint64		distances;		/* measured in all */
 	Size		bytes;			/* of their values */
 	Datum	   *values;
 	ItemPointerData *tids;
@@ -55,8 +56,8 @@ typedef struct VdbBlock
 extern void vdb_block_init(VdbBlock *block, const VdbSupport *support, uint32 dims,
 						   VdbBatchQuery *queries, int query_count);
 
-/* A row and its value, which is not null. */
-extern void vdb_block_add(VdbBlock *block, ItemPointer tid, Datum value);
+/* A row and its value, which is not null; false, and it is left out, where that has other dimensions. */
+extern bool vdb_block_add(VdbBlock *block, ItemPointer tid, Datum value);
 
 /* After the last row: each query has its nearest ones, in order. */
 extern void vdb_block_finish(VdbBlock *block);

@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "access/amapi.h"
-#include "access/stratnum.h"
 #include "access/sysattr.h"
 #include "catalog/pg_amop.h"
 #include "catalog/pg_class.h"
@@ -28,7 +27,6 @@
 #include "optimizer/planner.h"
 #include "optimizer/restrictinfo.h"
 #include "optimizer/tlist.h"
-#include "utils/catcache.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -46,27 +44,6 @@ static bool enabled = true;
 bool		vdb_mirror_is_enabled = true;
 static set_rel_pathlist_hook_type previous_hook;
 static planner_hook_type previous_planner;
-
-/* Does an access method of ours order rows by this operator? */
-static bool
-is_distance(Oid operator)
-{
-	CatCList   *members = SearchSysCacheList1(AMOPOPID, ObjectIdGetDatum(operator));
-	bool		found = false;
-
-	for (int i = 0; i < members->n_members && !found; i++)
-	{
-		Form_pg_amop member = (Form_pg_amop) GETSTRUCT(&members->members[i]->tuple);
-		IndexAmRoutine *method;
-
-		if (member->amoppurpose != AMOP_ORDER || member->amopstrategy != VDB_ORDER_STRATEGY)
-			continue;
-		method = GetIndexAmRoutineByAmId(member->amopmethod, true);
-		found = method != NULL && vdb_index_method(method->amcostestimate) != NULL;
-	}
-	ReleaseSysCacheList(members);
-	return found;
-}
 
 /*
  * May the distance be computed of rows that the query does not want?  A join leaves out rows behind the
@@ -117,7 +94,7 @@ find_order(PlannerInfo *root, RelOptInfo *rel, int *value)
 			contain_volatile_functions((Node *) order) || expression_returns_set((Node *) order))
 			continue;
 		*value = find_value(root, rel, order);
-		if (*value >= 0 && is_distance(order->opno))
+		if (*value >= 0 && vdb_index_operator_support(order->opno) != NULL)
 			return order;
 	}
 	return NULL;
@@ -470,11 +447,15 @@ vdb_exec_init(void)
 	vdb_readahead_init();
 }
 
-/* May rows be read that nobody asks for?  Looked at before the planner changes the query. */
+/*
+ * May rows be read that nobody asks for?  Looked at before the planner changes the query.  One of a single table has no join, and is
+ * not gone through.
+ */
 static bool
 may_read_ahead(Query *query)
 {
-	return vdb_mirror_is_enabled && vdb_mirror_is_any() && query->commandType == CMD_SELECT &&
+	return (enabled || (vdb_mirror_is_enabled && vdb_mirror_is_any())) && query->commandType == CMD_SELECT &&
+		(list_length(query->rtable) > 1 || query->hasSubLinks || query->setOperations != NULL) &&
 		!query->hasModifyingCTE && !contain_volatile_functions((Node *) query);
 }
 

@@ -1,9 +1,9 @@
 /*
  * exec_readahead.c
- *	  Reading ahead in a join, so that one pass over a mirror answers many of its questions.
+ *	  Reading ahead in a join, so that one pass over a mirror, or a table, answers many of its questions.
  *
  * A nested loop takes a row of its outer side, and asks its inner side with a column of that, again and again: one question
- * at a time.  The node VdbReadAhead, put between the loop and its outer side, reads some rows before they are asked for, twice as many each
+ * at a time.  The node VdbReadAhead, put between the loop and its outer side, reads some rows before they are asked for, more of them each
  * time, and an exact scan below the loop sees their questions here.  What it makes of that is its own affair: rows
  * that the loop gets are the same, in the same order.
  *
@@ -26,8 +26,12 @@
 
 #define READAHEAD_NAME "VdbReadAhead"
 
-/* Rows that are read at a time, at most. */
+/*
+ * Rows that are read at a time, at most; and how many times as many as before.  The first is read by itself, since it may be all that
+ * the loop asks for.  After that a pass takes hardly longer for eight questions than for one.
+ */
 #define MOST_ROWS 128
+#define MORE_ROWS 8
 
 /* Beyond those that the planner has given to the nodes of a plan; each parameter is set by one loop. */
 #define FIRST_NODE_ID (1 << 24)
@@ -141,7 +145,7 @@ read_batch(ReadaheadScan *scan)
 		question->value = slot_getattr(show_row(scan, ahead->count), scan->column, &question->isnull);
 		ahead->count++;
 	}
-	scan->size = Min(2 * scan->size, MOST_ROWS);
+	scan->size = Min(MORE_ROWS * scan->size, MOST_ROWS);
 }
 
 static TupleTableSlot *
@@ -209,7 +213,7 @@ static const CustomScanMethods readahead_methods = {
 
 /* --- in plans --------------------------------------------------------------------------------- */
 
-/* The exact scan of a mirror, if a plan returns its rows one by one; else NULL. */
+/* The exact scan, if a plan returns its rows one by one; else NULL. */
 static CustomScan *
 find_exact_scan(Plan *plan)
 {
@@ -236,7 +240,27 @@ find_exact_scan(Plan *plan)
 	return NULL;
 }
 
-/* The parameter that such a scan has for a question; NULL where it has no mirror, or something else. */
+/* Can such a scan answer many questions in one pass?  It has a mirror, or is to return so many rows that its child finds for all. */
+static bool
+is_for_many(const CustomScan *scan, const NestLoop *loop)
+{
+	const Plan *child = linitial(scan->custom_plans);
+	ListCell   *cell;
+
+	if (list_nth_node(Integer, scan->custom_private, EXACT_MIRROR)->ival != 0)
+		return true;
+	if (list_nth_node(Integer, scan->custom_private, EXACT_FIRST)->ival == 0 ||
+		list_nth_node(Integer, scan->custom_private, EXACT_PASSES)->ival != EXACT_READS_AGAIN)
+		return false;
+	foreach(cell, loop->nestParams)
+	{
+		if (bms_is_member(lfirst_node(NestLoopParam, cell)->paramno, child->extParam))
+			return false;
+	}
+	return true;
+}
+
+/* The parameter that such a scan has for a question; NULL where it has something else. */
 static Param *
 find_question(const CustomScan *scan)
 {
@@ -244,10 +268,7 @@ find_question(const CustomScan *scan)
 	int			value = list_nth_node(Integer, scan->custom_private, EXACT_VALUE_ARGUMENT)->ival;
 	Param	   *question = list_nth(order->args, 1 - value);
 
-	if (list_nth_node(Integer, scan->custom_private, EXACT_MIRROR)->ival == 0 || !IsA(question, Param) ||
-		question->paramkind != PARAM_EXEC)
-		return NULL;
-	return question;
+	return IsA(question, Param) && question->paramkind == PARAM_EXEC ? question : NULL;
 }
 
 /* A node between a loop and its outer side, whose rows it returns. */
@@ -285,7 +306,7 @@ form_readahead(Plan *outer, int param, AttrNumber column)
 	return &scan->scan.plan;
 }
 
-/* Puts such a node into a loop that asks a mirror with a column of its outer side. */
+/* Puts such a node into a loop that asks an exact scan with a column of its outer side. */
 static void
 add_to_loop(Plan *plan)
 {
@@ -294,7 +315,7 @@ add_to_loop(Plan *plan)
 	Param	   *question = scan == NULL ? NULL : find_question(scan);
 	ListCell   *cell;
 
-	if (question == NULL)
+	if (question == NULL || !is_for_many(scan, loop))
 		return;
 	foreach(cell, loop->nestParams)
 	{

@@ -18,7 +18,7 @@ typedef struct VdbReadahead
 } VdbReadahead;
 
 /*
- * Has joins whose inner side asks a mirror with a column of the outer one read ahead there.  After planning; the
+ * Has joins whose inner side is an exact scan that asks with a column of the outer one read ahead there.  After planning; the
  * plan's rows are the same.
  */
 extern void vdb_readahead_add(PlannedStmt *statement);

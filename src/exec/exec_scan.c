@@ -28,6 +28,7 @@
 #include "utils/ruleutils.h"
 
 #include "compat.h"
+#include "exec/exec_ahead.h"
 #include "exec/exec_mirror.h"
 #include "exec/exec_private.h"
 #include "exec/exec_ranked.h"
@@ -69,7 +70,11 @@ typedef struct ExactScan
 	VdbReadahead *ahead;		/* questions that a join will ask; NULL: not known */
 	uint64		ahead_batch;	/* of which searches were begun, in one pass */
 	VdbExactMirror **ahead_mirrors; /* [ahead->count], NULL where one was not, or was taken */
-	MemoryContext ahead_context;	/* of these */
+	MemoryContext ahead_context;	/* of these, and of what a pass over the child has found for all: */
+	const VdbSupport *support;	/* for that; NULL: there is none */
+	VdbAhead   *found_ahead;
+	const VdbNearest *nearest;	/* what that is for this question; NULL: the child is read for it alone */
+	int			nearest_next;	/* to be returned */
 	VdbRankedRow last;			/* that was returned, if one was */
 	bool		has_last;
 
@@ -116,13 +121,16 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 
 	so->value_state = ExecInitExpr(list_nth(order->args, so->value), &css->ss.ps);
 	index = (Oid) list_nth_node(Integer, plan->custom_private, EXACT_MIRROR)->ival;
-	if (OidIsValid(index) && !(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
 	{
 		Param	   *param = list_nth(order->args, 1 - so->value);
 
-		so->index = index_open(index, AccessShareLock);
+		if (OidIsValid(index))
+			so->index = index_open(index, AccessShareLock);
 		if (IsA(param, Param) && param->paramkind == PARAM_EXEC)
 			so->ahead = vdb_readahead_find(estate, param->paramid);
+		if (so->ahead != NULL && so->index == NULL)
+			so->support = vdb_index_operator_support(order->opno);
 		so->ahead_context = AllocSetContextCreate(CurrentMemoryContext, "vdb searches begun ahead", ALLOCSET_DEFAULT_SIZES);
 	}
 
@@ -298,6 +306,16 @@ begin_ahead(ExactScan *so)
 	so->ahead_batch = ahead->batch;
 }
 
+/* Is this question, as the join gave it, one of several that are known? */
+static bool
+is_known_ahead(const ExactScan *so, Datum question)
+{
+	const VdbReadahead *ahead = so->ahead;
+
+	return ahead != NULL && ahead->count >= 2 && ahead->current >= 0 && !ahead->questions[ahead->current].isnull &&
+		ahead->questions[ahead->current].value == question;
+}
+
 /* The search that was begun ahead by a question, as the join gave it; NULL where there is none. */
 static VdbExactMirror *
 take_ahead(ExactScan *so, Datum question)
@@ -305,8 +323,7 @@ take_ahead(ExactScan *so, Datum question)
 	VdbReadahead *ahead = so->ahead;
 	VdbExactMirror *mirror;
 
-	if (ahead == NULL || ahead->count < 2 || ahead->current < 0 || ahead->questions[ahead->current].isnull ||
-		ahead->questions[ahead->current].value != question)
+	if (!is_known_ahead(so, question))
 		return NULL;
 	if (so->ahead_batch != ahead->batch)
 		begin_ahead(so);
@@ -360,6 +377,82 @@ end_mirror(ExactScan *so)
 	vdb_toast_close(&so->toast);
 }
 
+/* Has one pass over the child find the nearest rows for all questions that are known ahead, if they can be found so. */
+static void
+measure_ahead(ExactScan *so)
+{
+	VdbReadahead *ahead = so->ahead;
+	TupleTableSlot *slot;
+	MemoryContext old;
+
+	MemoryContextReset(so->ahead_context);
+	old = MemoryContextSwitchTo(so->ahead_context);
+	so->found_ahead = vdb_ahead_begin(so->support, ahead->questions, ahead->count, (int) so->first);
+	MemoryContextSwitchTo(old);
+	so->ahead_batch = ahead->batch;
+	if (so->found_ahead == NULL)
+		return;
+	so->passes++;
+	while (slot = ExecProcNode(so->child), !TupIsNull(slot))
+	{
+		ItemPointer tid;
+		NullableDatum value = take_value(so, slot, &tid);
+
+		CHECK_FOR_INTERRUPTS();
+		prefetch_next(so, value);
+		if (vdb_ahead_add(so->found_ahead, tid, value))
+			continue;
+		so->found_ahead = NULL;
+		break;
+	}
+	if (so->found_ahead != NULL)
+	{
+		old = MemoryContextSwitchTo(so->ahead_context);
+		vdb_ahead_finish(so->found_ahead);
+		MemoryContextSwitchTo(old);
+		so->distances += so->found_ahead->block.distances;
+	}
+
+	/* to be read for one question, where more is wanted */
+	ExecReScan(so->child);
+}
+
+/* What a pass for many questions has found for this one; NULL where there was none. */
+static const VdbNearest *
+find_nearest(ExactScan *so, Datum question)
+{
+	if (so->support == NULL || so->first == 0 || !is_known_ahead(so, question))
+		return NULL;
+	if (so->ahead_batch != so->ahead->batch)
+		measure_ahead(so);
+	return so->found_ahead == NULL ? NULL : vdb_ahead_nearest(so->found_ahead, so->ahead->current);
+}
+
+/* The next row by what was found ahead; false where the child is to be read, behind the rows that were returned. */
+static bool
+next_found_ahead(ExactScan *so, VdbRankedRow *row, bool *ended)
+{
+	const VdbNearest *nearest = so->nearest;
+
+	*ended = false;
+	if (so->nearest_next < nearest->count)
+	{
+		VdbNearRow *found = &nearest->rows[so->nearest_next++];
+
+		*row = vdb_ranked_row(found->distance, false, &found->tid);
+		return true;
+	}
+
+	/* there were no others, and none whose distance is null */
+	*ended = nearest->count < nearest->k && !so->found_ahead->has_nulls;
+	if (*ended)
+		return true;
+	so->nearest = NULL;
+	if (so->has_last)
+		vdb_ranked_skip(&so->ranked, so->last);
+	return false;
+}
+
 /* Evaluates the question, and makes ready for rows. */
 static void
 start_search(ExactScan *so)
@@ -379,10 +472,12 @@ start_search(ExactScan *so)
 		question->value = PointerGetDatum(PG_DETOAST_DATUM_COPY(question->value));
 		MemoryContextSwitchTo(old);
 	}
-	so->mirror = begin_mirror(so, given);
 	so->has_last = false;
 	so->started = true;
 	so->measured = false;
+	so->mirror = begin_mirror(so, given);
+	so->nearest = find_nearest(so, given);
+	so->nearest_next = 0;
 }
 
 /* Reads the child to its end. */
@@ -461,7 +556,8 @@ next_row(ScanState *ss)
 
 	if (!so->started)
 		start_search(so);
-	if (so->mirror == NULL || !next_mirrored(so, &row, &ended))
+	if (!(so->mirror != NULL && next_mirrored(so, &row, &ended)) &&
+		!(so->nearest != NULL && next_found_ahead(so, &row, &ended)))
 		ended = !next_measured(so, &row);
 	if (ended)
 		return ExecClearTuple(slot);

@@ -192,6 +192,9 @@ extern void vdb_index_hook_upkeep(void (*ask) (void));
 /* index_support.c */
 extern const VdbSupport *vdb_index_support(Relation index);
 
+/* That of an operator by which an access method of ours orders rows; NULL where it is not such. */
+extern const VdbSupport *vdb_index_operator_support(Oid operator);
+
 /* Dimensions of the indexed column, from its type modifier; raises where they cannot be indexed. */
 extern int	vdb_index_column_dims(Relation rel, const VdbSupport *support);
 

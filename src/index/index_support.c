@@ -4,16 +4,21 @@
  */
 #include "postgres.h"
 
+#include "access/amapi.h"
 #include "access/genam.h"
+#include "access/htup_details.h"
+#include "catalog/pg_amop.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "common/pg_prng.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "postmaster/autovacuum.h"
+#include "utils/catcache.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "index/index.h"
 
@@ -50,6 +55,29 @@ vdb_index_support(Relation index)
 						get_am_name(index->rd_rel->relam), RelationGetRelationName(index)),
 				 errhint("Name the vector first, then the columns that conditions are about.")));
 	return support;
+}
+
+const VdbSupport *
+vdb_index_operator_support(Oid operator)
+{
+	CatCList   *members = SearchSysCacheList1(AMOPOPID, ObjectIdGetDatum(operator));
+	Oid			function = InvalidOid;
+
+	for (int i = 0; i < members->n_members && !OidIsValid(function); i++)
+	{
+		Form_pg_amop member = (Form_pg_amop) GETSTRUCT(&members->members[i]->tuple);
+		IndexAmRoutine *method;
+
+		if (member->amoppurpose != AMOP_ORDER || member->amopstrategy != VDB_ORDER_STRATEGY)
+			continue;
+		method = GetIndexAmRoutineByAmId(member->amopmethod, true);
+		if (method != NULL && vdb_index_method(method->amcostestimate) != NULL)
+			function = get_opfamily_proc(member->amopfamily, member->amoplefttype, member->amoplefttype, VDB_SUPPORT_PROC);
+	}
+	ReleaseSysCacheList(members);
+	if (!OidIsValid(function) || get_func_nargs(function) != 1 || get_func_rettype(function) != INTERNALOID)
+		return NULL;
+	return (const VdbSupport *) DatumGetPointer(OidFunctionCall1(function, PointerGetDatum(NULL)));
 }
 
 uint64

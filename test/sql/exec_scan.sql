@@ -141,6 +141,46 @@ EXPLAIN (COSTS OFF) SELECT i FROM mixed WHERE part <> 0 ORDER BY v <-> '[0,0,0]'
 RESET enable_sort; RESET enable_hashjoin; RESET enable_mergejoin;
 DROP TABLE mixed;
 
+-- a join that asks with many rows: one pass over the table for many of them
+CREATE TABLE asked AS
+SELECT i, CASE WHEN i % 50 <> 7 THEN e::vector END AS v, e::halfvec AS h, e::vector::sparsevec AS s, (i % 256)::bit(8) AS b
+FROM generate_series(1, 300) i, LATERAL (SELECT array_agg(cos(i * j)) AS e FROM generate_series(1, 8) j) f;
+ANALYZE asked;
+CREATE FUNCTION pass_count(query text) RETURNS TABLE (line text) LANGUAGE plpgsql AS $$
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || query LOOP
+		IF line ~ 'Vdb|Passes|Batches' THEN
+			line := trim(regexp_replace(line, '\(actual.*', ''));
+			RETURN NEXT;
+		END IF;
+	END LOOP;
+END $$;
+SET enable_sort = off;
+SELECT pass_count($$SELECT a.i, l.d FROM asked a, LATERAL (SELECT t.v <-> a.v AS d FROM t ORDER BY t.v <-> a.v LIMIT 5) l$$);
+SELECT pass_count($$SELECT a.i, l.d FROM asked a, LATERAL (SELECT t.v <-> a.v AS d FROM t WHERE t.part = a.i % 10 ORDER BY t.v <-> a.v LIMIT 5) l WHERE a.i <= 10$$);
+SELECT pass_count($$SELECT a.i, l.d FROM asked a, LATERAL (SELECT t.v <-> a.v AS d FROM t ORDER BY t.v <-> a.v) l WHERE a.i <= 3$$);
+RESET enable_sort;
+SELECT operator, c.* FROM unnest('{v <->,v <#>,v <=>,v <+>,h <->,h <=>,s <->,s <#>,b <~>,b <%>}'::text[]) operator,
+	compare(format('SELECT l.d FROM asked a, LATERAL (SELECT t.%s a.%s AS d FROM t ORDER BY t.%1$s a.%2$s LIMIT 5) l', operator, left(operator, 1))) c;
+SELECT * FROM compare('SELECT l.d FROM asked a, LATERAL (SELECT t.v <-> a.v AS d FROM t WHERE part IN (3, 77) AND note <> ''x'' ORDER BY t.v <-> a.v LIMIT 100) l');
+SELECT * FROM compare('SELECT l.d FROM asked a, LATERAL (SELECT t.v <-> a.v AS d FROM t WHERE id > 2990 ORDER BY t.v <-> a.v LIMIT 100) l');	-- some without vectors
+SELECT * FROM compare('SELECT l.d FROM asked a, LATERAL (SELECT t.v <-> a.v AS d FROM t WHERE part = a.i ORDER BY t.v <-> a.v OFFSET 2 LIMIT 10) l WHERE a.i < 100');
+SELECT * FROM compare('SELECT l.d FROM asked a LEFT JOIN LATERAL (SELECT t.v <-> a.v AS d, t.id FROM t ORDER BY t.v <-> a.v LIMIT 20) l ON l.id % 3 = 0');
+SELECT * FROM compare('SELECT l.d FROM asked a, LATERAL (SELECT max(d) AS d FROM (SELECT t.v <-> a.v AS d FROM t ORDER BY t.v <-> a.v LIMIT 7) s) l');
+SET work_mem = '64kB';
+SELECT * FROM compare('SELECT l.d FROM asked a, LATERAL (SELECT t.v <-> a.v AS d FROM t ORDER BY t.v <-> a.v LIMIT 1000) l WHERE a.i < 40');
+RESET work_mem;
+
+-- a question that nobody comes to is not asked; one of other dimensions is as wrong as it is by itself
+CREATE TABLE mixed AS SELECT i, CASE WHEN i = 20 THEN '[1,2]'::vector ELSE v END AS v FROM asked WHERE v IS NOT NULL;
+SET enable_sort = off;
+SELECT count(*) FROM (SELECT l.d FROM (SELECT * FROM mixed ORDER BY i) a, LATERAL (SELECT t.v <-> a.v AS d FROM t ORDER BY t.v <-> a.v LIMIT 2) l LIMIT 30) s;
+SELECT count(*) FROM mixed a, LATERAL (SELECT t.v <-> a.v AS d FROM t ORDER BY t.v <-> a.v LIMIT 2) l;	-- fails
+SELECT count(*) FROM asked a, LATERAL (SELECT m.v <-> a.v AS d FROM mixed m ORDER BY m.v <-> a.v LIMIT 2) l;	-- fails
+RESET enable_sort;
+DROP TABLE asked, mixed;
+DROP FUNCTION pass_count;
+
 -- cursors
 BEGIN;
 DECLARE c SCROLL CURSOR FOR SELECT id FROM t ORDER BY v <-> '[1,0,0,0,0,0,0,2]';
