@@ -492,7 +492,8 @@ sql(q(
 	ok(await_end($bench), 'readers, writers, VACUUM, and mirrors that come and go') or diag(${ $bench->{output} });
 	unlike(${ $bench->{output} }, qr/aborted|ERROR/, 'without an error');
 
-	my ($transactions) = ${ $bench->{output} } =~ /SQL script \d+: \S*reader\S*\n.*?- (\d+) transactions/s;
+	my ($transactions) = ${ $bench->{output} } =~ /SQL script \d+: \S*reader\S*\n.*?- (\d+) transactions/s
+		or die 'no count of transactions';
 	cmp_ok(sql(q(SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 't_i')), '>', $transactions / 2,
 		'by mirrors, at least one search of four');
 	sql(q(SELECT vdb.load_mirror('t_i')));
