@@ -72,6 +72,7 @@ typedef struct ExactScan
 	VdbExactMirror **ahead_mirrors; /* [ahead->count], NULL where one was not, or was taken */
 	MemoryContext ahead_context;	/* of these, and of what a pass over the child has found for all: */
 	const VdbSupport *support;	/* for that; NULL: there is none */
+	const char *provider;		/* that computed in the last such pass */
 	VdbAhead   *found_ahead;
 	const VdbNearest *nearest;	/* what that is for this question; NULL: the child is read for it alone */
 	int			nearest_next;	/* to be returned */
@@ -411,6 +412,7 @@ measure_ahead(ExactScan *so)
 		vdb_ahead_finish(so->found_ahead);
 		MemoryContextSwitchTo(old);
 		so->distances += so->found_ahead->block.distances;
+		so->provider = so->found_ahead->block.provider == NULL ? "operator" : so->found_ahead->block.provider->name;
 	}
 
 	/* to be read for one question, where more is wanted */
@@ -641,6 +643,8 @@ explain_scan(CustomScanState *css, List *ancestors, ExplainState *es)
 	if (OidIsValid(index))
 		ExplainPropertyUInteger("Mirror Passes", NULL, mirror_passes, es);
 	ExplainPropertyUInteger("Distances", NULL, so->distances, es);
+	if (so->provider != NULL)
+		ExplainPropertyText("Provider", so->provider, es);
 	ExplainPropertyUInteger("Passes", NULL, so->passes, es);
 }
 

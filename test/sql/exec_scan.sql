@@ -149,14 +149,17 @@ ANALYZE asked;
 CREATE FUNCTION pass_count(query text) RETURNS TABLE (line text) LANGUAGE plpgsql AS $$
 BEGIN
 	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || query LOOP
-		IF line ~ 'Vdb|Passes|Batches' THEN
+		IF line ~ 'Vdb|Passes|Batches|Provider' THEN
 			line := trim(regexp_replace(line, '\(actual.*', ''));
 			RETURN NEXT;
 		END IF;
 	END LOOP;
 END $$;
 SET enable_sort = off;
+SET vdb.provider = cpu;
 SELECT pass_count($$SELECT a.i, l.d FROM asked a, LATERAL (SELECT t.v <-> a.v AS d FROM t ORDER BY t.v <-> a.v LIMIT 5) l$$);
+RESET vdb.provider;
+SELECT pass_count($$SELECT a.i, l.d FROM asked a, LATERAL (SELECT t.b <~> a.b AS d FROM t ORDER BY t.b <~> a.b LIMIT 5) l WHERE a.i < 10$$);
 SELECT pass_count($$SELECT a.i, l.d FROM asked a, LATERAL (SELECT t.v <-> a.v AS d FROM t WHERE t.part = a.i % 10 ORDER BY t.v <-> a.v LIMIT 5) l WHERE a.i <= 10$$);
 SELECT pass_count($$SELECT a.i, l.d FROM asked a, LATERAL (SELECT t.v <-> a.v AS d FROM t ORDER BY t.v <-> a.v) l WHERE a.i <= 3$$);
 RESET enable_sort;
