@@ -41,6 +41,17 @@ empty(Set *set)
 	*set = (Set) {0};
 }
 
+static bool
+is_wanted(const uint64 *wanted, uint64 identifier)
+{
+	for (int i = 0; i < VDB_GPU_SETS; i++)
+	{
+		if (wanted[i] == identifier)
+			return true;
+	}
+	return false;
+}
+
 bool
 vdb_gpu_set_sweep(const uint64 *wanted)
 {
@@ -48,11 +59,7 @@ vdb_gpu_set_sweep(const uint64 *wanted)
 
 	for (int i = 0; i < VDB_GPU_SETS; i++)
 	{
-		bool		stays = sets[i].identifier == 0;
-
-		for (int j = 0; j < VDB_GPU_SETS && !stays; j++)
-			stays = wanted[j] == sets[i].identifier;
-		if (stays)
+		if (sets[i].identifier == 0 || is_wanted(wanted, sets[i].identifier))
 			continue;
 		empty(&sets[i]);
 		found = true;
@@ -188,6 +195,11 @@ vdb_gpu_set_work(void *arg)
 	VdbGpuBatch *batch = arg;
 
 	batch->error[0] = '\0';
-	batch->outcome = batch->work == VDB_GPU_PUT ? put(batch) : find(batch);
+
+	/* who has given up its set meanwhile asks for nothing: room would be made by freeing that set */
+	if (!is_wanted(batch->sets, batch->generation))
+		batch->outcome = refuse(batch, VDB_GPU_GONE, "");
+	else
+		batch->outcome = batch->work == VDB_GPU_PUT ? put(batch) : find(batch);
 	batch->bytes = vdb_gpu_copy_bytes() + vdb_gpu_set_bytes();
 }
