@@ -364,6 +364,9 @@ vdb_ivf_loader_write(IvfLoader *loader)
 		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) rows);
 	end_sort(loader);
 	loader->written = true;
+
+	/* what comes now comes while inserts wait, who are not to wait for a device */
+	loader->clusters.finder = NULL;
 	return rows;
 }
 

@@ -94,11 +94,21 @@ sql('CREATE INDEX t_bits ON t USING hnsw ((binary_quantize(v)::bit(40)) bit_hamm
 is(stat_of('fallbacks'), '0', 'nothing has failed');
 ok($node->poll_query_until('postgres', 'SELECT bytes = 0 FROM vdb_stat_gpu'), 'and nothing stays on the device');
 
-# VACUUM makes lists anew
-build('ivfpq');
-sql('INSERT INTO t (v, w) SELECT fresh(40), fresh(500) FROM generate_series(1, 20)');
-sql('DELETE FROM t WHERE id > 3400; VACUUM (INDEX_CLEANUP ON) t');
-is_sound('after VACUUM', 'ivfpq');
+# VACUUM makes lists anew, and while inserts wait for it, it waits for nobody
+sql('CREATE TABLE s AS SELECT i AS id, fresh(8000 + 0 * i)::vector(8000) AS v FROM generate_series(1, 1300) i');
+sql('CREATE TABLE grown AS SELECT * FROM s WHERE id <= 60; CREATE INDEX grown_v ON grown USING ivfpq (v vector_l2_ops) WITH (lists = 20)');
+sql('INSERT INTO grown SELECT * FROM s');
+my $built = stat_of('questions');
+my $holder = hold($node, 'ivf-lists-before-swap');
+my $vacuum = begin_psql($node, [ "SET vdb.stop_at = 'ivf-lists-before-swap'", 'VACUUM grown' ]);
+ok($node->poll_query_until('postgres', q(SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'advisory')), 'VACUUM has new lists');
+my $asked = stat_of('questions');
+cmp_ok($asked - $built, '>=', 1300, 'and has asked for each row');
+sql('INSERT INTO grown SELECT * FROM s WHERE id <= 10');
+let_go($node, $holder);
+await_end($vacuum);
+is(stat_of('questions'), $asked, 'rows that came meanwhile are not asked for');
+is(sql(q(SELECT live FROM vdb.check_index('grown_v', true))), 1370, 'and they are there');
 
 # --- faults --------------------------------------------------------------------------------------------
 
