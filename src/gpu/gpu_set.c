@@ -170,20 +170,24 @@ find(VdbGpuBatch *batch)
 	const VdbGpuSlot *slot = batch->slot;
 	const int8_t *codes = vdb_gpu_slot_questions(slot);
 	Set		   *set = find_set(slot->generation);
+
+	/* once: when the device has not answered in time, the slot is somebody else's before this process has ended */
+	uint32		nq = slot->nq;
+	uint32		m = slot->m;
 	VdbGpuFound *found;
 	VdbGpuStatus status;
 
-	if (set == NULL || set->code_bytes != slot->code_bytes || set->count != slot->count || slot->m > slot->count)
+	if (set == NULL || set->code_bytes != slot->code_bytes || set->count != slot->count || m > set->count)
 		return refuse(batch, VDB_GPU_GONE, "");
-	found = malloc((Size) slot->nq * slot->m * sizeof(VdbGpuFound));
+	found = malloc((Size) nq * m * sizeof(VdbGpuFound));
 	if (found == NULL)
 		return refuse(batch, VDB_GPU_ERROR, "out of memory");
-	for (uint32 i = 0; i < slot->nq; i++)
+	for (uint32 i = 0; i < nq; i++)
 		batch->questions[i] = (VdbGpuQuestion) {codes + (Size) i * slot->code_bytes, slot->constants[i]};
 	do
-		status = functions->search(set->mirror, set->count, slot->nq, batch->questions, slot->m, found, batch->counts);
+		status = functions->search(set->mirror, set->count, nq, batch->questions, m, found, batch->counts);
 	while (status == VDB_GPU_OUT_OF_MEMORY && make_room(batch));
-	for (Size i = 0; status == VDB_GPU_OK && i < (Size) slot->nq * slot->m; i++)
+	for (Size i = 0; status == VDB_GPU_OK && i < (Size) nq * m; i++)
 		batch->rows[i] = (VdbMirrorFound) {.row = found[i].row,.lower = found[i].lower};
 	free(found);
 	return status == VDB_GPU_OK ? VDB_GPU_DONE : vdb_gpu_report_failure(batch, status);
