@@ -7,8 +7,11 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+#include "pgstat.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
+#include "utils/wait_event.h"
 
 #include "gpu/gpu_private.h"
 #include "quant/panel.h"
@@ -99,11 +102,45 @@ fill_in(VdbGpuSlot *slot, const GpuFinder *finder, uint32 n, VdbCodes codes)
 	}
 }
 
+/* A slot, also where all are taken: a build that is to go on without the device loses more than searches take.  NULL: none became free. */
+static VdbGpuSlot *
+await_slot(void)
+{
+	VdbMoment	end = vdb_clock_read() + vdb_gpu_timeout * (VdbMoment) 1000;
+	VdbGpuSlot *slot;
+
+	while ((slot = vdb_gpu_claim()) == NULL && vdb_gpu_serves() && vdb_clock_read() < end)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return slot;
+}
+
+/* Copies what was found; false where it cannot be that. */
+static bool
+take_found(const GpuFinder *finder, const VdbGpuSlot *slot, Size count, VdbNeighbor *out)
+{
+	for (Size i = 0; i < count; i++)
+	{
+		const VdbMirrorFound *found = &vdb_gpu_slot_rows(slot)[i];
+
+		if (found->row >= finder->count)
+		{
+			vdb_gpu_set_error("the device found a code that there is not");
+			return false;
+		}
+		out[i] = (VdbNeighbor) {found->row, found->lower};
+	}
+	return true;
+}
+
 /* One request; out: m for each code, of those that are to be found. */
 static bool
 ask(const GpuFinder *finder, VdbGpuWork work, uint32 first, uint32 n, VdbCodes codes, uint32 m, VdbNeighbor *out)
 {
-	VdbGpuSlot *slot = vdb_gpu_claim();
+	VdbGpuSlot *slot = await_slot();
 	VdbGpuRefusal refusal = VDB_GPU_BUSY;
 	bool		answered = false;
 
@@ -117,12 +154,10 @@ ask(const GpuFinder *finder, VdbGpuWork work, uint32 first, uint32 n, VdbCodes c
 			fill_in(slot, finder, n, codes);
 			VDB_TESTPOINT("gpu-finder-asks");
 			answered = vdb_gpu_ask(slot, &refusal);
-			for (Size i = 0; answered && i < (Size) n * m; i++)
+			if (answered && !take_found(finder, slot, (Size) n * m, out))
 			{
-				const VdbMirrorFound *found = &vdb_gpu_slot_rows(slot)[i];
-
-				out[i] = (VdbNeighbor) {found->row, found->lower};
-				answered = found->row < finder->count;
+				answered = false;
+				refusal = VDB_GPU_ERROR;
 			}
 		}
 		PG_END_ENSURE_ERROR_CLEANUP(vdb_gpu_release, PointerGetDatum(slot));

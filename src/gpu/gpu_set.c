@@ -106,6 +106,8 @@ provide_set(const VdbGpuBatch *batch, Set **result)
 		return VDB_GPU_OK;
 	if (set == NULL && slot->first == 0)
 		set = find_set(0);
+	if (set == NULL && slot->first == 0 && vdb_gpu_set_sweep(batch->sets))
+		set = find_set(0);
 	if (set == NULL || set->identifier != 0)
 		return VDB_GPU_OK;
 	do
