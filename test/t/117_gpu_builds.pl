@@ -110,6 +110,15 @@ await_end($vacuum);
 is(stat_of('questions'), $asked, 'rows that came meanwhile are not asked for');
 is(sql(q(SELECT live FROM vdb.check_index('grown_v', true))), 1370, 'and they are there');
 
+# builds that fail with a slot in hand: there are 32, and 64 sets
+{
+	my (undef, undef, $err) = $node->psql('postgres', "LOAD 'vdb'; SET vdb.stop_at = 'gpu-finder-asks=error';" .
+		"CREATE INDEX t_fails ON t USING $definitions{hnsw};" x 70, on_error_stop => 0);
+
+	is(scalar(() = $err =~ /ERROR:.*gpu-finder-asks/g), 70, 'builds that fail while they ask');
+	cmp_ok(build('hnsw'), '>=', 3400, 'leave slots and sets to others');
+}
+
 # --- faults --------------------------------------------------------------------------------------------
 
 SKIP:

@@ -55,7 +55,7 @@ my @others = qw(
   hnsw-scan-before-descent hnsw-scan-after-search ivf-scan-ranked ivf-scan-taken
   worker-before-step worker-no-room compute-no-library
   mirror-found mirror-insert-coded mirror-load-created mirror-load-waited mirror-load-snapshot mirror-load-read mirror-passed
-  gpu-claimed);
+  gpu-claimed gpu-finder-asks);
 my %source = map { $_ => 1 } grep { !/^ingest-/ } map { slurp_file($_) =~ /VDB_TESTPOINT(?:_IS)?\("([^"]+)"\)/g }
   glob "$FindBin::RealBin/../../src/*/*.c";
 
