@@ -38,9 +38,9 @@ static uint64 uses;
 #define functions vdb_gpu_functions_of_library
 
 uint64
-vdb_gpu_copy_bytes(void)
+vdb_gpu_bytes(void)
 {
-	uint64		bytes = 0;
+	uint64		bytes = vdb_gpu_set_bytes();
 
 	for (int i = 0; i < COPIES; i++)
 	{
@@ -182,7 +182,7 @@ write_chunk(VdbGpuBatch *batch, Copy *copy, uint32 number, uint32 chunk)
 								  &(VdbGpuRows) {rows.add, rows.rescale, rows.residual, rows.length, rows.codes});
 	while (status == VDB_GPU_OUT_OF_MEMORY && evict(copy));
 	free(add);
-	while (status == VDB_GPU_OK && vdb_gpu_copy_bytes() + vdb_gpu_set_bytes() > batch->limit)
+	while (status == VDB_GPU_OK && vdb_gpu_bytes() > batch->limit)
 	{
 		if (!evict(copy))
 			status = VDB_GPU_OUT_OF_MEMORY;
@@ -292,7 +292,7 @@ vdb_gpu_copy_search(void *arg)
 
 	batch->error[0] = '\0';
 	batch->outcome = search_batch(batch);
-	batch->bytes = vdb_gpu_copy_bytes() + vdb_gpu_set_bytes();
+	batch->bytes = vdb_gpu_bytes();
 }
 
 uint32
@@ -326,5 +326,5 @@ vdb_gpu_copy_sweep(void *arg)
 		copies[i].generation = 0;
 	}
 	(void) vdb_gpu_set_sweep(sweep->sets);
-	sweep->bytes = vdb_gpu_copy_bytes() + vdb_gpu_set_bytes();
+	sweep->bytes = vdb_gpu_bytes();
 }

@@ -204,8 +204,8 @@ extern VdbGpuOutcome vdb_gpu_report_failure(VdbGpuBatch *batch, VdbGpuStatus sta
 /* Frees the copy of a mirror, that which has been used least lately; false: there is none. */
 extern bool vdb_gpu_copy_evict(void);
 
-/* Bytes on the device, of copies and of sets. */
-extern uint64 vdb_gpu_copy_bytes(void);
+/* Bytes on the device: of copies and sets, and of sets alone. */
+extern uint64 vdb_gpu_bytes(void);
 extern uint64 vdb_gpu_set_bytes(void);
 
 /* Which copies there are: to be called by anybody while the thread is idle. */

@@ -149,7 +149,7 @@ put(VdbGpuBatch *batch)
 			status = functions->write(set->mirror, slot->first, slot->nq, &rows);
 		while (status == VDB_GPU_OUT_OF_MEMORY && make_room(batch));
 	}
-	while (status == VDB_GPU_OK && vdb_gpu_copy_bytes() + vdb_gpu_set_bytes() > batch->limit)
+	while (status == VDB_GPU_OK && vdb_gpu_bytes() > batch->limit)
 	{
 		if (!make_room(batch))
 			status = VDB_GPU_OUT_OF_MEMORY;
@@ -207,5 +207,5 @@ vdb_gpu_set_work(void *arg)
 		batch->outcome = refuse(batch, VDB_GPU_GONE, "");
 	else
 		batch->outcome = batch->work == VDB_GPU_PUT ? put(batch) : find(batch);
-	batch->bytes = vdb_gpu_copy_bytes() + vdb_gpu_set_bytes();
+	batch->bytes = vdb_gpu_bytes();
 }

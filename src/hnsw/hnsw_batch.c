@@ -140,8 +140,8 @@ count_leaves(uint32_t nodes, uint32_t fanout)
  * Groups are largest just before there are two more of them, the first time most
  * of all.
  */
-static uint32_t
-largest_group(uint32_t capacity)
+uint32_t
+vdb_hnsw_batch_room(uint32_t capacity)
 {
 	uint32_t	few = capacity < 2 * GROUP_NODES ? capacity : 2 * GROUP_NODES - 1;
 
@@ -154,15 +154,9 @@ largest_leaves(uint32_t capacity, uint32_t fanout)
 {
 	uint32_t	alone = capacity < GROUP_NODES ? capacity : GROUP_NODES;
 	uint32_t	one = count_leaves(alone, fanout);
-	uint32_t	several = count_leaves(largest_group(capacity), (fanout + 1) / 2);
+	uint32_t	several = count_leaves(vdb_hnsw_batch_room(capacity), (fanout + 1) / 2);
 
 	return one > several ? one : several;
-}
-
-uint32_t
-vdb_hnsw_batch_room(uint32_t capacity)
-{
-	return largest_group(capacity);
 }
 
 size_t
