@@ -128,6 +128,7 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 
 		if (OidIsValid(index))
 			so->index = index_open(index, AccessShareLock);
+		/* a subplan may ask with the same parameter, of other rows each time: it has begun before the node did, and finds none */
 		if (IsA(param, Param) && param->paramkind == PARAM_EXEC)
 			so->ahead = vdb_readahead_find(estate, param->paramid);
 		if (so->ahead != NULL && so->index == NULL)

@@ -170,6 +170,7 @@ SELECT * FROM compare('SELECT l.d FROM asked a, LATERAL (SELECT t.v <-> a.v AS d
 SELECT * FROM compare('SELECT l.d FROM asked a, LATERAL (SELECT t.v <-> a.v AS d FROM t WHERE part = a.i ORDER BY t.v <-> a.v OFFSET 2 LIMIT 10) l WHERE a.i < 100');
 SELECT * FROM compare('SELECT l.d FROM asked a LEFT JOIN LATERAL (SELECT t.v <-> a.v AS d, t.id FROM t ORDER BY t.v <-> a.v LIMIT 20) l ON l.id % 3 = 0');
 SELECT * FROM compare('SELECT l.d FROM asked a, LATERAL (SELECT max(d) AS d FROM (SELECT t.v <-> a.v AS d FROM t ORDER BY t.v <-> a.v LIMIT 7) s) l');
+SELECT * FROM compare('SELECT l.d FROM asked a, LATERAL (SELECT (SELECT u.v <-> a.v FROM t u WHERE u.part = a.i % 100 ORDER BY u.v <-> a.v LIMIT 1) AS d FROM t ORDER BY t.v <-> a.v LIMIT 2) l');	-- with the same parameter
 SET work_mem = '64kB';
 SELECT * FROM compare('SELECT l.d FROM asked a, LATERAL (SELECT t.v <-> a.v AS d FROM t ORDER BY t.v <-> a.v LIMIT 1000) l WHERE a.i < 40');
 RESET work_mem;
