@@ -18,13 +18,21 @@ report() {
     [ "$mark" != "$fail_mark" ] || show_log "$5"
 }
 
-# A difference is best read from its beginning, a log from its end.  The names
-# of files are those of the tree, not of its temporary copy.
+# A difference is best read from its beginning, of claims those that failed, any
+# other log from its end.  The names of files are those of the tree, not of its
+# temporary copy.
 show_log() {
-    local lines=40 end=tail length
+    local lines=40 shown=$1.shown length
     [ -s "$1" ] || return 0
-    length=$(wc -l <"$1")
-    [[ $(head -n 1 "$1") != diff\ * ]] || end=head
-    $end -n "$lines" "$1" | sed -e "s|$work/tree/||g" -e 's/^/        | /'
-    [ "$length" -le "$lines" ] || printf '        (%d more lines: see tmp_check/)\n' "$((length - lines))"
+    if [[ $(head -n 1 "$1") = diff\ * ]]; then
+        head -n "$lines" "$1" >"$shown"
+    elif grep -q '^not ok ' "$1"; then
+        awk '/^ok / { shown = 0 } /^not ok |^1\.\.|^Dubious/ { shown = 1 } shown' "$1" | head -n "$lines" >"$shown"
+    else
+        tail -n "$lines" "$1" >"$shown"
+    fi
+    sed -e "s|$work/tree/||g" -e 's/^/        | /' "$shown"
+    length=$(($(wc -l <"$1") - $(wc -l <"$shown")))
+    rm "$shown"
+    [ "$length" -le 0 ] || printf '        (%d more lines: see tmp_check/)\n' "$length"
 }
