@@ -25,7 +25,8 @@ enum
 	EXACT_PASSES,				/* a VdbExactPasses */
 	EXACT_COLUMN,				/* of the table, the child's rows being its rows; 0: they are two columns */
 	EXACT_FIRST,				/* rows that will be read for certain, or nearly; 0: not known */
-	EXACT_MIRROR				/* the index whose mirror is read in place of the child, if it is there; 0: none */
+	EXACT_MIRROR,				/* the index whose mirror is read in place of the child, if it is there; 0: none */
+	EXACT_MIRROR_FIRST			/* like EXACT_FIRST, with those that conditions are likely to leave out */
 };
 
 /* What becomes of rows that memory does not hold. */

@@ -56,6 +56,7 @@ typedef struct ExactScan
 	bool		reads_all;		/* the child returns each row of a page */
 	VdbExactPasses behind;		/* what becomes of rows that memory does not hold */
 	double		first;			/* rows that will be read, as far as known */
+	double		mirror_first;	/* and of a mirror, until that many satisfy the conditions */
 
 	MemoryContext search_context;	/* of one question: what is below */
 	MemoryContext row_context;	/* reset after each row */
@@ -115,6 +116,7 @@ begin_scan(CustomScanState *css, EState *estate, int eflags)
 	if (so->column > 0 && so->child->ps_ProjInfo != NULL)
 		elog(ERROR, "a scan below an exact one computes columns");
 	so->first = list_nth_node(Integer, plan->custom_private, EXACT_FIRST)->ival;
+	so->mirror_first = list_nth_node(Integer, plan->custom_private, EXACT_MIRROR_FIRST)->ival;
 	so->is_varlena = get_typlen(exprType(list_nth(order->args, so->value))) == -1;
 	so->question_is_varlena = get_typlen(exprType(list_nth(order->args, 1 - so->value))) == -1;
 	so->question = ExecInitExpr(list_nth(order->args, 1 - so->value), &css->ss.ps);
@@ -273,8 +275,8 @@ measure_place(void *state, ItemPointer tid, VdbRankedRow *row, double *distance)
 static VdbExactMirror *
 begin_search(ExactScan *so, Datum question, Size bytes, MemoryContext context)
 {
-	return vdb_exact_mirror_begin(so->index, so->css.ss.ps.state->es_snapshot, question, so->first, bytes, context,
-								  measure_place, so);
+	return vdb_exact_mirror_begin(so->index, so->css.ss.ps.state->es_snapshot, question, so->mirror_first, bytes,
+								  context, measure_place, so);
 }
 
 /* Begins searches by all questions that are known ahead, in one pass. */

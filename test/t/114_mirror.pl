@@ -184,6 +184,16 @@ is(sql("$mirrored $far"), '5010|5010|10', 'rows that memory does not hold');
 like(sql("$mirrored " . $far =~ s/SELECT/EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT/r), qr/Mirror Passes: [1-9].*\n\s+Passes: [1-9]/s, 'come from the table');
 sql('DROP TABLE far');
 
+# where conditions leave out most rows a first pass is for more, and an ordinary index that finds the few does without
+sql(q(CREATE TABLE many (r int, s int, v vector(20)); INSERT INTO many SELECT i % 1000, i % 1000, fresh() FROM generate_series(1, 20000) i;
+	CREATE INDEX many_r ON many (r); CREATE INDEX many_i ON many USING hnsw (v vector_l2_ops) WITH (m = 4, ef_construction = 20);
+	SELECT vdb.load_mirror('many_i'); ANALYZE many));
+my $planned = sub { sql("SET enable_indexscan = off; EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT * FROM many WHERE $_[0] ORDER BY v <-> (SELECT v FROM q WHERE id = 1) LIMIT 10") };
+like($planned->('s < 20'), qr/Mirror: many_i\n\s+Mirror Passes: 1\n/, 'a pass is for rows that conditions leave out, too');
+like($planned->('r < 400'), qr/Mirror: many_i\n/, 'many rows that an index finds');
+like($planned->('r < 2'), qr/VdbExactScan\)((?!Mirror).)*Bitmap/s, 'few rows that an index finds are measured');
+sql('DROP TABLE many');
+
 # a cursor goes on where others change the table, and where the mirror goes
 is(sql("$mirrored BEGIN; DECLARE c CURSOR FOR SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = 100);
 	FETCH 1 FROM c; DELETE FROM t WHERE id < 3000; SELECT vdb.drop_mirror('t_i'); MOVE 2000 FROM c;
@@ -259,10 +269,10 @@ cmp_ok(sql(q(SELECT bytes FROM vdb_stat_mirror WHERE indexrelname = 't_i')), '<=
 
 # nor does one that searches by many questions at once, the first of which, a null, has read another way
 {
-	sql(q(CREATE TABLE s (r int, v vector(2)); INSERT INTO s SELECT i, ('[' || i || ',1]')::vector FROM generate_series(1, 3000) i;
+	sql(q(CREATE TABLE s (r int, v vector(2)); INSERT INTO s SELECT i / 100, ('[' || i || ',1]')::vector FROM generate_series(1, 3000) i;
 		CREATE INDEX s_r ON s (r); CREATE INDEX s_i ON s USING ivfflat (v vector_l2_ops) WITH (lists = 1); ANALYZE s;
 		SELECT vdb.load_mirror('s_i')));
-	my $join = "SELECT 'found ' || count(*) FROM (VALUES (1, NULL::vector(2)), (3000, '[1,1]'), (3000, '[2,1]')) a(r, v),
+	my $join = "SELECT 'found ' || count(*) FROM (VALUES (1, NULL::vector(2)), (29, '[1,1]'), (29, '[2,1]')) a(r, v),
 		LATERAL (SELECT r FROM s b WHERE b.r = a.r ORDER BY b.v <-> a.v LIMIT 9) n";
 	my $serializable = "BEGIN ISOLATION LEVEL SERIALIZABLE; $mirrored SET enable_seqscan = off";
 
@@ -270,7 +280,7 @@ cmp_ok(sql(q(SELECT bytes FROM vdb_stat_mirror WHERE indexrelname = 't_i')), '<=
 	my $holder = hold($node, 'mirror-passed');
 	my $reader = begin_held($node, 'mirror-passed', 1, "COMMIT; $serializable; $join; INSERT INTO s VALUES (2, '[0,0]'); COMMIT");
 
-	sql(q(BEGIN ISOLATION LEVEL SERIALIZABLE; SET enable_indexonlyscan = off; SELECT count(*) FROM s; INSERT INTO s VALUES (3000, '[1,1]'); COMMIT));
+	sql(q(BEGIN ISOLATION LEVEL SERIALIZABLE; SET enable_indexonlyscan = off; SELECT count(*) FROM s; INSERT INTO s VALUES (29, '[1,1]'); COMMIT));
 	let_go($node, $holder);
 	await_end($reader);
 	like(${ $reader->{output} }, qr/could not serialize access/, 'serialisable transactions, one of which searches many at once');
