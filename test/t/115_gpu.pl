@@ -3,34 +3,21 @@
 
 use strict;
 use warnings;
-use File::Spec;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
+use GpuTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep);
 use VdbTest;
 
-my $library = $ENV{VDB_GPU_LIBRARY} || File::Spec->rel2abs("$FindBin::RealBin/../gpu/test_gpu.so");
-my $is_real = $ENV{VDB_GPU_LIBRARY};
-my $faults = PostgreSQL::Test::Utils::tempdir() . '/fault';
-
-# the process inherits it
-$ENV{VDB_GPU_FAULT} = $faults;
+my $library = gpu_library();
 
 my $node = new_server('gpu', 'restart_after_crash = on', 'fsync = off', q(shared_preload_libraries = 'vdb'),
 	'vdb.mirror_memory = 64MB', 'vdb.maintenance = off', 'vdb.gpu = on', "vdb.gpu_library = '$library'",
-	'vdb.gpu_timeout = ' . ($is_real ? '5s' : '700ms'));
+	'vdb.gpu_timeout = ' . (gpu_is_real() ? '5s' : '700ms'));
 
 sub sql { return $node->safe_psql('postgres', shift) }
-
-sub fail_with
-{
-	my ($fault) = @_;
-	unlink $faults;
-	append_to_file($faults, $fault) if $fault;
-	return;
-}
 
 sub serves { return $node->poll_query_until('postgres', q(SELECT state = 'serving' FROM vdb_stat_gpu)) }
 
@@ -129,7 +116,7 @@ sql(q(
 	INSERT INTO far (v) SELECT fresh(8) FROM generate_series(1, 2000);
 	CREATE INDEX far_i ON far USING hnsw (v vector_ip_ops)));
 ok(serves(), 'there is a device');
-is(stat_of('device'), 'test device', 'which has a name') if !$is_real;
+is(stat_of('device'), 'test device', 'which has a name') if !gpu_is_real();
 psql_fails($node, q(SELECT * FROM vdb.check_gpu('t_i')), '55000', 'has no mirror.*Call vdb.load_mirror', 'an index without a mirror');
 sql("SELECT vdb.load_mirror('$_')") for qw(t_i t_c t_p t_h w_i e_i);
 finds('euclidean', 't_i', 16, 100);
@@ -288,7 +275,7 @@ my %work = (
 
 SKIP:
 {
-	skip 'a device does not fail when it is told', 1 if $is_real;
+	skip 'a device does not fail when it is told', 1 if gpu_is_real();
 
 	# cancelled while the device is at it
 	fail_with('search slow');

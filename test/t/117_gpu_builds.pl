@@ -3,33 +3,21 @@
 
 use strict;
 use warnings;
-use File::Spec;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
+use GpuTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep);
 use VdbTest;
 
-my $library = $ENV{VDB_GPU_LIBRARY} || File::Spec->rel2abs("$FindBin::RealBin/../gpu/test_gpu.so");
-my $is_real = $ENV{VDB_GPU_LIBRARY};
-my $faults = PostgreSQL::Test::Utils::tempdir() . '/fault';
-
-$ENV{VDB_GPU_FAULT} = $faults;
+my $library = gpu_library();
 
 # there are no mirrors
 my $node = new_server('gpu', 'restart_after_crash = on', 'fsync = off', q(shared_preload_libraries = 'vdb'), 'vdb.maintenance = off',
-	'vdb.gpu = on', "vdb.gpu_library = '$library'", 'vdb.gpu_timeout = ' . ($is_real ? '5s' : '2s'), 'max_parallel_maintenance_workers = 0');
+	'vdb.gpu = on', "vdb.gpu_library = '$library'", 'vdb.gpu_timeout = ' . (gpu_is_real() ? '5s' : '2s'), 'max_parallel_maintenance_workers = 0');
 
 sub sql { return $node->safe_psql('postgres', shift) }
-
-sub fail_with
-{
-	my ($fault) = @_;
-	unlink $faults;
-	append_to_file($faults, $fault) if $fault;
-	return;
-}
 
 sub serves { return $node->poll_query_until('postgres', q(SELECT state = 'serving' FROM vdb_stat_gpu)) }
 
@@ -123,7 +111,7 @@ is(sql(q(SELECT live FROM vdb.check_index('grown_v', true))), 1370, 'and they ar
 
 SKIP:
 {
-	skip 'a real device does not fail as it is told', 1 if $is_real;
+	skip 'a real device does not fail as it is told', 1 if gpu_is_real();
 	for my $fault ('create out_of_memory', 'create failed', 'write out_of_memory', 'write failed', 'search out_of_memory', 'search failed')
 	{
 		my $fallbacks = stat_of('fallbacks');

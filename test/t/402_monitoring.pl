@@ -4,9 +4,9 @@
 
 use strict;
 use warnings;
-use File::Spec;
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
+use GpuTest;
 use HTTP::Tiny;
 use IPC::Run;
 use JSON::PP;
@@ -33,7 +33,7 @@ command_ok([ 'promtool', 'check', 'rules', "$folder/rules.yaml" ], 'the rules ar
 command_ok([ 'promtool', 'test', 'rules', "$folder/rules_test.yaml" ], 'alerts fire when they should, and not before');
 
 # a server, an exporter that sees no table, and Prometheus
-my $library = File::Spec->rel2abs("$FindBin::RealBin/../gpu/test_gpu.so");
+my $library = gpu_library();
 my $node = new_server('monitored', "shared_preload_libraries = 'vdb'", 'wal_level = logical', 'enable_seqscan = off',
 	'vdb.mirror_memory = 4MB', 'vdb.gpu = on', "vdb.gpu_library = '$library'");
 $node->safe_psql(
