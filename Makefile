@@ -173,6 +173,7 @@ OBJS = \
 	src/quant/codec_dense.o \
 	src/quant/codec_sparse.o \
 	src/quant/finder.o \
+	src/quant/opq.o \
 	src/quant/panel.o \
 	src/quant/rotate.o \
 	src/quant/scan.o \
@@ -232,7 +233,7 @@ override PG_CPPFLAGS += -I$(srcdir)/src -I$(srcdir)
 override PG_CFLAGS   += $(WARNINGS) $(FLOATS) -MMD -MP
 
 # Each search prepares its query here, in loops that a compiler can vectorise.
-src/quant/cluster.o src/quant/codebook.o src/quant/codec_dense.o src/quant/rotate.o src/quant/scan.o: override CFLAGS += -O3
+src/quant/cluster.o src/quant/codebook.o src/quant/codec_dense.o src/quant/opq.o src/quant/rotate.o src/quant/scan.o: override CFLAGS += -O3
 src/mirror/mirror_code.o: override CFLAGS += -O3 -fno-math-errno
 
 # A server loads extensions into one name space: export what it calls by name.

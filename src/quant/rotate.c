@@ -1,8 +1,9 @@
 /*
  * rotate.c
- *	  A seeded random rotation that costs O(P log P) and stores nothing.
+ *	  Rotations: a seeded random one that costs O(P log P) and stores nothing, and any other,
+ *	  by its matrix.
  *
- * Four rounds of random signs and a Walsh-Hadamard transform.  Where P is no
+ * Of the random one: four rounds of random signs and a Walsh-Hadamard transform.  Where P is no
  * power of two the transform covers the first 2^k entries in even rounds and
  * the last 2^k in odd ones, and a Givens step mixes entry i with entry
  * i + P/2, so that every input reaches every output.  This is the fast
@@ -105,4 +106,51 @@ vdb_rotate(size_t P, uint64_t seed, float *x)
 		if (window != P)
 			mix_halves(P, x);
 	}
+}
+
+/* Sums are made in eight lanes side by side, so that they are the same in every build. */
+#define LANES 8
+
+/* Rows of a matrix that are multiplied at once. */
+#define ROWS 4
+
+static inline __attribute__((always_inline)) void
+multiply_rows(size_t P, const float *restrict rows, const float *restrict x, float *restrict out)
+{
+	float		sums[ROWS][LANES] = {{0}};
+
+	for (size_t i = 0; i < P; i += LANES)
+	{
+		for (int r = 0; r < ROWS; r++)
+		{
+			for (int l = 0; l < LANES; l++)
+				sums[r][l] += rows[r * P + i + l] * x[i + l];
+		}
+	}
+	for (int r = 0; r < ROWS; r++)
+		out[r] = ((sums[r][0] + sums[r][4]) + (sums[r][2] + sums[r][6])) +
+			((sums[r][1] + sums[r][5]) + (sums[r][3] + sums[r][7]));
+}
+
+void
+vdb_rotate_by(size_t P, const float *matrix, size_t n, const float *x, float *out)
+{
+	for (size_t row = 0; row < P; row += ROWS)
+	{
+		for (size_t j = 0; j < n; j++)
+			multiply_rows(P, matrix + row * P, x + j * P, out + j * P + row);
+	}
+}
+
+bool
+vdb_rotate_is_sound(size_t P, const float *matrix)
+{
+	for (size_t row = 0; row < P; row++)
+	{
+		float		norm2 = vdb_kernels->inner_product(P, matrix + row * P, matrix + row * P);
+
+		if (!(fabsf(norm2 - 1) < 1e-3f))
+			return false;
+	}
+	return true;
 }
