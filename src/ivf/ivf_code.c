@@ -20,7 +20,7 @@ vdb_ivf_coder_init(IvfCoder *coder, IvfIndex *index)
 	coder->index = index;
 	coder->residual = palloc(vector);
 	coder->decoded = palloc(vector);
-	coder->scratch = palloc(vector);
+	coder->scratch = palloc(2 * vector);
 	coder->code = palloc(Max(index->scan.bytes, index->list_scan.bytes));
 	coder->payload = palloc0(payload);
 	coder->record = palloc0(record);

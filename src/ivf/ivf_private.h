@@ -170,9 +170,9 @@ typedef struct IvfLane
 typedef struct IvfCoder
 {
 	IvfIndex   *index;
-	float	   *residual;		/* P floats, as the next two */
+	float	   *residual;		/* P floats, as the next */
 	float	   *decoded;
-	float	   *scratch;
+	float	   *scratch;		/* 2 * P floats */
 	uint8	   *code;			/* of the scan code */
 	uint8	   *payload;
 	IvfRecord  *record;

@@ -16,6 +16,9 @@
 #define LARGEST_NORM2 1e36
 #define LARGEST_RESCALE 1e16f
 
+/* How often all parts of a code are chosen anew. */
+#define WEIGH_ROUNDS 4
+
 void
 vdb_scan_init(VdbScanCodec *scan, const VdbCodec *codec, uint32_t dims, uint32_t bits)
 {
@@ -36,6 +39,15 @@ vdb_scan_init_product(VdbScanCodec *scan, const VdbCodec *codec, const VdbCodebo
 	scan->dims = codec->P;
 	scan->codebook = *codebook;
 	scan->bytes = codebook->parts / 2;
+}
+
+void
+vdb_scan_set_anisotropic(VdbScanCodec *scan, float threshold)
+{
+	float		square = threshold * threshold;
+
+	/* the error along the row weighs (dims - 1) T^2 / (1 - T^2) times what it does across */
+	scan->along = fmaxf((float) (scan->codec->dims - 1) * square / (1 - square) - 1, 0);
 }
 
 void
@@ -108,6 +120,12 @@ write_grid(const VdbScanCodec *scan, const float *x, uint8_t *code)
 	return dot;
 }
 
+static inline int
+get_part(const uint8_t *code, uint32_t part)
+{
+	return code[part / 2] >> part % 2 * 4 & 15;
+}
+
 /* The same of the nearest centroids of a vector's parts, brought to the codebook's length. */
 static double
 write_parts(const VdbScanCodec *scan, const float *x, double norm2, uint8_t *code)
@@ -129,16 +147,145 @@ write_parts(const VdbScanCodec *scan, const float *x, double norm2, uint8_t *cod
 	return dot;
 }
 
-/* Writes a code over zeros; returns the product of what it stands for with the vector. */
-static double
-write_code(const VdbScanCodec *scan, const float *x, double norm2, uint8_t *code)
+/* Products of what a code stands for, or a part of it. */
+typedef struct PartSums
 {
+	double		x;				/* with the vector that is coded, */
+	double		ray;			/* with the row, */
+	double		own;			/* and with itself */
+} PartSums;
+
+/* What a code's loss is made of. */
+typedef struct Loss
+{
+	double		norm2;			/* of the vector */
+	double		product;		/* of vector and row, */
+	double		weight;			/* and what the square of the error's weighs */
+} Loss;
+
+/*
+ * The loss of a code v of the vector x, of a row z: with s = |x|^2 / <x, v>, so that the error
+ * e = x - s v is orthogonal to x, |e|^2 + along <e, z>^2 / |z|^2.
+ */
+static inline double
+loss_of(const Loss *loss, PartSums sums)
+{
+	double		s = loss->norm2 / sums.x;
+	double		error = loss->product - s * sums.ray;
+
+	/* of a code that points away from the vector nothing can be made */
+	return sums.x > 0 ? s * s * sums.own - loss->norm2 + loss->weight * error * error : DBL_MAX;
+}
+
+/* Products with all centroids of a part. */
+static void
+part_sums(const VdbCodebook *book, uint32_t part, const float *x, const float *ray, PartSums *sums)
+{
+	uint32_t	first = vdb_codebook_first(book, part);
+	const float *values = book->values + vdb_codebook_values(first);
+	float		with_x[VDB_CODEBOOK_SIZE];
+	float		with_ray[VDB_CODEBOOK_SIZE];
+	float		own[VDB_CODEBOOK_SIZE] = {0};
+
+	vdb_codebook_products(book, part, x + first, with_x);
+	vdb_codebook_products(book, part, ray + first, with_ray);
+	for (uint32_t i = 0; i < vdb_codebook_width(book, part); i++)
+	{
+		for (int k = 0; k < VDB_CODEBOOK_SIZE; k++)
+			own[k] += values[i * VDB_CODEBOOK_SIZE + k] * values[i * VDB_CODEBOOK_SIZE + k];
+	}
+	for (int k = 0; k < VDB_CODEBOOK_SIZE; k++)
+		sums[k] = (PartSums) {with_x[k], with_ray[k], own[k]};
+}
+
+/* Chooses the centroid of a part by the loss of the whole code, given the others'. */
+static bool
+choose_part(const VdbCodebook *book, uint32_t part, const float *x, const float *ray, const Loss *loss,
+			PartSums *all, uint8_t *code)
+{
+	PartSums	sums[VDB_CODEBOOK_SIZE];
+	int			before = get_part(code, part);
+	int			best = before;
+	double		least = loss_of(loss, *all);
+	PartSums	others;
+
+	part_sums(book, part, x, ray, sums);
+	others = (PartSums) {all->x - sums[before].x, all->ray - sums[before].ray, all->own - sums[before].own};
+	for (int k = 0; k < VDB_CODEBOOK_SIZE; k++)
+	{
+		PartSums	with = {others.x + sums[k].x, others.ray + sums[k].ray, others.own + sums[k].own};
+		double		found = loss_of(loss, with);
+
+		if (k != before && found < least)
+		{
+			least = found;
+			best = k;
+			*all = with;
+		}
+	}
+	code[part / 2] ^= (uint8_t) ((before ^ best) << part % 2 * 4);
+	return best != before;
+}
+
+/*
+ * Has a product's code, which is of the nearest centroids, lose less where that counts.  centroid: of
+ * the list, with which the vector adds up to the row.  Returns what write_code does.
+ */
+static double
+weigh_parts(const VdbScanCodec *scan, const float *x, const float *centroid, double norm2, float *ray,
+			uint8_t *code)
+{
+	const VdbCodebook *book = &scan->codebook;
+	PartSums	all = {0};
+	Loss		loss = {.norm2 = norm2};
+	double		ray2 = 0;
+	bool		changed = true;
+
+	for (uint32_t i = 0; i < book->dims; i++)
+	{
+		ray[i] = x[i] + centroid[i] + scan->codec->center[i];
+		loss.product += (double) x[i] * ray[i];
+		ray2 += (double) ray[i] * ray[i];
+	}
+	loss.weight = ray2 > FLT_MIN ? scan->along / ray2 : 0;
+	for (uint32_t part = 0; part < book->parts; part++)
+	{
+		PartSums	sums[VDB_CODEBOOK_SIZE];
+		int			k = get_part(code, part);
+
+		part_sums(book, part, x, ray, sums);
+		all.x += sums[k].x;
+		all.ray += sums[k].ray;
+		all.own += sums[k].own;
+	}
+	for (int round = 0; changed && round < WEIGH_ROUNDS; round++)
+	{
+		changed = false;
+		for (uint32_t part = 0; part < book->parts; part++)
+			changed = choose_part(book, part, x, ray, &loss, &all, code) || changed;
+	}
+	return all.x;
+}
+
+/*
+ * Writes a code over zeros, of a vector that with a list's centroid adds up to a row; returns the
+ * product of what it stands for with the vector.  scratch: P floats.
+ */
+static double
+write_code(const VdbScanCodec *scan, const float *x, const float *centroid, double norm2, float *scratch,
+		   uint8_t *code)
+{
+	double		dot;
+
 	switch (scan->kind)
 	{
 		case VDB_SCAN_GRID:
 			return write_grid(scan, x, code);
 		case VDB_SCAN_PRODUCT:
-			return write_parts(scan, x, norm2, code);
+			dot = write_parts(scan, x, norm2, code);
+			if (scan->along > 0 && dot > 0)
+				dot = weigh_parts(scan, x, centroid, norm2, scratch, code);
+			return dot;
 		default:
 			return 0;
 	}
@@ -169,7 +316,7 @@ vdb_scan_encode(const VdbScanCodec *scan, const float *x, const float *centroid,
 	for (uint32_t i = 0; i < codec->P; i++)
 		scratch[i] = x[i] - centroid[i];
 	norm2 = vdb_codec_norm2(codec->P, scratch);
-	dot = write_code(scan, scratch, norm2, code);
+	dot = write_code(scan, scratch, centroid, norm2, scratch + codec->P, code);
 	rescale = dot > 0 ? (float) (norm2 / dot) : 0;
 	if (!(rescale <= LARGEST_RESCALE))
 		rescale = 0;
@@ -207,7 +354,7 @@ product_levels(const VdbScanCodec *scan, const uint8_t *code, float *out)
 	for (uint32_t part = 0; part < book->parts; part++)
 	{
 		uint32_t	end = vdb_codebook_first(book, part + 1);
-		int			nearest = code[part / 2] >> part % 2 * 4 & 15;
+		int			nearest = get_part(code, part);
 
 		for (uint32_t i = vdb_codebook_first(book, part); i < end; i++)
 			out[i] = book->values[VDB_CODEBOOK_SIZE * i + nearest];

@@ -28,6 +28,7 @@ typedef struct VdbScanCodec
 	uint32_t	dims;			/* coded: the first so many of P, a multiple of 8 */
 	uint32_t	bits;			/* of a level: 1 or 2 */
 	VdbCodebook codebook;		/* of a product */
+	float		along;			/* what its error along the row itself weighs besides */
 	uint32_t	bytes;			/* of a code */
 } VdbScanCodec;
 
@@ -45,12 +46,19 @@ extern void vdb_scan_init(VdbScanCodec *scan, const VdbCodec *codec, uint32_t di
 extern void vdb_scan_init_product(VdbScanCodec *scan, const VdbCodec *codec,
 								  const VdbCodebook *codebook);
 
+/*
+ * Has products be chosen such that of their error the part along the row itself, measured from
+ * the origin, weighs more, as for queries whose inner product with the row is `threshold` of the
+ * greatest there can be, of 0 .. 1 (Guo et al., 2020).  0: it does not.
+ */
+extern void vdb_scan_set_anisotropic(VdbScanCodec *scan, float threshold);
+
 /* The same of empty codes. */
 extern void vdb_scan_init_nothing(VdbScanCodec *scan, const VdbCodec *codec);
 
 /*
  * The code, scan->bytes, of a vector in the list of a centroid, both P floats.
- * scratch: P floats.  Factors are finite, and so is each score of a table's query.
+ * scratch: 2 * P floats.  Factors are finite, and so is each score of a table's query.
  */
 extern VdbScanFactors vdb_scan_encode(const VdbScanCodec *scan, const float *x,
 									  const float *centroid, float *scratch, uint8_t *code);

@@ -21,6 +21,7 @@ typedef struct Shape
 	uint32_t	coded;
 	uint32_t	bits;
 	uint32_t	parts;			/* 0: on a grid */
+	float		anisotropic;	/* of parts: the loss's threshold */
 } Shape;
 
 static const char *const metric_names[] = {"l2", "ip", "cosine"};
@@ -139,7 +140,7 @@ setting_init(Setting *s, VdbMetric metric, Shape shape)
 	s->centroid = new_floats(P);
 	s->rows = new_floats((size_t) LANES * P);
 	s->vector = new_floats(P);
-	s->scratch = new_floats(P);
+	s->scratch = new_floats(2 * P);
 	s->values = new_floats(vdb_codebook_values(P));
 	s->add = new_floats(LANES);
 	s->scale = new_floats(LANES);
@@ -153,6 +154,7 @@ setting_init(Setting *s, VdbMetric metric, Shape shape)
 	{
 		book = make_codebook(P, shape.parts, s->values);
 		vdb_scan_init_product(&s->scan, &s->codec, &book);
+		vdb_scan_set_anisotropic(&s->scan, shape.anisotropic);
 	}
 	s->code = new_block(s->scan.bytes);
 	s->group = new_block((size_t) LANES * s->scan.bytes);
@@ -352,6 +354,86 @@ check_quality(VdbMetric metric, Shape shape, float far)
 	return true;
 }
 
+/*
+ * Of a code of a row: what of the residual its rescaled form misses, squared, and the part of that
+ * along the row itself.
+ */
+static void
+measure_error(Setting *s, uint32_t lane, double *all, double *along)
+{
+	uint32_t	P = s->codec.P;
+	const float *row = s->rows + (size_t) lane * P;
+	double		scale;
+	double		norm2 = 0;
+	double		product = 0;
+	double		ray2 = 0;
+
+	vdb_scan_encode(&s->scan, row, s->centroid, s->scratch, s->code);
+	vdb_scan_levels(&s->scan, s->code, s->scratch);
+	for (uint32_t i = 0; i < P; i++)
+	{
+		double		x = (double) row[i] - s->centroid[i];
+
+		norm2 += x * x;
+		product += x * s->scratch[i];
+	}
+	scale = norm2 / product;
+	*all = *along = 0;
+	for (uint32_t i = 0; i < P; i++)
+	{
+		double		error = (double) row[i] - s->centroid[i] - scale * s->scratch[i];
+		double		ray = (double) row[i] + s->center[i];
+
+		*all += error * error;
+		*along += error * ray;
+		ray2 += ray * ray;
+	}
+	*along *= *along / ray2;
+}
+
+/*
+ * Codes that are chosen by a loss lose no more by it than the nearest do, those of half the rows or more less,
+ * and in all much less along the rows.
+ */
+static bool
+check_anisotropic(VdbMetric metric, Shape shape)
+{
+	double		weight = (shape.dims - 1) * pow(shape.anisotropic, 2) / (1 - pow(shape.anisotropic, 2));
+	double		sums[2] = {0};
+	int			better = 0;
+	int			rows = 0;
+	bool		passed = true;
+	Setting		s;
+
+	setting_init(&s, metric, shape);
+	for (int round = 0; round < 10 && passed; round++)
+	{
+		fill(&s, 1);
+		for (uint32_t lane = 0; lane < LANES && passed; lane++, rows++)
+		{
+			double		all[2];
+			double		along[2];
+			double		loss[2];
+
+			for (int chosen = 0; chosen < 2; chosen++)
+			{
+				vdb_scan_set_anisotropic(&s.scan, chosen ? shape.anisotropic : 0);
+				measure_error(&s, lane, &all[chosen], &along[chosen]);
+				loss[chosen] = all[chosen] + (weight - 1) * along[chosen];
+				sums[chosen] += along[chosen];
+			}
+			better += loss[1] < loss[0];
+			if (!(loss[1] <= loss[0] * (1 + 1e-5)))
+				passed = failure("%u parts, row %d: loss %g, of the nearest %g", shape.parts, rows, loss[1], loss[0]);
+		}
+	}
+	setting_free(&s);
+	if (passed && (better < rows / 2 || sums[1] > sums[0] / 2))
+		passed = failure("%u parts: %d of %d are better, errors along rows %g of %g", shape.parts, better, rows,
+						 sums[1], sums[0]);
+	return passed;
+}
+
 /* Whatever rows and queries are, a row has a score; a lane of infinite `add` has none. */
 static bool
 check_all_have_scores(VdbMetric metric, Shape shape)
@@ -485,6 +567,8 @@ static const struct
 	{{.dims = 784, .coded = 784, .bits = 2}, UINT64_C(0x9b2134c659fd76ab)},
 	{{.dims = 100, .parts = 26}, UINT64_C(0xdcc83185fca9d78d)},
 	{{.dims = 784, .parts = 98}, UINT64_C(0x98ae0d320693de89)},
+	{{.dims = 100, .parts = 26, .anisotropic = 0.3f}, UINT64_C(0xbd3b46c3b9b5e36b)},
+	{{.dims = 784, .parts = 98, .anisotropic = 0.1f}, UINT64_C(0x214999d9c3821e12)},
 };
 
 /* All that is claimed of codes of any metric; name: what they are. */
@@ -514,10 +598,10 @@ static void
 check_grid(uint32_t bits, const char *level)
 {
 	const Shape tables[] = {
-		{8, 8, bits, 0}, {24, 24, bits, 0}, {104, 104, bits, 0},
-		{104, 64, bits, 0}, {784, 784, bits, 0}, {4096, 2056, bits, 0}
+		{8, 8, bits, 0, 0}, {24, 24, bits, 0, 0}, {104, 104, bits, 0, 0},
+		{104, 64, bits, 0, 0}, {784, 784, bits, 0, 0}, {4096, 2056, bits, 0, 0}
 	};
-	const Shape qualities[] = {{104, 104, bits, 0}, {768, 768, bits, 0}, {768, 384, bits, 0}};
+	const Shape qualities[] = {{104, 104, bits, 0, 0}, {768, 768, bits, 0, 0}, {768, 384, bits, 0, 0}};
 	char		name[16];
 
 	snprintf(name, sizeof(name), "%u bits", bits);
@@ -536,6 +620,12 @@ check_product(const char *level)
 	static const Shape qualities[] = {{.dims = 104, .parts = 26}, {.dims = 104, .parts = 52}, {.dims = 768, .parts = 96}};
 
 	check_kind("products", level, tables, 5, qualities, 3, qualities[0]);
+	for (int metric = VDB_METRIC_IP; metric <= VDB_METRIC_COSINE; metric++)
+		report(check_anisotropic((VdbMetric) metric, (Shape) {.dims = 104, .parts = 26, .anisotropic = 0.3f}) &&
+			   check_anisotropic((VdbMetric) metric, (Shape) {.dims = 104, .parts = 52, .anisotropic = 0.2f}) &&
+			   check_anisotropic((VdbMetric) metric, (Shape) {.dims = 768, .parts = 96, .anisotropic = 0.2f}) &&
+			   check_all_have_scores((VdbMetric) metric, (Shape) {.dims = 104, .parts = 26, .anisotropic = 0.3f}),
+			   "anisotropic codes lose less where it counts, %s, %s", metric_names[metric], level);
 }
 
 static void
@@ -549,8 +639,8 @@ check_level(const char *level)
 		uint64_t	hash = hash_codes(hashes[i].shape);
 
 		report(hash == hashes[i].hash || failure("0x%016llx", (unsigned long long) hash),
-			   "codes of %u dimensions are those of every machine, %u bits, %u parts, %s",
-			   hashes[i].shape.dims, hashes[i].shape.bits, hashes[i].shape.parts, level);
+			   "codes of %u dimensions are those of every machine, %u bits, %u parts, threshold %g, %s",
+			   hashes[i].shape.dims, hashes[i].shape.bits, hashes[i].shape.parts, hashes[i].shape.anisotropic, level);
 	}
 }
 
