@@ -217,6 +217,12 @@ typedef struct VdbKernels
 	uint32_t	(*nearest_of_16) (size_t dims, const float *x, float factor, const float *values);
 
 	/*
+	 * Products of x with each of four rows, one behind the other, to out: of dims, a multiple of 8, sums in
+	 * eight lanes, that of d in [d % 8], in the order of d, then of the lanes.  The same everywhere, likewise.
+	 */
+	void		(*rows4_ip) (size_t dims, const float *rows, const float *x, float *out);
+
+	/*
 	 * Scores of a scan group: each lane's sum of table entries, of less than 2^24,
 	 * becomes add[lane] - scale[lane] * (s.unit * sum + s.low).  Bit l of the
 	 * result says whether the score of lane l is below s.bound; a NaN never is.

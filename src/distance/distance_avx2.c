@@ -920,6 +920,39 @@ avx2_nearest_of_16(size_t dims, const float *x, float factor, const float *value
 	return equal == 0 ? 0 : (uint32_t) __builtin_ctz(equal);
 }
 
+TARGET static float
+avx2_sum_lanes(__m256 sums)
+{
+	__m128		s = _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1));
+
+	s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+	return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+
+TARGET static void
+avx2_rows4_ip(size_t dims, const float *rows, const float *x, float *out)
+{
+	__m256		s0 = _mm256_setzero_ps();
+	__m256		s1 = _mm256_setzero_ps();
+	__m256		s2 = _mm256_setzero_ps();
+	__m256		s3 = _mm256_setzero_ps();
+
+	for (size_t d = 0; d < dims; d += 8)
+	{
+		__m256		value = _mm256_loadu_ps(x + d);
+		const float *at = rows + d;
+
+		s0 = _mm256_add_ps(s0, _mm256_mul_ps(_mm256_loadu_ps(at), value));
+		s1 = _mm256_add_ps(s1, _mm256_mul_ps(_mm256_loadu_ps(at + dims), value));
+		s2 = _mm256_add_ps(s2, _mm256_mul_ps(_mm256_loadu_ps(at + 2 * dims), value));
+		s3 = _mm256_add_ps(s3, _mm256_mul_ps(_mm256_loadu_ps(at + 3 * dims), value));
+	}
+	out[0] = avx2_sum_lanes(s0);
+	out[1] = avx2_sum_lanes(s1);
+	out[2] = avx2_sum_lanes(s2);
+	out[3] = avx2_sum_lanes(s3);
+}
+
 TARGET static void
 avx2_hot_fit(size_t dims, const float *x, float inverse, int32_t top, double *dots,
 			 int32_t *squares)
@@ -1594,6 +1627,7 @@ const VdbKernels vdb_kernels_avx2 = {
 	.panel_put = avx2_panel_put,
 	.panel_ip = avx2_panel_ip,
 	.nearest_of_16 = avx2_nearest_of_16,
+	.rows4_ip = avx2_rows4_ip,
 	.select_below = vdb_distance_plain_select_below,
 	.scan_below = avx2_scan_below,
 	.fht = avx2_fht

@@ -259,7 +259,7 @@ vdb_distance_plain_panel_put(size_t dims, uint8_t *panel, size_t row, const int8
 	memcpy(panel + row * dims, a, dims);
 }
 
-/* hot_fit, nearest_of_16 and select_below in plain C. */
+/* hot_fit, nearest_of_16, rows4_ip and select_below in plain C. */
 static inline void
 vdb_distance_plain_hot_fit(size_t dims, const float *x, float inverse, int32_t top, double *dots,
 						   int32_t *squares)
@@ -303,6 +303,22 @@ vdb_distance_plain_nearest_of_16(size_t dims, const float *x, float factor, cons
 	for (uint32_t k = 1; k < 16; k++)
 		best = distances[k] < distances[best] ? k : best;
 	return best;
+}
+
+static inline void
+vdb_distance_plain_rows4_ip(size_t dims, const float *rows, const float *x, float *out)
+{
+	for (size_t r = 0; r < 4; r++)
+	{
+		float		s[8] = {0};
+
+		for (size_t d = 0; d < dims; d += 8)
+		{
+			for (size_t l = 0; l < 8; l++)
+				s[l] += vdb_distance_load_f32(rows + r * dims + d + l) * vdb_distance_load_f32(x + d + l);
+		}
+		out[r] = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+	}
 }
 
 static inline size_t

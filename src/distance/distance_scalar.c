@@ -866,6 +866,7 @@ const VdbKernels vdb_kernels_scalar = {
 	.panel_put = vdb_distance_plain_panel_put,
 	.panel_ip = scalar_panel_ip,
 	.nearest_of_16 = vdb_distance_plain_nearest_of_16,
+	.rows4_ip = vdb_distance_plain_rows4_ip,
 	.select_below = vdb_distance_plain_select_below,
 	.scan_below = scalar_scan_below,
 	.fht = scalar_fht

@@ -108,29 +108,8 @@ vdb_rotate(size_t P, uint64_t seed, float *x)
 	}
 }
 
-/* Sums are made in eight lanes side by side, so that they are the same in every build. */
-#define LANES 8
-
 /* Rows of a matrix that are multiplied at once. */
 #define ROWS 4
-
-static inline __attribute__((always_inline)) void
-multiply_rows(size_t P, const float *restrict rows, const float *restrict x, float *restrict out)
-{
-	float		sums[ROWS][LANES] = {{0}};
-
-	for (size_t i = 0; i < P; i += LANES)
-	{
-		for (int r = 0; r < ROWS; r++)
-		{
-			for (int l = 0; l < LANES; l++)
-				sums[r][l] += rows[r * P + i + l] * x[i + l];
-		}
-	}
-	for (int r = 0; r < ROWS; r++)
-		out[r] = ((sums[r][0] + sums[r][4]) + (sums[r][2] + sums[r][6])) +
-			((sums[r][1] + sums[r][5]) + (sums[r][3] + sums[r][7]));
-}
 
 void
 vdb_rotate_by(size_t P, const float *matrix, size_t n, const float *x, float *out)
@@ -138,7 +117,7 @@ vdb_rotate_by(size_t P, const float *matrix, size_t n, const float *x, float *ou
 	for (size_t row = 0; row < P; row += ROWS)
 	{
 		for (size_t j = 0; j < n; j++)
-			multiply_rows(P, matrix + row * P, x + j * P, out + j * P + row);
+			vdb_kernels->rows4_ip(P, matrix + row * P, x + j * P, out + j * P + row);
 	}
 }
 

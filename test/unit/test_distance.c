@@ -1653,6 +1653,58 @@ check_nearest(const VdbKernels *k)
 }
 
 static bool
+check_rows4_case(const VdbKernels *k, size_t dims, Pattern pattern, size_t offset)
+{
+	Buffer		rows = buffer_new(4 * dims * sizeof(float), offset);
+	Buffer		x = buffer_new(dims * sizeof(float), offset);
+	float		got[4];
+	bool		passed = true;
+
+	fill_floats(&rows, 4 * dims, PATTERN_UNIFORM);
+	fill_floats(&x, dims, pattern);
+	k->rows4_ip(dims, (const float *) rows.data, (const float *) x.data, got);
+	for (size_t r = 0; r < 4; r++)
+	{
+		volatile float lanes[8] = {0};
+		volatile float sums[4];
+		volatile float even;
+		volatile float odd;
+		volatile float all;
+
+		/* each operation rounds to a float */
+		for (size_t d = 0; d < dims; d++)
+		{
+			volatile float product = get_float(&rows, r * dims + d) * get_float(&x, d);
+
+			lanes[d % 8] += product;
+		}
+		for (int l = 0; l < 4; l++)
+			sums[l] = lanes[l] + lanes[l + 4];
+		even = sums[0] + sums[2];
+		odd = sums[1] + sums[3];
+		all = even + odd;
+		passed = passed && (got[r] == all || (isnan(got[r]) && isnan(all)));
+	}
+	buffer_free(rows);
+	buffer_free(x);
+	return passed || failure("dims %zu, pattern %d", dims, (int) pattern);
+}
+
+static bool
+check_rows4(const VdbKernels *k)
+{
+	for (size_t dims = 0; dims <= 1000; dims += dims < 80 ? 8 : 104)
+	{
+		for (size_t i = 0; i < 6 * NUM_PATTERNS; i++)
+		{
+			if (!check_rows4_case(k, dims, (Pattern) (i % NUM_PATTERNS), offsets[i % NUM_OFFSETS]))
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool
 check_select_case(const VdbKernels *k, size_t n, float bound, size_t offset)
 {
 	Buffer		scores = buffer_new(n * sizeof(float), offset);
@@ -2192,6 +2244,7 @@ static const struct
 	{"i8_l1", check_i8_l1},
 	{"hot_fit", check_hot_fit},
 	{"nearest_of_16", check_nearest},
+	{"rows4_ip", check_rows4},
 	{"select_below", check_select_below},
 	{"scan_below", check_scan_below},
 	{"panel_put", check_panel_put},
