@@ -24,6 +24,9 @@
 #define MAX_PQ_PROBES IVF_MAX_LISTS
 #define MAX_PQ_PARTS 16000
 
+/* A greater threshold would have nothing but the error along the row count. */
+#define MAX_ANISOTROPIC 0.99
+
 static IvfSettings flat;
 static IvfSettings pq;
 
@@ -92,6 +95,7 @@ static relopt_enum_elt_def refine_options[] = {
 static relopt_enum_elt_def quantizer_options[] = {
 	{"rabitq", IVF_RABITQ},
 	{"pq", IVF_PQ},
+	{"opq", IVF_OPQ},
 	{"sq8", IVF_SQ8},
 	{"none", IVF_NONE},
 	{NULL}
@@ -149,10 +153,13 @@ vdb_ivf_init(void)
 					   "Valid values are \"heap\", \"4\", \"8\" and \"12\".", AccessExclusiveLock);
 	add_enum_reloption(pq_relopt_kind, "quantizer", "What all rows of the lists probed are looked at by",
 					   quantizer_options, IVF_RABITQ,
-					   "Valid values are \"rabitq\", \"pq\", \"sq8\" and \"none\".", AccessExclusiveLock);
+					   "Valid values are \"rabitq\", \"pq\", \"opq\", \"sq8\" and \"none\".", AccessExclusiveLock);
 	add_int_reloption(pq_relopt_kind, "pq_m",
-					  "Sub-quantizers of pq, 0 to have it follow from the number of dimensions",
+					  "Sub-quantizers of pq and opq, 0 to have it follow from the number of dimensions",
 					  0, 0, MAX_PQ_PARTS, AccessExclusiveLock);
+	add_real_reloption(pq_relopt_kind, "anisotropic",
+					   "Threshold of the loss by which codes of pq and opq are chosen, 0 to have them near their rows",
+					   0, 0, MAX_ANISOTROPIC, AccessExclusiveLock);
 	add_int_reloption(pq_relopt_kind, "spill", "Further lists that a row is put into",
 					  0, 0, 1, AccessExclusiveLock);
 	add_bool_reloption(flat_relopt_kind, "maintenance", VDB_MAINTENANCE_OPTION, true,
@@ -197,13 +204,20 @@ static void
 check_pq_options(const IvfOptions *options)
 {
 	int			bits = quantizer_bits(options->quantizer);
+	bool		products = options->quantizer == IVF_PQ || options->quantizer == IVF_OPQ;
 
-	if (options->parts != 0 && options->quantizer != IVF_PQ)
+	if (options->parts != 0 && !products)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("pq_m is for quantizer = pq"),
-				 errdetail("It is how many parts a code of that quantizer has."),
+				 errmsg("pq_m is for quantizer = pq and opq"),
+				 errdetail("It is how many parts a code of these quantizers has."),
 				 errhint("Add quantizer = pq, or leave pq_m out.")));
+	if (options->anisotropic != 0 && !products)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("anisotropic is for quantizer = pq and opq"),
+				 errdetail("It says how codes of these quantizers are chosen."),
+				 errhint("Add quantizer = pq, or leave anisotropic out.")));
 	if (bits != IVF_REFINE_UNSET && options->refine != IVF_REFINE_UNSET && options->refine != bits)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -225,6 +239,7 @@ parse_pq_options(Datum reloptions, bool validate)
 		{.optname = "refine", .opttype = RELOPT_TYPE_ENUM, .offset = offsetof(IvfOptions, refine)},
 		{.optname = "quantizer", .opttype = RELOPT_TYPE_ENUM, .offset = offsetof(IvfOptions, quantizer)},
 		{.optname = "pq_m", .opttype = RELOPT_TYPE_INT, .offset = offsetof(IvfOptions, parts)},
+		{.optname = "anisotropic", .opttype = RELOPT_TYPE_REAL, .offset = offsetof(IvfOptions, anisotropic)},
 		{.optname = "spill", .opttype = RELOPT_TYPE_INT, .offset = offsetof(IvfOptions, spill)},
 	};
 

@@ -3,8 +3,8 @@
  *	  The bytes of an inverted file on disk, and how the number of a group becomes an
  *	  address.
  *
- * The fork is: block 0 the metapage, then the center pages, then those of a codebook, if
- * rows are coded by one, then extents of equal size.  An extent belongs to one of two
+ * The fork is: block 0 the metapage, then the center pages, then those of a codebook and its
+ * rotation, if rows are coded by one, then extents of equal size.  An extent belongs to one of two
  * shelves, that of rows or that of lists.  It has scan pages, with groups of 32 lanes, and
  * behind them record pages, with a record for each lane at a computed place.  A lane of
  * the shelf of lists is a list: its code and its record are those of its centroid.  See
@@ -104,7 +104,10 @@ typedef struct IvfMeta
 	uint32		codebook_pages;
 
 	uint8		spill;			/* 1: rows are in two lists, and a payload says which of both it is */
-	uint8		reserved_too[211];	/* 0 */
+	uint8		rotated;		/* 1: the codebook has a rotation, behind centroids */
+	uint8		padding[2];		/* 0 */
+	float		anisotropic;	/* see vdb_scan_set_anisotropic; 0: off */
+	uint8		reserved_too[204];	/* 0 */
 } IvfMeta;
 
 StaticAssertDecl(offsetof(IvfMeta, calibration) == 104, "what is at offset 104 stays there");
@@ -200,7 +203,7 @@ typedef struct IvfGeometry
 	uint32		center_pages;
 	uint32		center_values;	/* floats of the center */
 	uint32		codebook_pages;
-	uint32		codebook_values;	/* floats of the codebook */
+	uint32		codebook_values;	/* floats of the codebook, and of its rotation */
 	uint32		max_extents;	/* keeps numbers of groups and lanes in 32 bits */
 } IvfGeometry;
 
@@ -211,6 +214,8 @@ typedef struct IvfCoding
 	uint32		scan_bits;
 	VdbScanKind scan_kind;		/* of rows */
 	uint32		scan_parts;		/* of a product */
+	bool		rotated;		/* products are of vectors after a rotation that was learned */
+	float		anisotropic;	/* products are chosen by a loss of this threshold; 0: they are not */
 	uint32		refine_bits;
 	uint32		attr_bytes;
 	bool		spill;			/* rows are in two lists */

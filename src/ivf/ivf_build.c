@@ -293,6 +293,7 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 	IvfCoding	coding;
 	VdbCodec	codec;
 	instr_time	begun;
+	float	   *codebook;
 
 	INSTR_TIME_SET_CURRENT(begun);
 	if (RelationGetNumberOfBlocks(rel) != 0)
@@ -308,10 +309,13 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 				(errmsg("ivfflat index created with little data"),
 				 errdetail("This will cause low recall."),
 				 errhint("Drop the index until the table has more data.")));
-	vdb_ivf_create_meta(rel, MAIN_FORKNUM, &geometry, &codec, &coding,
-						vdb_ivf_make_codebook(&coding, codec.P, &training));
+	codebook = vdb_ivf_make_codebook(&coding, codec.P, &training);
 	if (training.residuals != NULL)
 		pfree(training.residuals);
+
+	/* whether there is a rotation is known only now */
+	(void) vdb_ivf_geometry(&geometry, &codec, &coding);
+	vdb_ivf_create_meta(rel, MAIN_FORKNUM, &geometry, &codec, &coding, codebook);
 
 	builder.index = vdb_ivf_open(rel);
 	write_lists(builder.index, &training);
@@ -337,9 +341,11 @@ vdb_ivf_buildempty(Relation rel)
 	IvfGeometry geometry;
 	IvfCoding	coding;
 	VdbCodec	codec;
+	float	   *codebook;
 
 	init_codec(rel, support, &codec);
 	coding = choose_coding(rel, &codec, &geometry);
-	vdb_ivf_create_meta(rel, INIT_FORKNUM, &geometry, &codec, &coding,
-						vdb_ivf_make_codebook(&coding, codec.P, &(IvfTraining) {0}));
+	codebook = vdb_ivf_make_codebook(&coding, codec.P, &(IvfTraining) {0});
+	(void) vdb_ivf_geometry(&geometry, &codec, &coding);
+	vdb_ivf_create_meta(rel, INIT_FORKNUM, &geometry, &codec, &coding, codebook);
 }

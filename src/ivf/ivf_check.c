@@ -50,7 +50,9 @@ typedef struct Check
 	uint64		groups;			/* of rows, that lists lead to */
 	MemoryContext row_context;
 	IvfCoder	coder;
-	float	   *centroid;		/* of `list` */
+	float	   *centroid;		/* of `list`, */
+	float	   *room;
+	const float *turned;		/* and as scan codes have it */
 	uint32		list;
 } Check;
 
@@ -308,6 +310,7 @@ static void
 load_centroid(Check *check, uint32 list)
 {
 	vdb_ivf_load_centroid(check->index, list, check->centroid);
+	check->turned = vdb_ivf_turn(check->index, 1, check->centroid, check->room);
 	check->list = list;
 }
 
@@ -420,7 +423,7 @@ check_row_lane(Check *check, const RowLane *entry, Datum *values, bool *isnull, 
 	copy_group(check, IVF_ROWS, a, entry->list, copy);
 	if (entry->list != check->list)
 		load_centroid(check, entry->list);
-	expected = vdb_ivf_code_row(&check->coder, row, check->centroid);
+	expected = vdb_ivf_code_row(&check->coder, row, check->centroid, check->turned);
 	if (!is_coded_so(shelf, copy, lane, &expected, squares(check, row->vector)))
 		corrupted(check, a.block, psprintf("Lane %u does not have the code of its row (%u,%u).",
 										   entry->lane, ItemPointerGetBlockNumber(&entry->key.tid),
@@ -470,6 +473,7 @@ check_row(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool alive
 		RowKey		key = {.tid = *tid, .which = IVF_FIRST_LANE};
 		const RowLane *entry = hash_search(check->rows, &key, HASH_FIND, NULL);
 
+		row.turned = vdb_ivf_turn(check->index, 1, row.vector, palloc(check->index->codec.vector_bytes));
 		if (entry == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INDEX_CORRUPTED),
@@ -501,6 +505,7 @@ vdb_ivf_check(Relation rel, Relation heap, Snapshot snapshot, VdbCheckCounts *co
 	check.row_context = AllocSetContextCreate(CurrentMemoryContext, "ivf check row",
 											  ALLOCSET_DEFAULT_SIZES);
 	check.centroid = palloc(check.index->codec.vector_bytes);
+	check.room = palloc(check.index->codec.vector_bytes);
 	vdb_ivf_coder_init(&check.coder, check.index);
 	if (snapshot != NULL)
 	{

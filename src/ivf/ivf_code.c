@@ -94,12 +94,12 @@ make_record(IvfCoder *coder, const IvfRow *row, const float *centroid)
 }
 
 IvfLane
-vdb_ivf_code_row(IvfCoder *coder, const IvfRow *row, const float *centroid)
+vdb_ivf_code_row(IvfCoder *coder, const IvfRow *row, const float *centroid, const float *turned)
 {
 	IvfIndex   *index = coder->index;
 	IvfLane		lane = {.payload = row->payload, .code = coder->code};
 
-	lane.factors = vdb_scan_encode(&index->scan, row->vector, centroid, coder->scratch, coder->code);
+	lane.factors = vdb_scan_encode(&index->scan, row->turned, turned, coder->scratch, coder->code);
 	if (vdb_ivf_shelf(index, IVF_ROWS)->record_bits > 0)
 	{
 		make_record(coder, row, centroid);

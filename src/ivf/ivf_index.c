@@ -13,6 +13,7 @@
 #include "compat.h"
 #include "index/index_known.h"
 #include "ivf/ivf_private.h"
+#include "quant/rotate.h"
 #include "testpoint.h"
 
 /* The metapage, pinned and locked, with everything a reader relies on checked. */
@@ -67,27 +68,56 @@ read_floats(Relation rel, BlockNumber block, VdbPageKind kind, uint32 values, Me
 	return out;
 }
 
-/* Prepares the coding of rows' scan codes, reading the codebook of products. */
-static void
-load_scan(IvfIndex *index, Relation rel, const IvfCoding *coding, MemoryContext context)
+/* Reads the codebook of products, and the rotation behind it. */
+static VdbCodebook
+load_codebook(IvfIndex *index, Relation rel, const IvfCoding *coding, MemoryContext context)
 {
 	const IvfGeometry *g = &index->geometry;
 	BlockNumber block = 1 + g->center_pages;
 	VdbCodebook book = {.dims = index->codec.P, .parts = coding->scan_parts};
 
+	book.values = read_floats(rel, block, VDB_PAGE_IVF_CODEBOOK, g->codebook_values, context);
+	if (!vdb_codebook_is_sound(&book))
+		vdb_page_corrupted(rel, block, "The codebook has values that no centroid has.");
+	if (coding->rotated)
+	{
+		index->rotation = book.values + vdb_codebook_values(book.dims);
+		if (!vdb_rotate_is_sound(book.dims, index->rotation))
+			vdb_page_corrupted(rel, block, "The codebook has a rotation that changes lengths.");
+	}
+	return book;
+}
+
+/*
+ * Prepares the coding of rows' scan codes.  Those after a rotation are of vectors whose center is
+ * where that takes it.
+ */
+static void
+load_scan(IvfIndex *index, Relation rel, const IvfCoding *coding, MemoryContext context)
+{
+	const VdbCodec *codec = &index->codec;
+	VdbCodebook book;
+	float	   *center;
+
+	index->turned = *codec;
 	switch (coding->scan_kind)
 	{
 		case VDB_SCAN_GRID:
-			vdb_scan_init(&index->scan, &index->codec, coding->scan_dims, coding->scan_bits);
+			vdb_scan_init(&index->scan, &index->turned, coding->scan_dims, coding->scan_bits);
 			return;
 		case VDB_SCAN_PRODUCT:
-			book.values = read_floats(rel, block, VDB_PAGE_IVF_CODEBOOK, g->codebook_values, context);
-			if (!vdb_codebook_is_sound(&book))
-				vdb_page_corrupted(rel, block, "The codebook has values that no centroid has.");
-			vdb_scan_init_product(&index->scan, &index->codec, &book);
+			book = load_codebook(index, rel, coding, context);
+			if (index->rotation != NULL)
+			{
+				center = MemoryContextAlloc(context, codec->vector_bytes);
+				vdb_rotate_by(codec->P, index->rotation, 1, codec->center, center);
+				vdb_codec_init(&index->turned, codec->metric, codec->dims, codec->seed, center);
+			}
+			vdb_scan_init_product(&index->scan, &index->turned, &book);
+			vdb_scan_set_anisotropic(&index->scan, coding->anisotropic);
 			return;
 		case VDB_SCAN_NOTHING:
-			vdb_scan_init_nothing(&index->scan, &index->codec);
+			vdb_scan_init_nothing(&index->scan, &index->turned);
 	}
 }
 
@@ -97,8 +127,11 @@ has_sound_lanes(const IvfMeta *meta)
 {
 	uint32		padded = vdb_codec_padded(meta->dims);
 
-	if (meta->spill > 1 || meta->scan_bits < 1 || meta->scan_bits > 2 || meta->scan_dims < 8 ||
+	if (meta->spill > 1 || meta->rotated > 1 || !(meta->anisotropic >= 0 && meta->anisotropic < 1) ||
+		meta->scan_bits < 1 || meta->scan_bits > 2 || meta->scan_dims < 8 ||
 		meta->scan_dims % 8 != 0 || meta->scan_dims > padded)
+		return false;
+	if (meta->rotated && (meta->scan_kind != VDB_SCAN_PRODUCT || padded > VDB_ROTATE_MAX_DIMS))
 		return false;
 	if (meta->scan_kind == VDB_SCAN_PRODUCT)
 		return meta->scan_parts >= 2 && meta->scan_parts % 2 == 0 && meta->scan_parts <= padded;
@@ -123,6 +156,8 @@ load_geometry(IvfIndex *index, const IvfMeta *meta, IvfCoding *coding)
 		.scan_bits = meta->scan_bits,
 		.scan_kind = meta->scan_kind,
 		.scan_parts = meta->scan_parts,
+		.rotated = meta->rotated != 0,
+		.anisotropic = meta->anisotropic,
 		.refine_bits = meta->refine_bits,
 		.attr_bytes = meta->attr_bytes,
 		.spill = meta->spill != 0
@@ -162,6 +197,15 @@ load_index(VdbKnown *known, Relation rel, const IvfMeta *meta)
 	vdb_scan_init(&index->list_scan, &index->nearest, coding.scan_dims, coding.scan_bits);
 	vdb_hints_init(&index->hints, rel, context);
 	vdb_known_keep(known, rel, meta->incarnation, index, context);
+}
+
+const float *
+vdb_ivf_turn(const IvfIndex *index, uint32 n, const float *x, float *out)
+{
+	if (index->rotation == NULL)
+		return x;
+	vdb_rotate_by(index->codec.P, index->rotation, n, x, out);
+	return out;
 }
 
 IvfIndex *
@@ -358,6 +402,8 @@ vdb_ivf_create_meta(Relation rel, ForkNumber fork, const IvfGeometry *g, const V
 	meta->scan_parts = coding->scan_parts;
 	meta->codebook_pages = g->codebook_pages;
 	meta->spill = coding->spill;
+	meta->rotated = coding->rotated;
+	meta->anisotropic = coding->anisotropic;
 	finish_first_block(buffer, fork == INIT_FORKNUM);
 	write_floats(rel, fork, VDB_PAGE_CENTER, codec->center, g->center_values);
 	write_floats(rel, fork, VDB_PAGE_IVF_CODEBOOK, codebook, g->codebook_values);

@@ -192,6 +192,8 @@ vdb_ivf_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Relat
 	if (row.vector != NULL)
 	{
 		float	   *centroids = palloc(2 * index->codec.vector_bytes);
+		float	   *room = palloc(3 * index->codec.vector_bytes);
+		const float *turned;
 		IvfCoder	coder;
 		uint32		lists[2];
 		uint32		count;
@@ -204,9 +206,12 @@ vdb_ivf_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid, Relat
 			add_first_list(index);
 		count = choose_lists(index, &row, lists, centroids);
 		row.payload = coder.payload;
+		row.turned = vdb_ivf_turn(index, 1, row.vector, room);
+		turned = vdb_ivf_turn(index, count, centroids, room + index->codec.P);
 		for (uint32 i = 0; i < count; i++)
 		{
-			IvfLane		lane = vdb_ivf_code_row(&coder, &row, centroids + i * index->codec.P);
+			IvfLane		lane = vdb_ivf_code_row(&coder, &row, centroids + i * index->codec.P,
+											turned + i * index->codec.P);
 
 			if (i > 0)
 			{

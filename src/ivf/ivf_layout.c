@@ -160,6 +160,8 @@ vdb_ivf_geometry(IvfGeometry *g, const VdbCodec *codec, const IvfCoding *coding)
 	g->center_pages = float_pages(g->center_values);
 	if (coding->scan_kind == VDB_SCAN_PRODUCT)
 		g->codebook_values = vdb_codebook_values(codec->P);
+	if (coding->rotated)
+		g->codebook_values += codec->P * codec->P;
 	g->codebook_pages = float_pages(g->codebook_values);
 	g->max_extents = (MaxBlockNumber - 1 - g->center_pages - g->codebook_pages) / g->extent_pages;
 	g->max_extents = Min(g->max_extents, PG_UINT32_MAX / IVF_LANES /

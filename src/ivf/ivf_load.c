@@ -28,6 +28,7 @@ struct IvfLoader
 	IvfIndex   *index;
 	IvfLoad		how;
 	const float *centroids;		/* (count + others) * P */
+	const float *turned_centroids;	/* the same as scan codes have them: count * P */
 	const uint32 *lists;		/* numbers of those that take rows */
 	bool		written;		/* rows go to their lists one by one */
 	IvfCoder	coder;
@@ -39,6 +40,7 @@ struct IvfLoader
 	uint32		waiting;
 	IvfRow		rows[VDB_CLUSTER_BLOCK];
 	float	   *vectors;		/* VDB_CLUSTER_BLOCK * P */
+	float	   *turned;			/* the same, where scan codes have others */
 	VdbNodeFactors *factors;
 	uint8	   *codes;
 	uint8	   *payloads;
@@ -75,6 +77,28 @@ init_clusters(IvfLoader *loader, uint32 count)
 	pfree(code);
 }
 
+/* Brings the centroids of lists that take rows to where scan codes are made. */
+static void
+turn_centroids(IvfLoader *loader)
+{
+	IvfIndex   *index = loader->index;
+	Size		P = loader->l2.P;
+	uint32		count = loader->how.count;
+	float	   *out;
+
+	loader->turned_centroids = loader->centroids;
+	if (index->rotation == NULL)
+		return;
+	loader->turned = palloc(VDB_CLUSTER_BLOCK * loader->l2.vector_bytes);
+	out = palloc_extended(count * loader->l2.vector_bytes, MCXT_ALLOC_HUGE);
+	for (uint32 i = 0; i < count; i += VDB_CLUSTER_BLOCK)
+	{
+		vdb_pace();
+		vdb_ivf_turn(index, Min(VDB_CLUSTER_BLOCK, count - i), loader->centroids + i * P, out + i * P);
+	}
+	loader->turned_centroids = out;
+}
+
 /*
  * Kilobytes that the sort of one of so many processes may take: what the centroids leave, and
  * a part in any case.
@@ -83,7 +107,8 @@ static int
 sort_memory(const IvfLoader *loader, int processes)
 {
 	uint32		count = loader->clusters.count;
-	Size		taken = vdb_cluster_bytes(&loader->l2, count) + count * loader->l2.vector_bytes;
+	Size		vectors = loader->turned_centroids == loader->centroids ? count : 2 * count;
+	Size		taken = vdb_cluster_bytes(&loader->l2, count) + vectors * loader->l2.vector_bytes;
 	double		memory = vdb_index_maintenance_memory() / 1024.0 / processes;
 
 	return (int) Max(memory - (double) taken / 1024, memory / 4.0);
@@ -120,6 +145,7 @@ vdb_ivf_loader_begin(IvfIndex *index, const float *centroids, const uint32 *list
 				   index->codec.center);
 	vdb_ivf_coder_init(&loader->coder, index);
 	init_clusters(loader, load->count + load->others);
+	turn_centroids(loader);
 	if (index->spill)
 		vdb_ivf_spill_init(&loader->spill, index);
 	if (shared != NULL)
@@ -175,8 +201,9 @@ sort_row(IvfLoader *loader, uint32 list, const IvfLane *lane)
 static void
 put_row(IvfLoader *loader, uint32 row, uint32 list)
 {
-	IvfLane		lane = vdb_ivf_code_row(&loader->coder, &loader->rows[row],
-										loader->centroids + (Size) list * loader->l2.P);
+	Size		at = (Size) list * loader->l2.P;
+	IvfLane		lane = vdb_ivf_code_row(&loader->coder, &loader->rows[row], loader->centroids + at,
+										loader->turned_centroids + at);
 
 	if (loader->written)
 		vdb_ivf_put_in_list(loader->index, loader->lists[list], &lane);
@@ -243,13 +270,16 @@ assign_rows(IvfLoader *loader)
 {
 	const VdbCodec *l2 = &loader->l2;
 	uint32		nearest[VDB_CLUSTER_BLOCK] = {0};
+	const float *turned;
 
 	if (loader->waiting == 0)
 		return;
+	turned = vdb_ivf_turn(loader->index, loader->waiting, loader->vectors, loader->turned);
 	vdb_cluster_assign(&loader->clusters, loader->waiting, loader->factors, loader->codes,
 					   l2->hi_bytes + l2->lo_bytes, nearest);
 	for (uint32 i = 0; i < loader->waiting; i++)
 	{
+		loader->rows[i].turned = turned + (Size) i * l2->P;
 		if (loader->index->spill)
 			put_lanes(loader, i, nearest[i]);
 		else

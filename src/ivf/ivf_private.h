@@ -40,6 +40,7 @@ typedef struct IvfOptions
 	int			refine;			/* ivfpq: IvfRefine */
 	int			quantizer;		/* IvfQuantizer */
 	int			parts;			/* of a product; 0: by the number of dimensions */
+	double		anisotropic;	/* threshold of a product's loss, 0: none */
 	int			spill;			/* further lists of a row: 0 or 1 */
 	bool		maintenance;	/* by the background worker */
 	bool		mirror;			/* who makes a mirror, too */
@@ -49,7 +50,8 @@ typedef struct IvfOptions
 typedef enum IvfQuantizer
 {
 	IVF_RABITQ,					/* scan codes on a grid */
-	IVF_PQ,						/* scan codes that are products */
+	IVF_PQ,						/* scan codes that are products, */
+	IVF_OPQ,					/* of vectors that were rotated for these */
 	IVF_SQ8,					/* records of 8 bits a dimension, */
 	IVF_NONE					/* or of 12 */
 } IvfQuantizer;
@@ -104,6 +106,8 @@ typedef struct IvfIndex
 	VdbCodec	codec;			/* hot codes of it are those of centroids */
 	VdbCodec	refine;			/* and of this one, those of rows, if they have any */
 	VdbCodec	nearest;		/* by which rows find their lists: of L2 */
+	const float *rotation;		/* of vectors before they get scan codes, or NULL; see vdb_ivf_turn */
+	VdbCodec	turned;			/* of vectors after that */
 	VdbScanCodec scan;
 	VdbScanCodec list_scan;		/* of centroids, for `nearest` */
 	VdbHints	hints;
@@ -152,6 +156,7 @@ vdb_ivf_set_which(const IvfIndex *index, uint8 *payload, uint8 which)
 typedef struct IvfRow
 {
 	float	   *vector;			/* in code space: P floats */
+	const float *turned;		/* as scan codes have it, see vdb_ivf_turn */
 	float		norm;			/* what the codec's transformation returned */
 	float		unsure;			/* how far the row's own vector may be from this */
 	const uint8 *payload;		/* its identifier and attributes, and which lane it is */
@@ -195,6 +200,12 @@ extern IvfIndex *vdb_ivf_open(Relation rel);
 
 /* Reads what may have changed since the index was opened. */
 extern void vdb_ivf_refresh(IvfIndex *index);
+
+/*
+ * Vectors of code space as scan codes of rows have them: rotated, where a rotation was learned.  n
+ * vectors, one behind the other, to `out`; or these themselves, where there is none.
+ */
+extern const float *vdb_ivf_turn(const IvfIndex *index, uint32 n, const float *x, float *out);
 
 /* What an index is like, read without opening it. */
 typedef struct IvfSummary
@@ -349,8 +360,12 @@ extern float *vdb_ivf_fetch_vector(const IvfIndex *index, VdbExact *exact, Relat
 /* ivf_code.c */
 extern void vdb_ivf_coder_init(IvfCoder *coder, IvfIndex *index);
 
-/* Codes a row relative to its list's centroid.  The result points into the coder and the row. */
-extern IvfLane vdb_ivf_code_row(IvfCoder *coder, const IvfRow *row, const float *centroid);
+/*
+ * Codes a row relative to its list's centroid, which is given as scan codes have it, too.  The result
+ * points into the coder and the row.
+ */
+extern IvfLane vdb_ivf_code_row(IvfCoder *coder, const IvfRow *row, const float *centroid,
+								const float *turned);
 
 /*
  * Codes a centroid; what its record stands for is what it is from now on.  The payload is that of a
@@ -681,8 +696,12 @@ extern void vdb_ivf_choose_scan(IvfCoding *coding, Relation rel, uint32 P);
 /* How many residuals a codebook is made of; 0: there is none. */
 extern uint32 vdb_ivf_codebook_sample(const IvfCoding *coding, uint32 P);
 
-/* The values of a new index's codebook, in the current context; NULL where there is none. */
-extern float *vdb_ivf_make_codebook(const IvfCoding *coding, uint32 P, const IvfTraining *training);
+/*
+ * The values of a new index's codebook, and of its rotation behind them, in the current context; NULL
+ * where there is no codebook.  Residuals are rotated.  Where they are too few for a rotation, there is
+ * none, and the coding says so.
+ */
+extern float *vdb_ivf_make_codebook(IvfCoding *coding, uint32 P, IvfTraining *training);
 
 /* ivf_spill.c */
 

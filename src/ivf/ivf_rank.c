@@ -150,17 +150,31 @@ vdb_ivf_rank_again(IvfRanking *ranking)
 	estimate_lists(ranking);
 }
 
+/* Prepares what rows are estimated by; who looks for a row's own list estimates lists alone. */
+static void
+make_rows_table(IvfRanking *ranking)
+{
+	IvfIndex   *index = ranking->index;
+	VdbQuery	query = ranking->query;
+
+	if (ranking->by_distance && index->scan.kind != VDB_SCAN_GRID)
+		return;
+	query.vector = (void *) vdb_ivf_turn(index, 1, query.vector, palloc(index->codec.vector_bytes));
+	ranking->table = palloc(2 * 16 * index->scan.bytes);
+	ranking->scale = vdb_scan_table(&index->scan, &query, ranking->table);
+}
+
 void
 vdb_ivf_rank(IvfRanking *ranking, IvfIndex *index, void *vector, float norm, bool by_distance)
 {
 	ranking->index = index;
+	ranking->table = NULL;
 	ranking->by_distance = by_distance;
 	ranking->by_product = !by_distance && index->codec.metric == VDB_METRIC_IP;
 	ranking->query.vector = vector;
 	ranking->query.hot = palloc(vdb_query_bytes(&index->codec, vector));
 	vdb_query_prepare(&ranking->query, &index->codec, norm);
-	ranking->table = palloc(2 * 16 * index->scan.bytes);
-	ranking->scale = vdb_scan_table(&index->scan, &ranking->query, ranking->table);
+	make_rows_table(ranking);
 	ranking->centroid = palloc(index->codec.vector_bytes);
 	ranking->list_table = make_table(ranking);
 	ranking->probes = NULL;

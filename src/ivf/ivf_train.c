@@ -311,7 +311,7 @@ find_centroids(IvfTraining *training, Pass *pass, const VdbCodec *l2, Relation h
 	double		most = Max(2 * training->rows, VDB_SAMPLE_MIN_ROWS);
 	IvfSample	sample;
 
-	vdb_ivf_sample_init(&sample, l2, (uint32) Min(vdb_ivf_sample_rows(lists), most));
+	vdb_ivf_sample_init(&sample, l2, (uint32) Min(Max(vdb_ivf_sample_rows(lists), training->wanted_residuals), most));
 	pass->sample = &sample;
 	vdb_index_sample(heap, rel, info, sample.room, sample.room, keep_row, pass);
 	MemoryContextSwitchTo(old);

@@ -18,7 +18,9 @@ CREATE TABLE kinds (name text, options text);
 INSERT INTO kinds VALUES ('rabitq', 'quantizer = rabitq'), ('pq', 'quantizer = pq'), ('pq_few', 'quantizer = pq, pq_m = 1'),
     ('pq_uneven', 'quantizer = pq, pq_m = 7, refine = 4'), ('pq_most', 'quantizer = pq, pq_m = 32'),
     ('pq_heap', 'quantizer = pq, refine = heap'), ('sq8', 'quantizer = sq8'), ('sq8_said', 'quantizer = sq8, refine = 8'),
-    ('none', 'quantizer = none');
+    ('none', 'quantizer = none'), ('opq', 'quantizer = opq'), ('opq_uneven', 'quantizer = opq, pq_m = 7, refine = 4'),
+    ('opq_heap', 'quantizer = opq, refine = heap'), ('pq_anisotropic', 'quantizer = pq, anisotropic = 0.2'),
+    ('opq_anisotropic', 'quantizer = opq, anisotropic = 0.99');
 CREATE TABLE orders (col text, operator text, class text);
 INSERT INTO orders VALUES ('v', '<->', 'vector_l2_ops'), ('v', '<#>', 'vector_ip_ops'), ('v', '<=>', 'vector_cosine_ops'),
     ('h', '<->', 'halfvec_l2_ops'), ('h', '<#>', 'halfvec_ip_ops'), ('h', '<=>', 'halfvec_cosine_ops'), ('b', '<~>', 'bit_hamming_ops');
@@ -48,6 +50,7 @@ BEGIN
         kind := k.name;
         differing := 0;
         FOR o IN TABLE orders LOOP
+            CONTINUE WHEN k.options ~ 'anisotropic' AND o.operator NOT IN ('<#>', '<=>');
             EXECUTE format('CREATE INDEX i ON points USING ivfpq (%s %s) WITH (lists = 12, %s)', o.col, o.class, k.options);
             differing := differing + (SELECT count(*) FROM unnest(ARRAY[1, 3000, 3001]) q,
                 unnest(exactly(o.col, o.operator, q, howmany), by_index(o.col, o.operator, q, howmany)) AS u (e, f) WHERE e IS DISTINCT FROM f);
@@ -69,6 +72,7 @@ RESET ivfpq.refine_factor;
 
 CREATE TABLE t (id serial, n int DEFAULT 7, v vector(30));
 CREATE INDEX t_pq ON t USING ivfpq (v vector_l2_ops, n) WITH (quantizer = pq);
+CREATE INDEX t_opq ON t USING ivfpq (v vector_cosine_ops, n) WITH (quantizer = opq, anisotropic = 0.1);
 CREATE INDEX t_sq8 ON t USING ivfpq (v vector_ip_ops, n) WITH (quantizer = sq8);
 CREATE INDEX t_none ON t USING ivfpq (v vector_cosine_ops, n) WITH (quantizer = none);
 CREATE FUNCTION reached() RETURNS TABLE (name text, live bigint, lists bigint, l2 bigint, ip bigint, cosine bigint) LANGUAGE sql
@@ -78,7 +82,7 @@ $$
         (SELECT count(DISTINCT id) FROM (SELECT id FROM t WHERE n = 7 ORDER BY v <-> place(5)::vector LIMIT 100000) s),
         (SELECT count(DISTINCT id) FROM (SELECT id FROM t WHERE n = 7 ORDER BY v <#> place(5)::vector LIMIT 100000) s),
         (SELECT count(DISTINCT id) FROM (SELECT id FROM t WHERE n = 7 ORDER BY v <=> place(5)::vector LIMIT 100000) s)
-    FROM pg_class, vdb.check_index(oid, true) c WHERE relname ~ '^t_(pq|sq8|none)$' ORDER BY 1
+    FROM pg_class, vdb.check_index(oid, true) c WHERE relname ~ '^t_(pq|opq|sq8|none)$' ORDER BY 1
 $$;
 SELECT * FROM reached();
 INSERT INTO t (v) SELECT place(i)::vector FROM generate_series(1, 100) i;
@@ -123,8 +127,19 @@ SELECT pg_relation_size('size_few') < pg_relation_size('size_pq') AS few,
 
 -- what is refused
 
-CREATE INDEX ON t USING ivfpq (v) WITH (quantizer = opq);
+CREATE INDEX ON t USING ivfpq (v) WITH (quantizer = lsq);
 CREATE INDEX ON t USING ivfpq (v) WITH (pq_m = 4);
+CREATE INDEX ON t USING ivfpq (v vector_ip_ops) WITH (anisotropic = 0.2);
+CREATE INDEX ON t USING ivfpq (v vector_ip_ops) WITH (quantizer = pq, anisotropic = 1);
+CREATE INDEX ON t USING ivfpq (v vector_ip_ops) WITH (quantizer = pq, anisotropic = -0.1);
+CREATE INDEX ON t USING ivfpq (v vector_l2_ops) WITH (quantizer = opq, anisotropic = 0.2);
+CREATE INDEX ON points USING ivfpq (b bit_hamming_ops) WITH (quantizer = pq, anisotropic = 0.2);
+CREATE TABLE wide (v vector(2001));
+CREATE INDEX ON wide USING ivfpq (v vector_l2_ops) WITH (quantizer = opq);
+SET maintenance_work_mem = '1MB';
+CREATE INDEX ON points USING ivfpq (b bit_hamming_ops) WITH (quantizer = opq);
+RESET maintenance_work_mem;
+DROP TABLE wide;
 CREATE INDEX ON t USING ivfpq (v) WITH (quantizer = pq, pq_m = -1);
 CREATE INDEX ON t USING ivfpq (v) WITH (quantizer = pq, pq_m = 33);
 CREATE INDEX ON t USING ivfpq (v) WITH (quantizer = sq8, pq_m = 4);

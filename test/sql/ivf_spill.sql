@@ -29,7 +29,7 @@ BEGIN
 END
 $$;
 CREATE TABLE kinds (name text, options text);
-INSERT INTO kinds VALUES ('rabitq', 'refine = 8'), ('4 bits', 'refine = 4'), ('heap', 'refine = heap'), ('pq', 'quantizer = pq'),
+INSERT INTO kinds VALUES ('rabitq', 'refine = 8'), ('4 bits', 'refine = 4'), ('heap', 'refine = heap'), ('pq', 'quantizer = pq'), ('opq', 'quantizer = opq'),
     ('sq8', 'quantizer = sq8'), ('none', 'quantizer = none');
 CREATE TABLE orders (operator text, opclass text);
 INSERT INTO orders VALUES ('<->', 'vector_l2_ops'), ('<#>', 'vector_ip_ops'), ('<=>', 'vector_cosine_ops');

@@ -16,7 +16,7 @@ my $primary = new_server('primary',
 	'restart_after_crash = on',
 	"wal_consistency_checking = 'generic'",
 	'max_standby_streaming_delay = -1');
-my @indexes = qw(t_flat t_pq t_spill);
+my @indexes = qw(t_flat t_pq t_spill t_opq);
 
 load_words($primary, 4000);
 $primary->safe_psql(
@@ -25,6 +25,7 @@ $primary->safe_psql(
 	INSERT INTO t (v) SELECT v FROM words WHERE id <= 1500;
 	CREATE INDEX t_flat ON t USING ivfflat (v vector_l2_ops) WITH (lists = 10);
 	CREATE INDEX t_pq ON t USING ivfpq (v vector_cosine_ops, id) WITH (lists = 20);
+	CREATE INDEX t_opq ON t USING ivfpq (v vector_ip_ops) WITH (lists = 20, quantizer = opq, anisotropic = 0.2);
 	CREATE INDEX t_spill ON t USING ivfpq (v vector_l2_ops) WITH (lists = 20, spill = 1);
 	CHECKPOINT));
 

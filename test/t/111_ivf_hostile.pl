@@ -145,23 +145,30 @@ for my $what (sort keys %bad_extents)
 	psql_fails($node, "SELECT vdb.prewarm('t_v_idx')", 'XX002', $text, "prewarm: $what");
 }
 
-# A codebook: what cannot be one is refused, and of what can be, scores are numbers.
+# A codebook, with a rotation behind it: what cannot be one is refused, and of what can be, scores are numbers.
 damage($sound);
 $node->safe_psql(
 	'postgres', q(
 	DROP INDEX t_v_idx;
-	CREATE INDEX t_v_idx ON t USING ivfpq (v vector_l2_ops, n) WITH (lists = 8, quantizer = pq);
+	CREATE INDEX t_v_idx ON t USING ivfpq (v vector_l2_ops, n) WITH (lists = 8, quantizer = opq);
 	CHECKPOINT));
 $file = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('t_v_idx')");
 $sound = slurp_file($file);
-my ($codebook) = grep { unpack('v', substr page($_), BLCKSZ - 12, 2) == 10 } 0 .. length($sound) / BLCKSZ - 1;
-ok(defined $codebook, 'there is a page of the codebook');
+my ($codebook, @rotation) = grep { unpack('v', substr page($_), BLCKSZ - 12, 2) == 10 } 0 .. length($sound) / BLCKSZ - 1;
+is(scalar(@rotation), 6, 'there are pages of the codebook');
 my %bad_codebooks = (
 	'of another kind of code' => [ with_bytes(0, 24 + 256, pack 'V', 0), 'contradicts itself' ],
 	'of a kind that there is not' => [ with_bytes(0, 24 + 256, pack 'V', 3), 'contradicts itself' ],
 	'of an odd number of parts' => [ with_bytes(0, 24 + 260, pack 'V', 25), 'contradicts itself' ],
 	'of more parts than dimensions' => [ with_bytes(0, 24 + 260, pack 'V', 106), 'contradicts itself' ],
 	'of fewer parts' => [ with_bytes(0, 24 + 260, pack 'V', 2), 'contradicts itself' ],
+	'without its rotation' => [ with_bytes(0, 24 + 269, "\0"), 'contradicts itself' ],
+	'with two rotations' => [ with_bytes(0, 24 + 269, "\2"), 'contradicts itself' ],
+	'of a threshold too great' => [ with_bytes(0, 24 + 272, pack 'f', 1), 'contradicts itself' ],
+	'of a threshold that is none' => [ with_bytes(0, 24 + 272, pack 'f', 'nan'), 'contradicts itself' ],
+	'with a rotation of zeros' => [ with_bytes($rotation[3], 32, "\0" x 4096), 'changes lengths' ],
+	'with a rotation that is none' => [ with_bytes($rotation[3], 400, pack 'f', 'inf'), 'changes lengths' ],
+	'with another rotation' => [ with_bytes($rotation[3], 32 + 416, substr page($rotation[3]), 32, 416), 't_v_idx' ],
 	'of more pages' => [ with_bytes(0, 24 + 264, pack 'V', 1000), 'contradicts itself' ],
 	'of zeros' => [ with_bytes($codebook, 0, "\0" x BLCKSZ), 't_v_idx' ],
 	'of the center' => [ with_bytes($codebook, 0, page($codebook - 1)), 'of kind' ],
