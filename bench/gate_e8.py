@@ -103,10 +103,11 @@ def balanced_axes(residual, width):
     values, vectors = np.linalg.eigh(np.cov(residual[::7].T))
     parts = residual.shape[1] // width
     logs, dealt = np.zeros(parts), [[] for _ in range(parts)]
+    no_use = 0.1 * values.mean()            # what is less, products lose in any case
     for i in np.argsort(-values):
         part = min((p for p in range(parts) if len(dealt[p]) < width), key=lambda p: logs[p])
         dealt[part].append(i)
-        logs[part] += np.log(max(values[i], 1e-12))
+        logs[part] += np.log1p(max(values[i], 0) / no_use)
     return vectors[:, [i for part in dealt for i in part]].astype('float32')
 
 
