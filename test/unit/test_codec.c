@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block_fixture.h"
 #include "quant/codec.h"
 #include "quant/rotate.h"
 #include "tap.h"
@@ -32,27 +33,6 @@ static double
 random_normal(void)
 {
 	return sqrt(-2 * log(random_uniform())) * cos(6.283185307179586 * random_uniform());
-}
-
-/* A heap block of exactly this size, full of garbage. */
-static void *
-new_block(size_t size)
-{
-	void	   *block = malloc(size);
-
-	if (block == NULL && size > 0)
-	{
-		printf("Bail out! out of memory\n");
-		exit(1);
-	}
-	memset(block, 0xA5, size);
-	return block;
-}
-
-static float *
-new_floats(size_t n)
-{
-	return new_block(n * sizeof(float));
 }
 
 static double

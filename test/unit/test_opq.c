@@ -8,47 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block_fixture.h"
 #include "distance/distance.h"
 #include "quant/opq.h"
 #include "quant/rotate.h"
 #include "tap.h"
 
-static void *
-new_block(size_t size)
-{
-	void	   *block = malloc(size);
-
-	if (block == NULL)
-	{
-		printf("Bail out! out of memory\n");
-		exit(1);
-	}
-	memset(block, 0xA5, size);
-	return block;
-}
-
-static float *
-new_floats(size_t n)
-{
-	return new_block(n * sizeof(float));
-}
-
-/* Roughly normal, of variance 1, and the same everywhere. */
-static float
-random_normal(void)
-{
-	int64_t		sum = 0;
-
-	for (int i = 0; i < 12; i++)
-		sum += (int32_t) random_u32();
-	return (float) ((double) sum / 4294967296.0);
-}
-
 static void
 fill_normal(size_t n, float *x)
 {
 	for (size_t i = 0; i < n; i++)
-		x[i] = random_normal();
+		x[i] = rough_normal();
 }
 
 static void
@@ -109,7 +79,7 @@ check_polar(size_t n)
 		factor[i] = 1;
 		vdb_rotate(n, 77, factor);
 		for (size_t j = 0; j < n; j++)
-			before[i * n + j] = factor[j] + 0.02f * random_normal() / sqrtf((float) n);
+			before[i * n + j] = factor[j] + 0.02f * rough_normal() / sqrtf((float) n);
 	}
 	memcpy(factor, before, n * n * sizeof(float));
 	vdb_opq_polar(n, factor, &host, scratch);
@@ -180,7 +150,7 @@ check_learned(uint32_t dims, uint32_t parts, uint32_t n, double share_left)
 	{
 		for (uint32_t axis = 0; axis < dims; axis++)
 		{
-			float		length = random_normal() * (axis < dims / 4 ? 1.0f : 0.1f) / sqrtf((float) dims);
+			float		length = rough_normal() * (axis < dims / 4 ? 1.0f : 0.1f) / sqrtf((float) dims);
 
 			for (uint32_t i = 0; i < dims; i++)
 				x[j * dims + i] += length * axes[axis * dims + i];

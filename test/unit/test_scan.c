@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block_fixture.h"
 #include "quant/scan.h"
 #include "tap.h"
 
@@ -25,37 +26,6 @@ typedef struct Shape
 } Shape;
 
 static const char *const metric_names[] = {"l2", "ip", "cosine"};
-
-/* Roughly normal, of variance 1, and the same everywhere. */
-static float
-random_normal(void)
-{
-	int64_t		sum = 0;
-
-	for (int i = 0; i < 12; i++)
-		sum += (int32_t) random_u32();
-	return (float) ((double) sum / 4294967296.0);
-}
-
-static void *
-new_block(size_t size)
-{
-	void	   *block = malloc(size);
-
-	if (block == NULL)
-	{
-		printf("Bail out! out of memory\n");
-		exit(1);
-	}
-	memset(block, 0xA5, size);
-	return block;
-}
-
-static float *
-new_floats(size_t n)
-{
-	return new_block(n * sizeof(float));
-}
 
 static double
 dot(size_t n, const float *a, const float *b)
@@ -146,7 +116,7 @@ setting_init(Setting *s, VdbMetric metric, Shape shape)
 	s->scale = new_floats(LANES);
 	s->scores = new_floats(LANES);
 	for (uint32_t i = 0; i < P; i++)
-		s->center[i] = 0.5f * random_normal();
+		s->center[i] = 0.5f * rough_normal();
 	vdb_codec_init(&s->codec, metric, shape.dims, SEED, s->center);
 	if (shape.parts == 0)
 		vdb_scan_init(&s->scan, &s->codec, shape.coded, shape.bits);
@@ -186,11 +156,11 @@ fill(Setting *s, float far)
 
 	for (uint32_t i = 0; i < P; i++)
 	{
-		s->centroid[i] = far * random_normal();
-		s->vector[i] = s->centroid[i] + random_normal();
+		s->centroid[i] = far * rough_normal();
+		s->vector[i] = s->centroid[i] + rough_normal();
 	}
 	for (uint32_t i = 0; i < LANES * P; i++)
-		s->rows[i] = s->centroid[i % P] + random_normal();
+		s->rows[i] = s->centroid[i % P] + rough_normal();
 }
 
 /* Encodes all rows, and makes the query's table. */
@@ -271,7 +241,7 @@ measure_distortion(Shape shape)
 		int			nearest;
 
 		for (uint32_t d = 0; d < width; d++)
-			x[d] = random_normal();
+			x[d] = rough_normal();
 		nearest = vdb_codebook_nearest(&book, 0, x, 1);
 		for (uint32_t d = 0; d < width; d++)
 			sum += pow((double) x[d] - book.values[VDB_CODEBOOK_SIZE * d + nearest], 2);
