@@ -10,6 +10,10 @@
  */
 #include "postgres.h"
 
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 
@@ -23,14 +27,64 @@
 /* More than any limit there is. */
 #define MOST_UNITS 10000
 
-bool		vdb_is_in_no_hurry = false;
+static bool in_no_hurry = false;
+
+#ifdef SYS_sched_setattr
+
+/* The longest slice of time that Linux gives, nanoseconds. */
+#define LONGEST_SLICE 100000000
+
+/* The kernel's struct sched_attr, in its first version: where headers have it depends on libraries. */
+typedef struct SchedulerAttributes
+{
+	uint32		size;
+	uint32		policy;
+	uint64		flags;
+	int32		nice;
+	uint32		priority;
+	uint64		slice;
+	uint64		deadline;
+	uint64		period;
+} SchedulerAttributes;
+
+/*
+ * Asks for long slices.  A process has its fair share of time with any; but who wakes while another
+ * is in a slice that is longer than his own need not wait for its end (Linux 6.12, EEVDF).
+ * Without that a query waits on for a millisecond or two beside a rebuild.  Older kernels
+ * pay no heed; and where one refuses, all goes on as it would.
+ */
+static void
+let_others_in(void)
+{
+	SchedulerAttributes attributes;
+
+	if (syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0) != 0 ||
+		(attributes.policy != SCHED_OTHER && attributes.policy != SCHED_BATCH))
+		return;
+	attributes.size = sizeof(attributes);
+	attributes.slice = LONGEST_SLICE;
+	(void) syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
+#else
+static void
+let_others_in(void)
+{
+}
+#endif
+
+void
+vdb_be_in_no_hurry(void)
+{
+	in_no_hurry = true;
+	let_others_in();
+}
 
 void
 vdb_pace(void)
 {
 	static VdbMoment charged = 0;	/* until when */
 
-	if (vdb_is_in_no_hurry && VacuumCostActive)
+	if (in_no_hurry && VacuumCostActive)
 	{
 		int64		units = (vdb_clock_read() - charged) / UNIT;
 

@@ -6,10 +6,10 @@
 #define VDB_PACE_H
 
 /*
- * Nobody waits for what this process does: its time costs as well as its reading and writing.
- * Otherwise it is paced as VACUUM is.
+ * Nobody waits for what this process does, from here on: its time costs as well as its reading and
+ * writing, and who wakes has the processor before it.  Otherwise it is paced as VACUUM is.
  */
-extern bool vdb_is_in_no_hurry;
+extern void vdb_be_in_no_hurry(void);
 
 /*
  * To be called in every long loop of builds and VACUUM, with no lock held on a page: sleeps where

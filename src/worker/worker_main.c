@@ -410,7 +410,7 @@ vdb_database_worker(Datum arg)
 
 	if (!vdb_worker_begin("vdb maintenance"))
 		return;
-	vdb_is_in_no_hurry = true;
+	vdb_be_in_no_hurry();
 
 	/* a database may have it off */
 	if (vdb_maintenance)

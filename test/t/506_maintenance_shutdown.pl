@@ -1,9 +1,11 @@
-# Claims that the server stops at once, in each mode, while workers are in the middle of each kind of work; and
-# that when it starts again, what they left is sound, and their work is done.
+# Claims that the server stops at once, in each mode, while workers are in the middle of each kind of work, for
+# which they have the processor after whoever else wakes; and that when it starts again, what they left is sound, and
+# their work is done.
 
 use strict;
 use warnings;
 use FindBin;
+use POSIX ();
 use lib "$FindBin::RealBin/../perl";
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -18,6 +20,18 @@ my $node = new_server(
 	'vdb.maintenance_workers = 8', 'max_worker_processes = 12', 'max_prepared_transactions = 2');
 
 sub sql { return $node->safe_psql(@_) }
+
+# How long the scheduler lets a process go on beside others, nanoseconds; undef where it does not say, or cannot be
+# asked for another slice.
+sub slice
+{
+	my ($pid) = @_;
+	my ($major, $minor) = (POSIX::uname())[2] =~ /^(\d+)\.(\d+)/ or return undef;
+
+	return undef if $major * 1000 + $minor < 6012;
+	open(my $file, '<', "/proc/$pid/sched") or return undef;
+	return (map { /^se\.slice\s*:\s*(\d+)/ ? $1 : () } <$file>)[0];
+}
 
 # Mostly empty: worth a rebuild.  What it counts is told before VACUUM tells that there are no dead rows: told after
 # it, as by a session that ends slowly, a worker would be at a vacuum that lasts.
@@ -88,6 +102,17 @@ for my $mode (qw(smart fast immediate))
 	ok($node->poll_query_until('postgres', 'SELECT count(DISTINCT work) = ' . keys(%works) . ' FROM vdb_stat_worker'),
 		'workers are at each kind of work')
 	  or diag(sql('postgres', 'SELECT datname, work, last_error FROM vdb_stat_worker'));
+	if ($mode eq 'smart')
+	{
+		my @slices = map { slice($_) // () } split "\n", sql('postgres', q(
+			SELECT pid FROM vdb_stat_worker WHERE work IS NOT NULL));
+
+	  SKIP:
+		{
+			skip 'slices of the processor cannot be asked for here', 1 if !@slices;
+			is_deeply([ grep { $_ != 1e8 } @slices ], [], 'they have asked for the longest slices');
+		}
+	}
 	$begin = time;
 	$node->stop($mode);
 	cmp_ok(time - $begin, '<', 5, "the server stops, $mode");
