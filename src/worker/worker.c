@@ -69,12 +69,12 @@ define_settings(void)
 							NULL, NULL, NULL);
 	DefineCustomRealVariable("vdb.maintenance_cost_delay",
 							 "Sets how long a worker sleeps when it has used up its cost limit.", NULL,
-							 &vdb_maintenance_cost_delay, 2, 0, 100, PGC_SUSET, GUC_UNIT_MS,
+							 &vdb_maintenance_cost_delay, 0.5, 0, 100, PGC_SUSET, GUC_UNIT_MS,
 							 NULL, NULL, NULL);
 	DefineCustomIntVariable("vdb.maintenance_cost_limit",
 							"Sets what reading and writing may cost before a worker sleeps.",
 							"Costs are those of vacuum_cost_page_hit, vacuum_cost_page_miss and vacuum_cost_page_dirty.",
-							&vdb_maintenance_cost_limit, 200, 1, 10000, PGC_SUSET, 0,
+							&vdb_maintenance_cost_limit, 50, 1, 10000, PGC_SUSET, 0,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("vdb.maintenance_lock_wait",
 							"Sets how long others wait for a lock of a worker's before it gives way.",
