@@ -301,7 +301,7 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 	vdb_mirror_forget(rel);
 	init_codec(rel, support, &codec);
 	coding = choose_coding(rel, &codec, &geometry);
-	training.wanted_residuals = vdb_ivf_codebook_sample(&coding, codec.P);
+	training.wanted_residuals = vdb_ivf_codebook_sample(&coding, heap, rel, codec.P);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, IVF_PHASE_KMEANS);
 	vdb_ivf_train(&training, &codec, support, heap, rel, info, vdb_ivf_options(rel).lists);
 	if (vdb_ivf_is_flat(rel) && training.rows < (double) vdb_ivf_options(rel).lists)

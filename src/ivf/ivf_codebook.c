@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "storage/bufmgr.h"
 #include "utils/rel.h"
 
 #include "compute/compute.h"
@@ -69,12 +71,10 @@ rotation_bytes(uint32 P)
 	return (vdb_opq_scratch(P) + (Size) P * P) * sizeof(float);
 }
 
-/* Raises where a rotation would take too long for every query, or its training too much memory. */
+/* Raises where a rotation would take too long for every query. */
 static void
 check_rotation(Relation rel, uint32 P)
 {
-	Size		memory = rotation_bytes(P) + FEWEST_FOR_ROTATION * P * residual_bytes(P);
-
 	if (P > VDB_ROTATE_MAX_DIMS)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -82,7 +82,19 @@ check_rotation(Relation rel, uint32 P)
 				 errdetail("Index \"%s\" would multiply each query by a matrix of their square.",
 						   RelationGetRelationName(rel)),
 				 errhint("Use quantizer = pq.")));
-	if (memory > vdb_index_maintenance_memory())
+}
+
+/*
+ * Raises where the training of a rotation would take too much memory.  Of a table that is too small
+ * none is learned: it is emptied, and its index made, with whatever memory there is.
+ */
+static void
+check_rotation_memory(Relation heap, Relation rel, uint32 P)
+{
+	Size		memory = rotation_bytes(P) + FEWEST_FOR_ROTATION * P * residual_bytes(P);
+	double		most_rows = (double) RelationGetNumberOfBlocks(heap) * MaxHeapTuplesPerPage;
+
+	if (most_rows >= FEWEST_FOR_ROTATION * P && memory > vdb_index_maintenance_memory())
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("memory required is %d MB, maintenance_work_mem is %d MB",
@@ -135,7 +147,7 @@ vdb_ivf_choose_scan(IvfCoding *coding, Relation rel, uint32 P)
 }
 
 uint32
-vdb_ivf_codebook_sample(const IvfCoding *coding, uint32 P)
+vdb_ivf_codebook_sample(const IvfCoding *coding, Relation heap, Relation rel, uint32 P)
 {
 	Size		memory = vdb_index_maintenance_memory();
 	Size		most = MOST_RESIDUALS;
@@ -144,6 +156,7 @@ vdb_ivf_codebook_sample(const IvfCoding *coding, uint32 P)
 		return 0;
 	if (coding->rotated)
 	{
+		check_rotation_memory(heap, rel, P);
 		memory -= Min(memory, rotation_bytes(P));
 		most = Max(most, MOST_FOR_ROTATION * P);
 	}

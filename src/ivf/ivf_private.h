@@ -693,8 +693,11 @@ extern bool vdb_ivf_on_sphere(Relation rel, VdbMetric metric);
 /* Fills in how the user wants the scan codes of rows, of vectors of P dimensions. */
 extern void vdb_ivf_choose_scan(IvfCoding *coding, Relation rel, uint32 P);
 
-/* How many residuals a codebook is made of; 0: there is none. */
-extern uint32 vdb_ivf_codebook_sample(const IvfCoding *coding, uint32 P);
+/*
+ * How many residuals a new index's codebook is made of; 0: there is none.  Raises where there is not
+ * memory enough to learn a rotation of the table.
+ */
+extern uint32 vdb_ivf_codebook_sample(const IvfCoding *coding, Relation heap, Relation rel, uint32 P);
 
 /*
  * The values of a new index's codebook, and of its rotation behind them, in the current context; NULL

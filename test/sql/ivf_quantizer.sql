@@ -125,6 +125,16 @@ CREATE INDEX size_sq8 ON points USING ivfpq (v) WITH (lists = 1, quantizer = sq8
 SELECT pg_relation_size('size_few') < pg_relation_size('size_pq') AS few,
     pg_relation_size('size_sq8') < pg_relation_size('size_8') AS sq8;
 
+-- a rotation that memory does not suffice for is asked for where there are rows to learn from
+CREATE TABLE emptied (v vector(2000));
+SET maintenance_work_mem = '1MB';
+CREATE INDEX emptied_opq ON emptied USING ivfpq (v vector_l2_ops) WITH (quantizer = opq);
+INSERT INTO emptied SELECT array_fill(i, ARRAY[2000])::vector FROM generate_series(1, 3) i;
+REINDEX INDEX emptied_opq;
+TRUNCATE emptied;
+RESET maintenance_work_mem;
+DROP TABLE emptied;
+
 -- what is refused
 
 CREATE INDEX ON t USING ivfpq (v) WITH (quantizer = lsq);
