@@ -32,12 +32,14 @@
 #include "storage/relfilelocator.h"
 typedef RelFileLocator VdbLocator;
 #define vdb_relation_locator(rel) ((rel)->rd_locator)
+#define vdb_locator_number(locator) ((locator).relNumber)
 #define vdb_buffer_tag_init(tag, locator, fork, block) InitBufferTag(tag, locator, fork, block)
 #define vdb_buffer_tags_equal(a, b) BufferTagsEqual(a, b)
 #else
 #include "storage/relfilenode.h"
 typedef RelFileNode VdbLocator;
 #define vdb_relation_locator(rel) ((rel)->rd_node)
+#define vdb_locator_number(locator) ((locator).relNode)
 #define vdb_buffer_tag_init(tag, locator, fork, block) INIT_BUFFERTAG(*(tag), *(locator), fork, block)
 #define vdb_buffer_tags_equal(a, b) BUFFERTAGS_EQUAL(*(a), *(b))
 #endif

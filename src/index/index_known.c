@@ -4,12 +4,16 @@
  *
  * An index is known by the identity of its files and by an incarnation, the random
  * number that each build draws: whatever else is said of the same files is another
- * index's.
+ * index's.  What is known of an index that was dropped or built anew, which may be megabytes, goes
+ * when the next one is opened.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "index/index_known.h"
 
@@ -25,6 +29,30 @@ forget(VdbKnown *known)
 	if (known->context != NULL)
 		MemoryContextDelete(known->context);
 	memset(known, 0, sizeof(*known));
+}
+
+/* Was an index dropped, or has it other files now? */
+static bool
+is_gone(const VdbKnown *known)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(known->relid));
+	bool		gone;
+
+	if (!HeapTupleIsValid(tuple))
+		return true;
+	gone = ((Form_pg_class) GETSTRUCT(tuple))->relfilenode != vdb_locator_number(known->locator);
+	ReleaseSysCache(tuple);
+	return gone;
+}
+
+static void
+forget_gone(void)
+{
+	for (int i = 0; i < MAX_KNOWN; i++)
+	{
+		if (entries[i].context != NULL && entries[i].users == 0 && is_gone(&entries[i]))
+			forget(&entries[i]);
+	}
 }
 
 VdbKnown *
@@ -50,6 +78,7 @@ vdb_known_find(Relation rel)
 	if (oldest == NULL)
 		return MemoryContextAllocZero(CurrentMemoryContext, sizeof(VdbKnown));
 	forget(oldest);
+	forget_gone();
 	return oldest;
 }
 
@@ -65,6 +94,7 @@ vdb_known_keep(VdbKnown *known, Relation rel, uint64 incarnation, void *index,
 	known->index = index;
 	known->incarnation = incarnation;
 	known->context = context;
+	known->relid = RelationGetRelid(rel);
 	known->locator = vdb_relation_locator(rel);
 	known->temporary = RelationUsesLocalBuffers(rel);
 }

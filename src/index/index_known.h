@@ -15,6 +15,7 @@ typedef struct VdbKnown
 	void	   *index;			/* the access method's, in the context */
 	uint64		incarnation;	/* another one: what is known is of an index that is gone */
 	MemoryContext context;		/* NULL: nothing is known */
+	Oid			relid;
 	VdbLocator	locator;
 	bool		temporary;		/* there may be another of the same locator */
 	int			users;			/* open until their memory context is reset */

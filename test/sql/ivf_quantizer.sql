@@ -159,3 +159,11 @@ CREATE INDEX ON t USING ivfflat (v) WITH (quantizer = pq);
 ALTER INDEX t_sq8 SET (refine = 4);
 DROP TABLE points, kinds, orders, t, u;
 DROP FUNCTION place, bits, nearest, exactly, by_index, differing, reached;
+
+-- a session remembers an index, and not what it was before it was made anew
+CREATE TABLE known (v vector(3));
+CREATE INDEX known_v ON known USING ivfpq (v vector_l2_ops);
+REINDEX INDEX CONCURRENTLY known_v;
+REINDEX INDEX known_v;
+SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'ivf index';
+DROP TABLE known;
