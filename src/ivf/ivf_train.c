@@ -9,6 +9,7 @@
 
 #include "common/pg_prng.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/memutils.h"
 
 #include "compute/compute.h"
@@ -300,6 +301,18 @@ vdb_ivf_sample_rows(uint32 lists)
 	return lists * LIST_ROWS;
 }
 
+/*
+ * Blocks to take so many rows of, of a table that is expected to have some: more of them, where not each
+ * has one.
+ */
+static uint32
+sample_blocks(Relation heap, double expected, uint32 rows)
+{
+	BlockNumber blocks = RelationGetNumberOfBlocks(heap);
+
+	return (uint32) Min(rows * Max((double) blocks / expected, 1), (double) blocks);
+}
+
 /* Lists for a new index, from a sample of its table. */
 static void
 find_centroids(IvfTraining *training, Pass *pass, const VdbCodec *l2, Relation heap, Relation rel,
@@ -313,7 +326,7 @@ find_centroids(IvfTraining *training, Pass *pass, const VdbCodec *l2, Relation h
 
 	vdb_ivf_sample_init(&sample, l2, (uint32) Min(Max(vdb_ivf_sample_rows(lists), training->wanted_residuals), most));
 	pass->sample = &sample;
-	vdb_index_sample(heap, rel, info, sample.room, sample.room, keep_row, pass);
+	vdb_index_sample(heap, rel, info, sample.room, sample_blocks(heap, training->rows, sample.room), keep_row, pass);
 	MemoryContextSwitchTo(old);
 	vdb_ivf_cluster(training, &sample, lists, vdb_ivf_on_sphere(rel, pass->codec->metric));
 	MemoryContextDelete(context);

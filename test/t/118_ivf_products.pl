@@ -72,6 +72,15 @@ $node->safe_psql('postgres', 'REINDEX INDEX grown_v');
 is(is_rotated('grown_v'), 1, 'REINDEX learns');
 recall_at_least($node, 'grown_v', 0.9, 'after REINDEX', settings => $scan);
 
+# Few rows of many blocks are as good to learn from.
+$node->safe_psql(
+	'postgres', q(
+	CREATE TABLE sparse (id int, v vector(100), filler char(6000));
+	ALTER TABLE sparse ALTER filler SET STORAGE PLAIN;
+	INSERT INTO sparse SELECT id, v, '' FROM words WHERE id <= 6000;
+	CREATE INDEX sparse_v ON sparse USING ivfpq (v vector_ip_ops) WITH (quantizer = opq) WHERE id % 10 = 0));
+is(is_rotated('sparse_v'), 1, 'a partial index has a rotation');
+
 # Where few rows are refined, a rotation that was learned finds more.
 my %recall;
 for my $kind (qw(pq opq))
