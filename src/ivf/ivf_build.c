@@ -293,6 +293,7 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 	IvfCoding	coding;
 	VdbCodec	codec;
 	instr_time	begun;
+	bool		wants_rotation;
 	float	   *codebook;
 
 	INSTR_TIME_SET_CURRENT(begun);
@@ -301,6 +302,7 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 	vdb_mirror_forget(rel);
 	init_codec(rel, support, &codec);
 	coding = choose_coding(rel, &codec, &geometry);
+	wants_rotation = coding.rotated;
 	training.wanted_residuals = vdb_ivf_codebook_sample(&coding, heap, rel, codec.P);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, IVF_PHASE_KMEANS);
 	vdb_ivf_train(&training, &codec, support, heap, rel, info, vdb_ivf_options(rel).lists);
@@ -314,6 +316,11 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 		pfree(training.residuals);
 
 	/* whether there is a rotation is known only now */
+	if (wants_rotation && !coding.rotated)
+		ereport(NOTICE,
+				(errmsg("index \"%s\" has no rotation", RelationGetRelationName(rel)),
+				 errdetail("To learn one takes several lists, 256 rows, and four rows a dimension; its codes are those of quantizer = pq."),
+				 errhint("REINDEX it when the table has more data.")));
 	(void) vdb_ivf_geometry(&geometry, &codec, &coding);
 	vdb_ivf_create_meta(rel, MAIN_FORKNUM, &geometry, &codec, &coding, codebook);
 
