@@ -8,6 +8,7 @@ use FindBin;
 use lib "$FindBin::RealBin/../perl";
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 use VdbTest;
 
 my $node = new_server('embedding', 'fsync = off', q(shared_preload_libraries = 'vdb'), 'wal_level = logical');
@@ -149,10 +150,11 @@ comes_true('a row that the target refuses is given up',
 
 # --- a model that has enough, or is away ----------------------------------------------
 
-make_pipeline('busy', 10, q(IF calls <= 3 THEN
-	RAISE 'enough' USING ERRCODE = 'VD429', DETAIL = (ARRAY['0.2', '00:00:00.3', 'soon'])[calls]; END IF;), max_attempts => 1);
+# counted from before: it may have been refused twice when the statement that makes the pipeline returns
 my $began = time;
 
+make_pipeline('busy', 10, q(IF calls <= 3 THEN
+	RAISE 'enough' USING ERRCODE = 'VD429', DETAIL = (ARRAY['0.2', '00:00:00.3', 'soon'])[calls]; END IF;), max_attempts => 1);
 is_made('busy');
 cmp_ok(time - $began, '>=', 1, 'who has enough is left alone');
 is(dead('busy'), '', 'and nobody has failed');
