@@ -11,8 +11,10 @@
 -- is built anew for comparison.
 --
 -- ms: of the step; mb: size of the index afterwards; found: the share of the ten
--- nearest rows that is found, at some values of hnsw.ef_search (-v efs=20,40,100).
--- -v am=ivfpq -v knob=probes: the index is one of lists, and efs are of ivfpq.probes.
+-- nearest rows that is found, at some values of hnsw.ef_search (-v efs=20,40,100);
+-- per_second: how many questions are answered, at each, the better of two runs.
+-- -v am=ivfpq -v knob=probes: the index is one of lists, and efs are of ivfpq.probes.  -v short=1 ends
+-- before the fifth.
 
 \set ON_ERROR_STOP on
 \pset footer off
@@ -50,7 +52,7 @@ CREATE TABLE churn_gone AS SELECT * FROM churn LIMIT 0;
 CREATE TABLE churn_away AS SELECT * FROM churn WHERE id % 11 = 0;
 DELETE FROM churn WHERE id % 11 = 0;
 CREATE TABLE churn_steps (at int GENERATED ALWAYS AS IDENTITY, step text, begun timestamptz,
-	ms int, mb numeric(9,1), found numeric(6,4)[]);
+	ms int, mb numeric(9,1), found numeric(6,4)[], per_second int[]);
 VACUUM ANALYZE churn;
 
 CREATE PROCEDURE pg_temp.begin(step text) LANGUAGE sql AS
@@ -82,6 +84,9 @@ DECLARE
 	ef int;
 	share float8;
 	shares float8[];
+	started timestamptz;
+	seconds float8;
+	speeds float8[];
 BEGIN
 	PERFORM set_config('enable_indexscan', 'off', true);
 	PERFORM set_config('enable_seqscan', 'on', true);
@@ -97,8 +102,15 @@ BEGIN
 		FROM truth q, LATERAL (SELECT c.v %1$s q.v AS d FROM churn c ORDER BY c.v %1$s q.v LIMIT 10) s
 		WHERE s.d <= q.kth + abs(q.kth) * 1e-5;
 		shares := shares || share;
+		seconds := 'infinity';
+		FOR run IN 1..2 LOOP
+			started := clock_timestamp();
+			PERFORM count(s.id) FROM truth q, LATERAL (SELECT c.id FROM churn c ORDER BY c.v %1$s q.v LIMIT 10) s;
+			seconds := least(seconds, extract(epoch FROM clock_timestamp() - started));
+		END LOOP;
+		speeds := speeds || (SELECT count(*) FROM truth) / seconds;
 	END LOOP;
-	UPDATE churn_steps SET found = shares
+	UPDATE churn_steps SET found = shares, per_second = speeds
 	WHERE at = (SELECT max(at) FROM churn_steps);
 END $do$ $$, :'op', :'efs', :'am' || '.' || :'knob') AS ask \gset
 :ask;
@@ -120,6 +132,10 @@ REINDEX INDEX churn_v;
 CALL pg_temp.finish();
 CALL pg_temp.ask();
 
+\if :{?short}
+SELECT step, ms, mb, found, per_second FROM churn_steps ORDER BY at;
+\quit
+\endif
 TRUNCATE churn_away;
 CALL pg_temp.take(0.2);
 CALL pg_temp.begin('VACUUM, a fifth');
@@ -137,4 +153,4 @@ CALL pg_temp.bring();
 CALL pg_temp.finish();
 CALL pg_temp.ask();
 
-SELECT step, ms, mb, found FROM churn_steps ORDER BY at;
+SELECT step, ms, mb, found, per_second FROM churn_steps ORDER BY at;
