@@ -319,7 +319,8 @@ vdb_ivf_build(Relation heap, Relation rel, IndexInfo *info)
 	if (wants_rotation && !coding.rotated)
 		ereport(NOTICE,
 				(errmsg("index \"%s\" has no rotation", RelationGetRelationName(rel)),
-				 errdetail("To learn one takes several lists, 256 rows, and four rows a dimension; its codes are those of quantizer = pq."),
+				 errdetail("To learn one takes several lists and %u rows; its codes are those of quantizer = pq.",
+						   vdb_ivf_rotation_rows(codec.P)),
 				 errhint("REINDEX it when the table has more data.")));
 	(void) vdb_ivf_geometry(&geometry, &codec, &coding);
 	vdb_ivf_create_meta(rel, MAIN_FORKNUM, &geometry, &codec, &coding, codebook);

@@ -64,6 +64,12 @@ residual_bytes(uint32 P)
 	return P * (sizeof(float) + 2);
 }
 
+uint32
+vdb_ivf_rotation_rows(uint32 P)
+{
+	return Max(FEWEST_RESIDUALS, FEWEST_FOR_ROTATION * P);
+}
+
 /* Memory that learning a rotation takes, besides them. */
 static Size
 rotation_bytes(uint32 P)
@@ -91,10 +97,11 @@ check_rotation(Relation rel, uint32 P)
 static void
 check_rotation_memory(Relation heap, Relation rel, uint32 P)
 {
-	Size		memory = rotation_bytes(P) + FEWEST_FOR_ROTATION * P * residual_bytes(P);
+	uint32		rows = vdb_ivf_rotation_rows(P);
+	Size		memory = rotation_bytes(P) + rows * residual_bytes(P);
 	double		most_rows = (double) RelationGetNumberOfBlocks(heap) * MaxHeapTuplesPerPage;
 
-	if (most_rows >= FEWEST_FOR_ROTATION * P && memory > vdb_index_maintenance_memory())
+	if (most_rows >= rows && memory > vdb_index_maintenance_memory())
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("memory required is %d MB, maintenance_work_mem is %d MB",
@@ -243,7 +250,7 @@ vdb_ivf_make_codebook(IvfCoding *coding, uint32 P, IvfTraining *training)
 
 	if (coding->scan_kind != VDB_SCAN_PRODUCT)
 		return NULL;
-	if (training->residual_count < Max(FEWEST_RESIDUALS, FEWEST_FOR_ROTATION * P))
+	if (training->residual_count < vdb_ivf_rotation_rows(P))
 		coding->rotated = false;
 	values = palloc0(bytes + (coding->rotated ? (Size) P * P * sizeof(float) : 0));
 	sums = palloc(bytes);

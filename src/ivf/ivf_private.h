@@ -693,6 +693,9 @@ extern bool vdb_ivf_on_sphere(Relation rel, VdbMetric metric);
 /* Fills in how the user wants the scan codes of rows, of vectors of P dimensions. */
 extern void vdb_ivf_choose_scan(IvfCoding *coding, Relation rel, uint32 P);
 
+/* The fewest residuals that a rotation of vectors of P dimensions is learned from. */
+extern uint32 vdb_ivf_rotation_rows(uint32 P);
+
 /*
  * How many residuals a new index's codebook is made of; 0: there is none.  Raises where there is not
  * memory enough to learn a rotation of the table.
