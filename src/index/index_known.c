@@ -11,6 +11,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_class.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -50,8 +51,24 @@ forget_gone(void)
 {
 	for (int i = 0; i < MAX_KNOWN; i++)
 	{
-		if (entries[i].context != NULL && entries[i].users == 0 && is_gone(&entries[i]))
-			forget(&entries[i]);
+		VdbKnown   *known = &entries[i];
+
+		if (!known->changed || known->users > 0)
+			continue;
+		known->changed = false;
+		if (is_gone(known))
+			forget(known);
+	}
+}
+
+/* Called for each relation that is changed, dropped too; InvalidOid stands for all. */
+static void
+note_change(Datum arg, Oid relid)
+{
+	for (int i = 0; i < MAX_KNOWN; i++)
+	{
+		if (entries[i].context != NULL && (entries[i].relid == relid || !OidIsValid(relid)))
+			entries[i].changed = true;
 	}
 }
 
@@ -62,7 +79,10 @@ vdb_known_find(Relation rel)
 	VdbKnown   *oldest = NULL;
 
 	if (entries == NULL)
+	{
 		entries = MemoryContextAllocZero(CacheMemoryContext, MAX_KNOWN * sizeof(VdbKnown));
+		CacheRegisterRelcacheCallback(note_change, (Datum) 0);
+	}
 	for (int i = 0; i < MAX_KNOWN; i++)
 	{
 		VdbKnown   *known = &entries[i];

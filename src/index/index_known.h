@@ -18,6 +18,7 @@ typedef struct VdbKnown
 	Oid			relid;
 	VdbLocator	locator;
 	bool		temporary;		/* there may be another of the same locator */
+	bool		changed;		/* may be gone: the server said that something of it changed */
 	int			users;			/* open until their memory context is reset */
 	uint64		last_use;
 } VdbKnown;
