@@ -134,7 +134,10 @@ consider_records(IvfNearest *nearest, const IvfProbe *probes, uint32 probe, uint
 		IvfAddress	a = vdb_ivf_record_address(&index->geometry, shelf, number, lane);
 		IvfCandidate candidate = {.lane = vdb_ivf_lane_number(number, lane), .probe = probe};
 		const IvfRecord *record;
+		uint32		next = lanes & (lanes - 1);
 
+		if (next != 0)
+			vdb_ivf_prefetch_record(index, IVF_ROWS, vdb_ivf_lane_number(number, __builtin_ctz(next)));
 		if (!BufferIsValid(buffer) || BufferGetBlockNumber(buffer) != a.block)
 		{
 			if (BufferIsValid(buffer))
