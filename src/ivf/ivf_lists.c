@@ -38,8 +38,14 @@
 /* All lists are made anew when there are so many times as many as there should be, */
 #define TOO_MANY 4
 
-/* or when they were made of so small a part of the rows. */
+/* or when they were made of so small a part of the rows, */
 #define TRAINED_SHARE (1.0 / 16)
+
+/*
+ * or when so large a part of the rows is in lists that do not fit.  Many rows have come where there were
+ * few, and the lists about them, which fit, are not where they should be either.
+ */
+#define UNFIT_SHARE 0.25
 
 /* Lists are outdated when so many of the rows would be among those that new ones are made of. */
 #define OUTDATED_SHARE 0.25
@@ -290,7 +296,7 @@ choose_lists(Change *change, uint64 trained_rows)
 	if (wanted == 0 && change->count > TOO_MANY * lists)
 		all = true;
 	choose(change, each, all);
-	if (!all && 2 * change->chosen_lanes > change->lanes)
+	if (!all && change->chosen_lanes > change->lanes * UNFIT_SHARE)
 		choose(change, each, true);
 	if (change->chosen_lanes == 0)
 		return 0;
