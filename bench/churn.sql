@@ -133,9 +133,7 @@ CALL pg_temp.finish();
 CALL pg_temp.ask();
 
 \if :{?short}
-SELECT step, ms, mb, found, per_second FROM churn_steps ORDER BY at;
-\quit
-\endif
+\else
 TRUNCATE churn_away;
 CALL pg_temp.take(0.2);
 CALL pg_temp.begin('VACUUM, a fifth');
@@ -152,5 +150,6 @@ CALL pg_temp.begin('INSERT, a fifth');
 CALL pg_temp.bring();
 CALL pg_temp.finish();
 CALL pg_temp.ask();
+\endif
 
 SELECT step, ms, mb, found, per_second FROM churn_steps ORDER BY at;
