@@ -17,7 +17,7 @@ use Time::HiRes qw(usleep);
 our @EXPORT = qw(
   new_server new_server_with_alias load_words check_index recall_at_least
   begin_psql begin_pgbench await_end hold let_go begin_held notices_of
-  kill_and_start await_server psql_fails allow_output_plugin
+  kill_and_start await_server catch_up psql_fails allow_output_plugin
   index_size make_kinds expect_rows kinds_are_right read_pages read_slots read_lanes
 );
 
@@ -405,6 +405,18 @@ sub await_server
 		usleep(100_000);
 	}
 	die 'the server did not come back';
+}
+
+# Waits until a standby has replayed all that the primary has done.  What VACUUM, a merge or a
+# calibration wrote last is not flushed when it ends, and wait_for_catchup looks at what is
+# flushed: another segment of the log is begun first.
+sub catch_up
+{
+	my ($primary, $standby) = @_;
+
+	$primary->safe_psql('postgres', 'SELECT pg_switch_wal()');
+	$primary->wait_for_catchup($standby);
+	return;
 }
 
 # Has the server load our output plugin. Since August 2026 it has a list of those that it may.

@@ -39,7 +39,7 @@ sub same_answers
 {
 	my ($when) = @_;
 
-	$primary->wait_for_catchup($standby);
+	catch_up($primary, $standby);
 	is($standby->safe_psql('postgres', $answers),
 		$primary->safe_psql('postgres', $answers),
 		"standby and primary answer alike $when");
@@ -68,7 +68,7 @@ cmp_ok(index_size($primary, 't_v_idx'), '<=', $size * 1.05, 'slots were used aga
 # What the primary measures, the standby has; it measures nothing itself.
 my $curve = "SELECT array_agg(c) FROM vdb.calibration('t_v_idx') c";
 $primary->safe_psql('postgres', "SELECT vdb.calibrate('t_v_idx')");
-$primary->wait_for_catchup($standby);
+catch_up($primary, $standby);
 is($standby->safe_psql('postgres', $curve), $primary->safe_psql('postgres', $curve), 'a calibration is replayed');
 psql_fails($standby, "SELECT vdb.calibrate('t_v_idx')", '55000', 'recovery is in progress', 'calibrating on a standby');
 $standby->safe_psql('postgres', "SELECT vdb.prewarm('t_v_idx')");

@@ -140,7 +140,7 @@ $archived->stop;
 
 # --- a new primary, while the old one still writes ------------------------------------------
 
-$primary->wait_for_catchup($next);
+catch_up($primary, $next);
 $writers = begin_pgbench($primary, 3, 5, %load);
 sleep 2;
 $next->promote;
@@ -177,7 +177,7 @@ $primary->enable_streaming($next);
 $primary->set_standby_mode;
 $primary->start;
 $next->safe_psql('postgres', 'CALL life.fill(441, 450); INSERT INTO t (v) SELECT v FROM words WHERE id <= 100');
-$next->wait_for_catchup($primary);
+catch_up($next, $primary);
 still_sound($primary, 220, 'on the old primary, rewound');
 is($primary->safe_psql('postgres', 'SELECT count(*), sum(id) FROM t'),
 	$next->safe_psql('postgres', 'SELECT count(*), sum(id) FROM t'), 'and its rows are those of the new one');

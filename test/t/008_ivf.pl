@@ -140,7 +140,7 @@ sub same_answers
 {
 	my ($when) = @_;
 
-	$primary->wait_for_catchup($standby);
+	catch_up($primary, $standby);
 	is($standby->safe_psql('postgres', $answers), $primary->safe_psql('postgres', $answers),
 		"standby and primary answer alike $when");
 	still_sound($standby, "on the standby $when");

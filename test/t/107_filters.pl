@@ -76,7 +76,7 @@ $node->safe_psql('postgres', 'DELETE FROM t WHERE id % 3 = 0');
 $node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP ON) t');
 $node->safe_psql('postgres', "INSERT INTO t SELECT id, id % 4 = 0, id % 50, 'again', NULL, v FROM words WHERE id % 3 = 0");
 $node->safe_psql('postgres', 'UPDATE t SET tenant = 5 WHERE id % 40 = 2');
-$node->wait_for_catchup($standby);
+catch_up($node, $standby);
 check_index($standby, 't_v', 'on a standby');
 for my $condition ('tenant = 5', "word = 'again'")
 {

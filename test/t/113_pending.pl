@@ -138,14 +138,6 @@ my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
 $standby->start;
 
-# What a merge writes is not flushed when it ends, as that of VACUUM is not: another segment of the log is.
-sub catch_up
-{
-	$node->safe_psql('postgres', 'SELECT pg_switch_wal()');
-	$node->wait_for_catchup($standby);
-	return;
-}
-
 my $answers = q(SET enable_seqscan = off;
 	SELECT w.id, (SELECT array_agg(word) FROM (SELECT word FROM t ORDER BY t.v <=> w.v LIMIT 5) s)
 	FROM words w WHERE id % 40 = 0 ORDER BY 1);
@@ -154,7 +146,7 @@ for my $step ('waiting', 'linked')
 {
 	add_rows('t', 200) if $step eq 'waiting';
 	$node->safe_psql('postgres', $merge->('t')) if $step eq 'linked';
-	catch_up();
+	catch_up($node, $standby);
 	is($standby->safe_psql('postgres', $answers), $node->safe_psql('postgres', $answers), "a standby has rows that are $step");
 	is(missing($standby, 't', 200), 0, 'all of them');
 	check_index($standby, 't_v_idx', "on a standby with rows that are $step");
@@ -192,7 +184,7 @@ for my $index ('t_v_idx', 't_l2_idx')
 	is($node->safe_psql('postgres', "SELECT pending FROM vdb.check_index('$index', true)"), 0, "all of $index is linked");
 	recall_at_least($node, $index, 0.85, 'after the load');
 }
-catch_up();
+catch_up($node, $standby);
 is($standby->safe_psql('postgres', $answers), $node->safe_psql('postgres', $answers), 'the standby answers alike');
 check_index($standby, 't_v_idx', 'on the standby after the load');
 $standby->stop;

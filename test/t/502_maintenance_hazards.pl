@@ -265,7 +265,7 @@ $standby->start;
 sql(q(CREATE TABLE late (v vector(3)); CREATE INDEX late_ivf ON late USING ivfpq (v vector_l2_ops) WITH (maintenance = off);
 	INSERT INTO late SELECT array[i, sin(i), cos(i)]::vector FROM generate_series(1, 1000) i;
 	ALTER INDEX late_ivf SET (maintenance = on)));
-$node->wait_for_catchup($standby);
+catch_up($node, $standby);
 is($standby->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ '^vdb')), '0',
 	'on a standby there is no launcher');
 like(($standby->psql('postgres', q(SELECT vdb.maintain('late_ivf'))))[2], qr/recovery is in progress/,

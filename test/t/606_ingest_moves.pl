@@ -53,7 +53,7 @@ $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('second');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
 $standby->start;
-$node->wait_for_catchup($standby);
+catch_up($node, $standby);
 is($standby->safe_psql('postgres', q(SELECT count(*), count(wal_lag_bytes) FROM vdb_stat_ingest)), '2|0', 'a standby shows pipelines');
 is($standby->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'vdb ingest%')), '0', 'and does nothing');
 
@@ -61,7 +61,7 @@ is($standby->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE
 $node->safe_psql('postgres', q(ALTER DATABASE postgres SET vdb.ingest = off));
 $node->safe_psql('postgres', q(SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE backend_type LIKE 'vdb ingest%'));
 $node->safe_psql('postgres', q(UPDATE texts SET body = body || ' changed' WHERE id % 3 = 0; DELETE FROM numbers WHERE id % 3 = 0; ALTER DATABASE postgres RESET vdb.ingest));
-$node->wait_for_catchup($standby);
+catch_up($node, $standby);
 $node->stop('immediate');
 $standby->promote;
 follows($standby, 'postgres', 'promoted, it has all embeddings');
