@@ -61,13 +61,14 @@ $node->safe_psql('postgres', 'DELETE FROM t WHERE id % 5 = 0');
 $node->safe_psql('postgres', 'VACUUM (INDEX_CLEANUP ON) t');
 lanes_are_right('t_v', $node->safe_psql('postgres', 'SELECT count(*) FROM t'), 0, 'after VACUUM');
 
-# some lists are replaced: both lanes of a row may end in one, and do where it has no better place
+# rows enough come for lists to be looked at, many of them to one place; some lists are replaced: both lanes of a row may end in one, and do where it has no better place
 my $lists = "SELECT upper_records FROM vdb.check_index('t_v')";
 my $before = $node->safe_psql('postgres', $lists);
 $node->safe_psql(
 	'postgres', q(
 	INSERT INTO t (v) SELECT (SELECT v FROM words WHERE id = 5) + array_fill(i / 10000.0, ARRAY[100])::vector
-		+ w.v * array_fill(0.2, ARRAY[100])::vector FROM generate_series(1, 1500) i, words w WHERE w.id = 7000 + i;
+		+ w.v * array_fill(0.2, ARRAY[100])::vector FROM generate_series(1, 700) i, words w WHERE w.id = 7000 + i;
+	INSERT INTO t (v) SELECT v FROM words WHERE id > 11000;
 	VACUUM t));
 my $after = $node->safe_psql('postgres', $lists);
 cmp_ok($after, '>', $before, 'lists that have grown are replaced');
