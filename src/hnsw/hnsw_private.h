@@ -188,6 +188,9 @@ typedef struct HnswSearch
 	uint32		reaches_size;
 	HnswReach	reach;			/* of what is expanded */
 	int64		weighed;		/* scores computed */
+	float		overrated;		/* the most by which an estimate was above the score of
+								 * a row that was found */
+	float		settled;		/* what is left is farther, unless it is overrated by more */
 
 	/* with a filter, the overflow is all that waits to be expanded */
 	const VdbFilter *filter;	/* NULL: all rows are wanted */
@@ -397,8 +400,11 @@ extern uint32 vdb_hnsw_search_resume(HnswSearch *search, uint32 count);
 /* Which nodes were found, in the search's context. */
 extern HnswVisited vdb_hnsw_search_remember(HnswSearch *search);
 
-/* Reads every node that was weighed but not expanded, and ends the search. */
-extern void vdb_hnsw_search_drain(HnswSearch *search);
+/*
+ * Reads the nearest `count` of the nodes that were weighed but not expanded, and goes
+ * nowhere from there: no other search comes after it.  Sets search->settled.
+ */
+extern void vdb_hnsw_search_drain(HnswSearch *search, uint32 count);
 
 /* Sorts what was found by score, nearest first. */
 extern void vdb_hnsw_search_sort(HnswSearch *search);

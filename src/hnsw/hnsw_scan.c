@@ -52,6 +52,7 @@ typedef struct HnswScan
 	HnswSearch	search;
 	bool		started;
 	bool		complete;		/* nothing more to be searched */
+	bool		draining;		/* it goes no further than to what it has weighed */
 	bool		cut_short;		/* there was more, beyond the user's limits */
 	bool		null_query;		/* no distance is known to anything */
 	bool		empty;			/* no row can be the answer */
@@ -418,11 +419,12 @@ go_on(IndexScanDesc scan)
 			so->last = so->last_lower;	/* it is dead, so nobody has seen it */
 		so->last_exact = true;
 	}
-	if (!within_limits(so) || so->search.overflow.count == 0)
+	if (so->draining || !within_limits(so) || so->search.overflow.count == 0)
 	{
-		so->cut_short = so->search.overflow.count > 0 || so->search.swept_short;
-		vdb_hnsw_search_drain(&so->search);
-		so->complete = true;
+		so->cut_short |= so->search.overflow.count > 0 || so->search.swept_short;
+		vdb_hnsw_search_drain(&so->search, MAX_ROUND);
+		so->draining = true;
+		so->complete = so->search.overflow.count == 0;
 	}
 	else
 	{
@@ -437,6 +439,23 @@ go_on(IndexScanDesc scan)
 		so->allowed = so->calibrated ? rows : so->allowed + (done + 1) / 2;
 	}
 	take_found(so);
+}
+
+/*
+ * Has the search to go on before another row is returned?  Where it has gone as far as
+ * it may, what it has weighed is read in the order of estimates: until the first row is
+ * nearer than what is left could be, by the worst estimate there has been.
+ */
+static bool
+is_to_go_on(const HnswScan *so)
+{
+	if (so->complete)
+		return false;
+	if (so->heap_count == 0)
+		return true;
+	if (so->draining)
+		return so->search.found[so->heap[0]].score > so->search.settled;
+	return so->yielded >= so->allowed;
 }
 
 /* Is a distance smaller than that of a row which has been returned? */
@@ -534,13 +553,13 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 			result = true;
 			break;
 		}
+		if (is_to_go_on(so))
+		{
+			go_on(scan);
+			continue;
+		}
 		if (so->yielded >= so->allowed || so->heap_count == 0)
 		{
-			if (!so->complete)
-			{
-				go_on(scan);
-				continue;
-			}
 			if (so->heap_count == 0 || so->iterative == HNSW_ITERATIVE_OFF)
 			{
 				if (so->cut_short)

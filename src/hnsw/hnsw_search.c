@@ -26,6 +26,9 @@
 /* Candidates whose node pages are asked for when one has to be read. */
 #define COLD_BEAM 4
 
+/* So many nodes ahead are fetched into the CPU's cache where their order is known. */
+#define DRAIN_AHEAD 4
+
 /* VACUUM hardly ever frees nodes that a search is about to read, twice in a row. */
 #define GAP_TRIES 10
 
@@ -466,6 +469,7 @@ vdb_hnsw_search_read_node(HnswSearch *search, uint32 nid, float *score, uint32 *
 	Buffer		buffer;
 	HnswNode   *node;
 	HnswState	state;
+	float		estimate = *score;
 	uint32		count;
 	bool		equal = false;
 
@@ -516,6 +520,8 @@ vdb_hnsw_search_read_node(HnswSearch *search, uint32 nid, float *score, uint32 *
 		search->found_count--;
 	else if (vdb_codec_hot_is_whole(&index->codec))
 		read_whole(search, found, score);
+	if (state == HNSW_LIVE && estimate - *score > search->overrated)
+		search->overrated = estimate - *score;
 
 	if (state == HNSW_DEAD)
 		VDB_TESTPOINT("hnsw-scan-at-dead-node");
@@ -817,19 +823,38 @@ vdb_hnsw_search_resume(HnswSearch *search, uint32 count)
 }
 
 void
-vdb_hnsw_search_drain(HnswSearch *search)
+vdb_hnsw_search_drain(HnswSearch *search, uint32 count)
 {
-	for (uint32 i = 0; i < search->overflow.count; i++)
+	HnswOverflow *overflow = &search->overflow;
+	HnswPool   *pool = &search->pool;
+
+	/* nodes are read for themselves alone, not for where they lead */
+	search->swept = true;
+	size_pool(search, count);
+	pool->size = 0;
+	pool->next = 0;
+	while (pool->size < count && overflow->count > 0)
 	{
-		float		score = search->overflow.items[i].score;
+		HnswCandidate item = hnsw_overflow_pop(overflow);
+
+		CHECK_FOR_INTERRUPTS();
+		item.expanded = 0;
+		if (search->filter == NULL || item.ref != 0)
+			pool->items[pool->size++] = item;
+	}
+	for (; pool->next < pool->size; pool->next++)
+	{
+		float		score = pool->items[pool->next].score;
 		uint32		fresh;
 
 		CHECK_FOR_INTERRUPTS();
-		if (search->filter == NULL || search->overflow.items[i].ref != 0)
-			vdb_hnsw_search_read_node(search, search->overflow.items[i].nid, &score, &fresh);
+		if (pool->next + DRAIN_AHEAD < pool->size)
+			vdb_hnsw_prefetch_node(search, pool->items[pool->next + DRAIN_AHEAD].nid,
+								   search->index->geometry.node_stride);
+		vdb_hnsw_search_read_node(search, pool->items[pool->next].nid, &score, &fresh);
 	}
-	search->overflow.count = 0;
-	search->overflow.ordered = 0;
+	search->settled = overflow->count > 0 ? overflow->items[0].score - search->overrated :
+		get_float4_infinity();
 }
 
 static int

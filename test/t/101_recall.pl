@@ -17,7 +17,37 @@ my %floor = (
 	cosine => { build => 0.97, wide => 0.99, insert => 0.95, churn => 0.95 },
 	l1 => { build => 0.97, wide => 0.99, insert => 0.95, churn => 0.95 });
 
+my %operator = (l2 => '<->', ip => '<#>', cosine => '<=>', l1 => '<+>');
+
 load_words($node);
+
+# Claims that a scan at its limit returns the nearest rows of all that it has weighed, and reads
+# few others for that.
+sub ends_at_limit
+{
+	my ($distance, $rows) = @_;
+	my $ask = "SELECT id FROM words ORDER BY v $operator{$distance} (SELECT v FROM words WHERE id = 77)";
+	my $log = notices_of(
+		$node, qq(
+		SET enable_seqscan = off; SET enable_sort = off; SET vdb.enable_exact_scan = off; SET jit = off;
+		SET hnsw.max_scan_tuples = 4000;
+		SET hnsw.iterative_scan = relaxed_order;
+		CREATE TABLE weighed AS $ask LIMIT 100000;
+		SET hnsw.iterative_scan = strict_order;
+		SET vdb.log_scan = on; SET client_min_messages = log;
+		CREATE TABLE returned AS $ask LIMIT $rows));
+	my ($candidates, $distances) = $log =~ /rows $rows, candidates (\d+), distances (\d+)/;
+	my $weighed = $node->safe_psql('postgres', 'SELECT count(*) FROM weighed');
+
+	cmp_ok($weighed, '>=', 3900, "$distance: all rows that were weighed are returned to who asks for them");
+	cmp_ok($candidates, '<', $weighed / 2, "$distance: few of them are read for $rows rows");
+	cmp_ok($node->safe_psql('postgres', "
+		SELECT count(*) FROM (SELECT w.id FROM weighed JOIN words w USING (id)
+			ORDER BY w.v $operator{$distance} (SELECT v FROM words WHERE id = 77) LIMIT $rows) n JOIN returned USING (id)"),
+		'>=', $rows * 0.99, "$distance: these are the nearest");
+	$node->safe_psql('postgres', 'DROP TABLE weighed, returned');
+	return;
+}
 
 for my $distance (sort keys %floor)
 {
@@ -29,6 +59,7 @@ for my $distance (sort keys %floor)
 	recall_at_least($node, "built_$distance", $floor->{build}, 'after a build');
 	recall_at_least($node, "built_$distance", $floor->{wide}, 'with ef_search = 100',
 		settings => 'SET hnsw.ef_search = 100');
+	ends_at_limit($distance, 400);
 	$node->safe_psql('postgres', "DROP INDEX built_$distance");
 
 	$node->safe_psql(
