@@ -18,10 +18,15 @@
 
 #include <math.h>
 
+#include "access/detoast.h"
 #include "access/genam.h"
+#include "access/sysattr.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
+#include "parser/parsetree.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/spccache.h"
 
@@ -31,10 +36,13 @@
 
 /*
  * To get at a page that is cached, in units of cpu_operator_cost: for a
- * neighbour's hot slot, and for a node slot.
+ * neighbour's hot slot, and for a node slot.  Neighbours are anywhere: of an index that
+ * is larger than the CPU's cache, most have to come from memory.
  */
 #define HOT_ACCESS_OPERATORS 12
 #define NODE_ACCESS_OPERATORS 80
+#define MEMORY_ACCESS_OPERATORS 200
+#define CPU_CACHE_PAGES (32.0 * 1024 * 1024 / BLCKSZ)
 
 /*
  * To compute with a code, in units of what the operator costs.  That one is a
@@ -44,6 +52,13 @@
  */
 #define HOT_SHARE 0.33
 #define NODE_SHARE 1.0
+
+/*
+ * The same constant stands for vectors out of their row.  What competes with us fetches each of
+ * those, which takes some ten times as long, while a search takes hardly longer.
+ */
+#define OUT_OF_LINE_SHARE 0.5
+#define OUT_OF_LINE_DIMS 256
 
 /* The share of a node's neighbours that a search has not seen before. */
 #define FRESH_SHARE 0.5
@@ -65,12 +80,14 @@ typedef struct HnswScanModel
 	double		m;
 	HnswCalibration calibration;
 	uint32		extents;
-	double		hot_cost;		/* of weighing one neighbour */
+	double		hot_cost;		/* of weighing one neighbour, */
+	double		in_order_cost;	/* and a node in a sweep */
 	double		node_cost;		/* of expanding one node */
 	double		look_cost;		/* of a node in a sweep */
 } HnswScanModel;
 
 static void init_model(HnswScanModel *model, PlannerInfo *root, IndexPath *path, Cost distance);
+static bool is_out_of_line(PlannerInfo *root, const IndexOptInfo *info);
 static void load_index(HnswScanModel *model, IndexPath *path);
 static double rows_searched(const VdbCostModel *shared, double rows);
 static Cost search_cost(const VdbCostModel *shared, double rows);
@@ -101,8 +118,10 @@ static void
 init_model(HnswScanModel *model, PlannerInfo *root, IndexPath *path, Cost distance)
 {
 	IndexOptInfo *info = path->indexinfo;
+	Cost		operator = cpu_operator_cost;
 	double		random_page;
 	double		missing;
+	double		in_memory;
 
 	model->shared.rows = Max(1.0, info->tuples);
 	model->shared.matching = Max(1.0, model->shared.rows * vdb_cost_selectivity(root, path));
@@ -120,11 +139,42 @@ init_model(HnswScanModel *model, PlannerInfo *root, IndexPath *path, Cost distan
 	 */
 	get_tablespace_page_costs(info->reltablespace, &random_page, NULL);
 	missing = Max(0.0, 1.0 - effective_cache_size / (model->shared.pages + info->rel->pages));
-	model->hot_cost = random_page * missing + cpu_operator_cost * HOT_ACCESS_OPERATORS +
+	if (is_out_of_line(root, info))
+	{
+		operator *= OUT_OF_LINE_SHARE;
+		distance *= OUT_OF_LINE_SHARE;
+	}
+	in_memory = Max(0.0, 1.0 - CPU_CACHE_PAGES / model->shared.pages);
+	model->in_order_cost = random_page * missing + operator * HOT_ACCESS_OPERATORS +
 		distance * HOT_SHARE;
-	model->node_cost = random_page * missing + cpu_operator_cost * NODE_ACCESS_OPERATORS +
+	model->hot_cost = model->in_order_cost + operator * MEMORY_ACCESS_OPERATORS * in_memory;
+	model->node_cost = random_page * missing + operator * NODE_ACCESS_OPERATORS +
 		distance * NODE_SHARE;
 	model->look_cost = random_page * missing / NODES_OF_A_PAGE + cpu_operator_cost * LOOK_OPERATORS;
+}
+
+/*
+ * Are the vectors out of their rows?  Then the width that ANALYZE has found is that of a
+ * pointer, and much less than so many dimensions take.
+ */
+static bool
+is_out_of_line(PlannerInfo *root, const IndexOptInfo *info)
+{
+	const TargetEntry *key = linitial_node(TargetEntry, info->indextlist);
+	Bitmapset  *columns = NULL;
+
+	if (exprTypmod((const Node *) key->expr) < OUT_OF_LINE_DIMS)
+		return false;
+	pull_varattnos((Node *) key->expr, info->rel->relid, &columns);
+	for (int i = -1; (i = bms_next_member(columns, i)) >= 0;)
+	{
+		int32		width = get_attavgwidth(planner_rt_fetch(info->rel->relid, root)->relid,
+											i + FirstLowInvalidHeapAttributeNumber);
+
+		if (width > 0 && width <= 2 * TOAST_POINTER_SIZE)
+			return true;
+	}
+	return false;
 }
 
 /* What the index itself says; one that exists in the planner alone has defaults. */
@@ -156,6 +206,9 @@ rows_searched(const VdbCostModel *shared, double rows)
 	double		effort = vdb_hnsw_effort(&model->calibration, model->extents, hnsw_target_recall,
 										 rows);
 
+	/* only the nearer half of what was found has found its place */
+	if (effort == 0)
+		effort = 2 * rows - HNSW_POOL_SLACK;
 	return Min(Max(effort, rows), shared->matching);
 }
 
@@ -165,10 +218,16 @@ search_cost(const VdbCostModel *shared, double rows)
 {
 	const HnswScanModel *model = (const HnswScanModel *) shared;
 	double		layers = log(shared->rows + 1) / log(model->m);
-	double		weighed = model->m * layers + 2 * model->m * FRESH_SHARE * rows;
+	double		of_each = 2 * model->m * FRESH_SHARE;
+
+	double		weighed = model->m * layers + of_each * rows;
 
 	if (shared->matching < shared->rows)
 		return filtered_cost(model, rows);
+
+	/* at the user's limits a scan weighs no more, but reads what it has weighed */
+	if (shared->goes_on)
+		weighed = Min(weighed, Max(of_each * shared->first, shared->in_reach));
 	return Min(weighed, shared->rows) * model->hot_cost + (layers + rows) * model->node_cost;
 }
 
@@ -182,7 +241,7 @@ filtered_cost(const HnswScanModel *model, double rows)
 	double		passed = Min(rows / model->shared.matching, 1.0) * model->shared.rows;
 	double		walk = Min(2 * model->m * FRESH_SHARE * passed, model->shared.rows) * model->hot_cost +
 		passed * model->node_cost;
-	double		sweep = model->shared.rows * model->look_cost + model->shared.matching * model->hot_cost +
+	double		sweep = model->shared.rows * model->look_cost + model->shared.matching * model->in_order_cost +
 		rows * model->node_cost;
 
 	return Min(walk, sweep);

@@ -12,11 +12,12 @@ SET max_parallel_workers_per_gather = 0;
 -- itself, 768 in a place of their own, of which the row knows the address.
 -- Statistics are a sample's: of the usual 30,000 rows, one in a thousand is
 -- wrong by as much as a plan below is away from the next.
-CREATE PROCEDURE make_table(name text, number int, pad int) LANGUAGE plpgsql AS
+CREATE PROCEDURE make_table(name text, number int, pad int, dims int) LANGUAGE plpgsql AS
 $$
 BEGIN
-    EXECUTE format('CREATE UNLOGGED TABLE %I (id int, f float8, g float8, pad text, v vector(3))', name);
-    EXECUTE format('INSERT INTO %I SELECT i, 2, 2, NULL, ARRAY[i, i, i] FROM generate_series(1, 10) i', name);
+    EXECUTE format('CREATE UNLOGGED TABLE %I (id int, f float8, g float8, pad text, v vector(%s))', name, dims);
+    EXECUTE format('INSERT INTO %I SELECT i, 2, 2, NULL, array_fill(i, ARRAY[%s]) FROM generate_series(1, 10) i',
+                   name, dims);
     EXECUTE format('CREATE INDEX %I ON %I USING hnsw (v vector_l2_ops)', name || '_v', name);
     EXECUTE format('INSERT INTO %I SELECT i, x, x, %L, NULL '
                    'FROM (SELECT i, i * 0.61803398875 - floor(i * 0.61803398875) AS x '
@@ -45,7 +46,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION ways(name text)
+CREATE FUNCTION ways(name text, dims int)
 RETURNS TABLE (filter text, "1" text, "10" text, "100" text, "1000" text, "no limit" text)
 LANGUAGE sql AS
 $$
@@ -53,20 +54,20 @@ SELECT filter, way(query || ' LIMIT 1'), way(query || ' LIMIT 10'), way(query ||
     way(query || ' LIMIT 1000'), way(query)
 FROM unnest(ARRAY['true', 'f < 0.5', 'f < 0.05', 'f < 0.005', 'f < 0.0005',
                   'g < 0.5', 'g < 0.05', 'g < 0.005', 'g < 0.0005']) filter,
-    format($q$SELECT id FROM %I WHERE %s ORDER BY v <-> '[1,2,3]'$q$, name, filter) query
+    format('SELECT id FROM %I WHERE %s ORDER BY v <-> %L', name, filter, array_fill(1, ARRAY[dims])::vector) query
 $$;
 
-CALL make_table('inline_100', 100, 140);
-CALL make_table('inline_10000', 10000, 140);
-CALL make_table('inline_1000000', 1000000, 140);
-CALL make_table('toasted_100', 100, 17);
-CALL make_table('toasted_10000', 10000, 17);
+CALL make_table('inline_100', 100, 140, 3);
+CALL make_table('inline_10000', 10000, 140, 3);
+CALL make_table('inline_1000000', 1000000, 140, 3);
+CALL make_table('toasted_100', 100, 17, 768);
+CALL make_table('toasted_10000', 10000, 17, 768);
 
-SELECT * FROM ways('inline_100');
-SELECT * FROM ways('toasted_100');
-SELECT * FROM ways('inline_10000');
-SELECT * FROM ways('toasted_10000');
-SELECT * FROM ways('inline_1000000');
+SELECT * FROM ways('inline_100', 3);
+SELECT * FROM ways('toasted_100', 768);
+SELECT * FROM ways('inline_10000', 3);
+SELECT * FROM ways('toasted_10000', 768);
+SELECT * FROM ways('inline_1000000', 3);
 
 -- More rows than a scan comes to before it ends at the user's limits are not
 -- taken from the index: some would be missing.
