@@ -32,6 +32,7 @@ OBJS = \
 	src/exec/exec_ahead.o \
 	src/exec/exec_batch.o \
 	src/exec/exec_batch_mirror.o \
+	src/exec/exec_bitmap.o \
 	src/exec/exec_block.o \
 	src/exec/exec_bound.o \
 	src/exec/exec_mirror.o \

@@ -220,6 +220,44 @@ typedef RelFileNode VdbLocator;
 #endif
 
 /*
+ * The next page of a bitmap, and the first rows on it, `size` at most: none where the bitmap has kept
+ * no more than the page.  18 takes rows out by themselves.
+ */
+#include "nodes/tidbitmap.h"
+#if PG_VERSION_NUM >= 180000
+typedef TBMPrivateIterator VdbBitmapIterator;
+#define vdb_bitmap_begin(bitmap) tbm_begin_private_iterate(bitmap)
+#define vdb_bitmap_end(iterator) tbm_end_private_iterate(iterator)
+static inline bool
+vdb_bitmap_next(VdbBitmapIterator *iterator, BlockNumber *block, OffsetNumber *rows, int size, int *count)
+{
+	TBMIterateResult page;
+
+	if (!tbm_private_iterate(iterator, &page))
+		return false;
+	*block = page.blockno;
+	*count = page.lossy ? 0 : Min(tbm_extract_page_tuple(&page, rows, size), size);
+	return true;
+}
+#else
+typedef TBMIterator VdbBitmapIterator;
+#define vdb_bitmap_begin(bitmap) tbm_begin_iterate(bitmap)
+#define vdb_bitmap_end(iterator) tbm_end_iterate(iterator)
+static inline bool
+vdb_bitmap_next(VdbBitmapIterator *iterator, BlockNumber *block, OffsetNumber *rows, int size, int *count)
+{
+	TBMIterateResult *page = tbm_iterate(iterator);
+
+	if (page == NULL)
+		return false;
+	*block = page->blockno;
+	*count = Max(0, Min(page->ntuples, size));
+	memcpy(rows, page->offsets, *count * sizeof(OffsetNumber));
+	return true;
+}
+#endif
+
+/*
  * storage_patch.c writes what generic_redo() reads, in those releases where that
  * was looked up and tested.
  */

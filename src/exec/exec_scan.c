@@ -29,6 +29,7 @@
 
 #include "compat.h"
 #include "exec/exec_ahead.h"
+#include "exec/exec_bitmap.h"
 #include "exec/exec_mirror.h"
 #include "exec/exec_private.h"
 #include "exec/exec_ranked.h"
@@ -386,6 +387,7 @@ static void
 measure_ahead(ExactScan *so)
 {
 	VdbReadahead *ahead = so->ahead;
+	VdbBitmapAhead pages;
 	TupleTableSlot *slot;
 	MemoryContext old;
 
@@ -397,18 +399,21 @@ measure_ahead(ExactScan *so)
 	if (so->found_ahead == NULL)
 		return;
 	so->passes++;
+	vdb_bitmap_ahead_begin(&pages, so->child);
 	while (slot = ExecProcNode(so->child), !TupIsNull(slot))
 	{
 		ItemPointer tid;
 		NullableDatum value = take_value(so, slot, &tid);
 
 		CHECK_FOR_INTERRUPTS();
+		vdb_bitmap_ahead_step(&pages, ItemPointerGetBlockNumber(tid));
 		prefetch_next(so, value);
 		if (vdb_ahead_add(so->found_ahead, tid, value))
 			continue;
 		so->found_ahead = NULL;
 		break;
 	}
+	vdb_bitmap_ahead_end(&pages);
 	if (so->found_ahead != NULL)
 	{
 		old = MemoryContextSwitchTo(so->ahead_context);
@@ -490,10 +495,12 @@ static void
 measure_all(ExactScan *so)
 {
 	TupleTableSlot *slot;
+	VdbBitmapAhead pages;
 
 	so->passes++;
 	so->toast.context = so->value_context;
 	so->toast.in_order = true;
+	vdb_bitmap_ahead_begin(&pages, so->child);
 	while (slot = ExecProcNode(so->child), !TupIsNull(slot))
 	{
 		MemoryContext old = MemoryContextSwitchTo(so->row_context);
@@ -503,12 +510,14 @@ measure_all(ExactScan *so)
 		bool		isnull;
 
 		CHECK_FOR_INTERRUPTS();
+		vdb_bitmap_ahead_step(&pages, ItemPointerGetBlockNumber(tid));
 		prefetch_next(so, value);
 		distance = measure(so, value, &isnull);
 		MemoryContextSwitchTo(old);
 		vdb_ranked_add(&so->ranked, vdb_ranked_row(distance, isnull, tid));
 		MemoryContextReset(so->row_context);
 	}
+	vdb_bitmap_ahead_end(&pages);
 	vdb_toast_close(&so->toast);
 	so->measured = true;
 }
