@@ -8,7 +8,7 @@
  * pointers that say where they are must have come by then.
  *
  * No page is pinned or locked here, and what is read of one may be torn, or another page's: it is good
- * for no more than to be asked for.  A page that is in no buffer ends it: reading is the server's affair, which waits
+ * for no more than to be asked for.  Where several pages in turn are in no buffer it ends: reading is the server's affair, which waits
  * for much longer.
  */
 #include "postgres.h"
@@ -17,6 +17,7 @@
 #include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
 #include "utils/rel.h"
+#include "utils/spccache.h"
 
 #include "exec/exec_bitmap.h"
 
@@ -24,6 +25,9 @@
 
 /* Of a row so many bytes are asked for: what follows, the CPU does by itself. */
 #define MOST_BYTES 1024
+
+/* Pages in turn that are in no buffer. */
+#define MOST_MISSING 4
 
 void
 vdb_bitmap_ahead_begin(VdbBitmapAhead *ahead, PlanState *node)
@@ -35,7 +39,8 @@ vdb_bitmap_ahead_begin(VdbBitmapAhead *ahead, PlanState *node)
 		BitmapHeapScanState *scan = (BitmapHeapScanState *) node;
 		Relation	rel = scan->ss.ss_currentRelation;
 
-		if (scan->pstate == NULL && rel->rd_tableam == GetHeapamTableAmRoutine() && !RelationUsesLocalBuffers(rel))
+		if (scan->pstate == NULL && get_tablespace_io_concurrency(rel->rd_rel->reltablespace) > 0 &&
+			rel->rd_tableam == GetHeapamTableAmRoutine() && !RelationUsesLocalBuffers(rel))
 			ahead->scan = scan;
 	}
 }
@@ -49,8 +54,8 @@ vdb_bitmap_ahead_end(VdbBitmapAhead *ahead)
 	ahead->scan = NULL;
 }
 
-/* Asks for where a page says what it has; false where it is in no buffer. */
-static bool
+/* Asks for where a page says what it has. */
+static void
 ask_for_page(VdbBitmapAhead *ahead, VdbBitmapPage *page)
 {
 	PrefetchBufferResult result = PrefetchBuffer(ahead->scan->ss.ss_currentRelation, MAIN_FORKNUM, page->block);
@@ -58,21 +63,27 @@ ask_for_page(VdbBitmapAhead *ahead, VdbBitmapPage *page)
 
 	page->buffer = result.recent_buffer;
 	if (!BufferIsValid(page->buffer))
-		return false;
+	{
+		ahead->ended = ++ahead->missing == MOST_MISSING;
+		return;
+	}
+	ahead->missing = 0;
 	__builtin_prefetch(GetBufferDescriptor(page->buffer - 1));
 	start = BufferGetPage(page->buffer);
 	__builtin_prefetch(start);
 	for (int i = 0; i < page->count; i++)
 		__builtin_prefetch(start + SizeOfPageHeaderData + page->rows[i] * sizeof(ItemIdData));
-	return true;
 }
 
 /* Asks for the rows of a page whose line pointers should have come. */
 static void
 ask_for_rows(const VdbBitmapPage *page)
 {
-	const char *start = BufferGetPage(page->buffer);
+	const char *start;
 
+	if (!BufferIsValid(page->buffer))
+		return;
+	start = BufferGetPage(page->buffer);
 	for (int i = 0; i < page->count; i++)
 	{
 		ItemIdData	item;
@@ -114,8 +125,8 @@ vdb_bitmap_ahead_move(VdbBitmapAhead *ahead, BlockNumber block)
 			ahead->ended = true;
 		else if (page->block > block)
 		{
-			ahead->ended = !ask_for_page(ahead, page);
-			ahead->found += !ahead->ended;
+			ask_for_page(ahead, page);
+			ahead->found++;
 		}
 	}
 	for (; ahead->opened < Min(ahead->found, ahead->passed + VDB_BITMAP_PAGES / 2); ahead->opened++)

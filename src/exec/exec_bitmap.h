@@ -27,6 +27,7 @@ typedef struct VdbBitmapAhead
 	BitmapHeapScanState *scan;	/* NULL: there is nothing to be done */
 	VdbBitmapIterator *iterator;	/* beside that of the scan; NULL before the first row */
 	BlockNumber current;		/* block that the scan has come to */
+	int			missing;		/* pages in turn that were in no buffer */
 	bool		ended;			/* there are no more pages to be looked for */
 	uint32		passed;			/* pages that the scan has come to, */
 	uint32		opened;			/* whose rows were asked for, */

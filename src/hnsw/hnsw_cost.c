@@ -20,7 +20,6 @@
 
 #include "access/detoast.h"
 #include "access/genam.h"
-#include "access/sysattr.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/cost.h"
@@ -155,26 +154,19 @@ init_model(HnswScanModel *model, PlannerInfo *root, IndexPath *path, Cost distan
 
 /*
  * Are the vectors out of their rows?  Then the width that ANALYZE has found is that of a
- * pointer, and much less than so many dimensions take.
+ * pointer.  The index has a column, or its values cast to another type.
  */
 static bool
 is_out_of_line(PlannerInfo *root, const IndexOptInfo *info)
 {
-	const TargetEntry *key = linitial_node(TargetEntry, info->indextlist);
-	Bitmapset  *columns = NULL;
+	const Node *key = (const Node *) linitial_node(TargetEntry, info->indextlist)->expr;
+	const Var  *column = (const Var *) strip_implicit_coercions((Node *) key);
 
-	if (exprTypmod((const Node *) key->expr) < OUT_OF_LINE_DIMS)
-		return false;
-	pull_varattnos((Node *) key->expr, info->rel->relid, &columns);
-	for (int i = -1; (i = bms_next_member(columns, i)) >= 0;)
-	{
-		int32		width = get_attavgwidth(planner_rt_fetch(info->rel->relid, root)->relid,
-											i + FirstLowInvalidHeapAttributeNumber);
-
-		if (width > 0 && width <= 2 * TOAST_POINTER_SIZE)
-			return true;
-	}
-	return false;
+	if (IsA(column, FuncExpr) && ((const FuncExpr *) column)->funcformat == COERCE_EXPLICIT_CAST)
+		column = linitial(((const FuncExpr *) column)->args);
+	return IsA(column, Var) && column->varattno > 0 && exprTypmod(key) >= OUT_OF_LINE_DIMS &&
+		get_typlen(column->vartype) == -1 &&
+		get_attavgwidth(planner_rt_fetch(info->rel->relid, root)->relid, column->varattno) == TOAST_POINTER_SIZE;
 }
 
 /* What the index itself says; one that exists in the planner alone has defaults. */
@@ -203,8 +195,11 @@ static double
 rows_searched(const VdbCostModel *shared, double rows)
 {
 	const HnswScanModel *model = (const HnswScanModel *) shared;
-	double		effort = vdb_hnsw_effort(&model->calibration, model->extents, hnsw_target_recall,
-										 rows);
+	double		effort;
+
+	if (!shared->goes_on)
+		return Min(Max(shared->first, 1), shared->matching);
+	effort = vdb_hnsw_effort(&model->calibration, model->extents, hnsw_target_recall, rows);
 
 	/* only the nearer half of what was found has found its place */
 	if (effort == 0)

@@ -190,7 +190,8 @@ typedef struct HnswSearch
 	int64		weighed;		/* scores computed */
 	float		overrated;		/* the most by which an estimate was above the score of
 								 * a row that was found */
-	float		settled;		/* what is left is farther, unless it is overrated by more */
+	float		settled;		/* what is left is farther, unless it is overrated by
+								 * much more */
 
 	/* with a filter, the overflow is all that waits to be expanded */
 	const VdbFilter *filter;	/* NULL: all rows are wanted */

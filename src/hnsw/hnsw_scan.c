@@ -454,7 +454,7 @@ is_to_go_on(const HnswScan *so)
 	if (so->heap_count == 0)
 		return true;
 	if (so->draining)
-		return so->search.found[so->heap[0]].score > so->search.settled;
+		return !(so->search.found[so->heap[0]].score <= so->search.settled);
 	return so->yielded >= so->allowed;
 }
 

@@ -29,6 +29,9 @@
 /* So many nodes ahead are fetched into the CPU's cache where their order is known. */
 #define DRAIN_AHEAD 4
 
+/* The worst estimate of those to come may be worse than that of those before, and rows closer than node codes tell. */
+#define OVERRATED_MARGIN 1.25f
+
 /* VACUUM hardly ever frees nodes that a search is about to read, twice in a row. */
 #define GAP_TRIES 10
 
@@ -459,6 +462,19 @@ vdb_hnsw_keep_fresh(HnswSearch *search, uint32 count)
 	return keep_fresh(search, count);
 }
 
+/*
+ * Learns how good estimates are, from a row's score by its node code.  Where there is no such code, or
+ * its sums overflow, nothing is known of that.
+ */
+static inline void
+note_estimate(HnswSearch *search, float estimate, const HnswFound *found)
+{
+	if (isinf(found->lower))
+		search->overrated = get_float4_infinity();
+	else if (estimate < FLT_MAX && estimate - found->score > search->overrated)
+		search->overrated = estimate - found->score;
+}
+
 HnswState
 vdb_hnsw_search_read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
 {
@@ -520,8 +536,8 @@ vdb_hnsw_search_read_node(HnswSearch *search, uint32 nid, float *score, uint32 *
 		search->found_count--;
 	else if (vdb_codec_hot_is_whole(&index->codec))
 		read_whole(search, found, score);
-	if (state == HNSW_LIVE && estimate - *score > search->overrated)
-		search->overrated = estimate - *score;
+	if (state == HNSW_LIVE)
+		note_estimate(search, estimate, found);
 
 	if (state == HNSW_DEAD)
 		VDB_TESTPOINT("hnsw-scan-at-dead-node");
@@ -853,7 +869,7 @@ vdb_hnsw_search_drain(HnswSearch *search, uint32 count)
 								   search->index->geometry.node_stride);
 		vdb_hnsw_search_read_node(search, pool->items[pool->next].nid, &score, &fresh);
 	}
-	search->settled = overflow->count > 0 ? overflow->items[0].score - search->overrated :
+	search->settled = overflow->count > 0 ? overflow->items[0].score - OVERRATED_MARGIN * search->overrated :
 		get_float4_infinity();
 }
 

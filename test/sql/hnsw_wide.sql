@@ -60,3 +60,24 @@ SELECT i.name, c.dangling_edges, c.unreachable
 FROM unnest('{wide_l2,wide_ip,wide_cosine,wide_l1}'::text[]) i (name), vdb.check_index(name::regclass, true) c;
 DROP TABLE wide;
 DROP FUNCTION wide_agree;
+
+-- so wide that a node has no code but the hot one: a scan at its limit returns what it has weighed all the same
+CREATE TABLE wider (id int, v vector(6400));
+INSERT INTO wider SELECT g, array_agg(power(0.02 + 0.98 * random(), 20))::real[]::vector
+FROM generate_series(1, 900) g, generate_series(1, 6400) i GROUP BY g;
+CREATE INDEX wider_v ON wider USING hnsw (v vector_ip_ops);
+SET enable_seqscan = off;
+SET enable_sort = off;
+SET vdb.enable_exact_scan = off;
+SET hnsw.ef_search = 10;
+SET hnsw.max_scan_tuples = 400;
+SET hnsw.iterative_scan = relaxed_order;
+SELECT count(*) AS weighed FROM (SELECT id FROM wider ORDER BY v <#> (SELECT v FROM wider WHERE id = 7) LIMIT 10000) s \gset
+SET hnsw.iterative_scan = strict_order;
+SELECT count(*) AS returned, bool_and(d >= before) AS ordered
+FROM (SELECT d, lag(d, 1, d) OVER () AS before
+	FROM (SELECT v <#> (SELECT v FROM wider WHERE id = 7) AS d FROM wider
+		ORDER BY v <#> (SELECT v FROM wider WHERE id = 7) LIMIT 10000) s) s \gset
+SELECT :weighed > 350 AS enough, :returned > :weighed * 0.97 AS complete, :'ordered' AS ordered;
+RESET ALL;
+DROP TABLE wider;

@@ -35,7 +35,8 @@ sub ends_at_limit
 		CREATE TABLE weighed AS $ask LIMIT 100000;
 		SET hnsw.iterative_scan = strict_order;
 		SET vdb.log_scan = on; SET client_min_messages = log;
-		CREATE TABLE returned AS $ask LIMIT $rows));
+		CREATE TABLE returned AS $ask LIMIT $rows;
+		CREATE TABLE returned_all AS $ask LIMIT 100000));
 	my ($candidates, $distances) = $log =~ /rows $rows, candidates (\d+), distances (\d+)/;
 	my $weighed = $node->safe_psql('postgres', 'SELECT count(*) FROM weighed');
 
@@ -45,7 +46,9 @@ sub ends_at_limit
 		SELECT count(*) FROM (SELECT w.id FROM weighed JOIN words w USING (id)
 			ORDER BY w.v $operator{$distance} (SELECT v FROM words WHERE id = 77) LIMIT $rows) n JOIN returned USING (id)"),
 		'>=', $rows * 0.99, "$distance: these are the nearest");
-	$node->safe_psql('postgres', 'DROP TABLE weighed, returned');
+	cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM returned_all'), '>=', $weighed * 0.99,
+		"$distance: and in strict order hardly one is left out, up to the last");
+	$node->safe_psql('postgres', 'DROP TABLE weighed, returned, returned_all');
 	return;
 }
 
