@@ -197,7 +197,8 @@ rows_searched(const VdbCostModel *shared, double rows)
 	const HnswScanModel *model = (const HnswScanModel *) shared;
 	double		effort;
 
-	if (!shared->goes_on)
+	/* one that does not go on returns all that it has found */
+	if (!shared->goes_on && rows <= shared->first)
 		return Min(Max(shared->first, 1), shared->matching);
 	effort = vdb_hnsw_effort(&model->calibration, model->extents, hnsw_target_recall, rows);
 
