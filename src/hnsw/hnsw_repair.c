@@ -422,18 +422,19 @@ fill_list(HnswChoice *choice, EdgeList *list, bool *taken, uint32 first, uint32 
  * Chooses from the candidates, of which the first `had` are in the list: these
  * stay; added are diverse ones, as an insert does, the nearest first; then those
  * to which too few lead; then the nearest of the others, until the list is as long
- * as it was.  A quarter of the list is left free of any: what is inserted later
- * would find no room.
+ * as it was, or three quarters full if it is that of a node that too few lead to.  A quarter
+ * of the list is left free of any: what is inserted later would find no room.
  */
 static EdgeList
-end_choice(HnswChoice *choice, EdgeList before, uint32 had, MemoryContext context)
+end_choice(HnswChoice *choice, const Repair *repair, uint32 had, MemoryContext context)
 {
 	uint32		count = choice->count;
 	HnswChoiceNode **chosen = palloc(choice->max * sizeof(HnswChoiceNode *));
 	bool	   *taken = palloc0(choice->size * sizeof(bool));
 	uint32		three_quarters = choice->max * 3 / 4;
-	uint32		most = Max(three_quarters, before.count);	/* no less than had */
-	uint32		fill = Min(three_quarters, Max(choice->max / 2, before.count));
+	uint32		before = repair->before.count;
+	uint32		most = Max(three_quarters, before); /* no less than had */
+	uint32		fill = repair->wide ? three_quarters : Min(three_quarters, Max(choice->max / 2, before));
 	EdgeList	list = {0, MemoryContextAlloc(context, choice->max * sizeof(HnswEdge))};
 
 	vdb_hnsw_sort_candidates(choice, had);
@@ -610,7 +611,7 @@ choose_list(HnswVacuum *vacuum, Repair *repair)
 		add_bridges(&choice, repair);
 		if (repair->layer == 0 && choice.count < Min(before.count, choice.max / 2))
 			vdb_hnsw_search_candidates(&choice, NULL);
-		repair->after = end_choice(&choice, before, had, vacuum->page_context);
+		repair->after = end_choice(&choice, repair, had, vacuum->page_context);
 		for (uint32 i = 0; i < repair->tree.count; i++)
 		{
 			HnswChoiceNode other = {.edge = repair->tree.edges[i]};
