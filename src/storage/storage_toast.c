@@ -16,6 +16,8 @@
 #include "access/tableam.h"
 #include "access/toast_internals.h"
 #include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
 #include "utils/fmgroids.h"
@@ -102,6 +104,25 @@ prefetch_memory(const char *begin, Size size)
 }
 
 /*
+ * Is a block in the buffer next to that of the page before it?  Where pages were read or written one after the
+ * other, it often is, and to see that takes less than to look into the table of buffers.
+ */
+static bool
+is_in_next_buffer(VdbToast *toast, BlockNumber block)
+{
+	VdbLocator	locator = vdb_relation_locator(toast->rel);
+	BufferDesc *descriptor;
+	BufferTag	tag;
+
+	if (toast->buffer <= 0 || toast->buffer >= NBuffers)
+		return false;
+	descriptor = GetBufferDescriptor(toast->buffer);
+	vdb_buffer_tag_init(&tag, &locator, MAIN_FORKNUM, block);
+	return (pg_atomic_read_u32(&descriptor->state) & BM_VALID) != 0 &&
+		vdb_buffer_tags_equal(&descriptor->tag, &tag);
+}
+
+/*
  * Asks for the page behind this one, and for what will be looked at first there: a page has its
  * rows from its end to its front.  Its buffer is found without the table of buffers then.
  */
@@ -112,7 +133,10 @@ request_page(VdbToast *toast, BlockNumber block)
 	toast->next = InvalidBuffer;
 	if (block >= toast->blocks)
 		return;
-	toast->next = PrefetchBuffer(toast->rel, MAIN_FORKNUM, block).recent_buffer;
+	if (is_in_next_buffer(toast, block))
+		toast->next = toast->buffer + 1;
+	else
+		toast->next = PrefetchBuffer(toast->rel, MAIN_FORKNUM, block).recent_buffer;
 	if (!BufferIsValid(toast->next))
 		return;
 	prefetch_memory(BufferGetBlock(toast->next), CACHE_LINE);
