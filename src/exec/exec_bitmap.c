@@ -14,14 +14,12 @@
 #include "postgres.h"
 
 #include "access/heapam.h"
-#include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
 #include "utils/rel.h"
 #include "utils/spccache.h"
 
 #include "exec/exec_bitmap.h"
-
-#define CACHE_LINE 64
+#include "storage/storage_hints.h"
 
 /* Of a row so many bytes are asked for: what follows, the CPU does by itself. */
 #define MOST_BYTES 1024
@@ -95,8 +93,7 @@ ask_for_rows(const VdbBitmapPage *page)
 		if (!ItemIdIsNormal(&item) || ItemIdGetOffset(&item) >= BLCKSZ)
 			continue;
 		bytes = Min(Min(ItemIdGetLength(&item), MOST_BYTES), BLCKSZ - ItemIdGetOffset(&item));
-		for (uint32 at = 0; at < bytes; at += CACHE_LINE)
-			__builtin_prefetch(start + ItemIdGetOffset(&item) + at);
+		vdb_prefetch(start + ItemIdGetOffset(&item), bytes);
 	}
 }
 

@@ -35,6 +35,7 @@
 #include "exec/exec_ranked.h"
 #include "exec/exec_readahead.h"
 #include "index/index.h"
+#include "storage/storage_hints.h"
 #include "storage/storage_toast.h"
 
 /* How many rows ahead a value is fetched into the cache, and what a row has beside it, about. */
@@ -200,8 +201,7 @@ prefetch_next(const ExactScan *so, NullableDatum value)
 		return;
 	size = VARSIZE_4B(next);
 	next -= PREFETCH_ROWS * (size + ROW_OVERHEAD);
-	for (Size i = 0; i < size; i += 64)
-		__builtin_prefetch(next + i);
+	vdb_prefetch(next, size);
 }
 
 /* The distance of a row's value, in the context of one row. */

@@ -215,7 +215,6 @@ search_cost(const VdbCostModel *shared, double rows)
 	const HnswScanModel *model = (const HnswScanModel *) shared;
 	double		layers = log(shared->rows + 1) / log(model->m);
 	double		of_each = 2 * model->m * FRESH_SHARE;
-
 	double		weighed = model->m * layers + of_each * rows;
 
 	if (shared->matching < shared->rows)

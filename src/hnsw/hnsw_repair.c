@@ -239,10 +239,7 @@ prefetch_code(HnswVacuum *vacuum, uint32 nid)
 	if (code == NULL)
 		vdb_hnsw_prefetch_code(vacuum->index, nid);
 	else
-	{
-		for (Size at = 0; at < vacuum->codes.stride; at += 64)
-			__builtin_prefetch((char *) code + at);
-	}
+		vdb_prefetch(code, vacuum->codes.stride);
 }
 
 /* The score between two nodes, whose codes were read. */

@@ -137,10 +137,7 @@ weigh_nodes(HnswSearch *search, Page page, PageNodes *nodes)
 
 	for (uint32 i = 0; i < nodes->count; i++)
 	{
-		const char *hot = (const char *) vdb_hnsw_page_hot(page, vdb_hnsw_hot_address(g, nodes->nodes[i].nid));
-
-		for (uint32 at = 0; at < g->hot_stride; at += 64)
-			__builtin_prefetch(hot + at);
+		vdb_prefetch(vdb_hnsw_page_hot(page, vdb_hnsw_hot_address(g, nodes->nodes[i].nid)), g->hot_stride);
 	}
 	for (uint32 i = 0; i < nodes->count; i++)
 	{

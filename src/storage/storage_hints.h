@@ -82,6 +82,26 @@ vdb_hints_peek(const VdbHints *hints, BlockNumber block, Buffer *buffer)
 	return (Page) BufferGetBlock(*buffer);
 }
 
+/* Has a buffer, of those that are shared, what the tag says?  It may be another's at once, without a pin. */
+static inline bool
+vdb_buffer_has(Buffer buffer, const BufferTag *tag)
+{
+	BufferDesc *descriptor = GetBufferDescriptor(buffer - 1);
+
+	return (pg_atomic_read_u32(&descriptor->state) & BM_VALID) != 0 &&
+		vdb_buffer_tags_equal(&descriptor->tag, tag);
+}
+
+#define VDB_CACHE_LINE 64
+
+/* Asks for some memory, wherever it is, that will be read soon. */
+static inline void
+vdb_prefetch(const void *begin, Size size)
+{
+	for (Size at = 0; at < size; at += VDB_CACHE_LINE)
+		__builtin_prefetch((const char *) begin + at);
+}
+
 /* Is a block, as far as a hint says, in a shared buffer? */
 static inline bool
 vdb_hints_is_resident(const VdbHints *hints, BlockNumber block)
@@ -92,8 +112,7 @@ vdb_hints_is_resident(const VdbHints *hints, BlockNumber block)
 	if (buffer <= 0)
 		return false;
 	tag.blockNum = block;
-	return (pg_atomic_read_u32(&GetBufferDescriptor(buffer - 1)->state) & BM_VALID) != 0 &&
-		vdb_buffer_tags_equal(&GetBufferDescriptor(buffer - 1)->tag, &tag);
+	return vdb_buffer_has(buffer, &tag);
 }
 
 /*

@@ -17,7 +17,6 @@
 #include "access/toast_internals.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
 #include "utils/fmgroids.h"
@@ -26,6 +25,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "storage/storage_hints.h"
 #include "storage/storage_toast.h"
 
 /* Columns of a table of values. */
@@ -53,9 +53,8 @@ typedef struct PlaceHint
 
 static PlaceHint *place_hints;
 
-/* Memory of a chunk of the usual size, and what it is asked for by. */
+/* Memory of a chunk of the usual size. */
 #define CHUNK_ROOM MAXALIGN(TOAST_MAX_CHUNK_SIZE + 36)
-#define CACHE_LINE 64
 
 static PlaceHint *
 hint_of(Oid rel, Oid value)
@@ -95,14 +94,6 @@ release_page(VdbToast *toast)
 	toast->buffer = InvalidBuffer;
 }
 
-/* Asks for some memory that will be read soon. */
-static inline void
-prefetch_memory(const char *begin, Size size)
-{
-	for (Size i = 0; i < size; i += CACHE_LINE)
-		__builtin_prefetch(begin + i);
-}
-
 /*
  * Is a block in the buffer next to that of the page before it?  Where pages were read or written one after the
  * other, it often is, and to see that takes less than to look into the table of buffers.
@@ -111,15 +102,12 @@ static bool
 is_in_next_buffer(VdbToast *toast, BlockNumber block)
 {
 	VdbLocator	locator = vdb_relation_locator(toast->rel);
-	BufferDesc *descriptor;
 	BufferTag	tag;
 
 	if (toast->buffer <= 0 || toast->buffer >= NBuffers)
 		return false;
-	descriptor = GetBufferDescriptor(toast->buffer);
 	vdb_buffer_tag_init(&tag, &locator, MAIN_FORKNUM, block);
-	return (pg_atomic_read_u32(&descriptor->state) & BM_VALID) != 0 &&
-		vdb_buffer_tags_equal(&descriptor->tag, &tag);
+	return vdb_buffer_has(toast->buffer + 1, &tag);
 }
 
 /*
@@ -139,8 +127,8 @@ request_page(VdbToast *toast, BlockNumber block)
 		toast->next = PrefetchBuffer(toast->rel, MAIN_FORKNUM, block).recent_buffer;
 	if (!BufferIsValid(toast->next))
 		return;
-	prefetch_memory(BufferGetBlock(toast->next), CACHE_LINE);
-	prefetch_memory((char *) BufferGetBlock(toast->next) + BLCKSZ - CHUNK_ROOM, CHUNK_ROOM);
+	vdb_prefetch(BufferGetBlock(toast->next), VDB_CACHE_LINE);
+	vdb_prefetch((char *) BufferGetBlock(toast->next) + BLCKSZ - CHUNK_ROOM, CHUNK_ROOM);
 }
 
 /* Turns to a page of values, and locks it; false when there is none. */
@@ -198,7 +186,7 @@ take_chunk(VdbToast *toast, HeapTuple tuple, int32 expected, char *bytes, Size s
 		return false;
 	/* the next chunk is before this one in memory, unless none is wanted */
 	if (toast->in_order || size - *done > TOAST_MAX_CHUNK_SIZE)
-		prefetch_memory((char *) tuple->t_data - CHUNK_ROOM, CHUNK_ROOM);
+		vdb_prefetch((char *) tuple->t_data - CHUNK_ROOM, CHUNK_ROOM);
 	memcpy(bytes + *done, VARDATA_ANY(chunk), VARSIZE_ANY_EXHDR(chunk));
 	*done += VARSIZE_ANY_EXHDR(chunk);
 	return true;
