@@ -68,7 +68,7 @@
 typedef struct Scratch
 {
 	char	   *pivots;
-	float	   *scores;			/* of a sample or of rows, with pivots or a leaf */
+	float	   *scores;			/* of a sample or of rows with pivots, or of pairs of a leaf */
 	uint32_t   *leaves;			/* members of each leaf */
 	uint8_t    *hi;				/* codes of rows, one after the other */
 	VdbNodeFactors *factors;
@@ -441,7 +441,19 @@ note_row(HnswParticipant *participant, const Scratch *scratch, const uint32_t *n
 		vdb_hnsw_graph_merge(participant, nids[row], version, scratch->found, found);
 }
 
-/* Compares all nodes of a leaf with each other. */
+_Static_assert(BLOCK_ROWS % VDB_PANEL_ROWS == 0, "blocks of a leaf begin where those of its panel do");
+_Static_assert(MAX_LEAF_NODES * MAX_LEAF_NODES <= MAX_SAMPLE_SCORES, "scores of a leaf fit those of a sample");
+
+/* Of a square matrix of scores, copies what is right of some rows on the diagonal to what is below them. */
+static void
+mirror_rows(float *scores, uint32_t size, uint32_t first, uint32_t rows)
+{
+	for (uint32_t j = first + rows; j < size; j++)
+		for (uint32_t i = first; i < first + rows; i++)
+			scores[(size_t) j * size + i] = scores[(size_t) i * size + j];
+}
+
+/* Compares all nodes of a leaf with each other; a pair has one score. */
 static void
 compare_leaf(HnswParticipant *participant, const Scratch *scratch, const uint32_t *nids,
 			 uint32_t count, const HnswWatch *watch)
@@ -458,10 +470,11 @@ compare_leaf(HnswParticipant *participant, const Scratch *scratch, const uint32_
 		uint32_t	rows = count - first < BLOCK_ROWS ? count - first : BLOCK_ROWS;
 
 		watch->look(watch->arg);
-		vdb_panel_scores(&panel, rows, scratch->factors + first,
-						 scratch->hi + first * scratch->stride, scratch->stride, scratch->scores);
-		for (uint32_t i = 0; i < rows; i++)
-			note_row(participant, scratch, nids, count, first + i, scratch->scores + (size_t) i * count);
+		vdb_panel_scores_from(&panel, first, rows, scratch->factors + first, scratch->hi + first * scratch->stride,
+							  scratch->stride, scratch->scores + (size_t) first * count);
+		mirror_rows(scratch->scores, count, first, rows);
+		for (uint32_t i = first; i < first + rows; i++)
+			note_row(participant, scratch, nids, count, i, scratch->scores + (size_t) i * count);
 	}
 }
 

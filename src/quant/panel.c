@@ -141,8 +141,8 @@ score_products(const VdbCodec *codec, VdbNodeFactors f, uint32_t count, const fl
 }
 
 static void
-score_dense(const VdbPanel *panel, uint32_t n, const VdbNodeFactors *factors, const uint8_t *hi,
-			size_t stride, float *out)
+score_dense(const VdbPanel *panel, uint32_t from, uint32_t n, const VdbNodeFactors *factors,
+			const uint8_t *hi, size_t stride, float *out)
 {
 	uint32_t	P = panel->codec->P;
 	int32_t		products[PART_PLAIN * PART_CODES];
@@ -151,7 +151,7 @@ score_dense(const VdbPanel *panel, uint32_t n, const VdbNodeFactors *factors, co
 	{
 		uint32_t	plain = n - i < PART_PLAIN ? n - i : PART_PLAIN;
 
-		for (uint32_t j = 0; j < panel->count; j += PART_CODES)
+		for (uint32_t j = from; j < panel->count; j += PART_CODES)
 		{
 			uint32_t	codes = panel->count - j < PART_CODES ? panel->count - j : PART_CODES;
 
@@ -167,19 +167,26 @@ score_dense(const VdbPanel *panel, uint32_t n, const VdbNodeFactors *factors, co
 }
 
 void
-vdb_panel_scores(const VdbPanel *panel, uint32_t n, const VdbNodeFactors *factors,
-				 const uint8_t *hi, size_t stride, float *out)
+vdb_panel_scores_from(const VdbPanel *panel, uint32_t from, uint32_t n, const VdbNodeFactors *factors,
+					  const uint8_t *hi, size_t stride, float *out)
 {
 	const VdbCodec *codec = panel->codec;
 
 	if (vdb_panel_multiplies(codec))
 	{
-		score_dense(panel, n, factors, hi, stride, out);
+		score_dense(panel, from, n, factors, hi, stride, out);
 		return;
 	}
 	for (uint32_t i = 0; i < n; i++)
-		for (uint32_t j = 0; j < panel->count; j++)
+		for (uint32_t j = from; j < panel->count; j++)
 			out[(size_t) i * panel->count + j] =
 				vdb_pair_score(codec, factors[i], hi + i * stride, panel->factors[j],
 							   (const uint8_t *) panel->codes + (size_t) j * codec->hi_bytes);
+}
+
+void
+vdb_panel_scores(const VdbPanel *panel, uint32_t n, const VdbNodeFactors *factors,
+				 const uint8_t *hi, size_t stride, float *out)
+{
+	vdb_panel_scores_from(panel, 0, n, factors, hi, stride, out);
 }

@@ -46,6 +46,10 @@ extern void vdb_panel_put(VdbPanel *panel, uint32_t i, VdbNodeFactors factors, c
 extern void vdb_panel_scores(const VdbPanel *panel, uint32_t n, const VdbNodeFactors *factors,
 							 const uint8_t *hi, size_t stride, float *out);
 
+/* The same for from <= j only, where `from` is a multiple of VDB_PANEL_ROWS; what is for other j stays as it is. */
+extern void vdb_panel_scores_from(const VdbPanel *panel, uint32_t from, uint32_t n, const VdbNodeFactors *factors,
+								  const uint8_t *hi, size_t stride, float *out);
+
 /*
  * What scores of a plain code are made of, where kernels multiply: rounded as it is written here,
  * constant + add - factor * scale * product, with the other code's factors; FLT_MAX if that is no

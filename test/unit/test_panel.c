@@ -92,6 +92,30 @@ free_codes(Codes codes)
 	free(codes.factors);
 }
 
+/* Scores with the codes from one on are those of all, and nothing else is written. */
+static bool
+check_from(const VdbPanel *panel, uint32_t from, uint32_t n, const Codes *plain, const float *all)
+{
+	static const float untouched = -77;
+	size_t		scores = (size_t) n * panel->count;
+	float	   *out = allocate(scores * sizeof(float), UNALIGNED);
+	bool		passed = true;
+
+	for (size_t i = 0; i < scores; i++)
+		memcpy(&out[i], &untouched, sizeof(float));
+	vdb_panel_scores_from(panel, from, n, plain->factors, plain->hi, plain->stride, out);
+	for (size_t i = 0; i < scores && passed; i++)
+	{
+		const float *expected = i % panel->count < from ? &untouched : &all[i];
+
+		if (memcmp(&out[i], expected, sizeof(float)) != 0)
+			passed = failure("P %u, from code %u of %u: score %zu is %.9g, not %.9g",
+							 panel->codec->P, from, panel->count, i, out[i], *expected);
+	}
+	free(out);
+	return passed;
+}
+
 /* One panel of `count` codes against n plain ones. */
 static bool
 check_case(const VdbCodec *codec, uint32_t count, uint32_t n, size_t gap)
@@ -131,6 +155,9 @@ check_case(const VdbCodec *codec, uint32_t count, uint32_t n, size_t gap)
 								 codec->P, i, n, j, count, *got, expected);
 		}
 	}
+	if (count > VDB_PANEL_ROWS)
+		passed = passed && check_from(&panel, VDB_PANEL_ROWS, n, &plain, out) &&
+			check_from(&panel, count / VDB_PANEL_ROWS * VDB_PANEL_ROWS, n, &plain, out);
 	free_codes(ours);
 	free_codes(plain);
 	free(memory);
