@@ -474,7 +474,11 @@ compare_leaf(HnswParticipant *participant, const Scratch *scratch, const uint32_
 							  scratch->stride, scratch->scores + (size_t) first * count);
 		mirror_rows(scratch->scores, count, first, rows);
 		for (uint32_t i = first; i < first + rows; i++)
+		{
+			if (i + HNSW_LISTS_AHEAD < count)
+				vdb_hnsw_graph_expect_list(graph, nids[i + HNSW_LISTS_AHEAD]);
 			note_row(participant, scratch, nids, count, i, scratch->scores + (size_t) i * count);
+		}
 	}
 }
 

@@ -438,9 +438,7 @@ vdb_hnsw_graph_search(HnswParticipant *participant, int layer, uint32_t target, 
 			if (mark_seen(participant, nid))
 			{
 				fresh[count++] = nid;
-				/* the CPU sees by itself how a longer code goes on */
-				__builtin_prefetch(vdb_hnsw_graph_hi(graph, nid));
-				__builtin_prefetch(vdb_hnsw_graph_hi(graph, nid) + 64);
+				vdb_hnsw_graph_expect_code(graph, nid);
 			}
 		}
 		for (uint32_t i = 0; i < count; i++)
@@ -481,6 +479,8 @@ vdb_hnsw_graph_choose(const HnswGraph *graph, const HnswPool *pool, HnswListCopy
 {
 	uint32_t	diverse;
 
+	for (uint32_t i = 0; i < pool->size; i++)
+		vdb_hnsw_graph_expect_code(graph, pool->items[i].nid);
 	list->count = 0;
 	for (uint32_t i = 0; i < pool->size && list->count < graph->m; i++)
 	{
@@ -521,6 +521,7 @@ prune_list(HnswParticipant *participant, int layer, uint32_t base, uint32_t from
 	{
 		HnswCandidate item = {.score = list->score[i],.nid = list->nbr[i]};
 
+		vdb_hnsw_graph_expect_code(graph, item.nid);
 		hnsw_pool_insert(&all, item, &evicted);
 	}
 	hnsw_pool_insert(&all, (HnswCandidate) {.score = score,.nid = from}, &evicted);
@@ -928,7 +929,11 @@ vdb_hnsw_graph_reciprocate(HnswParticipant *participant, uint32_t nid)
 
 	copy_list(vdb_hnsw_graph_list(graph, nid), vdb_hnsw_list_max(graph, 0), own);
 	for (uint32_t i = 0; i < own->count; i++)
+	{
+		if (i + HNSW_LISTS_AHEAD < own->count)
+			vdb_hnsw_graph_expect_list(graph, own->nbr[i + HNSW_LISTS_AHEAD]);
 		return_edge(participant, own->nbr[i], nid, own->score[i]);
+	}
 }
 
 void

@@ -264,6 +264,27 @@ vdb_hnsw_graph_list(const HnswGraph *graph, uint32_t nid)
 	return (HnswList *) (graph->lists + graph->list_stride * nid);
 }
 
+/* How many lists ahead one is asked for. */
+#define HNSW_LISTS_AHEAD 3
+
+/* Asks for a node's list on layer 0, which will be read soon; it may be that of any node, far away in memory. */
+static inline void
+vdb_hnsw_graph_expect_list(const HnswGraph *graph, uint32_t nid)
+{
+	const char *list = graph->lists + graph->list_stride * nid;
+
+	for (size_t at = 0; at < graph->list_stride; at += 64)
+		__builtin_prefetch(list + at);
+}
+
+/* Asks for a node's code; the CPU sees by itself how a longer one goes on. */
+static inline void
+vdb_hnsw_graph_expect_code(const HnswGraph *graph, uint32_t nid)
+{
+	__builtin_prefetch(vdb_hnsw_graph_hi(graph, nid));
+	__builtin_prefetch(vdb_hnsw_graph_hi(graph, nid) + 64);
+}
+
 static inline HnswList *
 vdb_hnsw_graph_upper(const HnswGraph *graph, uint32_t number)
 {
