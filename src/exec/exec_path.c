@@ -370,18 +370,6 @@ form_path(PlannerInfo *root, RelOptInfo *rel, const Path *scan, OpExpr *order, i
 	return path;
 }
 
-/*
- * Few rows that an ordinary index finds are sorted before this node has begun: to plan it and to make its memory takes
- * 4 us of some 100, and a row saves .08 of them (100 dimensions).
- */
-#define FEW_ROWS 16
-
-static bool
-are_few(const Path *child)
-{
-	return child->pathtype != T_SeqScan && child->rows <= FEW_ROWS;
-}
-
 /* A set_rel_pathlist_hook.  Children of a partitioned table come here as well. */
 static void
 offer_exact_scan(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
@@ -395,9 +383,6 @@ offer_exact_scan(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 	if ((!enabled && !vdb_mirror_is_enabled) || rte->rtekind != RTE_RELATION || rte->inh || rte->tablesample != NULL ||
 		(rte->relkind != RELKIND_RELATION && rte->relkind != RELKIND_MATVIEW) || IS_DUMMY_REL(rel))
 		return;
-	child = find_cheapest(rel->pathlist);
-	if (child != NULL && are_few(child))
-		return;
 	order = find_order(root, rel, &value);
 
 	/* in another pass other rows would be seen */
@@ -407,6 +392,7 @@ offer_exact_scan(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *r
 	/* else a child below conditions that no row decides would leave it out */
 	rel->attr_needed[SelfItemPointerAttributeNumber - rel->min_attr] =
 		bms_union(rel->attr_needed[SelfItemPointerAttributeNumber - rel->min_attr], rel->relids);
+	child = find_cheapest(rel->pathlist);
 	if (child != NULL)
 	{
 		Mirror		mirror = find_mirror(rel, order, value);
