@@ -50,7 +50,7 @@
 #define LEAF_SAMPLE 8
 #define LEAF_ROUNDS 8
 
-/* Scores that are computed at a time, at most: they stay in the cache. */
+/* Rows whose scores are computed at a time, and scores of a sample, at most. */
 #define BLOCK_ROWS 32
 #define MAX_SAMPLE_SCORES (512 * 1024)
 
@@ -187,14 +187,13 @@ place_scratch(Scratch *scratch, const VdbCodec *codec, uint32_t m, uint32_t ef_c
 			  uint32_t capacity, char *memory)
 {
 	uint32_t	leaves = largest_leaves(capacity, total_fanout(ef_construction));
-	uint32_t	columns = leaves > MAX_LEAF_NODES ? leaves : MAX_LEAF_NODES;
 	uint32_t	groups = count_groups(capacity);
 	size_t		at = 0;
 
 	scratch->stride = ALIGN64(codec->hi_bytes);
 	scratch->most_leaves = leaves;
 	PLACE(scratch->pivots, vdb_hnsw_pivots_bytes(codec, leaves > groups ? leaves : groups));
-	PLACE(scratch->scores, (MAX_SAMPLE_SCORES + BLOCK_ROWS * columns) * sizeof(float));
+	PLACE(scratch->scores, (MAX_SAMPLE_SCORES + BLOCK_ROWS * leaves) * sizeof(float));
 	PLACE(scratch->leaves, (size_t) leaves * MAX_LEAF_NODES * sizeof(uint32_t));
 	PLACE(scratch->hi, MAX_LEAF_NODES * scratch->stride);
 	PLACE(scratch->factors, MAX_LEAF_NODES * sizeof(VdbNodeFactors));
@@ -453,7 +452,7 @@ mirror_rows(float *scores, uint32_t size, uint32_t first, uint32_t rows)
 			scores[(size_t) j * size + i] = scores[(size_t) i * size + j];
 }
 
-/* Compares all nodes of a leaf with each other; a pair has one score. */
+/* Compares all nodes of a leaf with each other; nodes of two blocks are scored once for both. */
 static void
 compare_leaf(HnswParticipant *participant, const Scratch *scratch, const uint32_t *nids,
 			 uint32_t count, const HnswWatch *watch)

@@ -479,8 +479,6 @@ vdb_hnsw_graph_choose(const HnswGraph *graph, const HnswPool *pool, HnswListCopy
 {
 	uint32_t	diverse;
 
-	for (uint32_t i = 0; i < pool->size; i++)
-		vdb_hnsw_graph_expect_code(graph, pool->items[i].nid);
 	list->count = 0;
 	for (uint32_t i = 0; i < pool->size && list->count < graph->m; i++)
 	{
@@ -890,8 +888,11 @@ vdb_hnsw_graph_prune(HnswParticipant *participant, uint32_t nid)
 
 	hnsw_pool_init(&pool, participant->sorted, max + 1);
 	for (uint32_t i = 0; i < list->count; i++)
+	{
+		vdb_hnsw_graph_expect_code(graph, vdb_hnsw_list_nbr(list)[i]);
 		pool.items[pool.size++] = (HnswCandidate) {.score = vdb_hnsw_list_score(list, max)[i],
 			.nid = vdb_hnsw_list_nbr(list)[i]};
+	}
 	vdb_hnsw_graph_choose(graph, &pool, own);
 
 	lead_out(graph, nid, list, own);

@@ -275,6 +275,7 @@ vdb_hnsw_graph_expect_list(const HnswGraph *graph, uint32_t nid)
 
 	for (size_t at = 0; at < graph->list_stride; at += 64)
 		__builtin_prefetch(list + at);
+	__builtin_prefetch(list + graph->list_stride - 1);
 }
 
 /* Asks for a node's code; the CPU sees by itself how a longer one goes on. */
