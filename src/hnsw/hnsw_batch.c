@@ -50,9 +50,6 @@
 #define LEAF_SAMPLE 8
 #define LEAF_ROUNDS 8
 
-/* Dimensions of a pivot's code: at least these, if there are as many. */
-#define PIVOT_DIMS 256
-
 /* Rows whose scores are computed at a time, and scores of a sample, at most. */
 #define BLOCK_ROWS 32
 #define MAX_SAMPLE_SCORES (512 * 1024)
@@ -218,30 +215,16 @@ vdb_hnsw_batch_scratch_bytes(const VdbCodec *codec, uint32_t m, uint32_t ef_cons
 
 /* ---- dividing ---- */
 
-/* Copies so many bytes of codes of nodes to rows of the scratch, at most BLOCK_ROWS or a leaf. */
+/* Copies codes of nodes to rows of the scratch, at most BLOCK_ROWS or a leaf. */
 static void
-gather_rows(const HnswGraph *graph, const Scratch *scratch, const uint32_t *nids, uint32_t count, size_t bytes)
+gather_rows(const HnswGraph *graph, const Scratch *scratch, const uint32_t *nids, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
 	{
 		scratch->factors[i] = graph->factors[nids[i]];
-		memcpy(scratch->hi + i * scratch->stride, vdb_hnsw_graph_hi(graph, nids[i]), bytes);
+		memcpy(scratch->hi + i * scratch->stride, vdb_hnsw_graph_hi(graph, nids[i]),
+			   graph->codec->hi_bytes);
 	}
-}
-
-/*
- * What pivots are coded by.  After a rotation some dimensions are as good as others, and half of
- * many tell well enough which pivots are near: products are those of all, but for an error.
- */
-static VdbCodec
-pivot_codec(const VdbCodec *codec)
-{
-	VdbCodec	half = *codec;
-	uint32_t	dims = (codec->P / 2 + 7) / 8 * 8;
-
-	if (codec->seed != 0 && codec->P > PIVOT_DIMS)
-		half.P = half.hi_bytes = dims > PIVOT_DIMS ? dims : PIVOT_DIMS;
-	return half;
 }
 
 /* Which nodes are divided: a list, or all of these numbers. */
@@ -262,11 +245,7 @@ static void
 score_nodes(const HnswGraph *graph, const Scratch *scratch, const HnswPivots *pivots,
 			const uint32_t *nids, uint32_t count, float *scores)
 {
-	const VdbCodec *codec = pivots->panel.codec;
-
-	gather_rows(graph, scratch, nids, count, codec->hi_bytes);
-	for (uint32_t i = 0; i < count; i++)
-		scratch->factors[i].scale *= (float) graph->codec->P / codec->P;
+	gather_rows(graph, scratch, nids, count);
 	vdb_panel_scores(&pivots->panel, count, scratch->factors, scratch->hi, scratch->stride, scores);
 }
 
@@ -373,7 +352,6 @@ divide_nodes(HnswBatch *batch, const Scratch *scratch, uint64_t seed, const Hnsw
 	const HnswGraph *graph = batch->graph;
 	HnswBatchHeader *header = batch->header;
 	NodeSet		all = {NULL, header->count};
-	const VdbCodec codec = pivot_codec(graph->codec);
 	HnswPivots	pivots;
 
 	/*
@@ -383,7 +361,7 @@ divide_nodes(HnswBatch *batch, const Scratch *scratch, uint64_t seed, const Hnsw
 	float	   *scores = (float *) batch->members;
 	size_t		most = 2 * (size_t) header->count - BLOCK_ROWS * header->groups;
 
-	vdb_hnsw_pivots_init(&pivots, &codec, header->groups, 2, max_group(header->count),
+	vdb_hnsw_pivots_init(&pivots, graph->codec, header->groups, 2, max_group(header->count),
 						 scratch->pivots);
 	draw_pivots(graph, scratch, &pivots, &all, GROUP_SAMPLE, GROUP_ROUNDS, &seed, scores, most, watch);
 	assign_groups(batch, scratch, &pivots, scores, watch);
@@ -484,7 +462,7 @@ compare_leaf(HnswParticipant *participant, const Scratch *scratch, const uint32_
 	VdbPanel	panel;
 
 	vdb_panel_init(&panel, graph->codec, count, scratch->panel);
-	gather_rows(graph, scratch, nids, count, graph->codec->hi_bytes);
+	gather_rows(graph, scratch, nids, count);
 	for (uint32_t i = 0; i < count; i++)
 		vdb_panel_put(&panel, i, scratch->factors[i], scratch->hi + i * scratch->stride);
 	for (uint32_t first = 0; first < count; first += BLOCK_ROWS)
@@ -532,7 +510,7 @@ gather_part(const HnswGraph *graph, const Scratch *scratch, const NodeSet *set, 
 {
 	uint32_t	rows = set->count - first < MAX_LEAF_NODES ? set->count - first : MAX_LEAF_NODES;
 
-	gather_rows(graph, scratch, set->nids + first, rows, graph->codec->hi_bytes);
+	gather_rows(graph, scratch, set->nids + first, rows);
 	*codes = (VdbCodes) {scratch->factors, scratch->hi, scratch->stride};
 	return rows;
 }
@@ -578,7 +556,6 @@ compare_set(HnswBatch *batch, HnswParticipant *participant, const Scratch *scrat
 	uint32_t	wanted = count_leaves(set->count, fanout);
 	uint32_t	leaves = wanted < scratch->most_leaves ? wanted : scratch->most_leaves;
 	float	   *scores = scratch->scores + MAX_SAMPLE_SCORES;
-	const VdbCodec codec = pivot_codec(graph->codec);
 	HnswPivots	pivots;
 
 	if (set->count <= MAX_LEAF_NODES)
@@ -589,7 +566,7 @@ compare_set(HnswBatch *batch, HnswParticipant *participant, const Scratch *scrat
 	if (batch->finder != NULL && find_in_set(batch, participant, scratch, set, watch))
 		return;
 	batch->finder = NULL;
-	vdb_hnsw_pivots_init(&pivots, &codec, leaves, fanout, MAX_LEAF_NODES, scratch->pivots);
+	vdb_hnsw_pivots_init(&pivots, graph->codec, leaves, fanout, MAX_LEAF_NODES, scratch->pivots);
 	draw_pivots(graph, scratch, &pivots, set, LEAF_SAMPLE, LEAF_ROUNDS, &participant->random,
 				scratch->scores, MAX_SAMPLE_SCORES, watch);
 	for (uint32_t first = 0; first < set->count; first += BLOCK_ROWS)
