@@ -27,7 +27,7 @@
 
 #define ALIGN64(n) (((n) + 63) / 64 * 64)
 
-/* Nodes of a group: fewer than these on average, unless groups were more than these; and at most. */
+/* Nodes of a group: on average, unless groups were more than these; and at most. */
 #define GROUP_NODES 20000
 #define MAX_GROUPS 1000
 #define GROUP_SLACK 1.35
@@ -110,16 +110,13 @@ total_fanout(uint32_t ef_construction)
 	return fanout < 4 ? 4 : fanout > MAX_FANOUT ? MAX_FANOUT : fanout;
 }
 
-/*
- * Groups that so many nodes are divided into: several are an even number, since participants, who take
- * one after the other, are two more often than three.
- */
+/* Groups that so many nodes are divided into. */
 static uint32_t
 count_groups(uint32_t nodes)
 {
-	uint32_t	groups = nodes < GROUP_NODES ? 1 : 2 * (nodes / GROUP_NODES) + 2;
+	uint32_t	groups = 2 * (nodes / GROUP_NODES) + 1;
 
-	return groups > MAX_GROUPS ? MAX_GROUPS : groups;
+	return groups == 1 ? 1 : groups > MAX_GROUPS ? MAX_GROUPS : groups;
 }
 
 /* Most nodes of a group. */
@@ -138,15 +135,17 @@ count_leaves(uint32_t nodes, uint32_t fanout)
 	return (nodes * fanout + LEAF_NODES - 1) / LEAF_NODES;
 }
 
-/* The most nodes of a group, whatever the number of nodes up to this capacity: see count_groups(). */
+/*
+ * The most nodes of a group, whatever the number of nodes up to this capacity.
+ * Groups are largest just before there are two more of them, the first time most
+ * of all.
+ */
 uint32_t
 vdb_hnsw_batch_room(uint32_t capacity)
 {
-	uint32_t	usual = (uint32_t) (GROUP_SLACK * GROUP_NODES) + 1;
+	uint32_t	few = capacity < 2 * GROUP_NODES ? capacity : 2 * GROUP_NODES - 1;
 
-	if (capacity < GROUP_NODES)
-		return capacity;
-	return max_group(capacity) > usual ? max_group(capacity) : usual;
+	return max_group(capacity) > max_group(few) ? max_group(capacity) : max_group(few);
 }
 
 /* The most leaves of a group, likewise. */
