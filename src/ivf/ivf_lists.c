@@ -48,7 +48,7 @@
 #define UNFIT_SHARE 0.25
 
 /* Lists are outdated when so many of the rows would be among those that new ones are made of. */
-#define OUTDATED_SHARE 0.25
+#define OUTDATED_SHARE 0.15
 
 /* A list of the index. */
 typedef struct ListEntry
@@ -780,8 +780,9 @@ vdb_ivf_has_changed(const IvfMeta *meta, double rows)
 
 /*
  * Centroids lie best for the rows that they were made of.  In a large table these are a small part
- * of all.  In a small one they are all, and when a quarter of the rows are others, which have come in
- * their place or beside them, a scan finds less than it might: one in a hundred, when all are.
+ * of all.  In a small one they are all, and when some of the rows are others, which have come in
+ * their place or beside them, a scan finds less than it might: one in a hundred, when all are.  Rows are
+ * counted when a fifth has changed, and then they are enough.
  */
 bool
 vdb_ivf_is_outdated(const IvfMeta *meta)
