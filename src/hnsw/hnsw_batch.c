@@ -187,13 +187,14 @@ place_scratch(Scratch *scratch, const VdbCodec *codec, uint32_t m, uint32_t ef_c
 			  uint32_t capacity, char *memory)
 {
 	uint32_t	leaves = largest_leaves(capacity, total_fanout(ef_construction));
+	uint32_t	columns = leaves > MAX_LEAF_NODES ? leaves : MAX_LEAF_NODES;
 	uint32_t	groups = count_groups(capacity);
 	size_t		at = 0;
 
 	scratch->stride = ALIGN64(codec->hi_bytes);
 	scratch->most_leaves = leaves;
 	PLACE(scratch->pivots, vdb_hnsw_pivots_bytes(codec, leaves > groups ? leaves : groups));
-	PLACE(scratch->scores, (MAX_SAMPLE_SCORES + BLOCK_ROWS * leaves) * sizeof(float));
+	PLACE(scratch->scores, (MAX_SAMPLE_SCORES + BLOCK_ROWS * columns) * sizeof(float));
 	PLACE(scratch->leaves, (size_t) leaves * MAX_LEAF_NODES * sizeof(uint32_t));
 	PLACE(scratch->hi, MAX_LEAF_NODES * scratch->stride);
 	PLACE(scratch->factors, MAX_LEAF_NODES * sizeof(VdbNodeFactors));

@@ -136,9 +136,7 @@ weigh_nodes(HnswSearch *search, Page page, PageNodes *nodes)
 	uint32		count = 0;
 
 	for (uint32 i = 0; i < nodes->count; i++)
-	{
 		vdb_prefetch(vdb_hnsw_page_hot(page, vdb_hnsw_hot_address(g, nodes->nodes[i].nid)), g->hot_stride);
-	}
 	for (uint32 i = 0; i < nodes->count; i++)
 	{
 		uint32		nid = nodes->nodes[i].nid;
