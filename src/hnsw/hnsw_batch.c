@@ -50,6 +50,9 @@
 #define LEAF_SAMPLE 8
 #define LEAF_ROUNDS 8
 
+/* Dimensions that the pivots of leaves are compared by: at least these, if there are as many. */
+#define PIVOT_DIMS 256
+
 /* Rows whose scores are computed at a time, and scores of a sample, at most. */
 #define BLOCK_ROWS 32
 #define MAX_SAMPLE_SCORES (512 * 1024)
@@ -110,21 +113,41 @@ total_fanout(uint32_t ef_construction)
 	return fanout < 4 ? 4 : fanout > MAX_FANOUT ? MAX_FANOUT : fanout;
 }
 
-/* Groups that so many nodes are divided into. */
+/* Groups that so many nodes are divided into at least. */
 static uint32_t
-count_groups(uint32_t nodes)
+least_groups(uint32_t nodes)
 {
 	uint32_t	groups = 2 * (nodes / GROUP_NODES) + 1;
 
-	return groups == 1 ? 1 : groups > MAX_GROUPS ? MAX_GROUPS : groups;
+	return groups > MAX_GROUPS ? MAX_GROUPS : groups;
 }
 
-/* Most nodes of a group. */
+/* And at most, for any number of participants: much smaller groups would find less. */
 static uint32_t
-max_group(uint32_t nodes)
+most_groups(uint32_t nodes)
 {
-	uint32_t	groups = count_groups(nodes);
+	uint32_t	least = least_groups(nodes);
 
+	return least + least / 7;
+}
+
+/*
+ * Groups that so many nodes are divided into: if that takes few more, as many for
+ * each participant, since all wait for the last one.
+ */
+static uint32_t
+count_groups(uint32_t nodes, uint32_t participants)
+{
+	uint32_t	least = least_groups(nodes);
+	uint32_t	more = participants - 1 - (least - 1) % participants;
+
+	return more <= most_groups(nodes) - least ? least + more : least;
+}
+
+/* Most nodes of a group, of so many. */
+static uint32_t
+max_group(uint32_t nodes, uint32_t groups)
+{
 	return groups == 1 ? nodes : (uint32_t) (GROUP_SLACK * 2 * nodes / groups) + 1;
 }
 
@@ -144,8 +167,10 @@ uint32_t
 vdb_hnsw_batch_room(uint32_t capacity)
 {
 	uint32_t	few = capacity < 2 * GROUP_NODES ? capacity : 2 * GROUP_NODES - 1;
+	uint32_t	all = max_group(capacity, least_groups(capacity));
+	uint32_t	some = max_group(few, least_groups(few));
 
-	return max_group(capacity) > max_group(few) ? max_group(capacity) : max_group(few);
+	return all > some ? all : some;
 }
 
 /* The most leaves of a group, likewise. */
@@ -163,7 +188,7 @@ size_t
 vdb_hnsw_batch_bytes(uint32_t capacity)
 {
 	return ALIGN64(sizeof(HnswBatchHeader)) +
-		ALIGN64((count_groups(capacity) + 2) * sizeof(uint32_t)) +
+		ALIGN64((most_groups(capacity) + 2) * sizeof(uint32_t)) +
 		ALIGN64(2 * (size_t) capacity * sizeof(uint32_t));
 }
 
@@ -174,7 +199,7 @@ vdb_hnsw_batch_attach(HnswBatch *batch, const HnswGraph *graph, char *memory)
 	batch->header = (HnswBatchHeader *) memory;
 	memory += ALIGN64(sizeof(HnswBatchHeader));
 	batch->start = (uint32_t *) memory;
-	memory += ALIGN64((count_groups(graph->capacity) + 2) * sizeof(uint32_t));
+	memory += ALIGN64((most_groups(graph->capacity) + 2) * sizeof(uint32_t));
 	batch->members = (uint32_t *) memory;
 	batch->finder = NULL;
 }
@@ -188,7 +213,7 @@ place_scratch(Scratch *scratch, const VdbCodec *codec, uint32_t m, uint32_t ef_c
 {
 	uint32_t	leaves = largest_leaves(capacity, total_fanout(ef_construction));
 	uint32_t	columns = leaves > MAX_LEAF_NODES ? leaves : MAX_LEAF_NODES;
-	uint32_t	groups = count_groups(capacity);
+	uint32_t	groups = most_groups(capacity);
 	size_t		at = 0;
 
 	scratch->stride = ALIGN64(codec->hi_bytes);
@@ -215,15 +240,44 @@ vdb_hnsw_batch_scratch_bytes(const VdbCodec *codec, uint32_t m, uint32_t ef_cons
 
 /* ---- dividing ---- */
 
-/* Copies codes of nodes to rows of the scratch, at most BLOCK_ROWS or a leaf. */
+/*
+ * What codes begin with: half of many dimensions.  After a rotation these are as
+ * good as others, and tell which pivots are near: the squared distance in half of
+ * the dimensions is half of that in all, but for a few percent of itself.  That
+ * does not hold of inner products.
+ */
+static VdbCodec
+half_codec(const VdbCodec *codec)
+{
+	VdbCodec	half = *codec;
+	uint32_t	dims = vdb_codec_padded(codec->P / 2);
+
+	if (codec->seed != 0 && codec->metric != VDB_METRIC_IP && codec->P > PIVOT_DIMS)
+		half.P = half.hi_bytes = dims > PIVOT_DIMS ? dims : PIVOT_DIMS;
+	return half;
+}
+
+/* Factors of a node's code, or of what it begins with, whose norm is its own. */
+static inline VdbNodeFactors
+factors_of(const HnswGraph *graph, const VdbCodec *codec, uint32_t nid)
+{
+	VdbNodeFactors f = graph->factors[nid];
+	const int8_t *hi = (const int8_t *) vdb_hnsw_graph_hi(graph, nid);
+
+	if (codec->P != graph->codec->P)
+		f.add = 0.5f * vdb_panel_factor(codec, f) * f.scale * (float) vdb_kernels->i8_ip(codec->P, hi, hi);
+	return f;
+}
+
+/* Copies codes of nodes, or what they begin with, to rows of the scratch, at most BLOCK_ROWS or a leaf. */
 static void
-gather_rows(const HnswGraph *graph, const Scratch *scratch, const uint32_t *nids, uint32_t count)
+gather_rows(const HnswGraph *graph, const VdbCodec *codec, const Scratch *scratch, const uint32_t *nids,
+			uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
 	{
-		scratch->factors[i] = graph->factors[nids[i]];
-		memcpy(scratch->hi + i * scratch->stride, vdb_hnsw_graph_hi(graph, nids[i]),
-			   graph->codec->hi_bytes);
+		scratch->factors[i] = factors_of(graph, codec, nids[i]);
+		memcpy(scratch->hi + i * scratch->stride, vdb_hnsw_graph_hi(graph, nids[i]), codec->hi_bytes);
 	}
 }
 
@@ -245,7 +299,7 @@ static void
 score_nodes(const HnswGraph *graph, const Scratch *scratch, const HnswPivots *pivots,
 			const uint32_t *nids, uint32_t count, float *scores)
 {
-	gather_rows(graph, scratch, nids, count);
+	gather_rows(graph, pivots->panel.codec, scratch, nids, count);
 	vdb_panel_scores(&pivots->panel, count, scratch->factors, scratch->hi, scratch->stride, scores);
 }
 
@@ -266,7 +320,8 @@ draw_pivots(const HnswGraph *graph, const Scratch *scratch, HnswPivots *pivots, 
 		uint32_t	to = (uint32_t) ((uint64_t) set->count * (i + 1) / pivots->count);
 		uint32_t	nid = node_of(set, from + random_below(seed, to > from ? to - from : 1));
 
-		vdb_panel_put(&pivots->panel, i, graph->factors[nid], vdb_hnsw_graph_hi(graph, nid));
+		vdb_panel_put(&pivots->panel, i, factors_of(graph, pivots->panel.codec, nid),
+					  vdb_hnsw_graph_hi(graph, nid));
 	}
 	if (sample > most)
 		sample = (uint32_t) most;
@@ -361,7 +416,7 @@ divide_nodes(HnswBatch *batch, const Scratch *scratch, uint64_t seed, const Hnsw
 	float	   *scores = (float *) batch->members;
 	size_t		most = 2 * (size_t) header->count - BLOCK_ROWS * header->groups;
 
-	vdb_hnsw_pivots_init(&pivots, graph->codec, header->groups, 2, max_group(header->count),
+	vdb_hnsw_pivots_init(&pivots, graph->codec, header->groups, 2, max_group(header->count, header->groups),
 						 scratch->pivots);
 	draw_pivots(graph, scratch, &pivots, &all, GROUP_SAMPLE, GROUP_ROUNDS, &seed, scores, most, watch);
 	assign_groups(batch, scratch, &pivots, scores, watch);
@@ -369,8 +424,8 @@ divide_nodes(HnswBatch *batch, const Scratch *scratch, uint64_t seed, const Hnsw
 }
 
 void
-vdb_hnsw_batch_begin(HnswBatch *batch, uint32_t hosts, uint64_t seed, char *memory,
-					 const HnswWatch *watch)
+vdb_hnsw_batch_begin(HnswBatch *batch, uint32_t hosts, uint32_t participants, uint64_t seed,
+					 char *memory, const HnswWatch *watch)
 {
 	const HnswGraph *graph = batch->graph;
 	HnswBatchHeader *header = batch->header;
@@ -378,7 +433,7 @@ vdb_hnsw_batch_begin(HnswBatch *batch, uint32_t hosts, uint64_t seed, char *memo
 	uint32_t	fanout = total_fanout(graph->ef_construction);
 	Scratch		scratch;
 
-	*header = (HnswBatchHeader) {.hosts = hosts,.count = count,.groups = count_groups(count)};
+	*header = (HnswBatchHeader) {.hosts = hosts,.count = count,.groups = count_groups(count, participants)};
 	header->fanout = header->groups > 1 ? (fanout + 1) / 2 : fanout;
 	memset(batch->start, 0, (header->groups + 2) * sizeof(uint32_t));
 	if (header->groups > 1)
@@ -462,7 +517,7 @@ compare_leaf(HnswParticipant *participant, const Scratch *scratch, const uint32_
 	VdbPanel	panel;
 
 	vdb_panel_init(&panel, graph->codec, count, scratch->panel);
-	gather_rows(graph, scratch, nids, count);
+	gather_rows(graph, graph->codec, scratch, nids, count);
 	for (uint32_t i = 0; i < count; i++)
 		vdb_panel_put(&panel, i, scratch->factors[i], scratch->hi + i * scratch->stride);
 	for (uint32_t first = 0; first < count; first += BLOCK_ROWS)
@@ -510,7 +565,7 @@ gather_part(const HnswGraph *graph, const Scratch *scratch, const NodeSet *set, 
 {
 	uint32_t	rows = set->count - first < MAX_LEAF_NODES ? set->count - first : MAX_LEAF_NODES;
 
-	gather_rows(graph, scratch, set->nids + first, rows);
+	gather_rows(graph, graph->codec, scratch, set->nids + first, rows);
 	*codes = (VdbCodes) {scratch->factors, scratch->hi, scratch->stride};
 	return rows;
 }
@@ -556,6 +611,7 @@ compare_set(HnswBatch *batch, HnswParticipant *participant, const Scratch *scrat
 	uint32_t	wanted = count_leaves(set->count, fanout);
 	uint32_t	leaves = wanted < scratch->most_leaves ? wanted : scratch->most_leaves;
 	float	   *scores = scratch->scores + MAX_SAMPLE_SCORES;
+	VdbCodec	half = half_codec(graph->codec);
 	HnswPivots	pivots;
 
 	if (set->count <= MAX_LEAF_NODES)
@@ -566,7 +622,7 @@ compare_set(HnswBatch *batch, HnswParticipant *participant, const Scratch *scrat
 	if (batch->finder != NULL && find_in_set(batch, participant, scratch, set, watch))
 		return;
 	batch->finder = NULL;
-	vdb_hnsw_pivots_init(&pivots, graph->codec, leaves, fanout, MAX_LEAF_NODES, scratch->pivots);
+	vdb_hnsw_pivots_init(&pivots, &half, leaves, fanout, MAX_LEAF_NODES, scratch->pivots);
 	draw_pivots(graph, scratch, &pivots, set, LEAF_SAMPLE, LEAF_ROUNDS, &participant->random,
 				scratch->scores, MAX_SAMPLE_SCORES, watch);
 	for (uint32_t first = 0; first < set->count; first += BLOCK_ROWS)

@@ -74,11 +74,11 @@ extern void vdb_hnsw_batch_attach(HnswBatch *batch, const HnswGraph *graph, char
 
 /*
  * Begins to link the nodes of the graph, all of which have codes; the first
- * `hosts` are no guests.  By one of the participants, while no other does
- * anything.  scratch: vdb_hnsw_batch_scratch_bytes(), aligned to 64.
+ * `hosts` are no guests.  By one of the participants, so many, at least one, while
+ * no other does anything.  scratch: vdb_hnsw_batch_scratch_bytes(), aligned to 64.
  */
-extern void vdb_hnsw_batch_begin(HnswBatch *batch, uint32_t hosts, uint64_t seed, char *scratch,
-								 const HnswWatch *watch);
+extern void vdb_hnsw_batch_begin(HnswBatch *batch, uint32_t hosts, uint32_t participants, uint64_t seed,
+								 char *scratch, const HnswWatch *watch);
 
 /* Takes part in a stage until there is nothing left to take. */
 extern void vdb_hnsw_batch_work(HnswBatch *batch, HnswParticipant *participant,

@@ -176,8 +176,8 @@ link_batch(HnswBuilder *builder, uint32 hosts)
 {
 	HnswWatch	watch = {look, builder};
 
-	vdb_hnsw_batch_begin(&builder->batch, hosts, pg_prng_uint64(&pg_global_prng_state) | 1,
-						 batch_scratch(builder), &watch);
+	vdb_hnsw_batch_begin(&builder->batch, hosts, builder->workers + 1,
+						 pg_prng_uint64(&pg_global_prng_state) | 1, batch_scratch(builder), &watch);
 	for (int stage = 0; stage < HNSW_BATCH_STAGES; stage++)
 	{
 		builder->state->stage = stage;

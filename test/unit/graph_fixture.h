@@ -58,7 +58,7 @@ typedef enum Kind
 	KIND_OVERFLOW				/* scores that are no numbers */
 } Kind;
 
-#define MAX_DIMS 64
+#define MAX_DIMS 320
 
 static inline void
 fill_vector(Kind kind, uint32_t number, uint32_t dims, float *x)
@@ -309,7 +309,7 @@ link_at_once(void *argument)
 		batch->finder = &finder.finder;
 	}
 	if (leads)
-		vdb_hnsw_batch_begin(batch, graph->header->count, 7, scratch, &no_watch);
+		vdb_hnsw_batch_begin(batch, graph->header->count, 1, 7, scratch, &no_watch);
 	for (int stage = 0; stage < HNSW_BATCH_STAGES; stage++)
 	{
 		pthread_barrier_wait(&built->start);

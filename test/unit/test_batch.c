@@ -66,25 +66,25 @@ check_finder(Shape shape, uint32_t ef)
 }
 
 /*
- * Divides nodes with more dimensions than a group has nodes, so that pivots are
- * larger than the list of members: each must be in two groups.  Codes are noise,
- * as it would take minutes to make vectors.
+ * Divides nodes: each must be in two groups, and of these there are so many for
+ * each participant, if that is few more.  With more dimensions than a group has
+ * nodes, pivots are larger than the list of members.  Codes are noise, as it would
+ * take minutes to make vectors.
  */
 static void
-check_many_dimensions(void)
+check_groups(uint32_t dims, uint32_t rows, uint32_t participants, uint32_t groups)
 {
-	const uint32_t rows = 20100;
 	VdbCodec	codec;
 	HnswGraph	graph;
 	HnswBatch	batch;
-	float	   *center = new_block(11000 * sizeof(float), 0);
+	float	   *center = new_block(dims * sizeof(float), 0);
 	char	   *memory;
 	char	   *batch_memory;
 	char	   *scratch;
 	uint32_t   *seen = new_block(rows * sizeof(uint32_t), 0);
 	uint32_t	wrong = 0;
 
-	vdb_codec_init(&codec, VDB_METRIC_L2, 11000, 99, center);
+	vdb_codec_init(&codec, VDB_METRIC_L2, dims, 99, center);
 	memory = new_block(vdb_hnsw_graph_bytes(&codec, 12, rows), 0);
 	vdb_hnsw_graph_init(&graph, &codec, 12, 16, rows, memory);
 	graph.header->count = rows;
@@ -99,13 +99,13 @@ check_many_dimensions(void)
 	batch_memory = new_block(vdb_hnsw_batch_bytes(rows), 0);
 	scratch = new_block(vdb_hnsw_batch_scratch_bytes(&codec, 12, 16, rows), 0x5A);
 	vdb_hnsw_batch_attach(&batch, &graph, batch_memory);
-	vdb_hnsw_batch_begin(&batch, rows, 7, scratch, &no_watch);
+	vdb_hnsw_batch_begin(&batch, rows, participants, 7, scratch, &no_watch);
 	for (uint32_t i = 0; i < batch.start[batch.header->groups]; i++)
 		seen[batch.members[i]]++;
 	for (uint32_t nid = 0; nid < rows; nid++)
 		wrong += seen[nid] != 2;
-	report(batch.header->groups == 3 && wrong == 0, "%u groups, %u nodes are not in two",
-		   batch.header->groups, wrong);
+	report(batch.header->groups == groups && wrong == 0, "%u groups for %u participants, %u nodes are not in two",
+		   batch.header->groups, participants, wrong);
 	free(center);
 	free(memory);
 	free(batch_memory);
@@ -126,6 +126,8 @@ main(int argc, char **argv)
 		check_recall((Shape) {SHAPE(me, KIND_CLUSTERED, 32, 3000, 16, 64)}, 40);
 		check_recall((Shape) {SHAPE(me, KIND_NORMAL, 16, 3000, 16, 64)}, 60);
 	}
+	check_recall((Shape) {SHAPE(VDB_METRIC_L2, KIND_CLUSTERED, 320, 6000, 16, 32)}, 40);
+	check_recall((Shape) {SHAPE(VDB_METRIC_COSINE, KIND_CLUSTERED, 320, 6000, 16, 32)}, 40);
 	check_finder((Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 16, 3000, 16, 64)}, 60);
 	check_finder((Shape) {SHAPE(VDB_METRIC_COSINE, KIND_CLUSTERED, 32, 3000, 16, 64)}, 40);
 	check_shape("a finder", (Shape) {SHAPE(VDB_METRIC_IP, KIND_CLUSTERED, 16, 2500, 16, 64),.finds = -1}, true);
@@ -135,7 +137,9 @@ main(int argc, char **argv)
 	check_shape("groups, threads, finders", (Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 8, 20500, 12, 24),.finds = -1,.threads = 2}, true);
 	check_shape("groups, threads", (Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 8, 20500, 12, 24),.threads = 4}, true);
 	check_shape("room for more rows", (Shape) {SHAPE(VDB_METRIC_L2, KIND_IDENTICAL, 8, 39990, 12, 28),.capacity = 41000}, false);
-	check_many_dimensions();
+	check_groups(11000, 20100, 2, 3);
+	check_groups(16, 60100, 2, 8);
+	check_groups(16, 60100, 3, 7);
 	check_shape("several of each, threads", (Shape) {SHAPE(VDB_METRIC_L2, KIND_PAIRS, 16, 3000, 16, 64),.threads = 8}, false);
 	check_shape("identical", (Shape) {SHAPE(VDB_METRIC_L2, KIND_IDENTICAL, 8, 3000, 16, 64)}, false);
 	check_shape("half identical", (Shape) {SHAPE(VDB_METRIC_IP, KIND_HALF_IDENTICAL, 8, 3000, 16, 64)}, false);
