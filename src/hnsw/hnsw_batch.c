@@ -50,9 +50,6 @@
 #define LEAF_SAMPLE 8
 #define LEAF_ROUNDS 8
 
-/* Dimensions that the pivots of leaves are compared by: at least these, if there are as many. */
-#define PIVOT_DIMS 256
-
 /* Rows whose scores are computed at a time, and scores of a sample, at most. */
 #define BLOCK_ROWS 32
 #define MAX_SAMPLE_SCORES (512 * 1024)
@@ -127,8 +124,9 @@ static uint32_t
 most_groups(uint32_t nodes)
 {
 	uint32_t	least = least_groups(nodes);
+	uint32_t	most = least + least / 7;
 
-	return least + least / 7;
+	return most > MAX_GROUPS ? MAX_GROUPS : most;
 }
 
 /*
@@ -158,6 +156,13 @@ count_leaves(uint32_t nodes, uint32_t fanout)
 	return (nodes * fanout + LEAF_NODES - 1) / LEAF_NODES;
 }
 
+/* Nodes, up to this capacity, of which there is only one group. */
+static uint32_t
+most_alone(uint32_t capacity)
+{
+	return capacity < GROUP_NODES ? capacity : GROUP_NODES - 1;
+}
+
 /*
  * The most nodes of a group, whatever the number of nodes up to this capacity.
  * Groups are largest just before there are two more of them, the first time most
@@ -169,16 +174,17 @@ vdb_hnsw_batch_room(uint32_t capacity)
 	uint32_t	few = capacity < 2 * GROUP_NODES ? capacity : 2 * GROUP_NODES - 1;
 	uint32_t	all = max_group(capacity, least_groups(capacity));
 	uint32_t	some = max_group(few, least_groups(few));
+	uint32_t	room = most_alone(capacity);
 
-	return all > some ? all : some;
+	room = all > room ? all : room;
+	return some > room ? some : room;
 }
 
 /* The most leaves of a group, likewise. */
 static uint32_t
 largest_leaves(uint32_t capacity, uint32_t fanout)
 {
-	uint32_t	alone = capacity < GROUP_NODES ? capacity : GROUP_NODES;
-	uint32_t	one = count_leaves(alone, fanout);
+	uint32_t	one = count_leaves(most_alone(capacity), fanout);
 	uint32_t	several = count_leaves(vdb_hnsw_batch_room(capacity), (fanout + 1) / 2);
 
 	return one > several ? one : several;
@@ -240,36 +246,17 @@ vdb_hnsw_batch_scratch_bytes(const VdbCodec *codec, uint32_t m, uint32_t ef_cons
 
 /* ---- dividing ---- */
 
-/*
- * What codes begin with: half of many dimensions.  After a rotation these are as
- * good as others, and tell which pivots are near: the squared distance in half of
- * the dimensions is half of that in all, but for a few percent of itself.  That
- * does not hold of inner products.
- */
-static VdbCodec
-half_codec(const VdbCodec *codec)
-{
-	VdbCodec	half = *codec;
-	uint32_t	dims = vdb_codec_padded(codec->P / 2);
-
-	if (codec->seed != 0 && codec->metric != VDB_METRIC_IP && codec->P > PIVOT_DIMS)
-		half.P = half.hi_bytes = dims > PIVOT_DIMS ? dims : PIVOT_DIMS;
-	return half;
-}
-
-/* Factors of a node's code, or of what it begins with, whose norm is its own. */
+/* Factors of a node's code by the graph's codec, or by half of it. */
 static inline VdbNodeFactors
 factors_of(const HnswGraph *graph, const VdbCodec *codec, uint32_t nid)
 {
-	VdbNodeFactors f = graph->factors[nid];
-	const int8_t *hi = (const int8_t *) vdb_hnsw_graph_hi(graph, nid);
+	bool		whole = codec->P == graph->codec->P;
 
-	if (codec->P != graph->codec->P)
-		f.add = 0.5f * vdb_panel_factor(codec, f) * f.scale * (float) vdb_kernels->i8_ip(codec->P, hi, hi);
-	return f;
+	return whole ? graph->factors[nid] :
+		vdb_panel_half_factors(codec, graph->factors[nid], vdb_hnsw_graph_hi(graph, nid));
 }
 
-/* Copies codes of nodes, or what they begin with, to rows of the scratch, at most BLOCK_ROWS or a leaf. */
+/* Copies codes of nodes, by the graph's codec or half of it, to rows of the scratch, at most BLOCK_ROWS or a leaf. */
 static void
 gather_rows(const HnswGraph *graph, const VdbCodec *codec, const Scratch *scratch, const uint32_t *nids,
 			uint32_t count)
@@ -611,7 +598,7 @@ compare_set(HnswBatch *batch, HnswParticipant *participant, const Scratch *scrat
 	uint32_t	wanted = count_leaves(set->count, fanout);
 	uint32_t	leaves = wanted < scratch->most_leaves ? wanted : scratch->most_leaves;
 	float	   *scores = scratch->scores + MAX_SAMPLE_SCORES;
-	VdbCodec	half = half_codec(graph->codec);
+	VdbCodec	half = vdb_panel_half(graph->codec);
 	HnswPivots	pivots;
 
 	if (set->count <= MAX_LEAF_NODES)

@@ -74,8 +74,9 @@ extern void vdb_hnsw_batch_attach(HnswBatch *batch, const HnswGraph *graph, char
 
 /*
  * Begins to link the nodes of the graph, all of which have codes; the first
- * `hosts` are no guests.  By one of the participants, so many, at least one, while
- * no other does anything.  scratch: vdb_hnsw_batch_scratch_bytes(), aligned to 64.
+ * `hosts` are no guests.  By one participant, while no other does anything;
+ * participants: how many there are, at least 1.  scratch:
+ * vdb_hnsw_batch_scratch_bytes(), aligned to 64.
  */
 extern void vdb_hnsw_batch_begin(HnswBatch *batch, uint32_t hosts, uint32_t participants, uint64_t seed,
 								 char *scratch, const HnswWatch *watch);

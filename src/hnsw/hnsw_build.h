@@ -72,6 +72,7 @@ typedef struct HnswBuilder
 	bool		leads;
 	int			number;			/* of a worker, from 0 */
 	int			workers;		/* the leader's */
+	int			helpers;		/* of them, who link nodes with it */
 	FileSet    *files;			/* of workers; NULL where there are none */
 
 	char	   *memory;			/* of the graph */

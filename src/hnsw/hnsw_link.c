@@ -154,6 +154,7 @@ vdb_hnsw_link_end(HnswBuilder *builder)
 
 	/* the leader may go on to link alone: all have read that before */
 	vdb_hnsw_build_meet(builder);
+	builder->helpers = 0;
 }
 
 /* Links the nodes from `first` up to `end`, one after the other. */
@@ -176,7 +177,7 @@ link_batch(HnswBuilder *builder, uint32 hosts)
 {
 	HnswWatch	watch = {look, builder};
 
-	vdb_hnsw_batch_begin(&builder->batch, hosts, builder->workers + 1,
+	vdb_hnsw_batch_begin(&builder->batch, hosts, builder->helpers + 1,
 						 pg_prng_uint64(&pg_global_prng_state) | 1, batch_scratch(builder), &watch);
 	for (int stage = 0; stage < HNSW_BATCH_STAGES; stage++)
 	{

@@ -145,6 +145,7 @@ vdb_hnsw_begin_parallel(HnswBuilder *builder, VdbRowEstimate rows, int workers)
 	{
 		fill_shared(parallel, builder, rows, capacity, workers);
 		builder->workers = vdb_parallel_launch(parallel->build);
+		builder->helpers = builder->workers;
 	}
 	if (builder->workers == 0)
 	{

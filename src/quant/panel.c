@@ -31,6 +31,28 @@ vdb_panel_multiplies(const VdbCodec *codec)
 	return codec->kind == VDB_CODEC_DENSE && codec->metric != VDB_METRIC_L1;
 }
 
+VdbCodec
+vdb_panel_half(const VdbCodec *codec)
+{
+	VdbCodec	half = *codec;
+	uint32_t	dims = vdb_codec_padded(codec->P / 2);
+
+	if (vdb_panel_multiplies(codec) && codec->metric != VDB_METRIC_IP && codec->seed != 0 &&
+		codec->P > VDB_HALF_LEAST)
+		half.P = half.hi_bytes = dims > VDB_HALF_LEAST ? dims : VDB_HALF_LEAST;
+	return half;
+}
+
+VdbNodeFactors
+vdb_panel_half_factors(const VdbCodec *half, VdbNodeFactors factors, const uint8_t *hi)
+{
+	const int8_t *a = (const int8_t *) hi;
+
+	/* the norm of these dimensions, so that a code's score with itself is 0 */
+	factors.add = vdb_panel_factor(half, factors) * factors.scale * (float) vdb_kernels->i8_ip(half->P, a, a) / 2;
+	return factors;
+}
+
 /* Bytes of the arrays `scale` and `add`, each. */
 static inline size_t
 array_bytes(uint32_t count)

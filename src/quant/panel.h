@@ -24,6 +24,22 @@ typedef struct VdbPanel
 /* Are these codes multiplied by kernels, and not scored pair by pair? */
 extern bool vdb_panel_multiplies(const VdbCodec *codec);
 
+/*
+ * A codec whose plain codes are what those of this one begin with: half of the
+ * dimensions, or VDB_HALF_LEAST if that is more; all of them, where there are no
+ * more, or the first ones do not stand for the others.  They do after a rotation,
+ * for distances: the squared one in half of the dimensions is half of that in all,
+ * with a standard deviation of sqrt(2 / P) of it.
+ */
+#define VDB_HALF_LEAST 256
+extern VdbCodec vdb_panel_half(const VdbCodec *codec);
+
+/*
+ * Factors of what a code begins with.  half: of this codec, with fewer dimensions;
+ * factors, hi: of the whole code.
+ */
+extern VdbNodeFactors vdb_panel_half_factors(const VdbCodec *half, VdbNodeFactors factors, const uint8_t *hi);
+
 /* Bytes of a panel of `count` codes. */
 extern size_t vdb_panel_bytes(const VdbCodec *codec, uint32_t count);
 

@@ -58,7 +58,7 @@ typedef enum Kind
 	KIND_OVERFLOW				/* scores that are no numbers */
 } Kind;
 
-#define MAX_DIMS 320
+#define MAX_DIMS 600
 
 static inline void
 fill_vector(Kind kind, uint32_t number, uint32_t dims, float *x)
@@ -149,6 +149,7 @@ typedef struct Built
 	pthread_barrier_t start;
 	HnswBatch	batch;
 	int			finds;			/* of the shape */
+	uint32_t	threads;
 	char	   *batch_memory;
 	char	   *batch_scratch;	/* of the leader */
 	bool		connected;		/* what vdb_hnsw_batch_connect said */
@@ -309,7 +310,7 @@ link_at_once(void *argument)
 		batch->finder = &finder.finder;
 	}
 	if (leads)
-		vdb_hnsw_batch_begin(batch, graph->header->count, 1, 7, scratch, &no_watch);
+		vdb_hnsw_batch_begin(batch, graph->header->count, built->threads, 7, scratch, &no_watch);
 	for (int stage = 0; stage < HNSW_BATCH_STAGES; stage++)
 	{
 		pthread_barrier_wait(&built->start);
@@ -348,6 +349,7 @@ build_at_once(Built *built, const Shape *shape)
 		built->row_of[nid] = row;
 	}
 	built->finds = shape->finds;
+	built->threads = threads;
 	built->asked = 0;
 	built->misused = false;
 	built->batch_memory = new_block(vdb_hnsw_batch_bytes(graph->capacity), 0xA5);

@@ -126,8 +126,7 @@ main(int argc, char **argv)
 		check_recall((Shape) {SHAPE(me, KIND_CLUSTERED, 32, 3000, 16, 64)}, 40);
 		check_recall((Shape) {SHAPE(me, KIND_NORMAL, 16, 3000, 16, 64)}, 60);
 	}
-	check_recall((Shape) {SHAPE(VDB_METRIC_L2, KIND_CLUSTERED, 320, 6000, 16, 32)}, 40);
-	check_recall((Shape) {SHAPE(VDB_METRIC_COSINE, KIND_CLUSTERED, 320, 6000, 16, 32)}, 40);
+	check_recall((Shape) {SHAPE(VDB_METRIC_L2, KIND_CLUSTERED, 600, 5000, 16, 32)}, 40);
 	check_finder((Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 16, 3000, 16, 64)}, 60);
 	check_finder((Shape) {SHAPE(VDB_METRIC_COSINE, KIND_CLUSTERED, 32, 3000, 16, 64)}, 40);
 	check_shape("a finder", (Shape) {SHAPE(VDB_METRIC_IP, KIND_CLUSTERED, 16, 2500, 16, 64),.finds = -1}, true);
@@ -136,6 +135,7 @@ main(int argc, char **argv)
 	check_shape("a finder that is lost while it finds", (Shape) {SHAPE(VDB_METRIC_L2, KIND_CLUSTERED, 16, 2500, 16, 64),.finds = 9}, true);
 	check_shape("groups, threads, finders", (Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 8, 20500, 12, 24),.finds = -1,.threads = 2}, true);
 	check_shape("groups, threads", (Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 8, 20500, 12, 24),.threads = 4}, true);
+	check_shape("one group, room for several", (Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 8, 19990, 12, 24),.capacity = 20050,.finds = -1}, true);
 	check_shape("room for more rows", (Shape) {SHAPE(VDB_METRIC_L2, KIND_IDENTICAL, 8, 39990, 12, 28),.capacity = 41000}, false);
 	check_groups(11000, 20100, 2, 3);
 	check_groups(16, 60100, 2, 8);

@@ -335,6 +335,65 @@ check_level_kept(void)
 	return passed;
 }
 
+/*
+ * Scores by half of the dimensions, if that is how many there are to be, are squared
+ * distances in these, and otherwise those of all.
+ */
+static bool
+check_half(VdbMetric metric, uint32_t dims, uint64_t seed, uint32_t expected)
+{
+	VdbCodec	codec;
+	VdbCodec	half;
+	float	   *center = allocate(vdb_codec_padded(dims) * sizeof(float), UNALIGNED);
+	Codes		codes;
+	VdbPanel	panel;
+	char	   *memory;
+	bool		passed;
+
+	memset(center, 0, vdb_codec_padded(dims) * sizeof(float));
+	vdb_codec_init(&codec, metric, dims, seed, center);
+	half = vdb_panel_half(&codec);
+	passed = half.P == expected && half.hi_bytes == expected;
+	if (!passed)
+		failure("%u dimensions are %u, not %u", dims, half.P, expected);
+	codes = random_codes(&codec, 40, 5);
+	memory = allocate(vdb_panel_bytes(&half, 40), 64);
+	vdb_panel_init(&panel, &half, 40, memory);
+	for (uint32_t i = 0; i < 40; i++)
+	{
+		codes.factors[i].scale = 0.5f + (float) i / 40;
+		if (half.P < codec.P)
+			codes.factors[i] = vdb_panel_half_factors(&half, codes.factors[i], codes.hi + i * codes.stride);
+		vdb_panel_put(&panel, i, codes.factors[i], codes.hi + i * codes.stride);
+	}
+	for (uint32_t i = 0; i < 40 && passed && half.P < codec.P; i++)
+	{
+		const int8_t *a = (const int8_t *) codes.hi + i * codes.stride;
+		float		scores[40];
+
+		vdb_panel_scores(&panel, 1, codes.factors + i, (const uint8_t *) a, codes.stride, scores);
+		for (uint32_t j = 0; j < 40 && passed; j++)
+		{
+			const int8_t *b = (const int8_t *) codes.hi + j * codes.stride;
+			double		distance = 0;
+
+			for (uint32_t d = 0; d < half.P; d++)
+			{
+				double		difference = 16.0 * codes.factors[i].scale * a[d] - 16.0 * codes.factors[j].scale * b[d];
+
+				distance += difference * difference;
+			}
+			if (!(fabs(scores[j] - distance) <= 1e-5 * (codes.factors[i].add + codes.factors[j].add)))
+				passed = failure("codes %u and %u of %u dimensions: score %g, distance %g", i, j, half.P, scores[j],
+								 distance);
+		}
+	}
+	free(center);
+	free(memory);
+	free_codes(codes);
+	return passed;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -355,6 +414,11 @@ main(int argc, char **argv)
 		report(check_binary(VDB_METRIC_HAMMING), "binary codes, hamming, %s", name);
 		report(check_binary(VDB_METRIC_JACCARD), "binary codes, jaccard, %s", name);
 	}
+	report(check_half(VDB_METRIC_L2, 784, 7, 392) && check_half(VDB_METRIC_COSINE, 1530, 7, 768) &&
+		   check_half(VDB_METRIC_COSINE, 300, 7, 256), "half of many dimensions");
+	report(check_half(VDB_METRIC_L2, 256, 7, 256) && check_half(VDB_METRIC_L2, 784, 0, 784) &&
+		   check_half(VDB_METRIC_IP, 784, 7, 784) && check_half(VDB_METRIC_L1, 784, 7, 784),
+		   "all dimensions where half do not stand for the others");
 	report(check_level_kept(), "a panel keeps its level");
 	for (int metric = 0; metric < VDB_DENSE_METRICS; metric++)
 		report(check_finder((VdbMetric) metric, 300, 40, 33) && check_finder((VdbMetric) metric, 33, 13, 33) &&
