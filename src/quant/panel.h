@@ -35,8 +35,8 @@ extern bool vdb_panel_multiplies(const VdbCodec *codec);
 extern VdbCodec vdb_panel_half(const VdbCodec *codec);
 
 /*
- * Factors of what a code begins with.  half: of this codec, with fewer dimensions;
- * factors, hi: of the whole code.
+ * Factors of what a code begins with.  half: what vdb_panel_half() has made of the
+ * code's codec, with fewer dimensions; factors, hi: of the whole code.
  */
 extern VdbNodeFactors vdb_panel_half_factors(const VdbCodec *half, VdbNodeFactors factors, const uint8_t *hi);
 

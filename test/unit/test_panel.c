@@ -336,8 +336,8 @@ check_level_kept(void)
 }
 
 /*
- * Scores by half of the dimensions, if that is how many there are to be, are squared
- * distances in these, and otherwise those of all.
+ * Half of the dimensions are so many, and scores by fewer than all of them squared
+ * distances in these.
  */
 static bool
 check_half(VdbMetric metric, uint32_t dims, uint64_t seed, uint32_t expected)
