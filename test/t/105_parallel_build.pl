@@ -188,10 +188,17 @@ $node->safe_psql('postgres', 'DROP INDEX e, u, p');
 
 # a condition that few blocks meet, and most samples have none or one of them
 $node->safe_psql('postgres', 'CREATE TABLE log (id int, v vector(3)) WITH (fillfactor = 10, parallel_workers = 1);
-	INSERT INTO log SELECT g, ARRAY[g % 101, g % 37, g % 11] FROM generate_series(1, 60000) g');
+	INSERT INTO log SELECT g, ARRAY[g % 101, g % 37, g / 600.0] FROM generate_series(1, 60000) g');
 unlike(join('', map { (build('CREATE INDEX log_v ON log USING hnsw (v vector_l2_ops) WHERE id > 59800;
 			DROP INDEX log_v'))[1] } 1 .. 10),
 	qr/in \d+ partitions/, 'there is room for rows that are all in a few blocks');
+
+# --- groups, one more than there would be, so that both processes have as many ----------
+
+build('CREATE INDEX log_v ON log USING hnsw (v vector_l2_ops)');
+check_index($node, 'log_v', 'linked in eight groups');
+recall_at_least($node, 'log_v', 0.98, 'linked in eight groups', queries => 500);
+$node->safe_psql('postgres', 'DROP INDEX log_v');
 
 # --- memory --------------------------------------------------------------------------
 
