@@ -715,6 +715,27 @@ link_base(HnswSearch *search, const LayerEdges *edges, uint32 nid, uint32 genera
 }
 
 /*
+ * Has the search go on until it has found a node that is linked, or there is none.  Nodes
+ * that are dead have places in the pool until they are expanded, so it may have refused
+ * all that lead out from among them.  Says whether somebody has led to `nid` meanwhile.
+ */
+static bool
+find_linked(HnswSearch *search, uint32 nid)
+{
+	bool		linked = false;
+
+	for (;;)
+	{
+		for (uint32 i = 0; i < search->found_count; i++)
+			linked |= search->found[i].nid == nid;
+		drop_unlinked(search);
+		if (search->found_count > 0 || search->overflow.count == 0)
+			return linked;
+		vdb_hnsw_search_resume(search, search->index->geometry.ef_construction);
+	}
+}
+
+/*
  * Links a node that found no parent: its neighbours all died since it chose
  * them, or there were none.  Where there is nothing to link it to, it becomes
  * the entry point.  Two that do so at once would not find each other, so the
@@ -738,12 +759,9 @@ link_again(HnswIndex *index, const void *vector, float norm, uint32 nid, uint32 
 				 RelationGetRelationName(index->rel));
 		vdb_hnsw_refresh(index);
 		vdb_hnsw_search_begin(&search, index, vector, norm);
+		search.keep_overflow = true;
 		vdb_hnsw_search_nearest(&search, index->geometry.ef_construction);
-
-		/* somebody else may have led here meanwhile */
-		for (uint32 i = 0; i < search.found_count; i++)
-			linked |= search.found[i].nid == nid;
-		drop_unlinked(&search);
+		linked = find_linked(&search, nid);
 		edges = choose_base(&search);
 		for (uint32 i = 0; i < edges.count; i++)
 			others += edges.edges[i].nid != nid;
