@@ -319,31 +319,37 @@ score_slot(const VdbQuery *query, HnswHot *hot)
  * the page is not even pinned.
  */
 bool
-vdb_hnsw_peek_hot(HnswIndex *index, const VdbQuery *query, uint32 nid, float *score)
+vdb_hnsw_peek_hot(HnswIndex *index, const VdbQuery *query, uint32 nid, float *score, uint32 *generation)
 {
 	HnswAddress a = vdb_hnsw_hot_address(&index->geometry, nid);
 	Buffer		buffer;
 	Page		page = vdb_hints_peek(&index->hints, a.block, &buffer);
+	HnswHot    *hot;
 
 	if (unlikely(page == NULL))
 		return false;
-	*score = score_slot(query, vdb_hnsw_page_hot(page, a));
+	hot = vdb_hnsw_page_hot(page, a);
+	*generation = hot->generation;
+	*score = score_slot(query, hot);
 	pg_read_barrier();
 	return vdb_hints_hold(&index->hints, a.block, buffer);
 }
 
 float
-vdb_hnsw_estimate(HnswIndex *index, const VdbQuery *query, uint32 nid)
+vdb_hnsw_estimate(HnswIndex *index, const VdbQuery *query, uint32 nid, uint32 *generation)
 {
 	HnswAddress a;
 	Buffer		buffer;
+	HnswHot    *hot;
 	float		score;
 
-	if (likely(vdb_hnsw_peek_hot(index, query, nid, &score)))
+	if (likely(vdb_hnsw_peek_hot(index, query, nid, &score, generation)))
 		return score;
 	a = vdb_hnsw_hot_address(&index->geometry, nid);
 	buffer = vdb_hnsw_read_hot(index, a);
-	score = score_slot(query, vdb_hnsw_page_hot(BufferGetPage(buffer), a));
+	hot = vdb_hnsw_page_hot(BufferGetPage(buffer), a);
+	*generation = hot->generation;
+	score = score_slot(query, hot);
 	ReleaseBuffer(buffer);
 	return score;
 }
@@ -351,14 +357,15 @@ vdb_hnsw_estimate(HnswIndex *index, const VdbQuery *query, uint32 nid)
 float
 vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid)
 {
-	float		score = vdb_hnsw_estimate(index, query, nid);
+	uint32		generation;
+	float		score = vdb_hnsw_estimate(index, query, nid, &generation);
 
 	return isnan(score) ? FLT_MAX : score;
 }
 
 float
 vdb_hnsw_weigh(HnswIndex *index, const VdbQuery *query, const VdbFilter *filter, uint32 nid,
-			   bool *passes)
+			   uint32 *generation, bool *passes)
 {
 	const HnswGeometry *g = &index->geometry;
 	HnswAddress a = vdb_hnsw_hot_address(g, nid);
@@ -375,7 +382,8 @@ vdb_hnsw_weigh(HnswIndex *index, const VdbQuery *query, const VdbFilter *filter,
 		 * Replay may be about to fill the page, from its start on: no row has a
 		 * slot like this, and where the slot is there, so are the attributes.
 		 */
-		if (likely(*(volatile uint32 *) &hot->generation != 0))
+		*generation = *(volatile uint32 *) &hot->generation;
+		if (likely(*generation != 0))
 		{
 			pg_read_barrier();
 			*passes = vdb_filter_passes(filter, vdb_hnsw_page_attributes(g, page, a));
@@ -389,7 +397,9 @@ vdb_hnsw_weigh(HnswIndex *index, const VdbQuery *query, const VdbFilter *filter,
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
 	*passes = vdb_filter_passes(filter, vdb_hnsw_page_attributes(g, page, a));
-	score = score_slot(query, vdb_hnsw_page_hot(page, a));
+	hot = vdb_hnsw_page_hot(page, a);
+	*generation = hot->generation;
+	score = score_slot(query, hot);
 	UnlockReleaseBuffer(buffer);
 	return score;
 }

@@ -22,7 +22,7 @@ typedef struct HnswCandidate
 {
 	float		score;			/* never NaN */
 	uint32_t	nid;
-	uint32_t	ref;			/* record of an upper layer, 0 on layer 0 */
+	uint32_t	ref;			/* record of an upper layer; on layer 0 see hnsw_search.h */
 	uint32_t	expanded;		/* 0 or 1 */
 } HnswCandidate;
 

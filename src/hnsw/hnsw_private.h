@@ -169,6 +169,7 @@ typedef struct HnswSearch
 	/* it came to a slot whose node has gone since, and with it ways to others */
 	bool		gap;
 	uint32		from;			/* the node whose list was read last, on layer 0 */
+	uint32		stray;			/* the last one that led nowhere, though it was led to */
 	HnswVisited known;			/* nodes found before it searched anew; no slots: it
 								 * did not */
 
@@ -308,13 +309,15 @@ extern VdbNodeFactors vdb_hnsw_node_factors(const HnswNode *node);
 /*
  * The estimated score of a node: HNSW_NO_SCORE, which is no number, of a slot that
  * is free or has postings.  score_hot() says then that it is as far as can be.
+ * *generation is the slot's.
  */
 #define HNSW_NO_SCORE get_float4_nan()
-extern float vdb_hnsw_estimate(HnswIndex *index, const VdbQuery *query, uint32 nid);
+extern float vdb_hnsw_estimate(HnswIndex *index, const VdbQuery *query, uint32 nid, uint32 *generation);
 extern float vdb_hnsw_score_hot(HnswIndex *index, const VdbQuery *query, uint32 nid);
 
 /* The same if a hint leads to the slot; else false. */
-extern bool vdb_hnsw_peek_hot(HnswIndex *index, const VdbQuery *query, uint32 nid, float *score);
+extern bool vdb_hnsw_peek_hot(HnswIndex *index, const VdbQuery *query, uint32 nid, float *score,
+							  uint32 *generation);
 
 /*
  * The same, and whether a filter lets the node pass.  For a node whose row the
@@ -322,7 +325,7 @@ extern bool vdb_hnsw_peek_hot(HnswIndex *index, const VdbQuery *query, uint32 ni
  * the snapshot was, and stay as long as it is.
  */
 extern float vdb_hnsw_weigh(HnswIndex *index, const VdbQuery *query, const VdbFilter *filter,
-							uint32 nid, bool *passes);
+							uint32 nid, uint32 *generation, bool *passes);
 
 /*
  * Copies a node's hot slot under its page's lock: where that is the whole code,

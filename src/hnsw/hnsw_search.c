@@ -98,6 +98,7 @@ vdb_hnsw_search_begin(HnswSearch *search, HnswIndex *index, const void *vector, 
 	search->index = index;
 	search->absent = HNSW_NO_NODE;
 	search->equal = HNSW_NO_NODE;
+	search->stray = HNSW_NO_NODE;
 	search->stretch = get_float4_infinity();
 	search->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw search",
 											ALLOCSET_DEFAULT_SIZES);
@@ -215,11 +216,11 @@ vdb_hnsw_note_missing(HnswSearch *search, uint32 nid)
 }
 
 /*
- * Weighs the fresh nodes found by an expansion, which were prefetched, and
- * offers them to the pool.
+ * Weighs the fresh nodes found by an expansion, on layer 0 or above, which were prefetched,
+ * and offers them to the pool.
  */
-static void
-weigh_fresh(HnswSearch *search, uint32 count)
+static inline void
+weigh_fresh(HnswSearch *search, uint32 count, bool base)
 {
 	HnswIndex  *index = search->index;
 	bool		requested = false;
@@ -227,13 +228,14 @@ weigh_fresh(HnswSearch *search, uint32 count)
 	for (uint32 i = 0; i < count; i++)
 	{
 		HnswCandidate item;
+		uint32		generation;
 
-		if (unlikely(!vdb_hnsw_peek_hot(index, &search->query, search->fresh[i], &item.score)))
+		if (unlikely(!vdb_hnsw_peek_hot(index, &search->query, search->fresh[i], &item.score, &generation)))
 		{
 			if (!requested)
 				vdb_hnsw_request_fresh(search, i, count);
 			requested = true;
-			item.score = vdb_hnsw_estimate(index, &search->query, search->fresh[i]);
+			item.score = vdb_hnsw_estimate(index, &search->query, search->fresh[i], &generation);
 		}
 		if (unlikely(isnan(item.score)))
 		{
@@ -241,7 +243,7 @@ weigh_fresh(HnswSearch *search, uint32 count)
 			continue;
 		}
 		item.nid = search->fresh[i];
-		item.ref = search->fresh_ref[i];
+		item.ref = base ? vdb_hnsw_weighed_ref(generation, 0) : search->fresh_ref[i];
 		item.expanded = 0;
 		offer(search, item);
 	}
@@ -341,7 +343,7 @@ vdb_hnsw_search_upper(HnswSearch *search, int layer, uint32 ef)
 	{
 		CHECK_FOR_INTERRUPTS();
 		best->expanded = 1;
-		weigh_fresh(search, read_upper(search, best, layer));
+		weigh_fresh(search, read_upper(search, best, layer), false);
 	}
 }
 
@@ -476,15 +478,16 @@ note_estimate(HnswSearch *search, float estimate, const HnswFound *found)
 }
 
 HnswState
-vdb_hnsw_search_read_node(HnswSearch *search, uint32 nid, float *score, uint32 *fresh)
+vdb_hnsw_search_read_node(HnswSearch *search, const HnswCandidate *item, float *score, uint32 *fresh)
 {
 	HnswIndex  *index = search->index;
+	uint32		nid = item->nid;
 	const HnswGeometry *g = &index->geometry;
 	HnswAddress a = vdb_hnsw_node_address(g, nid);
 	HnswFound  *found = append_found(search);
 	Buffer		buffer;
 	HnswNode   *node;
-	HnswState	state;
+	HnswState	state = HNSW_FREE;
 	float		estimate = *score;
 	uint32		count;
 	bool		equal = false;
@@ -493,13 +496,14 @@ vdb_hnsw_search_read_node(HnswSearch *search, uint32 nid, float *score, uint32 *
 		request_nodes(search);
 	buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
 	node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
-	state = node->state;
+	if (vdb_hnsw_is_weighed(node, item))
+		state = node->state;
 	count = state == HNSW_FREE ? 0 : node->count;
 	if (count > 2u * g->m)
 		vdb_page_corrupted(index->rel, a.block, "A node has too many neighbours.");
 	memcpy(search->fresh, vdb_hnsw_node_nbr(node), count * sizeof(uint32));
-	search->gap |= !vdb_hnsw_is_node(node);
-	if (vdb_hnsw_is_node(node))
+	search->gap |= vdb_hnsw_ends_way(search, node, item);
+	if (state != HNSW_FREE)
 	{
 		VdbNodeFactors f = vdb_hnsw_node_factors(node);
 
@@ -624,14 +628,14 @@ expand_pool(HnswSearch *search)
 			note_reach(search, at, best->score);
 
 		/* a node that is no row must not take a row's place */
-		if (vdb_hnsw_search_read_node(search, best->nid, &score, &fresh) == HNSW_LIVE)
+		if (vdb_hnsw_search_read_node(search, best, &score, &fresh) == HNSW_LIVE)
 			hnsw_pool_expand(pool, at, score);
 		else
 			hnsw_pool_remove(pool, at);
 		if (search->equal != HNSW_NO_NODE)
 			break;
 		prefetch_next(search);
-		weigh_fresh(search, fresh);
+		weigh_fresh(search, fresh, true);
 	}
 }
 
@@ -664,7 +668,6 @@ vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 								  (uint64) search->work_limit));
 	else
 		begin_visited(search, (uint64) pool->capacity * VISITED_FACTOR);
-	memset(search->fresh_ref, 0, 2 * search->index->geometry.m * sizeof(uint32));
 
 	/* what upper layers refused may be met here again */
 	search->overflow.count = 0;
@@ -691,7 +694,7 @@ vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 	{
 		search->fresh[0] = search->entry_nid;
 		search->from = HNSW_NO_NODE;
-		weigh_fresh(search, 1);
+		weigh_fresh(search, 1, true);
 		expand_pool(search);
 	}
 	leave_pool(search);
@@ -705,7 +708,6 @@ vdb_hnsw_search_base(HnswSearch *search, uint32 ef)
 static void
 search_pending(HnswSearch *search)
 {
-	bool		gap = search->gap;
 	HnswCandidate *items;
 	uint32		count;
 	uint32		fresh = 0;
@@ -730,16 +732,12 @@ search_pending(HnswSearch *search)
 	{
 		for (uint32 i = 0; i < fresh; i++)
 		{
-			items[i].ref = 0;
 			items[i].expanded = 0;
 			offer(search, items[i]);
 		}
 		expand_pool(search);
 	}
 	pfree(items);
-
-	/* no way went over these */
-	search->gap = gap;
 }
 
 /*
@@ -855,7 +853,7 @@ vdb_hnsw_search_drain(HnswSearch *search, uint32 count)
 
 		CHECK_FOR_INTERRUPTS();
 		item.expanded = 0;
-		if (search->filter == NULL || item.ref != 0)
+		if (search->filter == NULL || (item.ref & HNSW_PASSES) != 0)
 			pool->items[pool->size++] = item;
 	}
 	for (; pool->next < pool->size; pool->next++)
@@ -867,7 +865,7 @@ vdb_hnsw_search_drain(HnswSearch *search, uint32 count)
 		if (pool->next + DRAIN_AHEAD < pool->size)
 			vdb_hnsw_prefetch_node(search, pool->items[pool->next + DRAIN_AHEAD].nid,
 								   search->index->geometry.node_stride);
-		vdb_hnsw_search_read_node(search, pool->items[pool->next].nid, &score, &fresh);
+		vdb_hnsw_search_read_node(search, &pool->items[pool->next], &score, &fresh);
 	}
 	search->settled = overflow->count > 0 ? overflow->items[0].score - OVERRATED_MARGIN * search->overrated :
 		get_float4_infinity();

@@ -40,11 +40,58 @@ vdb_hnsw_prefetch_node(HnswSearch *search, uint32 nid, uint32 bytes)
 }
 
 /*
+ * What a candidate of layer 0 keeps in place of a record's reference: the generation that
+ * its slot had when it was weighed, which is even, twice that, and these.  HNSW_NO_REF,
+ * which has them all, where it came from a layer above.
+ */
+#define HNSW_PASSES 1u			/* a filter */
+#define HNSW_SWEPT 2u			/* no list led to it, so it may wait to be linked */
+
+static inline uint32
+vdb_hnsw_weighed_ref(uint32 generation, uint32 flags)
+{
+	return generation << 1 | flags;
+}
+
+/*
+ * Does a slot have the node that was weighed?  Another one is of a row that came later, so
+ * no snapshot of ours sees it; its place is not where it was taken to be, and its list leads
+ * elsewhere.  No node is of generation 0: replay was about to fill the page.
+ */
+static inline bool
+vdb_hnsw_is_weighed(const HnswNode *node, const HnswCandidate *item)
+{
+	uint32		flags = HNSW_PASSES | HNSW_SWEPT;
+	uint32		weighed = item->ref | flags;
+
+	return vdb_hnsw_is_node(node) &&
+		(item->ref == HNSW_NO_REF || weighed == flags || weighed == vdb_hnsw_weighed_ref(node->generation, flags));
+}
+
+/*
+ * Is there no way on from a candidate because the node that was meant has gone?  It is not
+ * the one that was weighed, or it waits to be linked, while a list led to it: that list meant
+ * another one.  (Where a search that begins again comes to the latter once more, it is
+ * an edge that was left over.)  Then there is a gap.
+ */
+static inline bool
+vdb_hnsw_ends_way(HnswSearch *search, const HnswNode *node, const HnswCandidate *item)
+{
+	if (!vdb_hnsw_is_weighed(node, item))
+		return true;
+	if (node->count > 0 || (item->ref & HNSW_SWEPT) != 0 || item->nid == search->entry_nid ||
+		item->nid == search->stray)
+		return false;
+	search->stray = item->nid;
+	return true;
+}
+
+/*
  * Reads a node: its neighbours (not yet visited) into search->fresh, and
  * itself, when it is live, into what was found.  Returns its state and sets
  * *score; the estimate stays where there is no fuller code.
  */
-extern HnswState vdb_hnsw_search_read_node(HnswSearch *search, uint32 nid, float *score,
+extern HnswState vdb_hnsw_search_read_node(HnswSearch *search, const HnswCandidate *item, float *score,
 										   uint32 *fresh);
 
 /* Of so many nodes in search->fresh, keeps those to be weighed; returns their number. */

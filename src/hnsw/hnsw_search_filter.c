@@ -6,7 +6,7 @@
  * have no place in the pool.  When that is full, and what waits is farther away, a
  * few more nodes of any kind are expanded, as many as a walk without a filter goes
  * beyond what it is asked for.  All that is weighed goes into the overflow, whose
- * heap says what to expand next; a candidate's `ref` says there whether it passes.
+ * heap says what to expand next, and a candidate's `ref` whether it passes.
  *
  * Nodes are read, and what comes of a search is kept, as without a filter
  * (hnsw_search.c).  All nodes that pass, without the graph, are for hnsw_sweep.c.
@@ -21,20 +21,20 @@
 
 /* Reads the neighbours of a node that does not pass (not yet visited) into search->fresh. */
 static uint32
-read_list(HnswSearch *search, uint32 nid)
+read_list(HnswSearch *search, const HnswCandidate *item)
 {
 	HnswIndex  *index = search->index;
-	HnswAddress a = vdb_hnsw_node_address(&index->geometry, nid);
+	HnswAddress a = vdb_hnsw_node_address(&index->geometry, item->nid);
 	Buffer		buffer = vdb_hnsw_read_node(index, a, BUFFER_LOCK_SHARE);
 	HnswNode   *node = vdb_hnsw_page_node(BufferGetPage(buffer), a);
 	uint32		count = node->state == HNSW_FREE ? 0 : node->count;
 
 	if (count > 2u * index->geometry.m)
 		vdb_page_corrupted(index->rel, a.block, "A node has too many neighbours.");
-	search->gap |= !vdb_hnsw_is_node(node);
+	search->gap |= vdb_hnsw_ends_way(search, node, item);
 	memcpy(search->fresh, vdb_hnsw_node_nbr(node), count * sizeof(uint32));
 	UnlockReleaseBuffer(buffer);
-	search->from = nid;
+	search->from = item->nid;
 	return vdb_hnsw_keep_fresh(search, count);
 }
 
@@ -54,7 +54,7 @@ claim_places(HnswSearch *search)
 	search->pool.next = 0;
 	for (uint32 i = 0; i < search->overflow.count; i++)
 	{
-		if (search->overflow.items[i].ref != 0)
+		if ((search->overflow.items[i].ref & HNSW_PASSES) != 0)
 			claim_place(search, search->overflow.items[i]);
 	}
 }
@@ -80,15 +80,16 @@ static void
 weigh_filtered(HnswSearch *search, uint32 nid)
 {
 	HnswCandidate item = {.nid = nid};
+	uint32		generation;
 	bool		passes;
 
-	item.score = vdb_hnsw_weigh(search->index, &search->query, search->filter, nid, &passes);
+	item.score = vdb_hnsw_weigh(search->index, &search->query, search->filter, nid, &generation, &passes);
 	if (unlikely(isnan(item.score)))
 	{
 		vdb_hnsw_note_missing(search, nid);
 		return;
 	}
-	item.ref = passes;
+	item.ref = vdb_hnsw_weighed_ref(generation, passes ? HNSW_PASSES : 0);
 	if (passes)
 		claim_place(search, item);
 	vdb_hnsw_push_overflow(search, item);
@@ -127,7 +128,7 @@ prefetch_next(HnswSearch *search)
 
 	if (overflow->count > 0)
 		vdb_hnsw_prefetch_node(search, overflow->items[0].nid,
-							   overflow->items[0].ref != 0 ? g->node_stride :
+							   (overflow->items[0].ref & HNSW_PASSES) != 0 ? g->node_stride :
 							   sizeof(HnswNode) + 2 * g->m * sizeof(uint32));
 }
 
@@ -139,15 +140,15 @@ expand_filtered(HnswSearch *search, HnswCandidate item)
 	uint32		fresh;
 
 	search->work += HNSW_EXPANSION_WORK;
-	if (item.ref == 0)
-		fresh = read_list(search, item.nid);
+	if ((item.ref & HNSW_PASSES) == 0)
+		fresh = read_list(search, &item);
 	else
 	{
 		float		score = item.score;
 
 		/* the fuller code corrects its place; what is no row has none */
 		give_up_place(search, &item);
-		found = vdb_hnsw_search_read_node(search, item.nid, &score, &fresh) == HNSW_LIVE;
+		found = vdb_hnsw_search_read_node(search, &item, &score, &fresh) == HNSW_LIVE;
 		item.score = score;
 		item.expanded = 1;
 		if (found)

@@ -20,7 +20,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "hnsw/hnsw_private.h"
+#include "hnsw/hnsw_search.h"
 
 /*
  * Extents whose attributes are looked at to learn how many nodes pass: at most so many,
@@ -146,7 +146,7 @@ weigh_nodes(HnswSearch *search, Page page, PageNodes *nodes)
 		if (vdb_hnsw_hot_is_node(hot))
 			nodes->nodes[count++] = (HnswCandidate) {
 				.nid = nid,
-				.ref = true,
+				.ref = vdb_hnsw_weighed_ref(hot->generation, HNSW_PASSES | HNSW_SWEPT),
 				.score = vdb_hot_score(&search->query, f, vdb_hnsw_hot_code(hot))
 			};
 	}
