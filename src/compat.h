@@ -121,8 +121,13 @@ typedef RelFileNode VdbLocator;
 /* Before 17, VACUUM may be allowed to take rows that old snapshots see; these are told when they read such a page. */
 #if PG_VERSION_NUM >= 170000
 #define vdb_snapshots_keep_rows() true
+#define vdb_snapshot_is_too_old(heap, snapshot) false
 #else
+#include "catalog/catalog.h"
 #define vdb_snapshots_keep_rows() (!OldSnapshotThresholdActive())
+#define vdb_snapshot_is_too_old(heap, snapshot) \
+	(OldSnapshotThresholdActive() && !XLogRecPtrIsInvalid((snapshot)->lsn) && RelationAllowsEarlyPruning(heap) && \
+	 (snapshot)->whenTaken < GetOldSnapshotThresholdTimestamp())
 #endif
 
 /* 18 has one snapshot for values out of line; before, each has the oldest one's age. */

@@ -281,8 +281,6 @@ start(IndexScanDesc scan)
 
 	if (scan->numberOfOrderBys != 1)
 		elog(ERROR, "cannot scan hnsw index without order");
-	if (!IsMVCCSnapshot(scan->xs_snapshot))
-		elog(ERROR, "non-MVCC snapshots are not supported with hnsw");
 	pgstat_count_index_scan(scan->indexRelation);
 	vdb_count_index_search(scan);
 
@@ -541,6 +539,7 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 	if (!so->started)
 		vdb_stats_begin_scan(&so->stats, scan->indexRelation, so->context, collect_counts, "ef_search");
 	vdb_stats_enter(&so->stats);
+	vdb_exact_check_snapshot(scan);
 	if (!so->started)
 		start(scan);
 	while (!so->empty)
@@ -613,6 +612,8 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 		result = true;
 		break;
 	}
+
+	vdb_exact_rest(&so->exact);
 
 	/* a filter may let too much pass */
 	scan->xs_recheck = so->search.filter != NULL || so->recheck;

@@ -14,6 +14,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "compat.h"
 #include "index/index_exact.h"
 
 static void
@@ -103,6 +104,26 @@ vdb_exact_release(VdbExact *exact)
 		ResetPerTupleExprContext(exact->estate);
 	MemoryContextReset(exact->context);
 	ExecClearTuple(exact->slot);
+}
+
+void
+vdb_exact_rest(VdbExact *exact)
+{
+	if (exact->fetch != NULL)
+		table_index_fetch_reset(exact->fetch);
+}
+
+void
+vdb_exact_check_snapshot(IndexScanDesc scan)
+{
+	if (!IsMVCCSnapshot(scan->xs_snapshot))
+		elog(ERROR, "index \"%s\" supports no snapshots but MVCC's", RelationGetRelationName(scan->indexRelation));
+	if (vdb_snapshot_is_too_old(scan->heapRelation, scan->xs_snapshot))
+		ereport(ERROR,
+				(errcode(ERRCODE_SNAPSHOT_TOO_OLD),
+				 errmsg("snapshot too old"),
+				 errdetail("VACUUM may have taken rows that it sees out of index \"%s\", as \"old_snapshot_threshold\" is set.",
+						   RelationGetRelationName(scan->indexRelation))));
 }
 
 bool

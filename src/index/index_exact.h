@@ -33,6 +33,12 @@ extern bool vdb_exact_measure(VdbExact *exact, IndexScanDesc scan, ItemPointerDa
 							  double *distance);
 
 /*
+ * Raises unless VACUUM keeps what a scan's snapshot sees: nodes and lanes of rows that it has
+ * taken are gone, or another row's.
+ */
+extern void vdb_exact_check_snapshot(IndexScanDesc scan);
+
+/*
  * The indexed value of a row of an index's table, of the last version that a snapshot of any
  * kind sees.  It is not toasted, and there until the row is released, which is to be done when
  * true was returned.
@@ -40,6 +46,9 @@ extern bool vdb_exact_measure(VdbExact *exact, IndexScanDesc scan, ItemPointerDa
 extern bool vdb_exact_fetch(VdbExact *exact, Relation heap, Relation index, Snapshot snapshot,
 							ItemPointerData tid, Datum *value);
 extern void vdb_exact_release(VdbExact *exact);
+
+/* Lets go of the page that the last row was on: before a scan returns one. */
+extern void vdb_exact_rest(VdbExact *exact);
 
 /* Before the scan starts anew, and when it ends. */
 extern void vdb_exact_reset(VdbExact *exact);

@@ -261,8 +261,6 @@ start(IndexScanDesc scan)
 
 	if (scan->numberOfOrderBys != 1)
 		elog(ERROR, "cannot scan an inverted file without order");
-	if (!IsMVCCSnapshot(scan->xs_snapshot))
-		elog(ERROR, "non-MVCC snapshots are not supported with inverted files");
 	pgstat_count_index_scan(scan->indexRelation);
 	vdb_count_index_search(scan);
 
@@ -799,9 +797,11 @@ vdb_ivf_gettuple(IndexScanDesc scan, ScanDirection dir)
 	if (!so->started)
 		vdb_stats_begin_scan(&so->stats, scan->indexRelation, so->context, collect_counts, "probes");
 	vdb_stats_enter(&so->stats);
+	vdb_exact_check_snapshot(scan);
 	if (!so->started)
 		start(scan);
 	found = !so->empty && next_row(scan);
+	vdb_exact_rest(&so->exact);
 
 	/* a filter may let too much pass */
 	scan->xs_recheck = so->filter != NULL || so->recheck;
