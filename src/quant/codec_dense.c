@@ -690,6 +690,8 @@ vdb_codec_bounds(const VdbQuery *query, float add, double residual, double size,
 		return vdb_codec_interval(score - slack, score + slack);
 	}
 	slack += relative * ((double) query->add + add + 2 * sqrt(fmax(query->add, 0)) * size);
+	if (isnan(slack))
+		slack = INFINITY;
 	return vdb_codec_l2_bounds(codec->metric, score, slack, residual + query->error, relative);
 }
 
