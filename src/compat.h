@@ -122,6 +122,7 @@ typedef RelFileNode VdbLocator;
 #if PG_VERSION_NUM >= 170000
 #define vdb_snapshots_keep_rows() true
 #define vdb_snapshot_is_too_old(heap, snapshot) false
+#define ERRCODE_SNAPSHOT_TOO_OLD ERRCODE_INTERNAL_ERROR	/* which no snapshot is */
 #else
 #include "catalog/catalog.h"
 #define vdb_snapshots_keep_rows() (!OldSnapshotThresholdActive())
