@@ -50,6 +50,10 @@
 /* Lists are outdated when so many of the rows would be among those that new ones are made of. */
 #define OUTDATED_SHARE 0.15
 
+/* Rows that may be left for when inserts wait, and how often we look whether there are no more. */
+#define FEW_LATE_ROWS 256
+#define CATCH_UP_PASSES 8
+
 /* A list of the index. */
 typedef struct ListEntry
 {
@@ -536,26 +540,28 @@ take_rows(Change *change)
 	pfree(copy);
 }
 
+/* Is a group one of the first `seen`? */
 static bool
-was_seen(const Change *change, uint32 number)
+was_seen(const Change *change, uint32 seen, uint32 number)
 {
 	SeenGroup	key = {.number = number};
 
-	return change->seen_count > 0 &&
-		bsearch(&key, change->seen, change->seen_count, sizeof(SeenGroup), compare_seen) != NULL;
+	return seen > 0 && bsearch(&key, change->seen, seen, sizeof(SeenGroup), compare_seen) != NULL;
 }
 
 /*
  * Takes the rows that have come to these lists since: inserts add groups at the front, and
- * take lanes that were free.  Inserts wait meanwhile, so no more is read than that.
+ * take lanes that were free.  Returns how many lanes had come.
  */
-static void
+static uint64
 take_late_rows(Change *change)
 {
 	IvfIndex   *index = change->index;
 	IvfGroup   *copy = palloc(vdb_ivf_shelf(index, IVF_ROWS)->group_stride);
+	uint32		seen_count = change->seen_count;
 	uint32		centroid = IVF_NO_LIST;
 	uint64		groups = 0;
+	uint64		taken = 0;
 
 	for (uint32 i = 0; i < change->count; i++)
 	{
@@ -565,29 +571,55 @@ take_late_rows(Change *change)
 		if (!change->entries[i].chosen)
 			continue;
 		number = read_head(index, list);
-		for (; !was_seen(change, number) && vdb_ivf_copy_group(index, IVF_ROWS, list, number, &groups, copy); number = copy->next)
+		for (; !was_seen(change, seen_count, number) && vdb_ivf_copy_group(index, IVF_ROWS, list, number, &groups, copy); number = copy->next)
 		{
 			if (centroid != list)
 				vdb_ivf_load_centroid(index, list, change->centroid);
 			centroid = list;
 			take_lanes(change, number, copy, moved_lanes(change, copy), load_row);
+			note_seen(change, number, list, copy->used);
+			taken += __builtin_popcount(copy->used);
 		}
 	}
-	for (uint32 i = 0; i < change->seen_count; i++)
+	for (uint32 i = 0; i < seen_count; i++)
 	{
-		const SeenGroup *seen = &change->seen[i];
+		SeenGroup  *seen = &change->seen[i];
+		uint32		fresh;
 
 		if (seen->lanes == PG_UINT32_MAX)
 			continue;
 		(void) vdb_ivf_copy_group(index, IVF_ROWS, seen->list, seen->number, &groups, copy);
-		if ((copy->used & ~seen->lanes) == 0)
+		fresh = copy->used & ~seen->lanes;
+		if (fresh == 0)
 			continue;
 		if (centroid != seen->list)
 			vdb_ivf_load_centroid(index, seen->list, change->centroid);
 		centroid = seen->list;
-		take_lanes(change, seen->number, copy, moved_lanes(change, copy) & ~seen->lanes, load_row);
+		take_lanes(change, seen->number, copy, moved_lanes(change, copy) & fresh, load_row);
+		seen->lanes |= fresh;
+		taken += __builtin_popcount(fresh);
 	}
+	if (change->seen_count > seen_count)
+		qsort(change->seen, change->seen_count, sizeof(SeenGroup), compare_seen);
 	pfree(copy);
+	return taken;
+}
+
+/*
+ * Takes late rows until few come while it does so: those that are left are taken while inserts
+ * wait, and who waits long cancels us.
+ */
+static void
+catch_up(Change *change)
+{
+	uint64		taken;
+	int			passes = 0;
+
+	do
+	{
+		taken = take_late_rows(change);
+		vdb_ivf_loader_end(change->loader);
+	} while (taken > FEW_LATE_ROWS && ++passes < CATCH_UP_PASSES);
 }
 
 /* Lists without rows, of which some may have come since, stay if they have. */
@@ -742,6 +774,8 @@ replace_lists(Change *change, uint32 lists)
 		begin_loading(change);
 		take_rows(change);
 		vdb_ivf_loader_write(change->loader);
+		VDB_TESTPOINT("ivf-lists-written");
+		catch_up(change);
 	}
 	VDB_TESTPOINT("ivf-lists-before-swap");
 	swap(change);

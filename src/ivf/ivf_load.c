@@ -395,7 +395,7 @@ vdb_ivf_loader_write(IvfLoader *loader)
 	end_sort(loader);
 	loader->written = true;
 
-	/* what comes now comes while inserts wait, who are not to wait for a device */
+	/* what comes now may come while inserts wait, who are not to wait for a device */
 	loader->clusters.finder = NULL;
 	return rows;
 }

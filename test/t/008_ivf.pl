@@ -73,7 +73,7 @@ sub grow
 	return;
 }
 
-for my $crash (map { [ $_, 0 ], [ $_, 1 ] } qw(ivf-lists-before-swap ivf-lists-swapped))
+for my $crash (map { [ $_, 0 ], [ $_, 1 ] } qw(ivf-lists-written ivf-lists-before-swap ivf-lists-swapped))
 {
 	my ($point, $spill) = @$crash;
 

@@ -48,7 +48,7 @@ $_->{insert} = 1 for @inserts;
 my @others = qw(
   hnsw-build-help-link hnsw-build-worker ivf-build-worker
   hnsw-link-before-parent hnsw-link-after-parent hnsw-link-before-edges
-  hnsw-merge-before-narrow hnsw-merge-after-narrow ivf-lists-before-swap ivf-lists-swapped
+  hnsw-merge-before-narrow hnsw-merge-after-narrow ivf-lists-written ivf-lists-before-swap ivf-lists-swapped
   ivf-vacuum-before-free hnsw-vacuum-after-collect hnsw-vacuum-after-repair hnsw-vacuum-before-free
   hnsw-vacuum-after-free hnsw-vacuum-before-release hnsw-vacuum-by-ranges
   hnsw-check-before-rows ivf-check-before-rows hnsw-scan-at-dead-node hnsw-scan-before-postings
