@@ -653,8 +653,8 @@ show_calibration(const HnswCalibration *calibration, VdbCalibrated *result)
 	}
 }
 
-void
-vdb_hnsw_calibrate(Relation index, Relation heap, const Datum *queries, int count,
+bool
+vdb_hnsw_calibrate(Relation index, Relation heap, const Datum *queries, int count, bool wait,
 				   VdbCalibrated *result)
 {
 	Calibration c;
@@ -667,10 +667,12 @@ vdb_hnsw_calibrate(Relation index, Relation heap, const Datum *queries, int coun
 		ask_nodes(&c, VDB_DRAWN_QUESTIONS);
 	form_calibration(&c, &calibration);
 	result->questions = c.few_count;
-	if (calibration.queries == 0)
-		return;
-	vdb_hnsw_set_calibration(c.index, &calibration, false);
-	show_calibration(&calibration, result);
+	if (calibration.queries > 0)
+	{
+		vdb_hnsw_set_calibration(c.index, &calibration, false);
+		show_calibration(&calibration, result);
+	}
+	return true;
 }
 
 void

@@ -169,7 +169,9 @@ typedef struct HnswSearch
 	/* it came to a slot whose node has gone since, and with it ways to others */
 	bool		gap;
 	uint32		from;			/* the node whose list was read last, on layer 0 */
-	uint32		stray;			/* the last one that led nowhere, though it was led to */
+	uint32	   *strays;			/* nodes that lead nowhere, though they were led to */
+	uint32		stray_count;
+	uint32		stray_room;
 	HnswVisited known;			/* nodes found before it searched anew; no slots: it
 								 * did not */
 
@@ -648,7 +650,7 @@ extern uint32 vdb_hnsw_first_effort(const HnswCalibration *calibration, uint32 e
 extern void vdb_hnsw_calibrate_build(HnswIndex *index);
 
 /* Callbacks of VdbAccessMethod. */
-extern void vdb_hnsw_calibrate(Relation index, Relation heap, const Datum *queries, int count,
+extern bool vdb_hnsw_calibrate(Relation index, Relation heap, const Datum *queries, int count, bool wait,
 							   VdbCalibrated *result);
 extern void vdb_hnsw_calibration(Relation index, VdbCalibrated *result);
 

@@ -614,6 +614,7 @@ vdb_hnsw_gettuple(IndexScanDesc scan, ScanDirection dir)
 	}
 
 	vdb_exact_rest(&so->exact);
+	vdb_exact_check_snapshot(scan);
 
 	/* a filter may let too much pass */
 	scan->xs_recheck = so->search.filter != NULL || so->recheck;

@@ -98,7 +98,6 @@ vdb_hnsw_search_begin(HnswSearch *search, HnswIndex *index, const void *vector, 
 	search->index = index;
 	search->absent = HNSW_NO_NODE;
 	search->equal = HNSW_NO_NODE;
-	search->stray = HNSW_NO_NODE;
 	search->stretch = get_float4_infinity();
 	search->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw search",
 											ALLOCSET_DEFAULT_SIZES);
@@ -213,6 +212,25 @@ vdb_hnsw_note_missing(HnswSearch *search, uint32 nid)
 		leads |= vdb_hnsw_node_nbr(node)[i] == nid;
 	UnlockReleaseBuffer(buffer);
 	search->gap |= !leads;
+}
+
+bool
+vdb_hnsw_note_stray(HnswSearch *search, uint32 nid)
+{
+	for (uint32 i = 0; i < search->stray_count; i++)
+	{
+		if (search->strays[i] == nid)
+			return false;
+	}
+	if (search->stray_count == search->stray_room)
+	{
+		search->stray_room = Max(2 * search->stray_room, 16);
+		search->strays = search->strays == NULL ?
+			MemoryContextAlloc(search->context, search->stray_room * sizeof(uint32)) :
+			repalloc_huge(search->strays, (Size) search->stray_room * sizeof(uint32));
+	}
+	search->strays[search->stray_count++] = nid;
+	return true;
 }
 
 /*
@@ -771,12 +789,18 @@ vdb_hnsw_search_nearest(HnswSearch *search, uint32 ef)
 		if (search->swept)
 			break;
 		if (is_cut_off(search, tries))
+		{
+			vdb_hnsw_refresh(index);
 			continue;
-		if (search->found_count > 0)
+		}
+
+		/* a single node may be one that waits, in the slot of a former entry point */
+		if (search->found_count > 1)
 			break;
 		vdb_hnsw_refresh(index);
 		if (index->entry_nid == search->entry_nid)
 			break;
+		search->found_count = 0;
 	}
 	search->walked = search->pool.size;
 	search_pending(search);

@@ -68,22 +68,22 @@ vdb_hnsw_is_weighed(const HnswNode *node, const HnswCandidate *item)
 		(item->ref == HNSW_NO_REF || weighed == flags || weighed == vdb_hnsw_weighed_ref(node->generation, flags));
 }
 
+/* Remembers a node that leads nowhere, though it was led to; false if it is known. */
+extern bool vdb_hnsw_note_stray(HnswSearch *search, uint32 nid);
+
 /*
  * Is there no way on from a candidate because the node that was meant has gone?  It is not
  * the one that was weighed, or it waits to be linked, while a list led to it: that list meant
  * another one.  (Where a search that begins again comes to the latter once more, it is
- * an edge that was left over.)  Then there is a gap.
+ * an edge that was left over.)  Then there is a gap.  The entry point may lead nowhere.
  */
 static inline bool
 vdb_hnsw_ends_way(HnswSearch *search, const HnswNode *node, const HnswCandidate *item)
 {
 	if (!vdb_hnsw_is_weighed(node, item))
 		return true;
-	if (node->count > 0 || (item->ref & HNSW_SWEPT) != 0 || item->nid == search->entry_nid ||
-		item->nid == search->stray)
-		return false;
-	search->stray = item->nid;
-	return true;
+	return node->count == 0 && (item->ref & HNSW_SWEPT) == 0 && item->nid != search->entry_nid &&
+		vdb_hnsw_note_stray(search, item->nid);
 }
 
 /*

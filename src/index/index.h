@@ -123,10 +123,11 @@ typedef struct VdbAccessMethod
 
 	/*
 	 * Measures what recall scans have, with a user's values of the indexed type, or with
-	 * rows (NULL), and keeps it, if that were enough questions.  NULL: there is no target of
-	 * recall.  Uses memory of the current context.
+	 * rows (NULL), and keeps it, if that were enough questions.  False where something is in
+	 * the way and we do not wait.  NULL: there is no target of recall.  Uses memory of the
+	 * current context.
 	 */
-	void		(*calibrate) (Relation index, Relation heap, const Datum *queries, int count,
+	bool		(*calibrate) (Relation index, Relation heap, const Datum *queries, int count, bool wait,
 							  VdbCalibrated *result);
 
 	/* what was measured, if scans go by it */
@@ -259,8 +260,8 @@ extern Relation vdb_index_open_named(const VdbAccessMethod *method, Oid indexoid
  * Calls `calibrate` of an index's access method, which has one, as the table's owner: an
  * index's expressions are the owner's code.  The caller holds RowExclusiveLock on the index.
  */
-extern void vdb_index_run_calibration(Relation index, Relation heap, const Datum *queries, int count,
-									  VdbCalibrated *result);
+extern bool vdb_index_run_calibration(Relation index, Relation heap, const Datum *queries, int count,
+									  bool wait, VdbCalibrated *result);
 
 /* index_recall.c */
 

@@ -176,15 +176,17 @@ form_result(FunctionCallInfo fcinfo, const VdbCalibrated *calibrated)
 	}
 }
 
-void
-vdb_index_run_calibration(Relation index, Relation heap, const Datum *queries, int count,
+bool
+vdb_index_run_calibration(Relation index, Relation heap, const Datum *queries, int count, bool wait,
 						  VdbCalibrated *result)
 {
 	VdbFormerUser former;
+	bool		done;
 
 	vdb_index_become_owner(heap, &former);
-	vdb_index_method(index->rd_indam->amcostestimate)->calibrate(index, heap, queries, count, result);
+	done = vdb_index_method(index->rd_indam->amcostestimate)->calibrate(index, heap, queries, count, wait, result);
 	vdb_index_come_back(&former);
+	return done;
 }
 
 /* Measures, and returns what was measured. */
@@ -193,7 +195,7 @@ calibrate(FunctionCallInfo fcinfo, Relation index, Relation heap, const Datum *q
 {
 	VdbCalibrated calibrated = {0};
 
-	vdb_index_run_calibration(index, heap, queries, count, &calibrated);
+	(void) vdb_index_run_calibration(index, heap, queries, count, true, &calibrated);
 	if (calibrated.count == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

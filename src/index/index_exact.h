@@ -34,7 +34,7 @@ extern bool vdb_exact_measure(VdbExact *exact, IndexScanDesc scan, ItemPointerDa
 
 /*
  * Raises unless VACUUM keeps what a scan's snapshot sees: nodes and lanes of rows that it has
- * taken are gone, or another row's.
+ * taken are gone, or another row's.  To be asked before pages are read and after.
  */
 extern void vdb_exact_check_snapshot(IndexScanDesc scan);
 

@@ -674,13 +674,14 @@ show_calibration(const IvfCalibration *calibration, VdbCalibrated *result)
 }
 
 /* Lists stay what they are meanwhile, and VACUUM is in time if it changes them later. */
-void
-vdb_ivf_calibrate(Relation rel, Relation heap, const Datum *queries, int count, VdbCalibrated *result)
+bool
+vdb_ivf_calibrate(Relation rel, Relation heap, const Datum *queries, int count, bool wait, VdbCalibrated *result)
 {
 	Calibration c;
 	IvfCalibration calibration;
 
-	vdb_ivf_lock_lists(rel, IVF_LISTS_CHECK, true);
+	if (!vdb_ivf_lock_lists(rel, IVF_LISTS_CHECK, wait))
+		return false;
 	begin_calibration(&c, vdb_ivf_open(rel), heap);
 	if (queries != NULL)
 		ask_values(&c, queries, count);
@@ -694,6 +695,7 @@ vdb_ivf_calibrate(Relation rel, Relation heap, const Datum *queries, int count, 
 		show_calibration(&calibration, result);
 	}
 	vdb_ivf_unlock_lists(rel, IVF_LISTS_CHECK);
+	return true;
 }
 
 void

@@ -615,7 +615,7 @@ extern IvfEffort vdb_ivf_effort(const IvfSettings *settings, const IvfCalibratio
 extern void vdb_ivf_calibrate_lists(IvfIndex *index, Relation heap, bool building);
 
 /* Callbacks of VdbAccessMethod. */
-extern void vdb_ivf_calibrate(Relation rel, Relation heap, const Datum *queries, int count,
+extern bool vdb_ivf_calibrate(Relation rel, Relation heap, const Datum *queries, int count, bool wait,
 							  VdbCalibrated *result);
 extern void vdb_ivf_calibration(Relation rel, VdbCalibrated *result);
 

@@ -802,6 +802,7 @@ vdb_ivf_gettuple(IndexScanDesc scan, ScanDirection dir)
 		start(scan);
 	found = !so->empty && next_row(scan);
 	vdb_exact_rest(&so->exact);
+	vdb_exact_check_snapshot(scan);
 
 	/* a filter may let too much pass */
 	scan->xs_recheck = so->filter != NULL || so->recheck;

@@ -181,8 +181,9 @@ calibrate(VdbPatient *patient)
 {
 	VdbCalibrated result = {0};
 
-	vdb_index_run_calibration(patient->index, patient->heap, NULL, 0, &result);
-	if (patient->remembered != NULL)
+	/* who waits for VACUUM, which may be changing lists, cancels it */
+	if (vdb_index_run_calibration(patient->index, patient->heap, NULL, 0, false, &result) &&
+		patient->remembered != NULL)
 		patient->remembered->uncalibrated = result.count == 0 ? patient->rows : 0;
 }
 

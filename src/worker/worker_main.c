@@ -219,7 +219,7 @@ static const struct
 	Step		step;
 }			steps[] = {
 	{VDB_WORK_CLEAN_UP, ShareUpdateExclusiveLock, RowExclusiveLock, step_clean_up},
-	{VDB_WORK_CALIBRATE, ShareUpdateExclusiveLock, RowExclusiveLock, step_calibrate},
+	{VDB_WORK_CALIBRATE, AccessShareLock, RowExclusiveLock, step_calibrate},
 	{VDB_WORK_RECALL, AccessShareLock, AccessShareLock, step_recall},
 	{VDB_WORK_MIRROR, ShareUpdateExclusiveLock, AccessShareLock, step_mirror},
 };
