@@ -24,9 +24,10 @@ sub await
 
 	for (1 .. 20 * ($seconds || 60))
 	{
-		my ($status, $out) = $node->psql('postgres', $sql);
+		# a server that is not up yet may be done with psql before that was told what to ask
+		my ($status, $out) = eval { $node->psql('postgres', $sql) };
 
-		return 1 if $status == 0 && $out eq 't';
+		return 1 if defined $status && $status == 0 && $out eq 't';
 		usleep(50_000);
 	}
 	return 0;
