@@ -169,9 +169,8 @@ typedef struct HnswSearch
 	/* it came to a slot whose node has gone since, and with it ways to others */
 	bool		gap;
 	uint32		from;			/* the node whose list was read last, on layer 0 */
-	uint32	   *strays;			/* nodes that lead nowhere, though they were led to */
-	uint32		stray_count;
-	uint32		stray_room;
+	HnswVisited strays;			/* nodes that lead nowhere, though they were led to; no
+								 * slots: there are none */
 	HnswVisited known;			/* nodes found before it searched anew; no slots: it
 								 * did not */
 

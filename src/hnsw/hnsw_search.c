@@ -55,12 +55,10 @@ init_visited(HnswVisited *visited, MemoryContext context, uint64 expected)
 	visited->count = 0;
 }
 
-/* Adds a node number to the visited set, growing it when needed. */
+/* Adds a node number to a set of the search's, growing it when needed; false if it is there. */
 static inline bool
-visit(HnswSearch *search, uint32 nid)
+add_visited(HnswSearch *search, HnswVisited *visited, uint32 nid)
 {
-	HnswVisited *visited = &search->visited;
-
 	if (unlikely(hnsw_visited_is_full(visited)))
 	{
 		HnswVisited old = *visited;
@@ -74,6 +72,12 @@ visit(HnswSearch *search, uint32 nid)
 		pfree(old.slots);
 	}
 	return hnsw_visited_add(visited, nid);
+}
+
+static inline bool
+visit(HnswSearch *search, uint32 nid)
+{
+	return add_visited(search, &search->visited, nid);
 }
 
 /* Makes the visited set a new one, in which a node that is to be passed by is. */
@@ -217,20 +221,9 @@ vdb_hnsw_note_missing(HnswSearch *search, uint32 nid)
 bool
 vdb_hnsw_note_stray(HnswSearch *search, uint32 nid)
 {
-	for (uint32 i = 0; i < search->stray_count; i++)
-	{
-		if (search->strays[i] == nid)
-			return false;
-	}
-	if (search->stray_count == search->stray_room)
-	{
-		search->stray_room = Max(2 * search->stray_room, 16);
-		search->strays = search->strays == NULL ?
-			MemoryContextAlloc(search->context, search->stray_room * sizeof(uint32)) :
-			repalloc_huge(search->strays, (Size) search->stray_room * sizeof(uint32));
-	}
-	search->strays[search->stray_count++] = nid;
-	return true;
+	if (search->strays.slots == NULL)
+		init_visited(&search->strays, search->context, 0);
+	return add_visited(search, &search->strays, nid);
 }
 
 /*
