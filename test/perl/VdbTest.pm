@@ -361,15 +361,29 @@ sub notices_of
 	return $err;
 }
 
+# The process that started this one, 0 when it has gone.
+sub parent_of
+{
+	my ($pid) = @_;
+
+	open my $status, '<', "/proc/$pid/status" or return 0;
+	my ($parent) = map { /^PPid:\s+(\d+)/ } <$status>;
+	return $parent || 0;
+}
+
 # Ends a server as a power failure would, its backends included, and starts it
-# again.
+# again.  The postmaster stands still while its children are counted: one that it
+# forked afterwards would wait for ever for a lock of one that was killed.
 sub kill_and_start
 {
 	my ($node) = @_;
-	my @pids = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity');
+	my $postmaster = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
 
+	kill 'STOP', $postmaster;
+	usleep(1000) until slurp_file("/proc/$postmaster/status") =~ /^State:\s+T/m;
+	my @children = grep { parent_of($_) == $postmaster } map { m{(\d+)} } glob '/proc/[0-9]*';
 	$node->kill9;
-	kill 9, @pids;
+	kill 9, @children;
 
 	# the shared memory is free when the last backend has gone
 	for (1 .. 100)
@@ -378,7 +392,7 @@ sub kill_and_start
 		$node->kill9;
 		usleep(100_000);
 	}
-	die 'the server does not start';
+	die 'the server does not start: ' . substr(slurp_file($node->logfile), -1000);
 }
 
 # Waits until a server that restarts itself after a crash, one that was not waited for
