@@ -27,6 +27,9 @@
 #define FIRST_ROOM 256
 #define ROOM_FACTOR 4
 
+/* Rows that are kept however little memory there is. */
+#define FEWEST_KEPT 256
+
 void
 vdb_ivf_nearest_init(IvfNearest *nearest, IvfRanking *ranking, const IvfRefineQuery *refine,
 					 IvfWanted wanted, void *state)
@@ -48,6 +51,24 @@ vdb_ivf_nearest_begin(IvfNearest *nearest, uint32 keep)
 	nearest->count = 0;
 	nearest->bound = INFINITY;
 	nearest->left_out = false;
+}
+
+uint32
+vdb_ivf_nearest_affordable(void)
+{
+	Size		rows = work_mem * (Size) 1024 / sizeof(IvfCandidate);
+
+	/* others are left out late, and room is doubled */
+	rows /= 2 * ROOM_FACTOR;
+	return (uint32) Min(Max(rows, FEWEST_KEPT), PG_INT32_MAX / (2 * ROOM_FACTOR));
+}
+
+void
+vdb_ivf_nearest_drop(IvfNearest *nearest, uint32 first)
+{
+	nearest->count -= first;
+	if (first > 0 && nearest->count > 0)
+		memmove(nearest->rows, nearest->rows + first, nearest->count * sizeof(IvfCandidate));
 }
 
 void
@@ -86,6 +107,17 @@ make_room(IvfNearest *nearest)
 	}
 }
 
+static inline void
+add_row(IvfNearest *nearest, const IvfCandidate *candidate)
+{
+	if (nearest->count == nearest->room)
+		make_room(nearest);
+
+	/* that may have left out what is nearer */
+	if (candidate->score <= nearest->bound)
+		nearest->rows[nearest->count++] = *candidate;
+}
+
 /*
  * Considers the lanes of a group, whose page is locked, that the bits say; base is what
  * its list adds to their scores.
@@ -109,9 +141,7 @@ consider_lanes(IvfNearest *nearest, uint32 probe, float base, uint32 number, Ivf
 		if (candidate.score > nearest->bound || !nearest->wanted(nearest->state, &candidate, payload))
 			continue;
 		memcpy(&candidate.tid, payload, sizeof(ItemPointerData));
-		if (nearest->count == nearest->room)
-			make_room(nearest);
-		nearest->rows[nearest->count++] = candidate;
+		add_row(nearest, &candidate);
 	}
 }
 
@@ -135,6 +165,7 @@ consider_records(IvfNearest *nearest, const IvfProbe *probes, uint32 probe, uint
 		IvfCandidate candidate = {.lane = vdb_ivf_lane_number(number, lane), .probe = probe};
 		const IvfRecord *record;
 		uint32		next = lanes & (lanes - 1);
+		bool		beyond;
 
 		if (next != 0)
 			vdb_ivf_prefetch_record(index, IVF_ROWS, vdb_ivf_lane_number(number, __builtin_ctz(next)));
@@ -148,18 +179,19 @@ consider_records(IvfNearest *nearest, const IvfProbe *probes, uint32 probe, uint
 		candidate.score = vdb_ivf_coarse_score(nearest->refine, index, &probes[probe], record);
 		if (!isfinite(candidate.score) || candidate.score == FLT_MAX)
 			candidate.score = -FLT_MAX;
-		if (candidate.score > nearest->bound || !nearest->wanted(nearest->state, &candidate, payload))
+		beyond = candidate.score > nearest->bound;
+		if (!beyond && !nearest->wanted(nearest->state, &candidate, payload))
 			continue;
-		memcpy(&candidate.tid, payload, sizeof(ItemPointerData));
-		if (nearest->count == nearest->room)
-			make_room(nearest);
-		nearest->rows[nearest->count++] = candidate;
 		if (candidate.score != -FLT_MAX)
 		{
 			nearest->worst_add = Max(nearest->worst_add, record->add);
 			nearest->worst_residual = Max(nearest->worst_residual, vdb_bfloat_load(record->residual));
 			nearest->worst_length = Max(nearest->worst_length, vdb_bfloat_load(record->length));
 		}
+		if (beyond)
+			continue;
+		memcpy(&candidate.tid, payload, sizeof(ItemPointerData));
+		add_row(nearest, &candidate);
 	}
 	if (BufferIsValid(buffer))
 		UnlockReleaseBuffer(buffer);

@@ -417,6 +417,13 @@ take_candidates(IvfScan *so)
 	so->nearest.count = 0;
 }
 
+/* Where records of all rows are looked at: have these lists any that were not taken? */
+static bool
+rows_are_left(const IvfScan *so)
+{
+	return so->taken < so->nearest.count || so->nearest.bound != INFINITY;
+}
+
 /*
  * Takes the nearest of the candidates that are left, where these are all rows of the lists,
  * and says beyond which distance the others may come in between.
@@ -436,7 +443,7 @@ take_nearest(IvfScan *so)
 	take_refined(so, so->taken, drop_known(so, so->taken, so->taken + keep));
 	so->taken += keep;
 	so->cutoff = INFINITY;
-	if (so->taken < nearest->count)
+	if (rows_are_left(so))
 	{
 		for (uint32 i = 0; i < so->probe_count; i++)
 			size = Max(size, so->probes[i].size);
@@ -445,22 +452,25 @@ take_nearest(IvfScan *so)
 	}
 }
 
-/* Remembers what was taken of these lists, by the farthest. */
+/*
+ * Remembers what was taken of the first `lists` lists, by the farthest: the first `count` of the
+ * candidates.
+ */
 static void
-raise_floor(IvfScan *so)
+raise_floor(IvfScan *so, uint32 count, uint32 lists)
 {
 	float		highest = -INFINITY;
 
-	for (uint32 i = 0; i < so->nearest.count; i++)
+	for (uint32 i = 0; i < count; i++)
 		highest = Max(highest, so->nearest.rows[i].score);
 
 	/* else the edge of lists whose floor is higher stays */
 	if (highest > so->floor)
 		so->edge_count = 0;
 	so->floor = Max(so->floor, highest);
-	for (uint32 i = 0; i < so->probe_count; i++)
+	for (uint32 i = 0; i < lists; i++)
 		so->probes[i].floor = Max(so->probes[i].floor, highest);
-	for (uint32 i = 0; i < so->nearest.count; i++)
+	for (uint32 i = 0; i < count; i++)
 	{
 		if (so->nearest.rows[i].score != highest)
 			continue;
@@ -546,8 +556,8 @@ scan_lists(IvfScan *so)
 	{
 		for (; done < so->probe_count && !so->nearest.stale; done++)
 			vdb_ivf_nearest_scan(&so->nearest, so->probes, done, so->probe_count);
-	} while (!so->nearest.stale && so->floor == -INFINITY && so->nearest.count + so->order.count < enough &&
-			 add_lists(so, so->effort.probes) > 0);
+	} while (!so->nearest.stale && so->floor == -INFINITY && so->nearest.bound == INFINITY &&
+			 so->nearest.count + so->order.count < enough && add_lists(so, so->effort.probes) > 0);
 }
 
 /* Begins again with the lists that are in force now, leaving out what was returned. */
@@ -582,31 +592,37 @@ take_estimated(IvfScan *so)
 													 PG_INT32_MAX));
 	scan_lists(so);
 	vdb_ivf_nearest_cut(&so->nearest);
-	raise_floor(so);
+	raise_floor(so, so->nearest.count, so->probe_count);
 	take_candidates(so);
 }
 
 /*
  * One more round, of rows of which all records are looked at: of lists of which nothing was
- * looked at yet, or those that are left of the lists before, and what the last lists add.
+ * looked at yet, or those that are left of the first `scanned` lists, and what the others add.  Rows
+ * that there was no memory for are looked at once more when all that were kept are taken.
  */
 static void
 take_all(IvfScan *so, uint32 scanned)
 {
+	IvfNearest *nearest = &so->nearest;
+
 	so->allowed = PG_UINT32_MAX;
-	if (so->nearest.left_out)
+	if (nearest->left_out && so->taken > 0)
+		raise_floor(so, so->taken, scanned);
+	vdb_ivf_nearest_drop(nearest, so->taken);
+	so->taken = 0;
+	if (nearest->count > 0)
 	{
-		for (; scanned < so->probe_count && !so->nearest.stale; scanned++)
-			vdb_ivf_nearest_scan(&so->nearest, so->probes, scanned, so->probe_count);
+		for (; scanned < so->probe_count && !nearest->stale; scanned++)
+			vdb_ivf_nearest_scan(nearest, so->probes, scanned, so->probe_count);
 	}
 	else
 	{
-		vdb_ivf_nearest_begin(&so->nearest, PG_INT32_MAX);
-		so->taken = 0;
+		vdb_ivf_nearest_begin(nearest, vdb_ivf_nearest_affordable());
 		scan_lists(so);
 	}
 	take_nearest(so);
-	so->nearest.left_out = so->taken < so->nearest.count;
+	nearest->left_out = rows_are_left(so);
 }
 
 /* One more round. */
