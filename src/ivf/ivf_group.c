@@ -7,7 +7,6 @@
  */
 #include "postgres.h"
 
-
 #include "ivf/ivf_private.h"
 #include "pace.h"
 
@@ -80,6 +79,25 @@ release(Buffer buffer)
 }
 
 /*
+ * Has the pages of a free group read, if it is one still.  Whoever adds a group or frees one waits for
+ * who has locked the metapage, and shall not wait for the disc.
+ */
+static void
+read_ahead(IvfIndex *index, uint32 number)
+{
+	const IvfShelf *shelf = vdb_ivf_shelf(index, IVF_ROWS);
+
+	if (!vdb_ivf_group_exists(index, IVF_ROWS, number))
+		return;
+	UnlockReleaseBuffer(vdb_ivf_read_scan_page(index, IVF_ROWS, vdb_ivf_group_address(&index->geometry, shelf, number),
+											   BUFFER_LOCK_SHARE));
+	if (shelf->record_bits > 0)
+		UnlockReleaseBuffer(vdb_ivf_read_record_page(index, IVF_ROWS,
+													 vdb_ivf_record_address(&index->geometry, shelf, number, 0),
+													 BUFFER_LOCK_SHARE));
+}
+
+/*
  * A scan page of an extent with room for a group, locked, and that group's number;
  * InvalidBuffer when there is none.
  */
@@ -149,7 +167,10 @@ vdb_ivf_add_group(IvfIndex *index, uint32 list, uint32 head, const IvfLane *lane
 	bool		as_found;
 
 	if (index->free_group != IVF_NO_GROUP)
+	{
+		read_ahead(index, index->free_group);
 		meta_buffer = vdb_ivf_lock_meta(index, BUFFER_LOCK_EXCLUSIVE);
+	}
 	list_buffer = vdb_ivf_lock_list(index, list, BUFFER_LOCK_EXCLUSIVE, &list_address, &entry);
 	as_found = entry.head == head && entry.roomy == IVF_NO_LINK;
 	if (as_found && BufferIsValid(meta_buffer))
@@ -203,6 +224,7 @@ vdb_ivf_free_group(IvfIndex *index, uint32 list)
 
 	/* of no row is anything left in a group without a list */
 	vdb_ivf_write_records(index, IVF_ROWS, number, palloc0(IVF_LANES * rows->record_stride), IVF_LANES, false);
+	read_ahead(index, number);
 	meta_buffer = vdb_ivf_lock_meta(index, BUFFER_LOCK_EXCLUSIVE);
 	list_buffer = vdb_ivf_lock_list(index, list, BUFFER_LOCK_EXCLUSIVE, &list_address, &entry);
 	meta = *vdb_ivf_page_meta(BufferGetPage(meta_buffer));
