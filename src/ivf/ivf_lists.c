@@ -63,12 +63,16 @@ typedef struct ListEntry
 	bool		chosen;			/* to be replaced */
 } ListEntry;
 
-/* A group of a list that is replaced, and the lanes whose rows the new ones have. */
+/*
+ * A group of a list that is replaced, the lanes whose rows the new ones have, and the group below it
+ * in the stack of those with room: inserts take from the stack, and nobody else adds to it now.
+ */
 typedef struct SeenGroup
 {
 	uint32		number;
 	uint32		list;
 	uint32		lanes;
+	uint32		roomy;
 } SeenGroup;
 
 typedef struct Change
@@ -86,7 +90,8 @@ typedef struct Change
 	uint64		chosen_lanes;
 	uint32		chosen;
 
-	float	   *centroid;		/* of the list that is read */
+	float	   *centroid;		/* of the list that is read, */
+	uint32		centroid_list;	/* which is this one */
 	IvfSample	sample;
 	IvfTraining training;
 	uint32	   *numbers;		/* of the new lists */
@@ -209,15 +214,22 @@ read_lists(Change *change)
 		vdb_page_corrupted(index->rel, IVF_META_BLOCK, "There are more lists than it says, or fewer.");
 }
 
-/* Where a list's groups begin now. */
-static uint32
-read_head(IvfIndex *index, uint32 list)
+/* What a list's lane says of it now. */
+static IvfList
+read_list(IvfIndex *index, uint32 list)
 {
 	IvfAddress	a;
 	IvfList		entry;
 
 	UnlockReleaseBuffer(vdb_ivf_lock_list(index, list, BUFFER_LOCK_SHARE, &a, &entry));
-	return entry.head;
+	return entry;
+}
+
+/* Where a list's groups begin now. */
+static uint32
+read_head(IvfIndex *index, uint32 list)
+{
+	return read_list(index, list).head;
 }
 
 /* Those of a group's lanes that are the first of their rows. */
@@ -342,16 +354,21 @@ load_vector(Change *change, Snapshot snapshot, uint32 lane, IvfRow *row)
 	row->norm = sqrtf(vdb_kernels->inner_product(index->codec.P, row->vector, row->vector));
 }
 
-/* Gives the rows of some lanes of a group to a function. */
+/* Gives the rows of some lanes of a list's group to a function. */
 static void
-take_lanes(Change *change, uint32 number, IvfGroup *group, uint32 lanes, TakeRow take)
+take_lanes(Change *change, uint32 list, uint32 number, IvfGroup *group, uint32 lanes, TakeRow take)
 {
 	const IvfShelf *shelf = vdb_ivf_shelf(change->index, IVF_ROWS);
-	MemoryContext old = MemoryContextSwitchTo(change->group_context);
+	MemoryContext old;
 	SnapshotData snapshot;
 
-	if (lanes != 0)
-		vdb_ivf_init_snapshot(&snapshot, change->heap);
+	if (lanes == 0)
+		return;
+	if (change->centroid_list != list)
+		vdb_ivf_load_centroid(change->index, list, change->centroid);
+	change->centroid_list = list;
+	old = MemoryContextSwitchTo(change->group_context);
+	vdb_ivf_init_snapshot(&snapshot, change->heap);
 	for (; lanes != 0; lanes &= lanes - 1)
 	{
 		int			lane = __builtin_ctz(lanes);
@@ -388,7 +405,6 @@ take_sample(Change *change, uint32 lists)
 
 		if (!entry->chosen)
 			continue;
-		vdb_ivf_load_centroid(index, entry->number, change->centroid);
 		number = read_head(index, entry->number);
 		for (; vdb_ivf_copy_group(index, IVF_ROWS, entry->number, number, &groups, copy); number = copy->next)
 		{
@@ -400,7 +416,7 @@ take_sample(Change *change, uint32 lists)
 				if (pg_prng_double(&pg_global_prng_state) * moved < wanted)
 					drawn |= lanes & -lanes;
 			}
-			take_lanes(change, number, copy, drawn, sample_row);
+			take_lanes(change, entry->number, number, copy, drawn, sample_row);
 		}
 	}
 	pfree(copy);
@@ -501,7 +517,7 @@ compare_seen(const void *a, const void *b)
 
 /* Remembers that the rows of a group are taken. */
 static void
-note_seen(Change *change, uint32 number, uint32 list, uint32 lanes)
+note_seen(Change *change, uint32 number, uint32 list, const IvfGroup *group)
 {
 	if (change->seen_count == change->seen_room)
 	{
@@ -509,98 +525,138 @@ note_seen(Change *change, uint32 number, uint32 list, uint32 lanes)
 		change->seen = change->seen == NULL ? palloc(change->seen_room * sizeof(SeenGroup)) :
 			repalloc_huge(change->seen, change->seen_room * sizeof(SeenGroup));
 	}
-	change->seen[change->seen_count++] = (SeenGroup) {number, list, lanes};
+	change->seen[change->seen_count++] = (SeenGroup) {number, list, group->used, group->roomy};
+}
+
+/* That of the first `count` groups seen which has a number; NULL: none. */
+static SeenGroup *
+find_seen(const Change *change, uint32 count, uint32 number)
+{
+	SeenGroup	key = {.number = number};
+
+	return count == 0 ? NULL : bsearch(&key, change->seen, count, sizeof(SeenGroup), compare_seen);
+}
+
+/*
+ * Takes the rows of a list from one of its groups to before the first of `count` groups seen, which
+ * is returned; NULL: to the end.  Adds to *taken how many lanes these groups have.
+ */
+static SeenGroup *
+take_groups(Change *change, uint32 list, uint32 number, uint32 count, IvfGroup *copy, uint64 *taken)
+{
+	uint64		groups = 0;
+	SeenGroup  *seen = find_seen(change, count, number);
+
+	while (seen == NULL && vdb_ivf_copy_group(change->index, IVF_ROWS, list, number, &groups, copy))
+	{
+		take_lanes(change, list, number, copy, moved_lanes(change, copy), load_row);
+		note_seen(change, number, list, copy);
+		*taken += __builtin_popcount(copy->used);
+		number = copy->next;
+		seen = find_seen(change, count, number);
+	}
+	return seen;
+}
+
+static void
+sort_seen(Change *change)
+{
+	if (change->seen_count > 1)
+		qsort(change->seen, change->seen_count, sizeof(SeenGroup), compare_seen);
 }
 
 /* Takes the rows of the lists that are replaced. */
 static void
 take_rows(Change *change)
 {
-	IvfIndex   *index = change->index;
-	IvfGroup   *copy = palloc(vdb_ivf_shelf(index, IVF_ROWS)->group_stride);
-	uint64		groups = 0;
-
-	for (uint32 i = 0; i < change->count; i++)
-	{
-		uint32		list = change->entries[i].number;
-		uint32		number;
-
-		if (!change->entries[i].chosen)
-			continue;
-		vdb_ivf_load_centroid(index, list, change->centroid);
-		number = read_head(index, list);
-		for (; vdb_ivf_copy_group(index, IVF_ROWS, list, number, &groups, copy); number = copy->next)
-		{
-			take_lanes(change, number, copy, moved_lanes(change, copy), load_row);
-			note_seen(change, number, list, copy->used);
-		}
-	}
-	if (change->seen_count > 1)
-		qsort(change->seen, change->seen_count, sizeof(SeenGroup), compare_seen);
-	pfree(copy);
-}
-
-/* Is a group one of the first `seen`? */
-static bool
-was_seen(const Change *change, uint32 seen, uint32 number)
-{
-	SeenGroup	key = {.number = number};
-
-	return seen > 0 && bsearch(&key, change->seen, seen, sizeof(SeenGroup), compare_seen) != NULL;
-}
-
-/*
- * Takes the rows that have come to these lists since: inserts add groups at the front, and
- * take lanes that were free.  Returns how many lanes had come.
- */
-static uint64
-take_late_rows(Change *change)
-{
-	IvfIndex   *index = change->index;
-	IvfGroup   *copy = palloc(vdb_ivf_shelf(index, IVF_ROWS)->group_stride);
-	uint32		seen_count = change->seen_count;
-	uint32		centroid = IVF_NO_LIST;
-	uint64		groups = 0;
+	IvfGroup   *copy = palloc(vdb_ivf_shelf(change->index, IVF_ROWS)->group_stride);
 	uint64		taken = 0;
 
 	for (uint32 i = 0; i < change->count; i++)
 	{
 		uint32		list = change->entries[i].number;
-		uint32		number;
 
-		if (!change->entries[i].chosen)
+		if (change->entries[i].chosen)
+			(void) take_groups(change, list, read_head(change->index, list), 0, copy, &taken);
+	}
+	sort_seen(change);
+	pfree(copy);
+}
+
+/* Takes the rows that have come to a group since it was seen; returns how many lanes. */
+static uint64
+take_fresh(Change *change, SeenGroup *seen, IvfGroup *copy)
+{
+	uint64		groups = 0;
+	uint32		fresh;
+
+	if (seen->lanes == PG_UINT32_MAX)
+		return 0;
+	(void) vdb_ivf_copy_group(change->index, IVF_ROWS, seen->list, seen->number, &groups, copy);
+	fresh = copy->used & ~seen->lanes;
+	take_lanes(change, seen->list, seen->number, copy, moved_lanes(change, copy) & fresh, load_row);
+	seen->lanes |= fresh;
+	return __builtin_popcount(fresh);
+}
+
+/*
+ * The same of the groups that were on a list's stack of those with room, from the one on top then to
+ * the one that is now.
+ */
+static uint64
+take_roomy(Change *change, uint32 then, uint32 now, uint32 count, IvfGroup *copy)
+{
+	uint64		taken = 0;
+	uint32		steps = 0;
+
+	for (uint32 link = then; link != IVF_NO_LINK && link != IVF_LAST_LINK;)
+	{
+		SeenGroup  *seen = find_seen(change, count, link - 1);
+
+		if (seen == NULL || seen->roomy == IVF_NO_LINK || ++steps > count)
+			vdb_page_corrupted(change->index->rel, IVF_META_BLOCK,
+							   psprintf("Group %u has no place among those with room.", link - 1));
+		taken += take_fresh(change, seen, copy);
+		if (link == now)
+			break;
+		link = seen->roomy;
+	}
+	return taken;
+}
+
+/*
+ * Takes the rows that have come to these lists since they were looked at: inserts take lanes of
+ * the first group, then of those with room from the top of the stack, then add groups at the front.
+ * first: rows came while groups were seen, so all that had room are looked at, and each list's stack
+ * is known from now on.  Returns how many lanes had come.
+ */
+static uint64
+take_late_rows(Change *change, bool first)
+{
+	IvfGroup   *copy = palloc(vdb_ivf_shelf(change->index, IVF_ROWS)->group_stride);
+	uint32		count = change->seen_count;
+	uint64		taken = 0;
+
+	for (uint32 i = 0; i < change->count; i++)
+	{
+		ListEntry  *entry = &change->entries[i];
+		IvfList		then = entry->list;
+		SeenGroup  *front;
+
+		if (!entry->chosen)
 			continue;
-		number = read_head(index, list);
-		for (; !was_seen(change, seen_count, number) && vdb_ivf_copy_group(index, IVF_ROWS, list, number, &groups, copy); number = copy->next)
+		entry->list = read_list(change->index, entry->number);
+		front = take_groups(change, entry->number, entry->list.head, count, copy, &taken);
+		if (!first)
 		{
-			if (centroid != list)
-				vdb_ivf_load_centroid(index, list, change->centroid);
-			centroid = list;
-			take_lanes(change, number, copy, moved_lanes(change, copy), load_row);
-			note_seen(change, number, list, copy->used);
-			taken += __builtin_popcount(copy->used);
+			if (front != NULL)
+				taken += take_fresh(change, front, copy);
+			taken += take_roomy(change, then.roomy, entry->list.roomy, count, copy);
 		}
 	}
-	for (uint32 i = 0; i < seen_count; i++)
-	{
-		SeenGroup  *seen = &change->seen[i];
-		uint32		fresh;
-
-		if (seen->lanes == PG_UINT32_MAX)
-			continue;
-		(void) vdb_ivf_copy_group(index, IVF_ROWS, seen->list, seen->number, &groups, copy);
-		fresh = copy->used & ~seen->lanes;
-		if (fresh == 0)
-			continue;
-		if (centroid != seen->list)
-			vdb_ivf_load_centroid(index, seen->list, change->centroid);
-		centroid = seen->list;
-		take_lanes(change, seen->number, copy, moved_lanes(change, copy) & fresh, load_row);
-		seen->lanes |= fresh;
-		taken += __builtin_popcount(fresh);
-	}
-	if (change->seen_count > seen_count)
-		qsort(change->seen, change->seen_count, sizeof(SeenGroup), compare_seen);
+	for (uint32 i = 0; i < count && first; i++)
+		taken += take_fresh(change, &change->seen[i], copy);
+	sort_seen(change);
 	pfree(copy);
 	return taken;
 }
@@ -617,7 +673,7 @@ catch_up(Change *change)
 
 	do
 	{
-		taken = take_late_rows(change);
+		taken = take_late_rows(change, passes == 0);
 		vdb_ivf_loader_end(change->loader);
 	} while (taken > FEW_LATE_ROWS && ++passes < CATCH_UP_PASSES);
 }
@@ -738,7 +794,8 @@ swap(Change *change)
 	VacuumCostActive = false;
 	if (change->loader != NULL)
 	{
-		take_late_rows(change);
+		vdb_ivf_loader_alone(change->loader);
+		take_late_rows(change, false);
 		vdb_ivf_loader_end(change->loader);
 	}
 	else
@@ -882,6 +939,7 @@ vdb_ivf_fit_lists(Relation rel, double rows)
 	change.exact.memory = context;
 	change.group_context = AllocSetContextCreate(context, "ivf lists group", ALLOCSET_DEFAULT_SIZES);
 	change.centroid = palloc(change.index->codec.vector_bytes);
+	change.centroid_list = IVF_NO_LIST;
 	vdb_codec_init(&change.l2, VDB_METRIC_L2, change.index->codec.dims, change.index->codec.seed,
 				   change.index->codec.center);
 	fit_lists(&change, rows);

@@ -394,10 +394,13 @@ vdb_ivf_loader_write(IvfLoader *loader)
 		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) rows);
 	end_sort(loader);
 	loader->written = true;
-
-	/* what comes now may come while inserts wait, who are not to wait for a device */
-	loader->clusters.finder = NULL;
 	return rows;
+}
+
+void
+vdb_ivf_loader_alone(IvfLoader *loader)
+{
+	loader->clusters.finder = NULL;
 }
 
 void

@@ -580,6 +580,12 @@ extern void vdb_ivf_nearest_init(IvfNearest *nearest, IvfRanking *ranking,
 /* Forgets all rows, and wants so many others.  The array stays. */
 extern void vdb_ivf_nearest_begin(IvfNearest *nearest, uint32 keep);
 
+/* How many rows may be wanted, for their array to fit work_mem. */
+extern uint32 vdb_ivf_nearest_affordable(void);
+
+/* Drops the first so many rows: others may come. */
+extern void vdb_ivf_nearest_drop(IvfNearest *nearest, uint32 first);
+
 /*
  * Looks at the scan codes of a list, one of so many that are probed, or of a group of it.
  * Memory is of the current context.
@@ -774,6 +780,9 @@ extern void vdb_ivf_loader_merge(IvfLoader *loader, const IvfSharedSort *shared)
 
 /* Writes all rows taken so far; returns how many.  What is taken later is written one by one. */
 extern uint64 vdb_ivf_loader_write(IvfLoader *loader);
+
+/* From now on inserts wait for what is taken: they are not to wait for a device as well. */
+extern void vdb_ivf_loader_alone(IvfLoader *loader);
 extern void vdb_ivf_loader_end(IvfLoader *loader);
 
 /* ivf_group.c */
