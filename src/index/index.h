@@ -254,6 +254,12 @@ extern void vdb_index_scan_rows(Relation heap, Relation index, Snapshot snapshot
 extern Relation vdb_index_open_named(const VdbAccessMethod *method, Oid indexoid, LOCKMODE lock,
 									 Relation *heap);
 
+/*
+ * Locks its table with ShareUpdateExclusiveLock, as what changes indexes needs it, until the transaction
+ * ends.  Raises where somebody has it: to wait with a snapshot could be to wait for who waits for that.
+ */
+extern void vdb_index_lock_for_upkeep(Relation heap);
+
 /* index_calibrate.c */
 
 /*
@@ -330,6 +336,8 @@ typedef struct VdbFormerUser
 	int			nest;
 } VdbFormerUser;
 
+/* Do an index's expressions call functions in other languages than C?  The server's own are in C. */
+extern bool vdb_index_has_users_code(Relation index);
 extern void vdb_index_become_owner(Relation heap, VdbFormerUser *former);
 extern void vdb_index_come_back(const VdbFormerUser *former);
 

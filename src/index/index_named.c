@@ -1,7 +1,8 @@
 /*
  * index_named.c
  *	  Opening an index that a user names: for vdb.check_index(), vdb.recall(),
- *	  vdb.calibrate() and vdb.prewarm().
+ *	  vdb.calibrate() and vdb.prewarm(); and locking its table, for vdb.maintain() and
+ *	  vdb.load_mirror().
  */
 #include "postgres.h"
 
@@ -9,6 +10,7 @@
 #include "access/table.h"
 #include "catalog/index.h"
 #include "catalog/pg_class.h"
+#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -67,4 +69,15 @@ vdb_index_open_named(const VdbAccessMethod *method, Oid indexoid, LOCKMODE lock,
 	index = index_open(indexoid, lock);
 	check_index_is_ready(method, index);
 	return index;
+}
+
+void
+vdb_index_lock_for_upkeep(Relation heap)
+{
+	if (!ConditionalLockRelation(heap, ShareUpdateExclusiveLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not obtain lock on table \"%s\"", RelationGetRelationName(heap)),
+				 errdetail("VACUUM, a background worker or a concurrent build is at work on it."),
+				 errhint("Try again when that has ended.")));
 }

@@ -326,7 +326,14 @@ vdb_ivf_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		stats->num_index_tuples = info->num_heap_tuples;
 		stats->estimated_count = true;
 	}
-	vdb_ivf_fit_lists(info->index, Max(info->num_heap_tuples, 0));
+
+	/* users' code is run where others heed its snapshot, and where it may fail: by a worker or vdb.maintain() */
+	if (!vdb_index_has_users_code(info->index))
+		vdb_ivf_fit_lists(info->index, Max(info->num_heap_tuples, 0));
+
+	/* copies of an interrupted change were counted as well */
+	if (!info->estimated_count)
+		stats->num_index_tuples = Min(stats->num_index_tuples, info->num_heap_tuples);
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	vdb_stats_note(RelationGetRelid(info->index), VDB_STAT_DEAD, (uint64) stats->tuples_removed,
 				   VDB_STAT_LAST_VACUUM);

@@ -87,5 +87,26 @@ INSERT INTO w (v) SELECT array_fill(i % 9, ARRAY[1000])::vector FROM generate_se
 VACUUM w;
 SELECT live, upper_records > 1 AS lists FROM vdb.check_index('w_v', true);
 
-DROP TABLE t, e, w;
-DROP FUNCTION reached, place;
+-- a function of a user's, which may fail, is none of VACUUM's
+
+CREATE TABLE u (id serial, v vector(24));
+ALTER TABLE u SET (autovacuum_enabled = off);
+CREATE FUNCTION read(v vector) RETURNS vector IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+	IF current_setting('test.fail', true) = 'on' THEN
+		RAISE EXCEPTION 'no value can be read';
+	END IF;
+	RETURN v;
+END $$;
+CREATE INDEX u_v ON u USING ivfpq ((read(v)::vector(24)) vector_l2_ops);
+INSERT INTO u (v) SELECT place(i % 40, i) FROM generate_series(1, 3000) i;
+SET test.fail = on;
+VACUUM u;
+SELECT work FROM vdb.maintain('u_v') WHERE work = 'clean-up';
+SET test.fail = off;
+SELECT upper_records AS lists FROM vdb.check_index('u_v', true);
+SELECT work, done FROM vdb.maintain('u_v') WHERE work = 'clean-up';
+SELECT live, upper_records > 1 AS lists FROM vdb.check_index('u_v', true);
+
+DROP TABLE t, e, w, u;
+DROP FUNCTION reached, place, read;
