@@ -290,7 +290,8 @@ write_pending(HnswIndex *index, const HnswNewRow *row)
 		fill_slot(index, nid, generation, hot_buffer, row, node);
 	UnlockReleaseBuffer(hot_buffer);
 	ReleaseBuffer(meta);
-	if (!done || 2 * (index->pending.end - index->pending.first) >= most)
+	if ((!done || 2 * (index->pending.end - index->pending.first) >= most) &&
+		vdb_hnsw_options(index->rel)->maintenance)
 		vdb_index_ask_upkeep();
 	return done;
 }

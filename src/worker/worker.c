@@ -29,6 +29,7 @@ int			vdb_maintenance_workers;
 double		vdb_maintenance_cost_delay;
 int			vdb_maintenance_cost_limit;
 int			vdb_maintenance_lock_wait;
+int			vdb_maintenance_wait_timeout;
 double		vdb_maintenance_recall_floor;
 bool		vdb_maintenance_reindex;
 
@@ -81,6 +82,11 @@ define_settings(void)
 							"It is looked twice as often. Keep it below deadlock_timeout.",
 							&vdb_maintenance_lock_wait, 500, 10, 3600000, PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("vdb.maintenance_wait_timeout",
+							"Sets how long a worker waits for others before it gives up what it does; 0 waits for ever.",
+							"A rebuild waits for the transactions that are open in its database.",
+							&vdb_maintenance_wait_timeout, 300, 0, 86400, PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
 	DefineCustomRealVariable("vdb.maintenance_recall_floor",
 							 "Sets the recall below which a worker rebuilds an index; 0 leaves it unmeasured.",
 							 "It is measured at the settings that the database has, which reads the table twice.",
@@ -124,6 +130,9 @@ vdb_worker_override_settings(void)
 		{"vacuum_cost_limit", limit},
 	};
 
+	/* a standby that is away is not to keep a table locked */
+	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
+		SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
 	snprintf(delay, sizeof(delay), "%g", vdb_maintenance_cost_delay);
 	snprintf(limit, sizeof(limit), "%d", vdb_maintenance_cost_limit);
 	vdb_worker_override(settings, lengthof(settings));

@@ -96,7 +96,7 @@ is_recall_due(const VdbPatient *patient)
 
 	if (vdb_maintenance_recall_floor <= 0 || patient->rows < RECALL_QUERIES)
 		return false;
-	if (remembered == NULL || isnan(remembered->recall))
+	if (remembered == NULL || remembered->recall_after == 0)
 		return true;
 	return vdb_clock_read() >= remembered->recall_after &&
 		fabs((double) count_changes(patient->heap) - remembered->changes) >= RECALL_CHANGED * patient->rows;
@@ -142,6 +142,7 @@ vdb_worker_examine(VdbPatient *patient)
 {
 	const VdbRemembered *remembered = patient->remembered;
 	VdbUpkeep  *state = &patient->state;
+	bool		known = remembered != NULL;
 
 	patient->method = vdb_index_method(patient->index->rd_indam->amcostestimate);
 	patient->rows = count_rows(patient->heap);
@@ -150,13 +151,17 @@ vdb_worker_examine(VdbPatient *patient)
 	patient->has_room = has_room(patient->index);
 	memset(patient->due, 0, sizeof(patient->due));
 
-	if (patient->dead >= DEAD_ROWS + DEAD_SHARE * patient->rows &&
-		(remembered == NULL || vdb_clock_read() >= remembered->vacuum_after))
-		patient->due[VDB_WORK_VACUUM] = psprintf("%.0f rows are dead", patient->dead);
 	if (state->unclean)
 		patient->due[VDB_WORK_CLEAN_UP] = "rows came or went since the last one";
+
+	/* what may be in vain is not tried each round */
+	if (!known && !patient->by_hand)
+		return;
+	if (patient->dead >= DEAD_ROWS + DEAD_SHARE * patient->rows &&
+		(!known || vdb_clock_read() >= remembered->vacuum_after))
+		patient->due[VDB_WORK_VACUUM] = psprintf("%.0f rows are dead", patient->dead);
 	if (!state->calibrated && patient->rows >= VDB_MIN_QUESTIONS &&
-		(remembered == NULL || patient->rows > 2 * remembered->uncalibrated))
+		(!known || patient->rows > 2 * remembered->uncalibrated))
 		patient->due[VDB_WORK_CALIBRATE] = "what was measured does not hold any more";
 	if (is_recall_due(patient))
 		patient->due[VDB_WORK_RECALL] = "a floor of recall is set";
@@ -236,6 +241,15 @@ vdb_worker_treat(VdbPatient *patient, VdbWork work)
 		VacuumCostActive = false;
 	}
 	PG_END_TRY();
+}
+
+void
+vdb_worker_expect_rebuilt(const VdbPatient *former, VdbRemembered *remembered)
+{
+	remembered->rebuilt = true;
+	remembered->rebuilt_filled = former->state.filled;
+	if (former->remembered != NULL)
+		remembered->rebuilt_recall = former->remembered->recall;
 }
 
 void

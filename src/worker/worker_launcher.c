@@ -35,12 +35,17 @@
 /* A database without an index of ours is looked at once in so many rounds. */
 #define NOTHING_ROUNDS 10
 
+/* Who waits for workers is looked for at least so often, ms: who drops a database waits five seconds. */
+#define LONGEST_WATCH 1000
+
 /* When the next process of a kind is due in a database. */
 typedef struct Turn
 {
 	int			failures;		/* in a row */
 	int			rounds;			/* to wait from one to the next */
 	bool		asked;			/* since then a session has asked for the next one */
+	bool		was_asked;		/* as one had for the last one */
+	int			in_vain;		/* those asked for that had nothing to do, in a row */
 	VdbMoment	last;			/* one was there, or was to be; 0: none yet */
 } Turn;
 
@@ -138,7 +143,7 @@ due_time(const VdbWorkerKind *kind, const Turn *turn)
 	double		wait = (double) *kind->naptime * turn->rounds;
 
 	if (turn->asked)
-		wait = Min(wait, kind->asked_wait);
+		wait = Min(wait, ldexp(kind->asked_wait, Min(turn->in_vain, 20)));
 	if (turn->failures > 0)
 		wait = Max(*kind->retry, Min(ldexp(*kind->retry, Min(turn->failures, 20)), kind->longest_rest));
 	return turn->last == 0 ? 0 : turn->last + (VdbMoment) (wait * USECS_PER_SEC);
@@ -156,6 +161,7 @@ note_end(Launcher *launcher, int kind, Oid oid, VdbOutcome outcome)
 	turn->last = vdb_clock_read();
 	turn->failures = outcome == VDB_OUTCOME_FAILED ? turn->failures + 1 : 0;
 	turn->rounds = outcome == VDB_OUTCOME_NOTHING ? NOTHING_ROUNDS : 1;
+	turn->in_vain = turn->was_asked && outcome != VDB_OUTCOME_DONE ? turn->in_vain + 1 : 0;
 }
 
 /*
@@ -301,6 +307,7 @@ start_worker(Launcher *launcher, Database *database, int kind, int number)
 	MemoryContext old;
 	bool		started;
 
+	database->turns[kind].was_asked = database->turns[kind].asked;
 	database->turns[kind].asked = false;
 	vdb_worker_describe(&worker, vdb_worker_kinds[kind].is->function, vdb_worker_kinds[kind].is->name);
 	worker.bgw_notify_pid = MyProcPid;
@@ -463,7 +470,7 @@ vdb_launcher_worker(Datum arg)
 	for (;;)
 	{
 		VdbMoment	next = VDB_NEVER;
-		long		watch = vdb_maintenance_lock_wait / 2;
+		long		watch = Min(vdb_maintenance_lock_wait / 2, LONGEST_WATCH);
 		int			busy = 0;
 
 		MemoryContextSwitchTo(launcher.round_context);

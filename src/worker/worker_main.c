@@ -3,7 +3,7 @@
  *	  The process that looks over one database, once.
  *
  * What is done of an index is done in steps of a transaction each, or more.  An error in one
- * of them, a cancellation among others, ends that index's turn, and gives it a rest.
+ * of them, a cancellation among others, ends that kind of work of this index, and gives it a rest.
  */
 #include "postgres.h"
 
@@ -124,6 +124,16 @@ list_indexes(MemoryContext memory)
 	return found;
 }
 
+/* Was anything done in this round? */
+static bool done_any = false;
+
+static void
+count_done(VdbWork work)
+{
+	vdb_worker_count(work);
+	done_any = true;
+}
+
 /* The step of a transaction with an index that it has open. */
 typedef void (*Step) (VdbPatient *patient);
 
@@ -177,7 +187,7 @@ treat_if_due(VdbPatient *patient, VdbWork work)
 	if (patient->due[work] == NULL)
 		return;
 	vdb_worker_treat(patient, work);
-	vdb_worker_count(work);
+	count_done(work);
 }
 
 static void
@@ -220,113 +230,137 @@ static const struct
 }			steps[] = {
 	{VDB_WORK_CLEAN_UP, ShareUpdateExclusiveLock, RowExclusiveLock, step_clean_up},
 	{VDB_WORK_CALIBRATE, AccessShareLock, RowExclusiveLock, step_calibrate},
-	{VDB_WORK_RECALL, AccessShareLock, AccessShareLock, step_recall},
 	{VDB_WORK_MIRROR, ShareUpdateExclusiveLock, AccessShareLock, step_mirror},
+	{VDB_WORK_RECALL, AccessShareLock, AccessShareLock, step_recall},
 };
 
-static void
-vacuum(VdbPatient *patient, Oid index, Oid heap, const char *name)
+/* An index's turn. */
+typedef struct Turn
 {
-	vdb_worker_say(VDB_WORK_VACUUM, index, name);
-	if (!vdb_worker_vacuum(heap))
+	Oid			index;
+	Oid			heap;
+	char	   *name;
+	bool		leftover;		/* it is what a rebuild left */
+	VdbPatient	patient;
+} Turn;
+
+static void
+vacuum(Turn *turn)
+{
+	if (!vdb_worker_vacuum(turn->heap))
 		return;
-	vdb_worker_count(VDB_WORK_VACUUM);
-	(void) take_step(patient, index, AccessShareLock, AccessShareLock, step_vacuumed);
+	count_done(VDB_WORK_VACUUM);
+	(void) take_step(&turn->patient, turn->index, AccessShareLock, AccessShareLock, step_vacuumed);
 }
 
 /* Rebuilds an index, and looks at the one that has taken its place. */
 static void
-reindex(Oid index, Oid heap, const char *name, bool has_room)
+reindex(Turn *turn)
 {
 	VdbPatient	patient = {0};
 	Oid			new_index;
 
-	vdb_worker_say(VDB_WORK_REINDEX, index, name);
-	if (!has_room)
+	if (!turn->patient.has_room)
 		ereport(ERROR,
 				(errcode(ERRCODE_DISK_FULL),
-				 errmsg("there is not enough room on disc to rebuild index %s", name),
+				 errmsg("there is not enough room on disc to rebuild index %s", turn->name),
 				 errhint("Make room, or set vdb.maintenance_reindex to off, or the index's option maintenance.")));
-	new_index = vdb_worker_reindex(heap, index);
+	new_index = vdb_worker_reindex(turn->heap, turn->index);
 	if (!OidIsValid(new_index))
 		return;
-	vdb_worker_count(VDB_WORK_REINDEX);
+	count_done(VDB_WORK_REINDEX);
 	patient.remembered = vdb_worker_remember(new_index);
+	if (patient.remembered != NULL)
+		vdb_worker_expect_rebuilt(&turn->patient, patient.remembered);
 	(void) take_step(&patient, new_index, AccessShareLock, AccessShareLock, step_rebuilt);
+}
+
+static void
+drop_leftover(Turn *turn)
+{
+	if (vdb_worker_drop_leftover(turn->heap, turn->index))
+		count_done(VDB_WORK_DROP);
 }
 
 /* What an index is called, and whether it is what a rebuild left; false if it is gone. */
 static bool
-identify(Oid index, Oid *heap, char **name, bool *leftover)
+identify(Turn *turn)
 {
 	MemoryContext memory = CurrentMemoryContext;
 	char	   *relname;
 
 	vdb_worker_begin_transaction();
 	MemoryContextSwitchTo(memory);
-	*heap = IndexGetRelation(index, true);
-	relname = get_rel_name(index);
-	if (OidIsValid(*heap) && relname != NULL)
+	turn->heap = IndexGetRelation(turn->index, true);
+	relname = get_rel_name(turn->index);
+	if (OidIsValid(turn->heap) && relname != NULL)
 	{
-		*name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(index)), relname);
-		*leftover = vdb_worker_is_leftover(index);
+		turn->name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(turn->index)), relname);
+		turn->leftover = vdb_worker_is_leftover(turn->index);
 	}
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(memory);
-	return OidIsValid(*heap) && relname != NULL;
+	return turn->name != NULL;
 }
 
-/* An index's turn. */
+/* Finds out what is due of an index. */
 static void
-attend(Oid index)
+examine(Turn *turn)
 {
-	VdbPatient	patient = {.remembered = vdb_worker_remember(index)};
-	Oid			heap;
-	char	   *name;
-	bool		leftover;
+	VdbPatient *patient = &turn->patient;
 
-	if (!identify(index, &heap, &name, &leftover))
+	if (!identify(turn))
 		return;
-	if (leftover)
+	if (turn->leftover)
+		patient->due[VDB_WORK_DROP] = "a rebuild left it";
+	else if (!take_step(patient, turn->index, AccessShareLock, AccessShareLock, vdb_worker_examine) ||
+			 !patient->state.wanted)
+		memset(patient->due, 0, sizeof(patient->due));
+}
+
+static void
+do_work(Turn *turn, VdbWork work)
+{
+	switch (work)
 	{
-		vdb_worker_say(VDB_WORK_DROP, index, name);
-		if (vdb_worker_drop_leftover(heap, index))
-			vdb_worker_count(VDB_WORK_DROP);
-		return;
+		case VDB_WORK_NONE:
+			examine(turn);
+			break;
+		case VDB_WORK_DROP:
+			drop_leftover(turn);
+			break;
+		case VDB_WORK_VACUUM:
+			vacuum(turn);
+			break;
+		case VDB_WORK_REINDEX:
+			reindex(turn);
+			break;
+		default:
+			VDB_TESTPOINT("worker-before-step");
+			for (int i = 0; i < lengthof(steps); i++)
+			{
+				if (steps[i].work == work)
+					(void) take_step(&turn->patient, turn->index, steps[i].heap_lock, steps[i].index_lock,
+									 steps[i].step);
+			}
 	}
-	if (!take_step(&patient, index, AccessShareLock, AccessShareLock, vdb_worker_examine) ||
-		!patient.state.wanted)
-		return;
-	if (patient.due[VDB_WORK_VACUUM] != NULL)
-		vacuum(&patient, index, heap, name);
-	for (int i = 0; i < lengthof(steps); i++)
-	{
-		if (patient.due[steps[i].work] == NULL)
-			continue;
-		vdb_worker_say(steps[i].work, index, name);
-		VDB_TESTPOINT("worker-before-step");
-		(void) take_step(&patient, index, steps[i].heap_lock, steps[i].index_lock, steps[i].step);
-	}
-	if (patient.due[VDB_WORK_REINDEX] != NULL && vdb_maintenance_reindex && patient.remembered != NULL)
-		reindex(index, heap, name, patient.has_room);
 }
 
 /* Each failure in a row doubles the rest. */
 static void
-give_rest(VdbRemembered *remembered)
+give_rest(VdbRest *rest)
 {
-	double		rest;
+	double		wait;
 
-	remembered->failures = Min(remembered->failures + 1, 20);
-	rest = Min(ldexp(vdb_maintenance_naptime, remembered->failures), LONGEST_REST);
-	remembered->rest_until = vdb_clock_read() + (VdbMoment) (rest * USECS_PER_SEC);
+	rest->failures = Min(rest->failures + 1, 20);
+	wait = Min(ldexp(vdb_maintenance_naptime, rest->failures), LONGEST_REST);
+	rest->until = vdb_clock_read() + (VdbMoment) (wait * USECS_PER_SEC);
 }
 
 /* Cleans up after an error, and says what it was. */
 static void
-recover(Oid index, MemoryContext memory)
+recover(MemoryContext memory)
 {
-	VdbRemembered *remembered;
 	ErrorData  *error;
 
 	MemoryContextSwitchTo(memory);
@@ -340,30 +374,6 @@ recover(Oid index, MemoryContext memory)
 	MemoryContextSwitchTo(memory);
 	VacuumCostActive = false;
 	vdb_worker_count_failure(error->message);
-	remembered = vdb_worker_remember(index);
-	if (remembered != NULL)
-		give_rest(remembered);
-}
-
-static void
-attend_safely(Oid index, MemoryContext memory)
-{
-	VdbRemembered *remembered = vdb_worker_remember(index);
-
-	if (remembered != NULL && vdb_clock_read() < remembered->rest_until)
-		return;
-	PG_TRY();
-	{
-		attend(index);
-		if (remembered != NULL)
-			remembered->failures = 0;
-	}
-	PG_CATCH();
-	{
-		recover(index, memory);
-	}
-	PG_END_TRY();
-	vdb_worker_say(VDB_WORK_NONE, InvalidOid, "");
 }
 
 static void
@@ -380,7 +390,56 @@ take_interrupts(void)
 	}
 }
 
-/* Looks over all indexes; returns whether there are any. */
+/*
+ * One kind of work of an index, unless it rests: an error ends that, and gives it a rest, while the
+ * others go on.
+ */
+static void
+do_safely(Turn *turn, VdbWork work, MemoryContext memory)
+{
+	VdbRemembered *remembered = turn->patient.remembered;
+	VdbRest	   *rest = remembered != NULL ? &remembered->rests[work] : NULL;
+
+	if (rest != NULL && vdb_clock_read() < rest->until)
+		return;
+	take_interrupts();
+	if (work != VDB_WORK_NONE)
+		vdb_worker_say(work, turn->index, turn->name);
+	PG_TRY();
+	{
+		do_work(turn, work);
+		if (rest != NULL)
+			rest->failures = 0;
+	}
+	PG_CATCH();
+	{
+		recover(memory);
+		if (rest != NULL)
+			give_rest(rest);
+	}
+	PG_END_TRY();
+}
+
+/* An index's turn. */
+static void
+attend(Oid index, MemoryContext memory)
+{
+	static const VdbWork works[] = {
+		VDB_WORK_DROP, VDB_WORK_VACUUM, VDB_WORK_CLEAN_UP, VDB_WORK_CALIBRATE, VDB_WORK_MIRROR,
+		VDB_WORK_RECALL, VDB_WORK_REINDEX
+	};
+	Turn		turn = {.index = index, .patient.remembered = vdb_worker_remember(index)};
+
+	do_safely(&turn, VDB_WORK_NONE, memory);
+	for (int i = 0; i < lengthof(works); i++)
+	{
+		if (turn.patient.due[works[i]] != NULL && (works[i] != VDB_WORK_REINDEX || vdb_maintenance_reindex))
+			do_safely(&turn, works[i], memory);
+	}
+	vdb_worker_say(VDB_WORK_NONE, InvalidOid, "");
+}
+
+/* Looks over all indexes; returns whether there were any, and anything to do. */
 static VdbOutcome
 look_over(void)
 {
@@ -396,11 +455,13 @@ look_over(void)
 		if (!vdb_maintenance)
 			break;
 		MemoryContextSwitchTo(turn);
-		attend_safely(lfirst_oid(cell), turn);
+		attend(lfirst_oid(cell), turn);
 		MemoryContextSwitchTo(memory);
 		MemoryContextReset(turn);
 	}
-	return indexes == NIL ? VDB_OUTCOME_NOTHING : VDB_OUTCOME_DONE;
+	if (indexes == NIL)
+		return VDB_OUTCOME_NOTHING;
+	return done_any ? VDB_OUTCOME_DONE : VDB_OUTCOME_IDLE;
 }
 
 void

@@ -38,7 +38,10 @@ put_row(FunctionCallInfo fcinfo, VdbWork work, bool done, const char *why)
 	tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
 }
 
-/* Opens the index and its table as the work on them needs it. */
+/*
+ * Opens the index and its table as the work on them needs it.  To wait for the table with a snapshot could
+ * be to wait for a concurrent build, which waits for that.
+ */
 static void
 open_patient(Oid indexoid, VdbPatient *patient)
 {
@@ -50,7 +53,7 @@ open_patient(Oid indexoid, VdbPatient *patient)
 	patient->index = vdb_index_open_named(NULL, indexoid, RowExclusiveLock, &patient->heap);
 	if (!vdb_may_maintain(indexoid, RelationGetRelid(patient->heap), GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, RelationGetRelationName(patient->index));
-	LockRelation(patient->heap, ShareUpdateExclusiveLock);
+	vdb_index_lock_for_upkeep(patient->heap);
 }
 
 /* vdb.maintain(index regclass): work, done, reason; one row for each work that is due */
@@ -58,8 +61,8 @@ PG_FUNCTION_INFO_V1(vdb_worker_maintain);
 Datum
 vdb_worker_maintain(PG_FUNCTION_ARGS)
 {
-	static const VdbWork works[] = {VDB_WORK_CLEAN_UP, VDB_WORK_CALIBRATE, VDB_WORK_RECALL, VDB_WORK_MIRROR};
-	VdbPatient	patient = {0};
+	static const VdbWork works[] = {VDB_WORK_CLEAN_UP, VDB_WORK_CALIBRATE, VDB_WORK_MIRROR, VDB_WORK_RECALL};
+	VdbPatient	patient = {.by_hand = true};
 
 	InitMaterializedSRF(fcinfo, 0);
 	open_patient(PG_GETARG_OID(0), &patient);

@@ -21,7 +21,7 @@ typedef struct VdbWorkerKind
 	const int  *naptime;		/* from the end of one to the next in that database */
 	const int  *retry;			/* the same after the first that failed; each one doubles it */
 	int			longest_rest;	/* but not beyond this */
-	int			asked_wait;		/* where sessions ask for one */
+	int			asked_wait;		/* where sessions ask for one; each one that had nothing to do doubles it */
 
 	/* how many there shall be in a database; NULL: one */
 	int			(*wanted) (Oid database);
@@ -44,6 +44,7 @@ typedef enum VdbOutcome
 {
 	VDB_OUTCOME_FAILED,
 	VDB_OUTCOME_DONE,
+	VDB_OUTCOME_IDLE,			/* there was nothing to do */
 	VDB_OUTCOME_NOTHING			/* nothing of ours in this database */
 } VdbOutcome;
 

@@ -35,6 +35,7 @@ extern int	vdb_maintenance_workers;
 extern double vdb_maintenance_cost_delay;	/* ms */
 extern int	vdb_maintenance_cost_limit;
 extern int	vdb_maintenance_lock_wait;	/* ms */
+extern int	vdb_maintenance_wait_timeout;	/* s; 0: none */
 extern double vdb_maintenance_recall_floor;
 extern bool vdb_maintenance_reindex;
 
@@ -69,8 +70,8 @@ extern int	vdb_worker_kind_of(int place);
 #define VDB_LAUNCHER_PLACE 0
 #define VDB_PLACES 160
 
-/* Indexes of which something is remembered, at most. */
-#define VDB_REMEMBERED 1024
+/* Indexes of which something is remembered, at most: of all databases. */
+#define VDB_REMEMBERED 4096
 
 typedef enum VdbPlaceState
 {
@@ -101,17 +102,23 @@ typedef struct VdbPlace
 	TimestampTz error_at;
 } VdbPlace;
 
+/* One kind of work rests after errors, while the others go on. */
+typedef struct VdbRest
+{
+	int			failures;		/* in a row */
+	VdbMoment	until;			/* it is not done before */
+} VdbRest;
+
 /* What is remembered of an index from round to round. */
 typedef struct VdbRemembered
 {
 	Oid			database;		/* InvalidOid: of none */
 	Oid			index;
-	int			failures;		/* in a row */
-	VdbMoment	rest_until;		/* nothing is done before */
+	VdbRest		rests[VDB_WORKS];	/* of VDB_WORK_NONE: of finding out what is due */
 	VdbMoment	vacuum_after;
-	VdbMoment	recall_after;
+	VdbMoment	recall_after;	/* 0: it was not measured yet */
 	int64		changes;		/* of the table, when recall was measured last */
-	double		recall;			/* that came out; NaN: none yet */
+	double		recall;			/* that came out; NaN: none */
 	double		uncalibrated;	/* rows that were too few to calibrate with */
 	bool		rebuilt;		/* and then */
 	double		rebuilt_filled;
@@ -167,7 +174,10 @@ extern void vdb_worker_listen(void);
 /* What somebody asked for; the database is InvalidOid when there is nothing else. */
 extern VdbAsked vdb_worker_take_asked(void);
 
-/* What is remembered of an index of this database; NULL where there is no room. */
+/*
+ * What is remembered of an index of this database; NULL where there is no room, which is logged once in
+ * a process's life, or of a process that is none of ours.
+ */
 extern VdbRemembered *vdb_worker_remember(Oid index);
 
 /* Forgets what is remembered of all indexes of a database but these. */
@@ -181,7 +191,8 @@ typedef struct VdbPatient
 	const VdbAccessMethod *method;
 	Relation	heap;
 	Relation	index;
-	VdbRemembered *remembered;	/* may be NULL */
+	VdbRemembered *remembered;	/* NULL: nothing is, or can be */
+	bool		by_hand;		/* vdb.maintain(): what is due is said, whenever it was before */
 	double		rows;			/* of the table */
 	double		dead;			/* rows */
 	VdbUpkeep	state;
@@ -199,7 +210,11 @@ extern void vdb_worker_examine(VdbPatient *patient);
  */
 extern void vdb_worker_treat(VdbPatient *patient, VdbWork work);
 
-/* Remembers what a rebuild has given, of the index that it made, whose recall is measured anew. */
+/*
+ * Remembers that an index is what a rebuild of another has given, whatever that is: this is not tried again.
+ * Then, what it was, by measuring.
+ */
+extern void vdb_worker_expect_rebuilt(const VdbPatient *former, VdbRemembered *remembered);
 extern void vdb_worker_note_rebuilt(VdbPatient *patient);
 
 /* Remembers not to vacuum too soon again a table whose dead rows somebody may still see. */
@@ -227,8 +242,8 @@ extern bool vdb_worker_drop_leftover(Oid heap, Oid index);
 /* --- who waits for us, worker_watch.c --------------------------------------- */
 
 /*
- * Cancels workers that others have waited for too long, and ends those in whose
- * database nobody may be.
+ * Cancels workers that others have waited for too long, and those that have waited for too long
+ * themselves; ends those in whose database nobody may be.
  */
 extern void vdb_worker_watch(void);
 

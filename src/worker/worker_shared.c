@@ -76,7 +76,9 @@ ask(int kind)
 static void
 ask_upkeep(void)
 {
-	ask(VDB_KIND_MAINTENANCE);
+	/* a database may have it off */
+	if (vdb_maintenance)
+		ask(VDB_KIND_MAINTENANCE);
 }
 
 void
@@ -252,6 +254,7 @@ vdb_worker_set_outcome(VdbOutcome outcome)
 VdbRemembered *
 vdb_worker_remember(Oid index)
 {
+	static bool said_full = false;
 	VdbRemembered *found = NULL;
 
 	if (mine == NULL)
@@ -277,6 +280,13 @@ vdb_worker_remember(Oid index)
 			.rebuilt_recall = get_float8_nan()
 		};
 	LWLockRelease(&vdb_worker_shared->lock);
+	if (found == NULL && !said_full)
+		ereport(LOG,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("there are more than %d indexes of vdb in all databases", VDB_REMEMBERED),
+				 errdetail("Of some of them only the lists are looked after."),
+				 errhint("Set the option maintenance of others to off, or vdb.maintenance of a database.")));
+	said_full = said_full || found == NULL;
 	return found;
 }
 

@@ -145,6 +145,7 @@ bool
 vdb_worker_is_leftover(Oid index)
 {
 	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	const char *name = get_rel_name(index);
 	bool		valid;
 	Oid			extension;
 
@@ -152,7 +153,7 @@ vdb_worker_is_leftover(Oid index)
 		return false;
 	valid = ((Form_pg_index) GETSTRUCT(tuple))->indisvalid;
 	ReleaseSysCache(tuple);
-	if (valid || !is_transient_name(get_rel_name(index)))
+	if (valid || name == NULL || !is_transient_name(name))
 		return false;
 	extension = getExtensionOfObject(AccessMethodRelationId, access_method_of(index));
 	return OidIsValid(extension) &&

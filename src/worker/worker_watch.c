@@ -9,6 +9,7 @@
  * A rebuild also waits for transactions that are older than itself to end.  If one of these
  * waits for its lock, that is a deadlock, and the server ends the transaction of who
  * notices first, after deadlock_timeout: the user's.  So we have to be faster than that.
+ * And one of these may never end, while the rebuild keeps autovacuum off the table.
  */
 #include "postgres.h"
 
@@ -20,9 +21,9 @@
 
 #include "worker/worker_private.h"
 
-/* Signals the worker of a process number, if it still is one; says why. */
-static void
-signal_worker(int pid, int signal, const char *why, int for_whom)
+/* Signals the worker of a process number, if it still is one; false if it is not. */
+static bool
+signal_worker(int pid, int signal)
 {
 	bool		sent = false;
 
@@ -34,7 +35,14 @@ signal_worker(int pid, int signal, const char *why, int for_whom)
 			sent = kill(pid, signal) == 0;
 	}
 	LWLockRelease(&vdb_worker_shared->lock);
-	if (sent)
+	return sent;
+}
+
+/* The same, and says for whom and why. */
+static void
+send_away(int pid, int signal, const char *why, int for_whom)
+{
+	if (signal_worker(pid, signal))
 		ereport(LOG,
 				(errmsg("vdb worker %d gives way to process %d", pid, for_whom),
 				 errdetail_internal("%s", why)));
@@ -67,7 +75,7 @@ leave_database(Oid database, int for_whom)
 		int			pid = place->pid;
 
 		if (pid != 0 && place->database == database)
-			signal_worker(pid, SIGTERM, "It is in a database that is to be changed.", for_whom);
+			send_away(pid, SIGTERM, "It is in a database that is to be changed.", for_whom);
 	}
 }
 
@@ -93,7 +101,7 @@ give_way(const LockData *locks, const LockInstanceData *waiter)
 		if (is_worker(holder->leaderPid) && holder->leaderPid != waiter->leaderPid &&
 			memcmp(&holder->locktag, &waiter->locktag, sizeof(LOCKTAG)) == 0 &&
 			holds_what_conflicts(holder, waiter->waitLockMode))
-			signal_worker(holder->leaderPid, SIGINT, "It has a lock that is waited for.", waiter->pid);
+			send_away(holder->leaderPid, SIGINT, "It has a lock that is waited for.", waiter->pid);
 	}
 }
 
@@ -110,14 +118,27 @@ wants_database(const LockInstanceData *lock)
 }
 
 /*
- * Long enough?  The server says by the time of day when a wait began.  Who waits since a time
- * that is to come has the clock against him, and his way.
+ * Has somebody waited for so many milliseconds?  The server says by the time of day when a wait began.
+ * Who waits since a time that is to come has the clock against him, and his way.
  */
 static bool
-has_waited(TimestampTz since, TimestampTz now)
+has_waited(TimestampTz since, TimestampTz now, int ms)
 {
-	return since != 0 &&
-		(since > now || TimestampDifferenceExceeds(since, now, vdb_maintenance_lock_wait));
+	return since != 0 && (since > now || TimestampDifferenceExceeds(since, now, ms));
+}
+
+/* Is it a worker that has waited for too long itself?  Cancels it. */
+static void
+give_up(const LockInstanceData *waiter, TimestampTz now)
+{
+	if (vdb_maintenance_wait_timeout > 0 && is_worker(waiter->leaderPid) &&
+		has_waited(waiter->waitStart, now, vdb_maintenance_wait_timeout * 1000) &&
+		signal_worker(waiter->leaderPid, SIGINT))
+		ereport(LOG,
+				(errmsg("vdb worker %d has waited for others for %d s, and gives up", waiter->leaderPid,
+						vdb_maintenance_wait_timeout),
+				 errdetail("It waits for transactions that are open in its database, or prepared."),
+				 errhint("End them, or set \"vdb.maintenance_wait_timeout\".")));
 }
 
 void
@@ -132,7 +153,10 @@ vdb_worker_watch(void)
 
 		if (wants_database(lock))
 			leave_database(lock->locktag.locktag_field3, lock->pid);
-		else if (lock->waitLockMode != NoLock && has_waited(lock->waitStart, now))
+		else if (lock->waitLockMode != NoLock && has_waited(lock->waitStart, now, vdb_maintenance_lock_wait))
+		{
 			give_way(locks, lock);
+			give_up(lock, now);
+		}
 	}
 }

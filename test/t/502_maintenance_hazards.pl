@@ -180,6 +180,8 @@ $locker = begin_psql($node, q(SET application_name = 'holder'; BEGIN;
 	LOCK TABLE busy IN SHARE UPDATE EXCLUSIVE MODE; SELECT pg_sleep(600)));
 comes_true('a table is locked against VACUUM alone', q(SELECT count(*) > 0 FROM pg_locks
 	WHERE relation = 'busy'::regclass AND mode = 'ShareUpdateExclusiveLock'));
+psql_fails($node, q(SELECT * FROM vdb.maintain('busy_hnsw')), '55P03', 'could not obtain lock on table "busy"',
+	'vdb.maintain does not wait for it');
 my $vacuums = sql('SELECT sum(vacuums) FROM vdb_stat_worker');
 sql('DELETE FROM busy WHERE id % 2 = 0');
 await_rounds(4);
@@ -255,6 +257,63 @@ for my $i (1 .. $many)
 }
 pass("each of $many databases has its turn");
 sql('ALTER DATABASE many IS_TEMPLATE false');
+
+# --- work that fails, or is in vain ------------------------------------------------
+
+sub make_sparse_table
+{
+	my ($table) = @_;
+
+	sql(qq(
+		CREATE TABLE $table (id int, v vector(60));
+		INSERT INTO $table SELECT i, place(i) FROM generate_series(1, 4000) i;
+		CREATE INDEX ${table}_hnsw ON $table USING hnsw (v vector_l2_ops) WITH (maintenance = off);
+		DELETE FROM $table WHERE id % 10 > 0));
+	sql("VACUUM (INDEX_CLEANUP ON) $table");
+	return index_size($node, "${table}_hnsw");
+}
+
+# to measure recall fails: the index is rebuilt all the same
+my $failing = make_sparse_table('failing');
+
+sql(q(ALTER DATABASE postgres SET vdb.maintenance_recall_floor = 0.01));
+sql(q(ALTER DATABASE postgres SET vdb.stop_at = 'worker-before-step=error'));
+sql('ALTER INDEX failing_hnsw SET (maintenance = on)');
+comes_true('where one kind of work fails, another is done', "SELECT pg_relation_size('failing_hnsw') < $failing / 2");
+cmp_ok(sql(q(SELECT count(*) FROM vdb_stat_worker WHERE last_error ~ 'worker-before-step')), '>', 0, 'and the error is told');
+sql(q(ALTER DATABASE postgres RESET vdb.stop_at));
+
+# no two rows compare: that recall is measured once
+sql('DROP TABLE failing, killed, own');
+my $recalls = 'SELECT sum(recalls) FROM vdb_stat_worker';
+my $before = sql($recalls);
+sql(q(
+	CREATE TABLE nulls (id int, v vector(3));
+	INSERT INTO nulls SELECT i FROM generate_series(1, 100) i;
+	CREATE INDEX nulls_ivf ON nulls USING ivfpq (v vector_l2_ops)));
+comes_true('recall is measured', "SELECT ($recalls) > $before");
+await_rounds(4);
+is(sql($recalls), $before + 1, 'once, where it cannot be');
+sql(q(ALTER DATABASE postgres RESET vdb.maintenance_recall_floor));
+sql('DROP TABLE nulls');
+
+# a transaction that does not end
+my $endless = make_sparse_table('endless');
+my $writer = begin_psql($node, q(SET application_name = 'holder'; BEGIN;
+	INSERT INTO endless VALUES (0, place(0)); SELECT pg_sleep(600)));
+
+comes_true('a transaction is open', q(SELECT count(*) > 0 FROM pg_locks
+	WHERE relation = 'endless'::regclass AND mode = 'RowExclusiveLock'));
+sql('ALTER SYSTEM SET vdb.maintenance_wait_timeout = 1');
+sql('SELECT pg_reload_conf()');
+sql('ALTER INDEX endless_hnsw SET (maintenance = on)');
+comes_true('a rebuild does not wait for it for ever', q(SELECT count(*) > 0 FROM vdb_stat_worker WHERE last_error ~ 'canceling statement'));
+like(slurp_file($node->logfile), qr/has waited for others for 1 s, and gives up/, 'which the log says');
+let_go($node, $writer);
+comes_true('and is tried again', "SELECT pg_relation_size('endless_hnsw') < $endless / 2");
+sql('ALTER SYSTEM RESET vdb.maintenance_wait_timeout');
+sql('SELECT pg_reload_conf()');
+sql('DROP TABLE endless');
 
 # --- a standby -------------------------------------------------------------------
 

@@ -59,5 +59,15 @@ is(sql(q(SELECT count(*) > 0 FROM vdb.maintain('ingest_v') WHERE work = 'clean-u
 	'but by hand');
 is(sql(q(SELECT pending FROM vdb_stat_index WHERE indexrelname = 'ingest_v')), 0, 'all of them');
 
+# nor does anybody ask for a worker because of it
+$node->append_conf('postgresql.conf', 'vdb.maintenance_naptime = 3600');
+sql('SELECT pg_reload_conf()');
+my $rounds = q(SELECT sum(rounds) FROM vdb_stat_worker WHERE kind = 'worker');
+comes_true('no worker is at work', q(SELECT count(*) = 0 FROM vdb_stat_worker WHERE kind = 'worker' AND pid IS NOT NULL));
+my $before = sql($rounds);
+sql('SELECT ingest(3201, 4000)');
+sleep(4);
+is(sql($rounds), $before, 'no worker comes for an index that is left out');
+
 $node->stop;
 done_testing();
