@@ -1756,6 +1756,8 @@ CREATE FUNCTION vdb.pipeline_inserted() RETURNS trigger
 
 COMMENT ON FUNCTION vdb.pipeline_inserted() IS 'has pipelines that were restored begin anew, and tells the processes';
 
+REVOKE ALL ON FUNCTION vdb.pipeline_inserted() FROM PUBLIC;
+
 CREATE TRIGGER inserted BEFORE INSERT ON vdb.pipeline
 	FOR EACH ROW EXECUTE FUNCTION vdb.pipeline_inserted();
 

@@ -485,14 +485,16 @@ vdb_ingest_pipeline_inserted(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("this function is a trigger's, before a row is inserted")));
+
+	/* columns of these names may be of any type elsewhere */
+	if (RelationGetRelid(trigger->tg_relation) != vdb_ingest_pipeline_table())
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("table \"%s\" is not that of pipelines", RelationGetRelationName(trigger->tg_relation))));
 	desc = RelationGetDescr(trigger->tg_relation);
 	for (int i = 0; i < lengthof(progress); i++)
 	{
 		columns[i] = SPI_fnumber(desc, progress[i]);
-		if (columns[i] <= 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("table \"%s\" is not one of pipelines", RelationGetRelationName(trigger->tg_relation))));
 		nulls[i] = true;
 	}
 	values[0] = CStringGetTextDatum(vdb_ingest_state_name(VDB_STATE_RUNNING));

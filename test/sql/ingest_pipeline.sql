@@ -184,6 +184,17 @@ INSERT INTO vdb.pipeline (name, owner, source, key, content, target, target_key,
 	64, '1 min', 5, 1000, 'error', NULL);
 -- as a dump would, of how far it was elsewhere
 SELECT state, load FROM vdb.pipeline;
+-- by a trigger that is of no use on other tables, nor to others
+CREATE TABLE like_it (state bigint, reason text, load path, load_after text, source_file oid, content_number smallint);
+CREATE TRIGGER inserted BEFORE INSERT ON like_it FOR EACH ROW EXECUTE FUNCTION vdb.pipeline_inserted();
+INSERT INTO like_it DEFAULT VALUES;
+SELECT * FROM like_it;
+DROP TABLE like_it;
+SET ROLE vdb_ann;
+CREATE TEMP TABLE like_it (state text);
+CREATE TRIGGER inserted BEFORE INSERT ON like_it FOR EACH ROW EXECUTE FUNCTION vdb.pipeline_inserted();
+RESET ROLE;
+DROP TABLE like_it;
 UPDATE vdb.pipeline SET load = NULL;
 CREATE TABLE keyed (id int[] PRIMARY KEY, price money UNIQUE NOT NULL, body text);
 CREATE TABLE keyed_e (id int[] PRIMARY KEY, price money UNIQUE, embedding vector(2));
