@@ -704,12 +704,12 @@ read_page(const VdbWatch *watch, const char *sql, int rows, LoadPage *page)
 	}
 }
 
-/* "key > the last one", with all that belongs to it, of a table's alias. */
+/* "key > the last one", with all that belongs to it, of a table's alias.  What is null is no key, and would come last. */
 static char *
 form_after(const VdbWatch *watch, const char *alias, const char *key, const char *after, const char *type)
 {
 	if (watch->pipeline->load_after == NULL)
-		return pstrdup("$1::text IS NULL");
+		return psprintf("%s.%s IS NOT NULL", alias, quote_identifier(key));
 	return psprintf("%s.%s %s $1::%s", alias, quote_identifier(key), after, type);
 }
 

@@ -256,6 +256,29 @@ follows('items', 'copies', 'others go on');
 is(sql(q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'vdb ingest capture')), $reader, 'in the same process');
 sql(q(SELECT vdb.drop_pipeline('bytes')));
 
+# rows without a key: of a target, and of a source that nobody has looked at, as its pipeline was restored
+sql(q(
+	CREATE TABLE nameless (id int UNIQUE, v real[]);
+	CREATE TABLE nameless_copies (id int UNIQUE, embedding vector(8));
+	INSERT INTO nameless VALUES (1, place(1)), (NULL, place(2));
+	INSERT INTO nameless_copies SELECT NULLIF(i, 3), place(i)::vector FROM generate_series(2, 3) i;
+	CREATE TABLE named (id int PRIMARY KEY, body text);
+	CREATE TABLE named_vectors (id int UNIQUE, embedding vector(8), source_hash text);
+	INSERT INTO named VALUES (1, 'text');
+	INSERT INTO named_vectors SELECT NULLIF(i, 3), place(i)::vector FROM generate_series(2, 3) i));
+$inserted = sql('SELECT pg_current_wal_flush_lsn()');
+comes_true('tables have rows without a key', qq(SELECT captured_lsn >= '$inserted' FROM vdb_stat_ingest WHERE name = 'copy'));
+sql(q(
+	INSERT INTO vdb.pipeline (name, owner, source, key, content, target, target_key, embedding, mode, batch_size, timeout, max_attempts, queue_limit)
+		VALUES ('nameless', current_user::regrole, 'nameless', 'id', 'v', 'nameless_copies', 'id', 'embedding', 'copy', 64, '1 min', 5, 1000);
+	SELECT vdb.create_pipeline('named', 'named', 'id', 'body', 'named_vectors')));
+comes_true('they are gone through', q(SELECT bool_and(load IS NULL) FROM vdb.pipeline WHERE name IN ('nameless', 'named')));
+is(sql(q(SELECT string_agg(coalesce(id::text, 'none'), ' ' ORDER BY id) FROM nameless_copies)), '1 none', 'such a row is neither copied nor deleted');
+is(sql(q(SELECT string_agg(q.key, ' ' ORDER BY q.key) FROM vdb.ingest_queue q JOIN vdb.pipeline p ON p.id = q.pipeline WHERE p.name = 'named')),
+	'1 2', 'nor does it wait');
+is(sql(q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'vdb ingest capture')), $reader, 'in the same process');
+sql(q(SELECT vdb.drop_pipeline('nameless'), vdb.drop_pipeline('named')));
+
 # --- paused ------------------------------------------------------------------------------
 
 sql(q(SELECT vdb.pause_pipeline('copy')));
