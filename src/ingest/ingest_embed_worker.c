@@ -260,6 +260,11 @@ call_function(const Batch *batch)
 	VdbIdentity before;
 	bool		isnull;
 
+	/* it was looked up when the batch was claimed */
+	if (function == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function %s does not exist", batch->pipeline->embed)));
 	for (int i = 0; i < batch->count; i++)
 		contents[i] = CStringGetTextDatum(batch->rows[i].content);
 	value = PointerGetDatum(construct_array(contents, batch->count, TEXTOID, -1, false, TYPALIGN_INT));

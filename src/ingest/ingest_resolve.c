@@ -111,6 +111,17 @@ name_type(Oid type)
 	return format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
 }
 
+/* A name that was looked up.  Who drops what has it may do so from one look to the next. */
+static const char *
+quote_found(const char *name)
+{
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("what a pipeline names was dropped at this moment")));
+	return quote_identifier(name);
+}
+
 /* By its schema, since it is used with a search path that has none but the server's. */
 static char *
 name_operator(Oid operator)
@@ -122,7 +133,7 @@ name_operator(Oid operator)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for operator %u", operator);
 	form = (Form_pg_operator) GETSTRUCT(tuple);
-	name = psprintf("OPERATOR(%s.%s)", quote_identifier(get_namespace_name(form->oprnamespace)),
+	name = psprintf("OPERATOR(%s.%s)", quote_found(get_namespace_name(form->oprnamespace)),
 					NameStr(form->oprname));
 	ReleaseSysCache(tuple);
 	return name;
@@ -131,7 +142,7 @@ name_operator(Oid operator)
 static char *
 name_table(Oid table)
 {
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), get_rel_name(table));
+	return psprintf("%s.%s", quote_found(get_namespace_name(get_rel_namespace(table))), quote_found(get_rel_name(table)));
 }
 
 /* Is a table there, of such a kind? */

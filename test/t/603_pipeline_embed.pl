@@ -209,6 +209,15 @@ comes_true('so does a function', q(SELECT state = 'error' AND reason LIKE '%brok
 sql('ALTER FUNCTION mended_embed RENAME TO broken_embed');
 sql(q(SELECT vdb.resume_pipeline('broken')));
 is_made('broken');
+
+# dropped while it is called, with a batch that is to be called again in halves
+sql('CREATE TABLE gone_gate ()');
+make_pipeline('gone', 2, q(WHILE NOT EXISTS (SELECT FROM gone_gate) LOOP PERFORM pg_sleep(0.01); END LOOP; RAISE 'none of these';));
+comes_true('a function is at work', 'SELECT is_called FROM gone_calls');
+sql('DROP FUNCTION gone_embed; INSERT INTO gone_gate DEFAULT VALUES');
+comes_true('one that is dropped meanwhile stops its pipeline, and no more',
+	q(SELECT state = 'error' AND reason = 'function public.gone_embed(pg_catalog.text[]) does not exist' FROM vdb.pipeline WHERE name = 'gone'));
+
 sql('ALTER TABLE broken_chunk DROP CONSTRAINT broken_chunk_pkey');
 sql(q(UPDATE broken_doc SET body = 'newest ' || id));
 come('broken');
