@@ -550,8 +550,13 @@ do_note_truncated(void *arg)
 	vdb_ingest_run("UPDATE vdb.ingest_queue q SET lsn = $2 FROM (SELECT key FROM vdb.ingest_queue "
 				   "WHERE pipeline = $1 AND lsn < $2 ORDER BY key FOR UPDATE) k WHERE q.pipeline = $1 AND q.key = k.key",
 				   2, types, values, NULL);
-	if (pipeline->load != VDB_LOAD_SOURCE && !pile->watch->types->same_table)
-		vdb_ingest_set_load(pipeline->id, VDB_LOAD_ORPHANS, NULL);
+	if (pile->watch->types->same_table)
+		return;
+
+	/* somebody may have asked for all of the source since the pipeline was read */
+	vdb_ingest_run("UPDATE vdb.pipeline SET load = 'orphans', load_after = NULL WHERE id = $1 AND load IS DISTINCT FROM 'source'",
+				   1, types, values, NULL);
+	vdb_ingest_tell();
 }
 
 static void

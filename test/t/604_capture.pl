@@ -218,6 +218,28 @@ sql(q(DROP TABLE other_items));
 comes_true('a source that is dropped is one as well', q(SELECT state = 'error' FROM vdb.pipeline WHERE name = 'other'));
 sql(q(SELECT vdb.drop_pipeline('other')));
 
+# all of a source is asked for while TRUNCATE of it is applied, after what a trigger keeps waiting
+sql(q(
+	CREATE TABLE gate ();
+	CREATE TABLE kept_up (id int PRIMARY KEY, v real[]);
+	CREATE TABLE kept_up_copies (id int PRIMARY KEY, embedding vector(8));
+	CREATE FUNCTION await_gate() RETURNS trigger LANGUAGE plpgsql AS
+	$$ BEGIN WHILE NOT EXISTS (SELECT FROM public.gate) LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN NEW; END $$;
+	CREATE TRIGGER await_gate BEFORE INSERT ON kept_up_copies FOR EACH ROW EXECUTE FUNCTION await_gate();
+	CREATE TABLE emptied (id int PRIMARY KEY, v real[]);
+	CREATE TABLE emptied_copies (id int PRIMARY KEY, embedding vector(8));
+	SELECT vdb.create_pipeline('kept up', 'kept_up', 'id', 'v', 'kept_up_copies');
+	SELECT vdb.create_pipeline('emptied', 'emptied', 'id', 'v', 'emptied_copies')));
+comes_true('two pipelines', q(SELECT bool_and(load IS NULL) FROM vdb.pipeline WHERE name IN ('kept up', 'emptied')));
+sql(q(BEGIN; INSERT INTO kept_up VALUES (1, place(1)); TRUNCATE emptied; INSERT INTO emptied VALUES (1, place(1)); COMMIT));
+comes_true('an application is kept up',
+	q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'vdb ingest capture' AND wait_event = 'PgSleep'));
+my $embedded = sql(q(SELECT embedded FROM vdb_stat_ingest WHERE name = 'emptied'));
+sql(q(SELECT vdb.resync_pipeline('emptied'); INSERT INTO gate DEFAULT VALUES));
+comes_true('the source is gone through, and not the target alone: its row is written by the log and again',
+	qq(SELECT embedded >= $embedded + 2 FROM vdb_stat_ingest WHERE name = 'emptied'));
+sql(q(SELECT vdb.drop_pipeline('kept up'), vdb.drop_pipeline('emptied')));
+
 # --- keys --------------------------------------------------------------------------------
 
 sql(q(
