@@ -296,13 +296,8 @@ do_forget_dead(void *arg)
 static void
 put_off(VdbWatch *watch, const ErrorData *error)
 {
-	Oid			types[] = {INT4OID, INT4OID};
-	Datum		values[] = {Int32GetDatum(watch->pipeline->id), Int32GetDatum(PUT_OFF_SECONDS)};
-
 	watch->active = false;
-	vdb_ingest_set_state(watch->pipeline->id, VDB_STATE_OVERFLOW, error->message);
-	vdb_ingest_run("UPDATE vdb.pipeline SET wait_until = pg_catalog.clock_timestamp() + $2 * interval '1 s' WHERE id = $1",
-				   2, types, values, NULL);
+	vdb_ingest_set_overflow(watch->pipeline->id, error->message, PUT_OFF_SECONDS);
 	ereport(LOG,
 			(errmsg("pipeline \"%s\" is put off: %s", watch->pipeline->name, error->message)));
 }

@@ -305,10 +305,7 @@ weigh(VdbWatch *watch, TimestampTz now)
 
 		if (current != NULL && current->state == VDB_STATE_OVERFLOW && current->wait_until <= now &&
 			vdb_ingest_depth(pipeline->id, false, pipeline->queue_limit / 2) <= pipeline->queue_limit / 2)
-		{
 			vdb_ingest_set_state(pipeline->id, VDB_STATE_RUNNING, NULL);
-			vdb_ingest_set_load(pipeline->id, VDB_LOAD_SOURCE, NULL);
-		}
 	}
 	else if (watch->active && watch->enqueued && pipeline->mode != VDB_MODE_COPY)
 	{
@@ -316,11 +313,7 @@ weigh(VdbWatch *watch, TimestampTz now)
 		if (vdb_ingest_depth(pipeline->id, false, pipeline->queue_limit) > pipeline->queue_limit)
 		{
 			watch->active = false;
-			if (pipeline->state == VDB_STATE_PAUSED)
-				vdb_ingest_set_load(pipeline->id, VDB_LOAD_SOURCE, NULL);
-			else
-				vdb_ingest_set_state(pipeline->id, VDB_STATE_OVERFLOW,
-									 psprintf("more than " INT64_FORMAT " rows waited", pipeline->queue_limit));
+			vdb_ingest_set_overflow(pipeline->id, psprintf("more than " INT64_FORMAT " rows waited", pipeline->queue_limit), 0);
 		}
 	}
 }

@@ -394,6 +394,20 @@ vdb_ingest_set_state(int pipeline, VdbPipelineState state, const char *reason)
 }
 
 void
+vdb_ingest_set_overflow(int pipeline, const char *reason, int seconds)
+{
+	static const char *const sql =
+		"UPDATE vdb.pipeline SET state = CASE state WHEN 'running' THEN 'overflow' ELSE state END, "
+		"reason = CASE state WHEN 'running' THEN $2 ELSE reason END, load = 'source', load_after = NULL, "
+		"wait_until = greatest(wait_until, clock_timestamp() + $3 * interval '1 s') WHERE id = $1";
+	static const Oid types[] = {INT4OID, TEXTOID, INT4OID};
+	Datum		values[] = {Int32GetDatum(pipeline), CStringGetTextDatum(reason), Int32GetDatum(seconds)};
+
+	(void) vdb_ingest_run_as_keeper(sql, lengthof(types), types, values, NULL);
+	vdb_ingest_tell();
+}
+
+void
 vdb_ingest_note_reason(int pipeline, const char *reason)
 {
 	static const Oid types[] = {INT4OID, TEXTOID};

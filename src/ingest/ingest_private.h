@@ -219,6 +219,12 @@ extern void vdb_ingest_delete_pipeline(const VdbPipeline *pipeline);
 extern void vdb_ingest_set_state(int pipeline, VdbPipelineState state, const char *reason);
 extern void vdb_ingest_set_load(int pipeline, VdbLoad load, const char *after);
 
+/*
+ * Changes are not noted any more: a pipeline that runs overflows, for so long at least, and its source will be gone through.
+ * One that somebody has paused stays so, and its source will be when it goes on.
+ */
+extern void vdb_ingest_set_overflow(int pipeline, const char *reason, int seconds);
+
 /* Runs a statement on the extension's tables, as vdb_ingest_run() does, not connected to SPI; returns its rows' number. */
 extern uint64 vdb_ingest_run_as_keeper(const char *sql, int count, const Oid *types, const Datum *values,
 									   const char *nulls);

@@ -310,6 +310,21 @@ is(sql(q(SELECT count(*) FROM copies WHERE id = 80002)), '0', 'nothing is copied
 sql(q(SELECT vdb.resume_pipeline('copy')));
 follows('items', 'copies', 'it is when it is resumed');
 
+# one that cannot be queued for meanwhile
+sql(q(SELECT vdb.create_pipeline('crowd', 'crowd', 'id', 'body', 'crowd_vectors')));
+comes_true('a source is gone through', q(SELECT load IS NULL FROM vdb.pipeline WHERE name = 'crowd'));
+sql(q(SELECT vdb.pause_pipeline('crowd')));
+$locker = begin_psql($node, q(BEGIN; UPDATE vdb.ingest_queue SET due = due WHERE key = '1'; SELECT pg_sleep(600)));
+comes_true('an entry is locked', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE query ~ '^BEGIN; UPDATE vdb' AND wait_event = 'PgSleep'));
+sql(q(UPDATE crowd SET body = 'other' WHERE id = 1));
+comes_true('its pipeline stays paused, and will be gone through',
+	q(SELECT state = 'paused' AND load = 'source' FROM vdb.pipeline WHERE name = 'crowd'));
+sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^BEGIN; UPDATE vdb'));
+await_end($locker);
+sql(q(SELECT vdb.resume_pipeline('crowd')));
+comes_true('as it is when it is resumed', q(SELECT state = 'running' AND load IS NULL FROM vdb.pipeline WHERE name = 'crowd'));
+sql(q(SELECT vdb.drop_pipeline('crowd')));
+
 # --- the log -------------------------------------------------------------------------------
 
 sql(q(CREATE TABLE elsewhere AS SELECT i, repeat('x', 500) FROM generate_series(1, 20000) i));
