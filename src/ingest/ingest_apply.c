@@ -18,6 +18,7 @@
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "ingest/ingest_apply.h"
@@ -219,6 +220,24 @@ do_deed(void *arg)
 	vdb_ingest_come_back(&before);
 }
 
+/*
+ * An attempt at what users may have written a part of, as triggers and policies.  All others wait meanwhile, so it has the
+ * time that a call has.
+ */
+static ErrorData *
+attempt_in_time(const VdbPipeline *pipeline, void (*step) (void *arg), void *arg)
+{
+	ErrorData  *error;
+
+	enable_timeout_after(STATEMENT_TIMEOUT, pipeline->timeout);
+	error = vdb_ingest_attempt(step, arg);
+	disable_timeout(STATEMENT_TIMEOUT, false);
+
+	/* it may have ended when its time did */
+	QueryCancelPending = false;
+	return error;
+}
+
 /* Is it neither a row's fault nor the definition's? */
 static bool
 is_passing(const ErrorData *error)
@@ -334,7 +353,7 @@ try_in_halves(VdbWatch *watch, Deed deed, const VdbChange *changes, int count)
 	if (count == 0 || !watch->active)
 		return NULL;
 	CHECK_FOR_INTERRUPTS();
-	error = vdb_ingest_attempt(do_deed, &state);
+	error = attempt_in_time(watch->pipeline, do_deed, &state);
 	if (error == NULL)
 		return NULL;
 	if (vdb_ingest_blame(error->sqlerrcode) != VDB_BLAME_ROWS)
@@ -809,7 +828,7 @@ vdb_ingest_load_page(VdbWatch *watch, bool *embed)
 	if (!vdb_ingest_lock_as_read(pipeline))
 		return false;
 	SPI_connect();
-	error = vdb_ingest_attempt(do_load_page, &state);
+	error = attempt_in_time(pipeline, do_load_page, &state);
 	if (error != NULL)
 		set_aside(watch, error);
 	SPI_finish();

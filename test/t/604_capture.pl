@@ -199,6 +199,36 @@ sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^BEG
 await_end($locker);
 follows('items', 'copies', 'when it is free again, all is copied');
 
+# what users wrote and that does not end: a trigger, and a policy
+sql(q(
+	CREATE TABLE endless (id int PRIMARY KEY, v real[]);
+	CREATE TABLE endless_copies (id int PRIMARY KEY, embedding vector(8));
+	CREATE FUNCTION wait_on() RETURNS trigger LANGUAGE plpgsql AS
+	$$ BEGIN PERFORM pg_sleep(600); RETURN NEW; END $$;
+	CREATE TRIGGER wait_on BEFORE INSERT ON endless_copies FOR EACH ROW EXECUTE FUNCTION wait_on();
+	SELECT vdb.create_pipeline('endless', 'endless', 'id', 'v', 'endless_copies', timeout => '200 ms')));
+comes_true('a pipeline whose target has a trigger', q(SELECT load IS NULL FROM vdb.pipeline WHERE name = 'endless'));
+sql(q(INSERT INTO endless VALUES (1, place(1)); INSERT INTO other_items VALUES (9, place(9))));
+comes_true('that does not end is put off',
+	q(SELECT state = 'overflow' AND reason LIKE '%statement timeout' FROM vdb.pipeline WHERE name = 'endless'));
+follows('other_items', 'other_copies', 'others go on');
+sql(q(
+	SELECT vdb.drop_pipeline('endless');
+	CREATE ROLE reader;
+	CREATE TABLE veiled (id int PRIMARY KEY, body text);
+	CREATE TABLE veiled_vectors (id int PRIMARY KEY, embedding vector(8), source_hash text);
+	INSERT INTO veiled VALUES (1, 'text');
+	ALTER TABLE veiled ENABLE ROW LEVEL SECURITY;
+	CREATE POLICY slow ON veiled USING (pg_sleep(600) IS NOT NULL);
+	GRANT SELECT ON veiled TO reader;
+	GRANT SELECT, INSERT, UPDATE, DELETE ON veiled_vectors TO reader;
+	SET ROLE reader;
+	SELECT vdb.create_pipeline('veiled', 'veiled', 'id', 'body', 'veiled_vectors', timeout => '200 ms')));
+comes_true('so is one whose source cannot be gone through in time',
+	q(SELECT state = 'overflow' AND reason LIKE '%statement timeout' FROM vdb.pipeline WHERE name = 'veiled'));
+sql(q(SELECT vdb.drop_pipeline('veiled'); INSERT INTO other_items VALUES (10, place(10))));
+follows('other_items', 'other_copies', 'others go on then as well');
+
 # --- definitions that change ----------------------------------------------------------
 
 sql(q(ALTER TABLE other_items ADD extra int; INSERT INTO other_items VALUES (2, place(2), 1);
