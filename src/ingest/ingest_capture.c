@@ -22,6 +22,7 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -66,6 +67,13 @@ note_change(Datum arg, Oid table)
 {
 	if (!OidIsValid(table) || of_interest == NULL || hash_search(of_interest, &table, HASH_FIND, NULL) != NULL)
 		outdated = true;
+}
+
+/* Another one: a role, or a membership of one, has changed, and with it what owners may do. */
+static void
+note_role_change(Datum arg, int cache, uint32 hash)
+{
+	outdated = true;
 }
 
 /* Do caches have rows of catalogs as they were when what is decoded was written? */
@@ -451,6 +459,8 @@ vdb_ingest_capture(void)
 	bool		any;
 
 	CacheRegisterRelcacheCallback(note_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, note_role_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, note_role_change, (Datum) 0);
 	pgstat_report_activity(STATE_RUNNING, "vdb ingest: reads the write-ahead log");
 	any = look_up(&capture);
 	if (any)

@@ -1,6 +1,6 @@
 # Claims that what pipelines copy or put into the queue follows the log: each kind of change, what was there
-# before, transactions that are not visible yet, targets that are in the way, definitions that change, slots that
-# are lost; and that nothing is left of a pipeline that is gone.
+# before, transactions that are not visible yet, targets that are in the way, definitions and rights that change, slots
+# that are lost; and that nothing is left of a pipeline that is gone.
 
 use strict;
 use warnings;
@@ -269,6 +269,35 @@ sql(q(SELECT vdb.resync_pipeline('emptied'); INSERT INTO gate DEFAULT VALUES));
 comes_true('the source is gone through, and not the target alone: its row is written by the log and again',
 	qq(SELECT embedded >= $embedded + 2 FROM vdb_stat_ingest WHERE name = 'emptied'));
 sql(q(SELECT vdb.drop_pipeline('kept up'), vdb.drop_pipeline('emptied')));
+
+# --- rights that change ------------------------------------------------------------------
+
+sql(q(
+	CREATE ROLE readers;
+	CREATE ROLE copier BYPASSRLS IN ROLE readers;
+	CREATE TABLE guarded (id int PRIMARY KEY, v real[]);
+	CREATE TABLE guarded_copies (id int PRIMARY KEY, embedding vector(8));
+	ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+	INSERT INTO guarded VALUES (1, place(1));
+	GRANT SELECT ON guarded TO readers;
+	GRANT SELECT, INSERT, UPDATE, DELETE ON guarded_copies TO copier;
+	SET ROLE copier;
+	SELECT vdb.create_pipeline('guarded', 'guarded', 'id', 'v', 'guarded_copies')));
+follows('guarded', 'guarded_copies', 'an owner may read what is copied');
+comes_true('and it is', q(SELECT load IS NULL FROM vdb.pipeline WHERE name = 'guarded'));
+sql(q(ALTER ROLE copier NOBYPASSRLS));
+comes_true('an owner that rows are hidden from stops its pipeline',
+	q(SELECT state = 'error' AND reason LIKE 'row-level security hides rows %' FROM vdb.pipeline WHERE name = 'guarded'));
+sql(q(ALTER ROLE copier BYPASSRLS; SELECT vdb.resume_pipeline('guarded'); INSERT INTO guarded VALUES (2, place(2))));
+follows('guarded', 'guarded_copies', 'who sees them again goes on');
+comes_true('with all of them', q(SELECT load IS NULL FROM vdb.pipeline WHERE name = 'guarded'));
+sql(q(REVOKE readers FROM copier));
+comes_true('so does one that has left those who may read',
+	q(SELECT state = 'error' AND reason = 'permission denied for table public.guarded' FROM vdb.pipeline WHERE name = 'guarded'));
+sql(q(INSERT INTO guarded VALUES (3, place(3)); INSERT INTO items VALUES (80012, '', place(12))));
+follows('items', 'copies', 'others go on');
+is(sql(q(SELECT count(*) FROM guarded_copies)), '2', 'and nothing more is copied');
+sql(q(SELECT vdb.drop_pipeline('guarded')));
 
 # --- keys --------------------------------------------------------------------------------
 
