@@ -277,11 +277,15 @@ watches_of(Oid table)
 	return found == NULL ? NIL : found->watches;
 }
 
-/* Is it what this process has written itself, of a pipeline onto its own source? */
+/*
+ * Is it what this process has written itself, of a pipeline that copies onto its own source?  In others, what a trigger of
+ * a target writes is a change like any other, and what they write themselves is not of this process.
+ */
 static bool
 is_own(const ReorderBufferTXN *txn, const VdbWatch *watch)
 {
-	return watch->types->same_table && txn->origin_id == replorigin_session_origin;
+	return watch->pipeline->mode == VDB_MODE_COPY && watch->types->same_table &&
+		txn->origin_id == replorigin_session_origin;
 }
 
 static void

@@ -168,6 +168,23 @@ sleep 1;
 is(sql(q(SELECT captured FROM vdb_stat_ingest WHERE name = 'own')), $captured, 'what it writes does not call for more');
 sql(q(SELECT vdb.drop_pipeline('own')));
 
+# what a trigger of another one's target writes there is not its own
+sql(q(
+	CREATE TABLE heard (id int PRIMARY KEY, body text, embedding vector(8), source_hash text);
+	CREATE TABLE said (id int PRIMARY KEY, v real[]);
+	CREATE TABLE said_copies (id int PRIMARY KEY, embedding vector(8));
+	CREATE FUNCTION hear() RETURNS trigger LANGUAGE plpgsql AS
+	$$ BEGIN INSERT INTO public.heard VALUES (NEW.id, 'text'); RETURN NULL; END $$;
+	CREATE TRIGGER hear AFTER INSERT ON said_copies FOR EACH ROW EXECUTE FUNCTION hear();
+	SELECT vdb.create_pipeline('heard', 'heard', 'id', 'body', 'heard');
+	SELECT vdb.create_pipeline('said', 'said', 'id', 'v', 'said_copies')));
+comes_true('a table has a trigger that writes into the source of another pipeline',
+	q(SELECT bool_and(load IS NULL) FROM vdb.pipeline WHERE name IN ('heard', 'said')));
+sql(q(INSERT INTO said VALUES (1, place(1))));
+comes_true('what that writes is followed as well',
+	q(SELECT count(*) = 1 FROM vdb.ingest_queue q JOIN vdb.pipeline p ON p.id = q.pipeline WHERE p.name = 'heard' AND q.key = '1'));
+sql(q(SELECT vdb.drop_pipeline('heard'), vdb.drop_pipeline('said')));
+
 # --- commits that are decoded before they are visible ------------------------------
 
 sql(q(ALTER SYSTEM SET synchronous_standby_names = 'nobody'));
