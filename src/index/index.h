@@ -256,7 +256,8 @@ extern Relation vdb_index_open_named(const VdbAccessMethod *method, Oid indexoid
 
 /*
  * Locks its table with ShareUpdateExclusiveLock, as what changes indexes needs it, until the transaction
- * ends.  Raises where somebody has it: to wait with a snapshot could be to wait for who waits for that.
+ * ends.  Raises where somebody has it for some seconds: to wait with a snapshot could be to wait for who waits
+ * for that, as a concurrent build does, and the server would end that one.
  */
 extern void vdb_index_lock_for_upkeep(Relation heap);
 

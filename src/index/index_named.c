@@ -10,11 +10,20 @@
 #include "access/table.h"
 #include "catalog/index.h"
 #include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/wait_event.h"
 
+#include "clock.h"
 #include "index/index.h"
+
+/* How long a table's lock is asked for, s, and how often, ms. */
+#define LOCK_SECONDS 5
+#define LOCK_WAIT_MS 20
 
 /* What to call an access method's indexes. */
 static const char *
@@ -74,10 +83,18 @@ vdb_index_open_named(const VdbAccessMethod *method, Oid indexoid, LOCKMODE lock,
 void
 vdb_index_lock_for_upkeep(Relation heap)
 {
-	if (!ConditionalLockRelation(heap, ShareUpdateExclusiveLock))
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("could not obtain lock on table \"%s\"", RelationGetRelationName(heap)),
-				 errdetail("VACUUM, a background worker or a concurrent build is at work on it."),
-				 errhint("Try again when that has ended.")));
+	VdbMoment	end = vdb_clock_read() + (VdbMoment) LOCK_SECONDS * USECS_PER_SEC;
+
+	while (!ConditionalLockRelation(heap, ShareUpdateExclusiveLock))
+	{
+		if (vdb_clock_read() >= end)
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("could not obtain lock on table \"%s\"", RelationGetRelationName(heap)),
+					 errdetail("VACUUM, a background worker or a concurrent build is at work on it."),
+					 errhint("Try again when that has ended.")));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOCK_WAIT_MS, PG_WAIT_LOCK);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
 }

@@ -38,10 +38,7 @@ put_row(FunctionCallInfo fcinfo, VdbWork work, bool done, const char *why)
 	tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
 }
 
-/*
- * Opens the index and its table as the work on them needs it.  To wait for the table with a snapshot could
- * be to wait for a concurrent build, which waits for that.
- */
+/* Opens the index and its table as the work on them needs it. */
 static void
 open_patient(Oid indexoid, VdbPatient *patient)
 {

@@ -181,7 +181,7 @@ $locker = begin_psql($node, q(SET application_name = 'holder'; BEGIN;
 comes_true('a table is locked against VACUUM alone', q(SELECT count(*) > 0 FROM pg_locks
 	WHERE relation = 'busy'::regclass AND mode = 'ShareUpdateExclusiveLock'));
 psql_fails($node, q(SELECT * FROM vdb.maintain('busy_hnsw')), '55P03', 'could not obtain lock on table "busy"',
-	'vdb.maintain does not wait for it');
+	'vdb.maintain does not wait for it for ever');
 my $vacuums = sql('SELECT sum(vacuums) FROM vdb_stat_worker');
 sql('DELETE FROM busy WHERE id % 2 = 0');
 await_rounds(4);
