@@ -664,6 +664,9 @@ take_late_rows(Change *change, bool first)
 /*
  * Takes late rows until few come while it does so: those that are left are taken while inserts
  * wait, and who waits long cancels us.
+ *
+ * An insert may have read of a list, before VACUUM pushed groups onto its stack, which group has room: it would
+ * put a row below the top.  So those that are on their way are waited for before all groups are looked at.
  */
 static void
 catch_up(Change *change)
@@ -671,6 +674,8 @@ catch_up(Change *change)
 	uint64		taken;
 	int			passes = 0;
 
+	vdb_ivf_lock_lists(change->index->rel, IVF_LISTS_SWAP, true);
+	vdb_ivf_unlock_lists(change->index->rel, IVF_LISTS_SWAP);
 	do
 	{
 		taken = take_late_rows(change, passes == 0);
