@@ -407,6 +407,7 @@ forget_rests(Launcher *launcher)
 		{
 			database->turns[kind].failures = 0;
 			database->turns[kind].rounds = 1;
+			database->turns[kind].in_vain = 0;
 		}
 	}
 }

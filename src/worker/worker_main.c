@@ -259,19 +259,29 @@ reindex(Turn *turn)
 {
 	VdbPatient	patient = {0};
 	Oid			new_index;
+	volatile bool done = false;
 
 	if (!turn->patient.has_room)
 		ereport(ERROR,
 				(errcode(ERRCODE_DISK_FULL),
 				 errmsg("there is not enough room on disc to rebuild index %s", turn->name),
 				 errhint("Make room, or set vdb.maintenance_reindex to off, or the index's option maintenance.")));
-	new_index = vdb_worker_reindex(turn->heap, turn->index);
-	if (!OidIsValid(new_index))
+	PG_TRY();
+	{
+		done = vdb_worker_reindex(turn->heap, turn->index, &new_index);
+	}
+	PG_FINALLY();
+	{
+		/* it may have taken the other's place before an error came */
+		if (OidIsValid(new_index))
+			patient.remembered = vdb_worker_remember(new_index);
+		if (patient.remembered != NULL)
+			vdb_worker_expect_rebuilt(&turn->patient, patient.remembered);
+	}
+	PG_END_TRY();
+	if (!done)
 		return;
 	count_done(VDB_WORK_REINDEX);
-	patient.remembered = vdb_worker_remember(new_index);
-	if (patient.remembered != NULL)
-		vdb_worker_expect_rebuilt(&turn->patient, patient.remembered);
 	(void) take_step(&patient, new_index, AccessShareLock, AccessShareLock, step_rebuilt);
 }
 
@@ -390,34 +400,44 @@ take_interrupts(void)
 	}
 }
 
-/*
- * One kind of work of an index, unless it rests: an error ends that, and gives it a rest, while the
- * others go on.
- */
-static void
-do_safely(Turn *turn, VdbWork work, MemoryContext memory)
+/* One kind of work of an index; false where an error ended it. */
+static bool
+try_work(Turn *turn, VdbWork work, MemoryContext memory)
 {
-	VdbRemembered *remembered = turn->patient.remembered;
-	VdbRest	   *rest = remembered != NULL ? &remembered->rests[work] : NULL;
+	volatile bool done = false;
 
-	if (rest != NULL && vdb_clock_read() < rest->until)
-		return;
-	take_interrupts();
-	if (work != VDB_WORK_NONE)
-		vdb_worker_say(work, turn->index, turn->name);
 	PG_TRY();
 	{
 		do_work(turn, work);
-		if (rest != NULL)
-			rest->failures = 0;
+		done = true;
 	}
 	PG_CATCH();
 	{
 		recover(memory);
-		if (rest != NULL)
-			give_rest(rest);
 	}
 	PG_END_TRY();
+	return done;
+}
+
+/* The same, unless it rests: an error gives it a rest, while others go on. */
+static bool
+do_safely(Turn *turn, VdbWork work, MemoryContext memory)
+{
+	VdbRemembered *remembered = turn->patient.remembered;
+	VdbRest	   *rest = remembered != NULL ? &remembered->rests[work] : NULL;
+	bool		done;
+
+	if (rest != NULL && vdb_clock_read() < rest->until)
+		return false;
+	take_interrupts();
+	if (work != VDB_WORK_NONE)
+		vdb_worker_say(work, turn->index, turn->name);
+	done = try_work(turn, work, memory);
+	if (rest != NULL && done)
+		rest->failures = 0;
+	else if (rest != NULL)
+		give_rest(rest);
+	return done;
 }
 
 /* An index's turn. */
@@ -430,11 +450,12 @@ attend(Oid index, MemoryContext memory)
 	};
 	Turn		turn = {.index = index, .patient.remembered = vdb_worker_remember(index)};
 
-	do_safely(&turn, VDB_WORK_NONE, memory);
+	if (!do_safely(&turn, VDB_WORK_NONE, memory))
+		return;
 	for (int i = 0; i < lengthof(works); i++)
 	{
 		if (turn.patient.due[works[i]] != NULL && (works[i] != VDB_WORK_REINDEX || vdb_maintenance_reindex))
-			do_safely(&turn, works[i], memory);
+			(void) do_safely(&turn, works[i], memory);
 	}
 	vdb_worker_say(VDB_WORK_NONE, InvalidOid, "");
 }

@@ -228,10 +228,11 @@ extern void vdb_worker_note_vacuumed(VdbPatient *patient);
 extern bool vdb_worker_vacuum(Oid heap);
 
 /*
- * REINDEX INDEX CONCURRENTLY.  Returns the index that has taken the other's place, InvalidOid if
- * somebody has a lock that is in the way.  What an error leaves half-built is marked.
+ * REINDEX INDEX CONCURRENTLY; false if somebody has a lock that is in the way.  *made: the index that takes the
+ * other's place, also where an error comes when it has, else InvalidOid.  What an error leaves half-built is
+ * marked.
  */
-extern Oid	vdb_worker_reindex(Oid heap, Oid index);
+extern bool vdb_worker_reindex(Oid heap, Oid index, Oid *made);
 
 /* Is an index one that such a rebuild left?  In a transaction. */
 extern bool vdb_worker_is_leftover(Oid index);

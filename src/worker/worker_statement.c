@@ -250,13 +250,14 @@ vdb_worker_vacuum(Oid heap)
 	return true;
 }
 
-Oid
-vdb_worker_reindex(Oid heap, Oid index)
+bool
+vdb_worker_reindex(Oid heap, Oid index, Oid *made)
 {
 	ReindexStmt *statement = makeNode(ReindexStmt);
 	MemoryContext memory = CurrentMemoryContext;
 	bool		locked;
 
+	*made = InvalidOid;
 	vdb_worker_begin_transaction();
 	locked = lock_both_for_session(heap, index);
 	if (locked)
@@ -274,7 +275,7 @@ vdb_worker_reindex(Oid heap, Oid index)
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(memory);
 	if (!locked)
-		return InvalidOid;
+		return false;
 
 	/* reading the table is slowed down as VACUUM is */
 	vdb_begin_vacuum_costs();
@@ -286,13 +287,14 @@ vdb_worker_reindex(Oid heap, Oid index)
 	{
 		VacuumCostActive = false;
 		mark_extension = InvalidOid;
+		*made = marked_index;
 	}
 	PG_END_TRY();
 	vdb_worker_begin_transaction();
 	unlock_both_for_session(heap, index);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(memory);
-	return marked_index;
+	return true;
 }
 
 bool

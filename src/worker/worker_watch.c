@@ -131,7 +131,8 @@ has_waited(TimestampTz since, TimestampTz now, int ms)
 static void
 give_up(const LockInstanceData *waiter, TimestampTz now)
 {
-	if (vdb_maintenance_wait_timeout > 0 && is_worker(waiter->leaderPid) &&
+	/* the clock may have been set back */
+	if (vdb_maintenance_wait_timeout > 0 && is_worker(waiter->leaderPid) && waiter->waitStart <= now &&
 		has_waited(waiter->waitStart, now, vdb_maintenance_wait_timeout * 1000) &&
 		signal_worker(waiter->leaderPid, SIGINT))
 		ereport(LOG,
