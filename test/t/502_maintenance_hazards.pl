@@ -51,16 +51,22 @@ sql(q(
 	$$ SELECT array_agg(sin(i * 0.37 * j) * 10 ORDER BY j)::vector FROM generate_series(1, 60) j $$;
 	SELECT pg_reload_conf()));
 
-# Tables with an index that is worth a rebuild. Who holds workers back has a snapshot, so they are vacuumed before.
-for my $table (qw(altered waited dropped cancelled roomless killed))
+# A table with an index that is worth a rebuild, and left alone; returns its size.
+sub make_sparse_table
 {
+	my ($table) = @_;
+
 	sql(qq(
 		CREATE TABLE $table (id int, v vector(60));
 		INSERT INTO $table SELECT i, place(i) FROM generate_series(1, 4000) i;
 		CREATE INDEX ${table}_hnsw ON $table USING hnsw (v vector_l2_ops) WITH (maintenance = off);
 		DELETE FROM $table WHERE id % 10 > 0));
 	sql("VACUUM (INDEX_CLEANUP ON) $table");
+	return index_size($node, "${table}_hnsw");
 }
+
+# Who holds workers back has a snapshot, so they are vacuumed before.
+make_sparse_table($_) for qw(altered waited dropped cancelled roomless killed);
 
 # A worker waits in a rebuild of its index.
 sub begin_rebuild
@@ -259,19 +265,6 @@ pass("each of $many databases has its turn");
 sql('ALTER DATABASE many IS_TEMPLATE false');
 
 # --- work that fails, or is in vain ------------------------------------------------
-
-sub make_sparse_table
-{
-	my ($table) = @_;
-
-	sql(qq(
-		CREATE TABLE $table (id int, v vector(60));
-		INSERT INTO $table SELECT i, place(i) FROM generate_series(1, 4000) i;
-		CREATE INDEX ${table}_hnsw ON $table USING hnsw (v vector_l2_ops) WITH (maintenance = off);
-		DELETE FROM $table WHERE id % 10 > 0));
-	sql("VACUUM (INDEX_CLEANUP ON) $table");
-	return index_size($node, "${table}_hnsw");
-}
 
 # to measure recall fails: the index is rebuilt all the same
 my $failing = make_sparse_table('failing');
