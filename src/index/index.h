@@ -256,8 +256,9 @@ extern Relation vdb_index_open_named(const VdbAccessMethod *method, Oid indexoid
 
 /*
  * Locks its table with ShareUpdateExclusiveLock, as what changes indexes needs it, until the transaction
- * ends.  Raises where somebody has it for some seconds: to wait with a snapshot could be to wait for who waits
- * for that, as a concurrent build does, and the server would end that one.
+ * ends.  It asks for it again and again, not in the queue: to wait there with a snapshot can be a deadlock with
+ * a concurrent build, which waits for snapshots, and the server could end the build.  Raises where who has it has
+ * waited for others for five seconds, or after lock_timeout.
  */
 extern void vdb_index_lock_for_upkeep(Relation heap);
 

@@ -186,8 +186,8 @@ $locker = begin_psql($node, q(SET application_name = 'holder'; BEGIN;
 	LOCK TABLE busy IN SHARE UPDATE EXCLUSIVE MODE; SELECT pg_sleep(600)));
 comes_true('a table is locked against VACUUM alone', q(SELECT count(*) > 0 FROM pg_locks
 	WHERE relation = 'busy'::regclass AND mode = 'ShareUpdateExclusiveLock'));
-psql_fails($node, q(SELECT * FROM vdb.maintain('busy_hnsw')), '55P03', 'could not obtain lock on table "busy"',
-	'vdb.maintain does not wait for it for ever');
+psql_fails($node, q(SET lock_timeout = '500ms'; SELECT * FROM vdb.maintain('busy_hnsw')), '55P03',
+	'could not obtain lock on table "busy".*lock_timeout', 'vdb.maintain waits for it as long as it may');
 my $vacuums = sql('SELECT sum(vacuums) FROM vdb_stat_worker');
 sql('DELETE FROM busy WHERE id % 2 = 0');
 await_rounds(4);
@@ -196,6 +196,23 @@ let_go($node, $locker);
 my $free = time;
 comes_true('nor is it put off', q(SELECT n_dead_tup = 0 FROM pg_stat_all_tables WHERE relname = 'busy'));
 cmp_ok(time - $free, '<', 6, 'for long');
+
+# a concurrent build waits for the snapshot of vdb.maintain, which waits for its lock: the build wins
+$locker = begin_psql($node, q(SET application_name = 'holder'; BEGIN; INSERT INTO busy VALUES (0, '[1,0,0]');
+	SELECT pg_sleep(600)));
+comes_true('a transaction has written', q(SELECT count(*) > 0 FROM pg_locks
+	WHERE relation = 'busy'::regclass AND mode = 'RowExclusiveLock'));
+my $build = begin_psql($node, 'CREATE INDEX CONCURRENTLY busy_id ON busy (id)');
+comes_true('a build waits for it', q(SELECT count(*) > 0 FROM pg_stat_progress_create_index
+	WHERE relid = 'busy'::regclass AND phase = 'waiting for writers before build'));
+my $maintain = begin_psql($node, q(SET application_name = 'maintain'; SELECT * FROM vdb.maintain('busy_hnsw')));
+comes_true('vdb.maintain waits for the build', q(SELECT count(*) > 0 FROM pg_stat_activity
+	WHERE application_name = 'maintain' AND wait_event_type = 'Lock'));
+let_go($node, $locker);
+ok(!await_end($maintain), 'vdb.maintain gives up');
+like(${ $maintain->{output} }, qr/could not obtain lock on table "busy".*waits for others/s, 'and says why');
+ok(await_end($build), 'and the build ends') or diag(${ $build->{output} });
+is(sql(q(SELECT indisvalid FROM pg_index WHERE indexrelid = 'busy_id'::regclass)), 't', 'well');
 sql('DROP TABLE busy');
 
 # --- databases ----------------------------------------------------------------
