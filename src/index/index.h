@@ -257,10 +257,10 @@ extern Relation vdb_index_open_named(const VdbAccessMethod *method, Oid indexoid
 /*
  * Locks its table with ShareUpdateExclusiveLock, as what changes indexes needs it, until the transaction
  * ends.  It asks for it again and again, not in the queue: to wait there with a snapshot can be a deadlock with
- * a concurrent build, which waits for snapshots, and the server could end the build.  Raises where who has it has
- * waited for others for five seconds, or after lock_timeout.
+ * a concurrent build, which waits for snapshots, and the server could end the build.  Raises after a minute, or
+ * lock_timeout if that is less; and where the index can be used no more.
  */
-extern void vdb_index_lock_for_upkeep(Relation heap);
+extern void vdb_index_lock_for_upkeep(Relation index, Relation heap);
 
 /* index_calibrate.c */
 

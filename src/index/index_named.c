@@ -14,9 +14,7 @@
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
-#include "storage/lock.h"
 #include "storage/proc.h"
-#include "storage/procarray.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/wait_event.h"
@@ -24,15 +22,9 @@
 #include "clock.h"
 #include "index/index.h"
 
-/* How often a table's lock is asked for, ms, and after how many times it is looked who has it. */
+/* How long a table's lock is asked for at most, s, and how often, ms. */
+#define LOCK_SECONDS 60
 #define LOCK_WAIT_MS 20
-#define LOOK_EVERY 10
-
-/* What of a wait event says which of its class it is. */
-#define WAIT_EVENT_NUMBER 0x00FFFFFF
-
-/* How long one who has it may wait for locks himself, s. */
-#define BLOCKED_SECONDS 5
 
 /* What to call an access method's indexes. */
 static const char *
@@ -89,70 +81,25 @@ vdb_index_open_named(const VdbAccessMethod *method, Oid indexoid, LOCKMODE lock,
 	return index;
 }
 
-/* Does the process wait for a lock of any kind, or ask for one as we do here? */
-static bool
-waits_for_lock(int pid)
-{
-	PGPROC	   *process = BackendPidGetProc(pid);
-	uint32		event = process != NULL ? *(volatile uint32 *) &process->wait_event_info : 0;
-
-	return (event & ~WAIT_EVENT_NUMBER) == PG_WAIT_LOCK;
-}
-
-/*
- * Is one who keeps us from locking a table blocked himself: has he got it locked and waits, or does he wait
- * for it with a mode for which we may stand in his way?
- */
-static bool
-holder_is_blocked(const LOCKTAG *table)
-{
-	LockData   *locks = GetLockStatusData();
-	bool		blocked = false;
-
-	for (int i = 0; i < locks->nelements && !blocked; i++)
-	{
-		const LockInstanceData *lock = &locks->locks[i];
-
-		blocked = memcmp(&lock->locktag, table, sizeof(LOCKTAG)) == 0 && lock->pid != MyProcPid &&
-			(lock->waitLockMode > ShareUpdateExclusiveLock ||
-			 (lock->holdMask >= LOCKBIT_ON(ShareUpdateExclusiveLock) && waits_for_lock(lock->pid)));
-	}
-	pfree(locks->locks);
-	pfree(locks);
-	return blocked;
-}
-
-/* Raises what the server does where a lock is not had in time. */
-static void
-lock_not_available(Relation heap, const char *why)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-			 errmsg("could not obtain lock on table \"%s\"", RelationGetRelationName(heap)),
-			 errdetail("VACUUM, a background worker or a concurrent build is at work on it, %s.", why),
-			 errhint("Try again when that has ended.")));
-}
-
 void
-vdb_index_lock_for_upkeep(Relation heap)
+vdb_index_lock_for_upkeep(Relation index, Relation heap)
 {
-	VdbMoment	began = vdb_clock_read();
-	VdbMoment	free_at = began;	/* when nobody who has it was blocked */
-	LOCKTAG		table;
+	int			limit_ms = LockTimeout > 0 ? Min(LockTimeout, LOCK_SECONDS * 1000) : LOCK_SECONDS * 1000;
+	VdbMoment	end = vdb_clock_read() + (VdbMoment) limit_ms * 1000;
 
-	SET_LOCKTAG_RELATION(table, heap->rd_lockInfo.lockRelId.dbId, heap->rd_lockInfo.lockRelId.relId);
-	for (int asked = 1; !ConditionalLockRelation(heap, ShareUpdateExclusiveLock); asked++)
+	while (!ConditionalLockRelation(heap, ShareUpdateExclusiveLock))
 	{
-		VdbMoment	now = vdb_clock_read();
-
-		if (LockTimeout > 0 && now - began >= (VdbMoment) LockTimeout * 1000)
-			lock_not_available(heap, "for longer than \"lock_timeout\"");
-		if (asked % LOOK_EVERY == 0 && !holder_is_blocked(&table))
-			free_at = now;
-		if (now - free_at >= (VdbMoment) BLOCKED_SECONDS * USECS_PER_SEC)
-			lock_not_available(heap, "and waits for others");
+		if (vdb_clock_read() >= end)
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("could not obtain lock on table \"%s\" in %d ms", RelationGetRelationName(heap), limit_ms),
+					 errdetail("VACUUM, a background worker, a concurrent build or somebody's LOCK TABLE has it, or waits for it."),
+					 errhint("Try again when that has ended.")));
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOCK_WAIT_MS, PG_WAIT_LOCK);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
+
+	/* it may have been dropped, or built anew, meanwhile, and that may have ended half-way */
+	check_index_is_ready(NULL, index);
 }

@@ -6,10 +6,12 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -43,7 +45,11 @@ find_users_code(Node *node, void *context)
 bool
 vdb_index_has_users_code(Relation index)
 {
-	return find_users_code((Node *) RelationGetIndexExpressions(index), NULL);
+	bool		isnull;
+	Datum		expressions = SysCacheGetAttr(INDEXRELID, index->rd_indextuple, Anum_pg_index_indexprs, &isnull);
+
+	/* as they were written: what the relation cache has was simplified, by calling what is immutable */
+	return !isnull && find_users_code(stringToNode(TextDatumGetCString(expressions)), NULL);
 }
 
 void

@@ -110,7 +110,7 @@ vdb_mirror_load_named(PG_FUNCTION_ARGS)
 	double		rows = 0;
 	uint32		dims;
 
-	vdb_index_lock_for_upkeep(heap);
+	vdb_index_lock_for_upkeep(index, heap);
 	vdb_mirror_load(heap, index, true);
 	(void) vdb_mirror_find(index, &rows, &dims);
 	index_close(index, NoLock);

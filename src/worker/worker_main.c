@@ -258,7 +258,7 @@ static void
 reindex(Turn *turn)
 {
 	VdbPatient	patient = {0};
-	Oid			new_index;
+	Oid			new_index = InvalidOid;
 	volatile bool done = false;
 
 	if (!turn->patient.has_room)

@@ -50,7 +50,7 @@ open_patient(Oid indexoid, VdbPatient *patient)
 	patient->index = vdb_index_open_named(NULL, indexoid, RowExclusiveLock, &patient->heap);
 	if (!vdb_may_maintain(indexoid, RelationGetRelid(patient->heap), GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, RelationGetRelationName(patient->index));
-	vdb_index_lock_for_upkeep(patient->heap);
+	vdb_index_lock_for_upkeep(patient->index, patient->heap);
 }
 
 /* vdb.maintain(index regclass): work, done, reason; one row for each work that is due */
