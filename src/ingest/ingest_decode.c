@@ -114,8 +114,12 @@ vdb_batch_next(VdbBatch *batch, VdbChange *change)
 {
 	Datum		values[BATCH_COLUMNS];
 	bool		isnull;
+	MemoryContext old = MemoryContextSwitchTo(batch->memory);
+	bool		more = tuplestore_gettupleslot(batch->store, true, false, batch->slot);
 
-	if (!tuplestore_gettupleslot(batch->store, true, false, batch->slot))
+	/* what was read from disc is the slot's, which frees it with the next one: so it is not the caller's memory */
+	MemoryContextSwitchTo(old);
+	if (!more)
 		return false;
 	for (int i = 0; i < BATCH_COLUMNS; i++)
 	{

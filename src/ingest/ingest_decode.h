@@ -64,7 +64,7 @@ extern void vdb_batch_init(VdbBatch *batch);
 extern void vdb_batch_clear(VdbBatch *batch);
 extern void vdb_batch_rewind(VdbBatch *batch);
 
-/* The next change; false after the last one.  Its memory is the batch's, until the next call. */
+/* The next change; false after the last one.  Its key is memory of the current context, its value the batch's, until the next call. */
 extern bool vdb_batch_next(VdbBatch *batch, VdbChange *change);
 
 /* Is there a slot of this database's from which decoding can go on? */

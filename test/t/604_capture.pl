@@ -12,7 +12,9 @@ use VdbTest;
 
 my $node = new_server(
 	'capture', q(shared_preload_libraries = 'vdb'), 'wal_level = logical', 'max_worker_processes = 16',
-	'vdb.maintenance = off', 'vdb.ingest_nap = 10', 'fsync = off');
+	'vdb.maintenance = off', 'vdb.ingest_nap = 10', 'fsync = off',
+	# what one transaction changes does not fit into it
+	'work_mem = 64kB');
 
 sub sql { return $node->safe_psql('postgres', shift) }
 
