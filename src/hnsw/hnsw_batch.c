@@ -41,6 +41,14 @@
 #define USUAL_EF_CONSTRUCTION 64
 #define MAX_FANOUT HNSW_MAX_FANOUT
 
+/*
+ * A node to which a leaf brings nothing is settled, where leaves have of late
+ * brought something to a smaller share of their nodes than this; of the share, each
+ * leaf makes a part.
+ */
+#define SETTLED_SHARE 0.25f
+#define LEAF_PART (1.0f / 16)
+
 /* Lists shorter than this hold too few candidates to choose from. */
 #define MIN_M 12
 
@@ -69,7 +77,9 @@ typedef struct Scratch
 {
 	char	   *pivots;
 	float	   *scores;			/* of a sample or of rows with pivots, or of pairs of a leaf */
-	uint32_t   *leaves;			/* members of each leaf */
+	uint32_t   *leaves;			/* members of each leaf, by where they are in the set */
+	bool	   *idle;			/* of each of the set: the last of its leaves has brought it nothing */
+	uint32_t   *nids;			/* of a leaf's nodes */
 	uint8_t    *hi;				/* codes of rows, one after the other */
 	VdbNodeFactors *factors;
 	char	   *panel;			/* of a leaf */
@@ -227,6 +237,8 @@ place_scratch(Scratch *scratch, const VdbCodec *codec, uint32_t m, uint32_t ef_c
 	PLACE(scratch->pivots, vdb_hnsw_pivots_bytes(codec, leaves > groups ? leaves : groups));
 	PLACE(scratch->scores, (MAX_SAMPLE_SCORES + BLOCK_ROWS * columns) * sizeof(float));
 	PLACE(scratch->leaves, (size_t) leaves * MAX_LEAF_NODES * sizeof(uint32_t));
+	PLACE(scratch->idle, vdb_hnsw_batch_room(capacity) * sizeof(bool));
+	PLACE(scratch->nids, MAX_LEAF_NODES * sizeof(uint32_t));
 	PLACE(scratch->hi, MAX_LEAF_NODES * scratch->stride);
 	PLACE(scratch->factors, MAX_LEAF_NODES * sizeof(VdbNodeFactors));
 	PLACE(scratch->panel, vdb_panel_bytes(codec, MAX_LEAF_NODES));
@@ -455,8 +467,9 @@ note_found(HnswCandidate *found, uint32_t count, uint32_t most, float score, uin
 /*
  * Compares one node of a leaf with the others, whose scores these are.  Its
  * nearest are in most of its leaves: those that it knows are passed over first.
+ * Returns whether it has found any that it did not know.
  */
-static void
+static bool
 note_row(HnswParticipant *participant, const Scratch *scratch, const uint32_t *nids,
 		 uint32_t count, uint32_t row, const float *scores)
 {
@@ -481,47 +494,87 @@ note_row(HnswParticipant *participant, const Scratch *scratch, const uint32_t *n
 	}
 	if (found > 0)
 		vdb_hnsw_graph_merge(participant, nids[row], version, scratch->found, found);
+	return found > 0;
 }
 
 _Static_assert(BLOCK_ROWS % VDB_PANEL_ROWS == 0, "blocks of a leaf begin where those of its panel do");
 _Static_assert(MAX_LEAF_NODES * MAX_LEAF_NODES <= MAX_SAMPLE_SCORES, "scores of a leaf fit those of a sample");
 
-/* Of a square matrix of scores, copies what is right of some rows on the diagonal to what is below them. */
+/*
+ * Of scores of rows with the nodes of a leaf, a row of each, copies those of some
+ * rows, which begin on the diagonal, with rows after them to where these have them.
+ */
 static void
-mirror_rows(float *scores, uint32_t size, uint32_t first, uint32_t rows)
+mirror_rows(float *scores, uint32_t size, uint32_t first, uint32_t rows, uint32_t end)
 {
-	for (uint32_t j = first + rows; j < size; j++)
+	for (uint32_t j = first + rows; j < end; j++)
 		for (uint32_t i = first; i < first + rows; i++)
 			scores[(size_t) j * size + i] = scores[(size_t) i * size + j];
 }
 
-/* Compares all nodes of a leaf with each other; nodes of two blocks are scored once for both. */
+/* Puts idle members of a leaf last; returns how many are not. */
+static uint32_t
+put_idle_last(const bool *idle, uint32_t *members, uint32_t count)
+{
+	uint32_t	busy = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+	{
+		uint32_t	member = members[i];
+
+		if (!idle[member])
+		{
+			members[i] = members[busy];
+			members[busy++] = member;
+		}
+	}
+	return busy;
+}
+
+/*
+ * Compares nodes of a leaf with each other, but settled ones with no others that
+ * are; nodes of two blocks are scored once for both.  members: where its nodes are
+ * in the set; their order changes.  *share: of their nodes, those to which leaves
+ * have brought something of late.
+ */
 static void
-compare_leaf(HnswParticipant *participant, const Scratch *scratch, const uint32_t *nids,
-			 uint32_t count, const HnswWatch *watch)
+compare_leaf(HnswParticipant *participant, const Scratch *scratch, const NodeSet *set, uint32_t *members,
+			 uint32_t count, float *share, const HnswWatch *watch)
 {
 	const HnswGraph *graph = participant->graph;
+	uint32_t	rows = *share < SETTLED_SHARE ? put_idle_last(scratch->idle, members, count) : count;
+	uint32_t   *nids = scratch->nids;
+	uint32_t	finders = 0;
 	VdbPanel	panel;
 
+	if (rows == 0)
+		return;
+	for (uint32_t i = 0; i < count; i++)
+		nids[i] = set->nids[members[i]];
 	vdb_panel_init(&panel, graph->codec, count, scratch->panel);
 	gather_rows(graph, graph->codec, scratch, nids, count);
 	for (uint32_t i = 0; i < count; i++)
 		vdb_panel_put(&panel, i, scratch->factors[i], scratch->hi + i * scratch->stride);
-	for (uint32_t first = 0; first < count; first += BLOCK_ROWS)
+	for (uint32_t first = 0; first < rows; first += BLOCK_ROWS)
 	{
-		uint32_t	rows = count - first < BLOCK_ROWS ? count - first : BLOCK_ROWS;
+		uint32_t	some = rows - first < BLOCK_ROWS ? rows - first : BLOCK_ROWS;
 
 		watch->look(watch->arg);
-		vdb_panel_scores_from(&panel, first, rows, scratch->factors + first, scratch->hi + first * scratch->stride,
+		vdb_panel_scores_from(&panel, first, some, scratch->factors + first, scratch->hi + first * scratch->stride,
 							  scratch->stride, scratch->scores + (size_t) first * count);
-		mirror_rows(scratch->scores, count, first, rows);
-		for (uint32_t i = first; i < first + rows; i++)
+		mirror_rows(scratch->scores, count, first, some, rows);
+		for (uint32_t i = first; i < first + some; i++)
 		{
-			if (i + HNSW_LISTS_AHEAD < count)
+			bool		finds;
+
+			if (i + HNSW_LISTS_AHEAD < rows)
 				vdb_hnsw_graph_expect_list(graph, nids[i + HNSW_LISTS_AHEAD]);
-			note_row(participant, scratch, nids, count, i, scratch->scores + (size_t) i * count);
+			finds = note_row(participant, scratch, nids, count, i, scratch->scores + (size_t) i * count);
+			scratch->idle[members[i]] = !finds;
+			finders += finds;
 		}
 	}
+	*share += ((float) finders / (float) count - *share) * LEAF_PART;
 }
 
 /* Adds what a finder has found near a node; most of it is known from the group before. */
@@ -600,10 +653,14 @@ compare_set(HnswBatch *batch, HnswParticipant *participant, const Scratch *scrat
 	float	   *scores = scratch->scores + MAX_SAMPLE_SCORES;
 	VdbCodec	half = vdb_panel_half(graph->codec);
 	HnswPivots	pivots;
+	float		share = 1;
 
+	memset(scratch->idle, false, set->count * sizeof(bool));
 	if (set->count <= MAX_LEAF_NODES)
 	{
-		compare_leaf(participant, scratch, set->nids, set->count, watch);
+		for (uint32_t i = 0; i < set->count; i++)
+			scratch->leaves[i] = i;
+		compare_leaf(participant, scratch, set, scratch->leaves, set->count, &share, watch);
 		return;
 	}
 	if (batch->finder != NULL && find_in_set(batch, participant, scratch, set, watch))
@@ -625,12 +682,12 @@ compare_set(HnswBatch *batch, HnswParticipant *participant, const Scratch *scrat
 
 			for (uint32_t c = 0; c < count; c++)
 				scratch->leaves[(size_t) chosen[c] * MAX_LEAF_NODES + pivots.sizes[chosen[c]] - 1] =
-					set->nids[first + i];
+					first + i;
 		}
 	}
 	for (uint32_t leaf = 0; leaf < leaves; leaf++)
-		compare_leaf(participant, scratch, scratch->leaves + (size_t) leaf * MAX_LEAF_NODES,
-					 pivots.sizes[leaf], watch);
+		compare_leaf(participant, scratch, set, scratch->leaves + (size_t) leaf * MAX_LEAF_NODES,
+					 pivots.sizes[leaf], &share, watch);
 }
 
 /* ---- the stages ---- */

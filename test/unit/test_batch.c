@@ -65,6 +65,45 @@ check_finder(Shape shape, uint32_t ef)
 	free_built(&built);
 }
 
+static uint64_t products;
+static VdbKernels counting;
+
+static void
+count_products(size_t dims, size_t rows, const uint8_t *panel, size_t n, const int8_t *a, size_t stride, int32_t *out)
+{
+	products += rows * n;
+	vdb_distance_table(counting.level)->panel_ip(dims, rows, panel, n, a, stride, out);
+}
+
+/* Pairs of codes that are multiplied to build a graph, for each row. */
+static double
+count_pairs(Shape shape)
+{
+	const VdbKernels *kernels = vdb_kernels;
+	Built		built;
+
+	counting = *kernels;
+	counting.panel_ip = count_products;
+	vdb_kernels = &counting;
+	products = 0;
+	shape.batch = true;
+	build(&built, &shape);
+	free_built(&built);
+	vdb_kernels = kernels;
+	return (double) products / shape.rows;
+}
+
+/* Where leaves soon bring most nodes nothing, as few dimensions do, less is compared. */
+static void
+check_settled(void)
+{
+	double		few = count_pairs((Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 4, 10000, 16, 64)});
+	double		many = count_pairs((Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 64, 10000, 16, 64)});
+
+	report(few < 0.8 * many, "%.0f pairs a row of 4 dimensions, of 64 %.0f", few, many);
+	check_recall((Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 4, 10000, 16, 64)}, 20);
+}
+
 /*
  * Divides nodes: each must be in two groups, and of these there are so many for
  * each participant, if that is few more.  With more dimensions than a group has
@@ -137,6 +176,7 @@ main(int argc, char **argv)
 	check_shape("groups, threads", (Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 8, 20500, 12, 24),.threads = 4}, true);
 	check_shape("one group, room for several", (Shape) {SHAPE(VDB_METRIC_L2, KIND_NORMAL, 8, 19990, 12, 24),.capacity = 20050,.finds = -1}, true);
 	check_shape("room for more rows", (Shape) {SHAPE(VDB_METRIC_L2, KIND_IDENTICAL, 8, 39990, 12, 28),.capacity = 41000}, false);
+	check_settled();
 	check_groups(11000, 20100, 2, 3);
 	check_groups(16, 60100, 2, 8);
 	check_groups(16, 60100, 3, 7);
