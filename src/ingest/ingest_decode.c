@@ -11,6 +11,7 @@
 
 #include "access/detoast.h"
 #include "access/sysattr.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xlogreader.h"
@@ -419,12 +420,20 @@ read_page(XLogReaderState *state, XLogRecPtr page, int wanted, XLogRecPtr record
 static void
 note_running(void)
 {
-	Snapshot	snapshot;
+	TransactionId xid;
+	TransactionId next;
 
 	vdb_worker_begin_transaction();
-	snapshot = GetTransactionSnapshot();
-	for (uint32 i = 0; i < snapshot->xcnt; i++)
-		note_unseen(snapshot->xip[i]);
+
+	/* a snapshot does not list those that are later than all that are over */
+	xid = GetTransactionSnapshot()->xmin;
+	next = ReadNextTransactionId();
+	while (xid != next)
+	{
+		if (TransactionIdIsInProgress(xid))
+			note_unseen(xid);
+		TransactionIdAdvance(xid);
+	}
 	CommitTransactionCommand();
 }
 

@@ -445,8 +445,34 @@ sql(q(SELECT vdb.drop_pipeline('copy')));
 comes_true('the last pipeline takes the slot with it', q(SELECT count(*) = 0 FROM pg_replication_slots));
 comes_true('and the origin', q(SELECT count(*) = 0 FROM pg_replication_origin));
 comes_true('and the process', q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type LIKE 'vdb ingest%'));
+
+# A slot is made in steps, each of which waits for transactions that were there before. What is committed between the
+# last two is not decoded.
+my $first = begin_psql($node, q(SET application_name = 'first'; BEGIN; SELECT pg_current_xact_id(); SELECT pg_sleep(600)));
+comes_true('a transaction is there', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'first' AND wait_event = 'PgSleep'));
 sql(q(SELECT vdb.create_pipeline('copy', 'items', 'id', 'v', 'copies')));
-comes_true('a new one makes them again', q(SELECT count(*) = 1 FROM pg_replication_slots));
+my $waits = q(SELECT count(*) = 1 FROM pg_locks l JOIN pg_stat_activity a USING (pid), pg_stat_activity w
+	WHERE l.locktype = 'transactionid' AND NOT l.granted AND a.backend_type = 'vdb ingest capture'
+	AND w.application_name = '%s' AND l.transactionid = w.backend_xid);
+comes_true('who makes a slot waits for it', sprintf($waits, 'first'));
+my $second = begin_psql($node, q(SET application_name = 'second'; BEGIN; SELECT pg_current_xact_id(); SELECT pg_sleep(600)));
+comes_true('another one is there', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'second' AND wait_event = 'PgSleep'));
+sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'first'));
+await_end($first);
+comes_true('who makes a slot waits for that', sprintf($waits, 'second'));
+sql(q(ALTER SYSTEM SET synchronous_standby_names = 'nobody'));
+sql(q(SELECT pg_reload_conf()));
+$waiting = begin_psql($node, q(SET synchronous_commit = on; UPDATE items SET v = place(79) WHERE id = 3000; ));
+comes_true('a commit waits', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'));
+sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'second'));
+await_end($second);
+comes_true('a slot is made', q(SELECT count(*) = 1 FROM pg_replication_slots WHERE active AND confirmed_flush_lsn IS NOT NULL));
+sleep 1;
+is(sql(q(SELECT load, load_after FROM vdb.pipeline)), 'source|', 'nobody looks at rows meanwhile');
+sql(q(ALTER SYSTEM RESET synchronous_standby_names));
+sql(q(SELECT pg_reload_conf()));
+await_end($waiting);
+follows('items', 'copies', 'what was not decoded is in what was found');
 sql(q(DROP EXTENSION vdb CASCADE));
 comes_true('the extension takes them with it', q(SELECT count(*) = 0 FROM pg_replication_slots));
 comes_true('the origin as well', q(SELECT count(*) = 0 FROM pg_replication_origin));
