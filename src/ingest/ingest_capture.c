@@ -55,6 +55,7 @@ typedef struct Capture
 	TimestampTz depth_at;
 	TimestampTz confirmed_at;
 	int			next_load;		/* whose turn it is to be gone through */
+	XLogRecPtr	load_from;		/* a load that is at its beginning waits until reading is there */
 } Capture;
 
 /* Something about pipelines, or tables, may be other than it was. */
@@ -164,7 +165,20 @@ add_interest(HTAB *tables, Oid table, VdbWatch *watch)
 		entry->watches = lappend(entry->watches, watch);
 }
 
-/* Looks up pipelines; false if there are none. */
+/* Is a pipeline to be gone through from the beginning? */
+static bool
+is_at_beginning(const VdbPipeline *pipeline)
+{
+	return pipeline->load != VDB_LOAD_NONE && pipeline->load_after == NULL;
+}
+
+/*
+ * Looks up pipelines; false if there are none.
+ *
+ * A table's new definition is seen here before the log that led to it has been read.  A load that began at once could copy
+ * rows that a statement had rewritten, and changes from before it would then be put over them.  So it begins when the
+ * commit record of the transaction that looked has been read.
+ */
 static bool
 look_up(Capture *capture)
 {
@@ -175,6 +189,7 @@ look_up(Capture *capture)
 	List	   *identifiers = NIL;
 	ListCell   *cell;
 	HTAB	   *tables;
+	bool		begins = false;
 	int			embedders = 0;
 
 	outdated = false;
@@ -202,8 +217,15 @@ look_up(Capture *capture)
 		add_interest(tables, pipeline->target, NULL);
 		if (watch->active && pipeline->mode == VDB_MODE_FUNCTION)
 			embedders = vdb_ingest_workers;
+		begins = begins || (watch->active && is_at_beginning(pipeline));
 	}
+
+	/* without, there is no commit record */
+	if (begins)
+		(void) GetCurrentTransactionId();
 	end();
+	if (begins)
+		capture->load_from = XactLastCommitEnd;
 	vdb_decode_watch(tables);
 	of_interest = tables;
 	if (capture->memory != NULL)
@@ -283,6 +305,8 @@ load(Capture *capture)
 		bool		loaded;
 
 		if (!watch->active || watch->pipeline->state != VDB_STATE_RUNNING || watch->pipeline->load == VDB_LOAD_NONE)
+			continue;
+		if (is_at_beginning(watch->pipeline) && vdb_decode_position() < capture->load_from)
 			continue;
 		await_visible();
 		begin();
