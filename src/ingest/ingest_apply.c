@@ -548,6 +548,19 @@ pile_up(Pile *pile, const VdbChange *change, bool *embed)
 		flush_pile(pile, embed);
 }
 
+/* Whoever works on entries finds at the end that they have changed.  Claims that are not committed are waited for. */
+static void
+move_entries(int pipeline, XLogRecPtr lsn)
+{
+	Oid			types[] = {INT4OID, LSNOID};
+	Datum		values[] = {Int32GetDatum(pipeline), LSNGetDatum(lsn)};
+
+	/* in the order of keys, as everybody locks them */
+	vdb_ingest_run("UPDATE vdb.ingest_queue q SET lsn = $2 FROM (SELECT key FROM vdb.ingest_queue "
+				   "WHERE pipeline = $1 AND lsn < $2 ORDER BY key FOR UPDATE) k WHERE q.pipeline = $1 AND q.key = k.key",
+				   2, types, values, NULL);
+}
+
 /*
  * All rows are gone: entries that are worked on have to be looked at again, and the target to be gone
  * through.  If the source is, the target will be after that anyway.
@@ -557,13 +570,10 @@ do_note_truncated(void *arg)
 {
 	const Pile *pile = arg;
 	const VdbPipeline *pipeline = pile->watch->pipeline;
-	Oid			types[] = {INT4OID, LSNOID};
-	Datum		values[] = {Int32GetDatum(pipeline->id), LSNGetDatum(pile->lsn)};
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {Int32GetDatum(pipeline->id)};
 
-	/* in the order of keys, as everybody locks them */
-	vdb_ingest_run("UPDATE vdb.ingest_queue q SET lsn = $2 FROM (SELECT key FROM vdb.ingest_queue "
-				   "WHERE pipeline = $1 AND lsn < $2 ORDER BY key FOR UPDATE) k WHERE q.pipeline = $1 AND q.key = k.key",
-				   2, types, values, NULL);
+	move_entries(pipeline->id, pile->lsn);
 	if (pile->watch->types->same_table)
 		return;
 
@@ -793,6 +803,12 @@ do_load_page(void *arg)
 	bool		source = pipeline->load == VDB_LOAD_SOURCE;
 	LoadPage	page = {0};
 
+	/*
+	 * Rows of which something was missed may have been read before, by somebody who works on them.  The LSN is later than
+	 * that of all that was decoded, and earlier than that of all that comes.
+	 */
+	if (source && pipeline->load_after == NULL && pipeline->mode != VDB_MODE_COPY)
+		move_entries(pipeline->id, vdb_decode_position() - 1);
 	if (source)
 		read_source_page(watch, &page);
 	else

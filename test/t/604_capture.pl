@@ -135,6 +135,44 @@ sql(q(INSERT INTO crowd VALUES (3101, 'text')));
 comes_true('one more is too many', q(SELECT state = 'overflow' FROM vdb_stat_ingest WHERE name = 'crowd'));
 sql(q(SELECT vdb.drop_pipeline('crowd')));
 
+# --- rows that are worked on when what was missed is gone through --------------------
+
+sql(q(
+	CREATE TABLE held (id int PRIMARY KEY, body text);
+	CREATE TABLE held_vectors (id int PRIMARY KEY, embedding vector(2), source_hash text);
+	INSERT INTO held SELECT i, 'text ' || i FROM generate_series(1, 3) i;
+	SELECT vdb.create_pipeline('held', 'held', 'id', 'body', 'held_vectors')));
+comes_true('rows are to be embedded', q(SELECT queued + backfill = 3 AND load IS NULL FROM vdb_stat_ingest WHERE name = 'held'));
+
+# Leases all; returns the lease, keys and contents.
+sub claim_held
+{
+	return split /\|/, sql(q(SELECT min(lease), string_agg(key || ': ' || content, ', ' ORDER BY key) FROM vdb.claim('held', lease => '1 day')));
+}
+my ($lease) = claim_held();
+my $contents;
+
+sql(q(ALTER TABLE held ALTER body TYPE text USING body || '!'));
+comes_true('a statement rewrites them meanwhile',
+	q(SELECT load IS NULL AND source_file = pg_relation_filenode('held') FROM vdb.pipeline WHERE name = 'held'));
+is(sql("SELECT vdb.complete($lease, '{1,2,3}', array_fill('[1,1]'::vector, '{3}'))"), '3', 'the old texts\' embeddings are stored');
+($lease, $contents) = claim_held();
+is($contents, '1: text 1!, 2: text 2!, 3: text 3!', 'and all come again');
+
+sql(q(ALTER TABLE held RENAME body TO text));
+comes_true('changes are missed', q(SELECT state = 'error' FROM vdb.pipeline WHERE name = 'held'));
+sql(q(DELETE FROM held WHERE id = 1; UPDATE held SET text = 'new' WHERE id = 2));
+$inserted = sql('SELECT pg_current_wal_flush_lsn()');
+comes_true('which are in the log', qq(SELECT captured_lsn >= '$inserted' FROM vdb_stat_ingest WHERE name = 'copy'));
+sql(q(ALTER TABLE held RENAME text TO body));
+sql(q(SELECT vdb.resume_pipeline('held')));
+comes_true('the source is gone through', q(SELECT state = 'running' AND load IS NULL FROM vdb.pipeline WHERE name = 'held'));
+is(sql("SELECT vdb.complete($lease, '{1,2,3}', array_fill('[2,2]'::vector, '{3}'))"), '3', 'what was leased before is stored');
+($lease, $contents) = claim_held();
+is($contents, '2: new', 'and comes again if it changed');
+is(sql(q(SELECT string_agg(id::text, ' ' ORDER BY id) FROM held_vectors)), '2 3', 'or is deleted if it is gone');
+sql(q(SELECT vdb.drop_pipeline('held')));
+
 # --- long values that an update leaves alone -------------------------------------
 
 sql(q(
