@@ -322,7 +322,7 @@ vdb_ingest_find_pipeline_by_id(int id, bool lock)
 {
 	static const Oid types[] = {INT4OID};
 	Datum		values[] = {Int32GetDatum(id)};
-	List	   *found = read_pipelines(lock ? COLUMNS "WHERE id = $1 FOR UPDATE" : COLUMNS "WHERE id = $1",
+	List	   *found = read_pipelines(lock ? COLUMNS "WHERE id = $1 FOR NO KEY UPDATE" : COLUMNS "WHERE id = $1",
 									   1, types, values);
 
 	return found == NIL ? NULL : linitial(found);
@@ -334,10 +334,21 @@ is_same(const char *a, const char *b)
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-bool
-vdb_ingest_is_current(const VdbPipeline *pipeline)
+/* A pipeline as a statement finds it, which locks it without waiting; or NULL. */
+static const VdbPipeline *
+lock_if_free(const char *sql, int id)
 {
-	const VdbPipeline *now = vdb_ingest_find_pipeline_by_id(pipeline->id, false);
+	static const Oid types[] = {INT4OID};
+	Datum		value = Int32GetDatum(id);
+	List	   *found = read_pipelines(sql, 1, types, &value);
+
+	return found == NIL ? NULL : linitial(found);
+}
+
+bool
+vdb_ingest_share_as_read(const VdbPipeline *pipeline)
+{
+	const VdbPipeline *now = lock_if_free(COLUMNS "WHERE id = $1 FOR KEY SHARE SKIP LOCKED", pipeline->id);
 
 	return now != NULL && now->owner == pipeline->owner && is_same(now->content, pipeline->content) &&
 		is_same(now->embed, pipeline->embed) && is_same(now->model_version, pipeline->model_version);
@@ -346,10 +357,7 @@ vdb_ingest_is_current(const VdbPipeline *pipeline)
 bool
 vdb_ingest_lock_as_read(const VdbPipeline *pipeline)
 {
-	static const Oid types[] = {INT4OID};
-	Datum		value = Int32GetDatum(pipeline->id);
-	List	   *found = read_pipelines(COLUMNS "WHERE id = $1 FOR UPDATE SKIP LOCKED", 1, types, &value);
-	const VdbPipeline *now = found == NIL ? NULL : linitial(found);
+	const VdbPipeline *now = lock_if_free(COLUMNS "WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED", pipeline->id);
 
 	return now != NULL && now->state == pipeline->state && now->load == pipeline->load &&
 		is_same(now->load_after, pipeline->load_after) && now->owner == pipeline->owner &&

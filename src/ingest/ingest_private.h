@@ -151,22 +151,22 @@ extern Oid	vdb_ingest_pipeline_table(void);
 
 /*
  * All pipelines, in the order of their identifiers; or one, by name (an error where there is
- * none), with its row locked until the end of the transaction if "lock".  In a transaction, connected to SPI
- * or not; memory of the current context.
+ * none), with its row locked until the end of the transaction if "lock": by name, as who changes a definition does, when
+ * claims are over; by number beside them.  In a transaction, connected to SPI or not; memory of the current context.
  */
 extern List *vdb_ingest_list_pipelines(void);
 extern VdbPipeline *vdb_ingest_find_pipeline(const char *name, bool lock);
 extern VdbPipeline *vdb_ingest_find_pipeline_by_id(int id, bool lock);	/* or NULL */
 
 /*
- * Is a pipeline defined as when it was read?  Asked after entries are locked, since those that the
- * altered one needs anew may be among them.
+ * Has a pipeline's definition stay as it was read until the end of the transaction, so that who changes it sees what leases
+ * there are by the old one.  False if it has changed already, or somebody is at it, who is not waited for.
  */
-extern bool vdb_ingest_is_current(const VdbPipeline *pipeline);
+extern bool vdb_ingest_share_as_read(const VdbPipeline *pipeline);
 
 /*
- * Locks a pipeline's row until the end of the transaction, without waiting; false if somebody else has it, or has
- * changed what is to be gone through, or how, since it was read.
+ * Locks a pipeline's row until the end of the transaction, without waiting, but not against claims; false if somebody else
+ * has it, or has changed what is to be gone through, or how, since it was read.
  */
 extern bool vdb_ingest_lock_as_read(const VdbPipeline *pipeline);
 
@@ -312,8 +312,8 @@ typedef struct VdbClaimed
 
 /*
  * Leases at most "count" rows for so long (ms); those that are gone or unchanged are dealt with and
- * not among them.  "*seen" is how many entries were looked at: 0 means that nothing is due.  In a
- * transaction, connected to SPI, memory of the current context.
+ * not among them.  "*seen" is how many entries were looked at: 0 means that nothing is due, or the definition is not as
+ * it was read.  In a transaction, connected to SPI, memory of the current context.
  */
 extern VdbClaimed *vdb_ingest_claim_rows(const VdbPipeline *pipeline, const VdbPipelineTypes *types,
 										 int count, int lease_ms, int64 *lease, int *claimed, int *seen);

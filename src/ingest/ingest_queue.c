@@ -7,10 +7,10 @@
  *
  * Locks are taken in this order: the pipeline's row, entries in the order of keys, rows of the target.  Who has
  * entries, and would write into the pipeline's row what is not worth waiting for, leaves it where that is
- * locked.
+ * locked; and who claims, and would share that row, leaves the entries.
  *
  * A transaction that sees one snapshot throughout may use them, too.  It sees an entry only if it also sees
- * the row as the entry's change left it; and an entry that was moved since raises an error of
+ * the row as the entry's change left it; and an entry that was moved since, or a pipeline that was changed, raises an error of
  * serialization when it is locked, so that the transaction is begun anew.
  */
 #include "postgres.h"
@@ -498,9 +498,9 @@ vdb_ingest_claim_rows(const VdbPipeline *pipeline, const VdbPipelineTypes *types
 	if (found < count)
 		found += lock_due(pipeline, true, now, rows + found, count - found, memory);
 	vdb_ingest_come_back(&before);
-	*seen = found;
-	if (found == 0 || !vdb_ingest_is_current(pipeline))
+	if (found == 0 || !vdb_ingest_share_as_read(pipeline))
 		return NULL;
+	*seen = found;
 	step.rows = rows;
 	step.count = found;
 	step.take = read_rows;

@@ -1,6 +1,7 @@
 # Claims that pipelines are defined as they are asked for where the server is set up for them, that no two delete
 # each other's rows, that a version of a model is filled beside the first, compared, promoted and
-# retired, and that a claim costs no more where the queue is long.  No process works on them here.
+# retired, that a claim costs no more where the queue is long, and nothing is claimed by a definition that
+# changes.  No process works on them here.
 
 use strict;
 use warnings;
@@ -184,6 +185,39 @@ my ($hit) = $plan =~ /"Shared Hit Blocks": (\d+)/;
 my ($read) = $plan =~ /"Shared Read Blocks": (\d+)/;
 
 cmp_ok($hit + $read, '<', 2200, 'a claim of a long queue reads little of it');
+
+# --- a definition that changes beside a claim ---------------------------------------
+
+# What is claimed by the old one while somebody changes it would be stored as if it were of the new one.
+sql(q(DELETE FROM vdb.ingest_queue));
+sql(q(VACUUM vdb.ingest_queue));
+sql(q(UPDATE chunk SET source_hash = NULL));
+sql(q(SELECT queue_all('doc')));
+{
+	my $holder = hold($node, 'altered');
+	my $alter = begin_psql($node, q(BEGIN; SELECT vdb.alter_pipeline('doc', model_version => 'v5');
+		SELECT pg_advisory_lock_shared(hashtext('altered')); COMMIT));
+
+	$node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'advisory'));
+	is(sql(q(SELECT count(*) FROM vdb.claim('doc'))), '0', 'nothing is claimed by a definition that somebody changes');
+	let_go($node, $holder);
+	await_end($alter);
+}
+{
+	my $holder = hold($node, 'claimed');
+	my $claim = begin_psql($node, q(BEGIN; SELECT count(*) FROM vdb.claim('doc', 10);
+		SELECT pg_advisory_lock_shared(hashtext('claimed')); COMMIT));
+	my $alter;
+
+	$node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'advisory'));
+	$alter = begin_psql($node, q(SELECT vdb.alter_pipeline('doc', model_version => 'v6')));
+	ok($node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted)),
+		'who changes it waits for claims');
+	let_go($node, $holder);
+	await_end($claim);
+	await_end($alter);
+	is(sql(q(SELECT count(lease), count(*) FROM vdb.ingest_queue)), '0|200', 'and takes their leases away');
+}
 
 # --- a server that is not set up -------------------------------------------------
 
