@@ -209,14 +209,29 @@ typedef struct DeedState
 	int			count;
 } DeedState;
 
+/*
+ * A watch whose names are those of its tables until the end of the transaction: others may have got them since they were
+ * looked up.  Values that were decoded are still of the type that the content had then.
+ */
+static VdbWatch
+lock_tables(const VdbWatch *watch, bool source)
+{
+	VdbWatch	locked = *watch;
+
+	locked.types = vdb_ingest_resolve_locked(watch->pipeline, source);
+	locked.types->content_type = watch->types->content_type;
+	return locked;
+}
+
 static void
 do_deed(void *arg)
 {
 	const DeedState *state = arg;
+	VdbWatch	locked = lock_tables(state->watch, state->deed == look_at_rows);
 	VdbIdentity before;
 
-	vdb_ingest_become_owner(state->watch->pipeline, &before);
-	state->deed(state->watch, state->changes, state->count);
+	vdb_ingest_become_owner(locked.pipeline, &before);
+	state->deed(&locked, state->changes, state->count);
 	vdb_ingest_come_back(&before);
 }
 
@@ -801,6 +816,7 @@ do_load_page(void *arg)
 	VdbWatch   *watch = state->watch;
 	const VdbPipeline *pipeline = watch->pipeline;
 	bool		source = pipeline->load == VDB_LOAD_SOURCE;
+	VdbWatch	locked = lock_tables(watch, true);
 	LoadPage	page = {0};
 
 	/*
@@ -810,9 +826,9 @@ do_load_page(void *arg)
 	if (source && pipeline->load_after == NULL && pipeline->mode != VDB_MODE_COPY)
 		move_entries(pipeline->id, vdb_decode_position() - 1);
 	if (source)
-		read_source_page(watch, &page);
+		read_source_page(&locked, &page);
 	else
-		read_target_page(watch, &page);
+		read_target_page(&locked, &page);
 	VDB_TESTPOINT("ingest-load-page");
 	if (pipeline->mode == VDB_MODE_COPY)
 	{

@@ -306,6 +306,26 @@ comes_true('so is one whose source cannot be gone through in time',
 sql(q(SELECT vdb.drop_pipeline('veiled'); INSERT INTO other_items VALUES (10, place(10))));
 follows('other_items', 'other_copies', 'others go on then as well');
 
+# one that gives its name away while a batch waits for it, and whose name another table has then
+$locker = begin_psql($node, q(
+	BEGIN;
+	ALTER TABLE other_copies RENAME TO my_copies;
+	CREATE TABLE other_copies (LIKE my_copies INCLUDING ALL);
+	DO $$
+	BEGIN
+		WHILE NOT EXISTS (SELECT FROM pg_locks WHERE relation = 'my_copies'::regclass AND NOT granted) LOOP
+			PERFORM pg_sleep(0.01);
+		END LOOP;
+	END $$;
+	COMMIT));
+comes_true('a target is renamed',
+	q(SELECT count(*) > 0 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'other_copies'::regclass AND granted));
+sql(q(UPDATE other_items SET v = place(7)));
+await_end($locker);
+follows('other_items', 'my_copies', 'rows are copied into the table, whatever that is called');
+is(sql('SELECT count(*) FROM other_copies'), '0', 'and not into another one of its name');
+sql(q(DROP TABLE other_copies; ALTER TABLE my_copies RENAME TO other_copies));
+
 # --- definitions that change ----------------------------------------------------------
 
 sql(q(ALTER TABLE other_items ADD extra int; INSERT INTO other_items VALUES (2, place(2), 1);
