@@ -416,19 +416,26 @@ leap(Capture *capture, const char *why)
 	outdated = true;
 }
 
+/* Confirms what was decoded and concerned nobody, if that is due. */
+static void
+confirm(Capture *capture)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!TimestampDifferenceExceeds(capture->confirmed_at, now, CONFIRM_MS) ||
+		vdb_decode_confirmed() >= vdb_decode_position())
+		return;
+
+	/* which transactions are not visible yet would not be known to a process that begins after them */
+	await_visible();
+	vdb_decode_confirm(vdb_decode_position());
+	capture->confirmed_at = now;
+}
+
 /* There is no more log for now. */
 static void
 idle(Capture *capture)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
-	/* which transactions are not visible yet would not be known to a process that begins after them */
-	if (TimestampDifferenceExceeds(capture->confirmed_at, now, CONFIRM_MS) && vdb_decode_all_visible() &&
-		vdb_decode_confirmed() < vdb_decode_position())
-	{
-		vdb_decode_confirm(vdb_decode_position());
-		capture->confirmed_at = now;
-	}
 	report(capture);
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, vdb_ingest_nap, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
@@ -469,6 +476,8 @@ take_turns(Capture *capture)
 		before = all ? now : capture->batch.ended_at;
 		if (capture->batch.count > 0)
 			apply(capture);
+		else
+			confirm(capture);
 		capture->progress.caught_up_at = Max(before, capture->progress.caught_up_at);
 		loaded = load(capture);
 		if (all && !loaded)

@@ -487,6 +487,25 @@ sql(q(CREATE TABLE elsewhere AS SELECT i, repeat('x', 500) FROM generate_series(
 my $flushed = sql(q(SELECT pg_current_wal_flush_lsn()));
 comes_true('what concerns nobody is not kept', qq(SELECT confirmed_flush_lsn >= '$flushed' FROM pg_replication_slots));
 
+# Nor is it while rows are copied: a target that is slow, and a load of as many pages as take half a minute.
+sql(q(
+	CREATE TABLE slow (seconds float8);
+	INSERT INTO slow VALUES (0.5);
+	CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS
+	$$ BEGIN PERFORM pg_sleep(seconds) FROM public.slow; RETURN NULL; END $$;
+	CREATE TABLE long_items (id int PRIMARY KEY, v real[]);
+	CREATE TABLE slow_copies (id int PRIMARY KEY, embedding vector(2));
+	CREATE TRIGGER be_slow BEFORE INSERT ON slow_copies FOR EACH STATEMENT EXECUTE FUNCTION be_slow();
+	INSERT INTO long_items SELECT i, ARRAY[i, 1] FROM generate_series(1, 60000) i;
+	SELECT vdb.create_pipeline('slow', 'long_items', 'id', 'v', 'slow_copies')));
+comes_true('rows are gone through', q(SELECT load_after IS NOT NULL FROM vdb.pipeline WHERE name = 'slow'));
+$flushed = sql(q(SELECT pg_current_wal_flush_lsn()));
+comes_true('nor is what they are copied by', qq(
+	SELECT confirmed_flush_lsn >= '$flushed' AND load = 'source' FROM pg_replication_slots, vdb.pipeline WHERE name = 'slow'));
+sql(q(DELETE FROM slow));
+follows('long_items', 'slow_copies', 'then all is copied');
+sql(q(SELECT vdb.drop_pipeline('slow')));
+
 # a slot that is lost
 sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'vdb ingest capture'));
 my $lost = 0;
