@@ -313,8 +313,11 @@ get_new_owner(FunctionCallInfo fcinfo, int argument, Oid owner)
 static void
 begin_anew(const VdbPipeline *pipeline)
 {
-	(void) run_for("UPDATE vdb.ingest_queue SET lease = NULL, leased_at = NULL, leased_lsn = NULL, "
-				   "leased_hash = NULL, due = changed_at WHERE pipeline = $1 AND lease IS NOT NULL", pipeline);
+	/* in the order of keys, as everybody locks them */
+	(void) run_for("UPDATE vdb.ingest_queue q SET lease = NULL, leased_at = NULL, leased_lsn = NULL, "
+				   "leased_hash = NULL, due = changed_at FROM (SELECT key FROM vdb.ingest_queue "
+				   "WHERE pipeline = $1 AND lease IS NOT NULL ORDER BY key FOR UPDATE) k "
+				   "WHERE q.pipeline = $1 AND q.key = k.key", pipeline);
 	vdb_ingest_set_load(pipeline->id, VDB_LOAD_SOURCE, NULL);
 }
 
