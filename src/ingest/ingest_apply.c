@@ -214,11 +214,11 @@ typedef struct DeedState
  * looked up.  Values that were decoded are still of the type that the content had then.
  */
 static VdbWatch
-lock_tables(const VdbWatch *watch, bool source)
+lock_tables(const VdbWatch *watch, LOCKMODE source, LOCKMODE target)
 {
 	VdbWatch	locked = *watch;
 
-	locked.types = vdb_ingest_resolve_locked(watch->pipeline, source);
+	locked.types = vdb_ingest_resolve_locked(watch->pipeline, source, target);
 	locked.types->content_type = watch->types->content_type;
 	return locked;
 }
@@ -227,7 +227,7 @@ static void
 do_deed(void *arg)
 {
 	const DeedState *state = arg;
-	VdbWatch	locked = lock_tables(state->watch, state->deed == look_at_rows);
+	VdbWatch	locked = lock_tables(state->watch, state->deed == look_at_rows ? AccessShareLock : NoLock, RowExclusiveLock);
 	VdbIdentity before;
 
 	vdb_ingest_become_owner(locked.pipeline, &before);
@@ -816,7 +816,8 @@ do_load_page(void *arg)
 	VdbWatch   *watch = state->watch;
 	const VdbPipeline *pipeline = watch->pipeline;
 	bool		source = pipeline->load == VDB_LOAD_SOURCE;
-	VdbWatch	locked = lock_tables(watch, true);
+	VdbWatch	locked = lock_tables(watch, AccessShareLock,
+									 pipeline->mode == VDB_MODE_COPY ? RowExclusiveLock : source ? NoLock : AccessShareLock);
 	LoadPage	page = {0};
 
 	/*

@@ -297,8 +297,8 @@ embed(const Batch *batch, MemoryContext memory)
 	VDB_TESTPOINT("ingest-embedded");
 
 	/* its table may have been renamed while the function was at work */
-	(void) vdb_ingest_complete_rows(batch->pipeline, vdb_ingest_resolve_locked(batch->pipeline, false), batch->lease,
-									keys, embeddings, batch->count);
+	(void) vdb_ingest_complete_rows(batch->pipeline, vdb_ingest_resolve_locked(batch->pipeline, NoLock, RowExclusiveLock),
+									batch->lease, keys, embeddings, batch->count);
 	end_transaction(memory);
 	VDB_TESTPOINT("ingest-completed");
 	vdb_ingest_count(batch->pipeline->id, VDB_INGEST_BATCH_MS,
@@ -396,7 +396,7 @@ claim(Batch *batch, MemoryContext memory)
 	if (pipeline != NULL && pipeline->mode == VDB_MODE_FUNCTION && vdb_ingest_may_embed(pipeline))
 	{
 		batch->pipeline = pipeline;
-		batch->types = vdb_ingest_resolve_locked(pipeline, true);
+		batch->types = vdb_ingest_resolve_locked(pipeline, AccessShareLock, AccessShareLock);
 		batch->rows = vdb_ingest_claim_rows(pipeline, batch->types, batch_size(pipeline), lease_ms(pipeline),
 											&batch->lease, &batch->count, &seen);
 	}

@@ -72,8 +72,8 @@ vdb_ingest_claim(PG_FUNCTION_ARGS)
 	if (!vdb_ingest_may_embed(pipeline))
 		return (Datum) 0;
 	SPI_connect();
-	rows = vdb_ingest_claim_rows(pipeline, vdb_ingest_resolve_locked(pipeline, true), PG_GETARG_INT32(1), lease_ms,
-								 &lease, &claimed, &seen);
+	rows = vdb_ingest_claim_rows(pipeline, vdb_ingest_resolve_locked(pipeline, AccessShareLock, AccessShareLock),
+								 PG_GETARG_INT32(1), lease_ms, &lease, &claimed, &seen);
 	for (int i = 0; i < claimed; i++)
 	{
 		Datum		values[] = {
@@ -156,8 +156,8 @@ vdb_ingest_complete(PG_FUNCTION_ARGS)
 				 errmsg("there must be as many embeddings as keys"),
 				 errdetail("There are %d keys and %d embeddings.", count, embedding_count)));
 	SPI_connect();
-	done = vdb_ingest_complete_rows(pipeline, vdb_ingest_resolve_locked(pipeline, false), PG_GETARG_INT64(0),
-									keys, embeddings, count);
+	done = vdb_ingest_complete_rows(pipeline, vdb_ingest_resolve_locked(pipeline, NoLock, RowExclusiveLock),
+									PG_GETARG_INT64(0), keys, embeddings, count);
 	SPI_finish();
 	PG_RETURN_INT32(done);
 }

@@ -12,6 +12,7 @@
 #include "fmgr.h"
 #include "nodes/pg_list.h"
 #include "port/atomics.h"
+#include "storage/lockdefs.h"
 #include "utils/relcache.h"
 
 /* --- settings, ingest.c ------------------------------------------------------ */
@@ -186,10 +187,10 @@ extern char *vdb_ingest_type_schema(Oid type);
 extern VdbPipelineTypes *vdb_ingest_resolve(const VdbPipeline *pipeline);	/* ingest_resolve.c */
 
 /*
- * The same, with the target, and the source if it is read, locked as a reader does.  So the names that statements have
- * stay those of these tables to the end of the transaction, whoever swaps names.
+ * The same, with those of the two tables locked that are read or written, as who does that locks them.  So the names that
+ * statements have stay those of these tables to the end of the transaction, whoever swaps names.
  */
-extern VdbPipelineTypes *vdb_ingest_resolve_locked(const VdbPipeline *pipeline, bool source);
+extern VdbPipelineTypes *vdb_ingest_resolve_locked(const VdbPipeline *pipeline, LOCKMODE source, LOCKMODE target);
 
 /*
  * The same, and looks at what else its tables must have.  Raises an error where they do not.

@@ -383,10 +383,11 @@ vdb_ingest_resolve(const VdbPipeline *pipeline)
 }
 
 VdbPipelineTypes *
-vdb_ingest_resolve_locked(const VdbPipeline *pipeline, bool source)
+vdb_ingest_resolve_locked(const VdbPipeline *pipeline, LOCKMODE source, LOCKMODE target)
 {
-	if (source)
-		LockRelationOid(pipeline->source, AccessShareLock);
-	LockRelationOid(pipeline->target, AccessShareLock);
+	if (source != NoLock)
+		LockRelationOid(pipeline->source, source);
+	if (target != NoLock)
+		LockRelationOid(pipeline->target, target);
 	return vdb_ingest_resolve(pipeline);
 }
