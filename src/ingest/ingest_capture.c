@@ -333,7 +333,7 @@ weigh(VdbWatch *watch, TimestampTz now)
 		return;
 	if (pipeline->state == VDB_STATE_OVERFLOW)
 	{
-		const VdbPipeline *current = vdb_ingest_find_pipeline_by_id(pipeline->id, true);
+		const VdbPipeline *current = vdb_ingest_find_pipeline_by_id(pipeline->id, VDB_LOCK_STATE);
 
 		if (current != NULL && current->state == VDB_STATE_OVERFLOW && current->wait_until <= now &&
 			vdb_ingest_depth(pipeline->id, false, pipeline->queue_limit / 2) <= pipeline->queue_limit / 2)

@@ -185,12 +185,12 @@ vdb_ingest_lock_definitions(void)
 
 /* The pipeline that the first argument names, locked, which the caller may change. */
 static VdbPipeline *
-get_own_pipeline(FunctionCallInfo fcinfo)
+get_own_pipeline(FunctionCallInfo fcinfo, VdbPipelineLock lock)
 {
 	VdbPipeline *pipeline;
 
 	vdb_ingest_check_given(fcinfo, 0, "pipeline");
-	pipeline = vdb_ingest_find_pipeline(NameStr(*PG_GETARG_NAME(0)), true);
+	pipeline = vdb_ingest_find_pipeline(NameStr(*PG_GETARG_NAME(0)), lock);
 	vdb_ingest_require_owner(pipeline);
 	return pipeline;
 }
@@ -329,7 +329,7 @@ PG_FUNCTION_INFO_V1(vdb_ingest_alter_pipeline);
 Datum
 vdb_ingest_alter_pipeline(PG_FUNCTION_ARGS)
 {
-	VdbPipeline *old = get_own_pipeline(fcinfo);
+	VdbPipeline *old = get_own_pipeline(fcinfo, VDB_LOCK_DEFINITION);
 	VdbPipeline new = *old;
 	StringInfoData sql;
 	VdbIdentity before;
@@ -372,7 +372,7 @@ PG_FUNCTION_INFO_V1(vdb_ingest_pause_pipeline);
 Datum
 vdb_ingest_pause_pipeline(PG_FUNCTION_ARGS)
 {
-	VdbPipeline *pipeline = get_own_pipeline(fcinfo);
+	VdbPipeline *pipeline = get_own_pipeline(fcinfo, VDB_LOCK_STATE);
 
 	/* what was not queued meanwhile is not forgotten with the state */
 	if (pipeline->state == VDB_STATE_ERROR || pipeline->state == VDB_STATE_OVERFLOW)
@@ -386,7 +386,7 @@ PG_FUNCTION_INFO_V1(vdb_ingest_resume_pipeline);
 Datum
 vdb_ingest_resume_pipeline(PG_FUNCTION_ARGS)
 {
-	VdbPipeline *pipeline = get_own_pipeline(fcinfo);
+	VdbPipeline *pipeline = get_own_pipeline(fcinfo, VDB_LOCK_STATE);
 
 	(void) vdb_ingest_check_pipeline(pipeline);
 	(void) run_for("UPDATE vdb.pipeline SET wait_until = '-infinity', failures = 0 WHERE id = $1", pipeline);
@@ -402,7 +402,7 @@ PG_FUNCTION_INFO_V1(vdb_ingest_resync_pipeline);
 Datum
 vdb_ingest_resync_pipeline(PG_FUNCTION_ARGS)
 {
-	vdb_ingest_set_load(get_own_pipeline(fcinfo)->id, VDB_LOAD_SOURCE, NULL);
+	vdb_ingest_set_load(get_own_pipeline(fcinfo, VDB_LOCK_STATE)->id, VDB_LOAD_SOURCE, NULL);
 	PG_RETURN_VOID();
 }
 
@@ -418,7 +418,7 @@ vdb_ingest_retry_pipeline(PG_FUNCTION_ARGS)
 		"SELECT $1, key, '0/0', clock_timestamp(), clock_timestamp() FROM given_up "
 		"ORDER BY key "
 		"ON CONFLICT (pipeline, key) DO NOTHING";
-	VdbPipeline *pipeline = get_own_pipeline(fcinfo);
+	VdbPipeline *pipeline = get_own_pipeline(fcinfo, VDB_LOCK_STATE);
 	uint64		count;
 
 	if (pipeline->mode == VDB_MODE_COPY)
@@ -464,7 +464,7 @@ PG_FUNCTION_INFO_V1(vdb_ingest_drop_pipeline);
 Datum
 vdb_ingest_drop_pipeline(PG_FUNCTION_ARGS)
 {
-	vdb_ingest_delete_pipeline(get_own_pipeline(fcinfo));
+	vdb_ingest_delete_pipeline(get_own_pipeline(fcinfo, VDB_LOCK_DEFINITION));
 	PG_RETURN_VOID();
 }
 

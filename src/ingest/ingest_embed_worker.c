@@ -392,7 +392,7 @@ claim(Batch *batch, MemoryContext memory)
 	begin_transaction(memory, SHORT_LIMIT);
 
 	/* other pipelines may have had a long turn since it was read */
-	pipeline = vdb_ingest_find_pipeline_by_id(batch->pipeline->id, false);
+	pipeline = vdb_ingest_find_pipeline_by_id(batch->pipeline->id, VDB_LOCK_NONE);
 	if (pipeline != NULL && pipeline->mode == VDB_MODE_FUNCTION && vdb_ingest_may_embed(pipeline))
 	{
 		batch->pipeline = pipeline;

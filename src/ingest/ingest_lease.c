@@ -66,7 +66,7 @@ vdb_ingest_claim(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("n must be between 1 and %d", MOST_ROWS)));
 	lease_ms = get_ms(PG_GETARG_INTERVAL_P(2), 1, "lease");
-	pipeline = vdb_ingest_find_pipeline(NameStr(*PG_GETARG_NAME(0)), false);
+	pipeline = vdb_ingest_find_pipeline(NameStr(*PG_GETARG_NAME(0)), VDB_LOCK_NONE);
 	vdb_ingest_require_owner(pipeline);
 	check_mode(pipeline);
 	if (!vdb_ingest_may_embed(pipeline))
@@ -91,7 +91,7 @@ vdb_ingest_claim(PG_FUNCTION_ARGS)
 static VdbPipeline *
 find_leased(int64 lease)
 {
-	VdbPipeline *pipeline = vdb_ingest_find_pipeline_by_id((int) (lease >> VDB_LEASE_BITS), false);
+	VdbPipeline *pipeline = vdb_ingest_find_pipeline_by_id((int) (lease >> VDB_LEASE_BITS), VDB_LOCK_NONE);
 
 	if (pipeline == NULL)
 		ereport(ERROR,

@@ -302,13 +302,19 @@ vdb_ingest_list_pipelines(void)
 	return read_pipelines(COLUMNS "ORDER BY id", 0, NULL, NULL);
 }
 
+/* Who claims has the row FOR KEY SHARE. */
+static const char *const locks[] = {
+	[VDB_LOCK_NONE] = "",
+	[VDB_LOCK_STATE] = "FOR NO KEY UPDATE",
+	[VDB_LOCK_DEFINITION] = "FOR UPDATE",
+};
+
 VdbPipeline *
-vdb_ingest_find_pipeline(const char *name, bool lock)
+vdb_ingest_find_pipeline(const char *name, VdbPipelineLock lock)
 {
 	static const Oid types[] = {TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(name)};
-	List	   *found = read_pipelines(lock ? COLUMNS "WHERE name = $1::name FOR UPDATE" :
-									   COLUMNS "WHERE name = $1::name", 1, types, values);
+	List	   *found = read_pipelines(psprintf(COLUMNS "WHERE name = $1::name %s", locks[lock]), 1, types, values);
 
 	if (found == NIL)
 		ereport(ERROR,
@@ -318,12 +324,11 @@ vdb_ingest_find_pipeline(const char *name, bool lock)
 }
 
 VdbPipeline *
-vdb_ingest_find_pipeline_by_id(int id, bool lock)
+vdb_ingest_find_pipeline_by_id(int id, VdbPipelineLock lock)
 {
 	static const Oid types[] = {INT4OID};
 	Datum		values[] = {Int32GetDatum(id)};
-	List	   *found = read_pipelines(lock ? COLUMNS "WHERE id = $1 FOR NO KEY UPDATE" : COLUMNS "WHERE id = $1",
-									   1, types, values);
+	List	   *found = read_pipelines(psprintf(COLUMNS "WHERE id = $1 %s", locks[lock]), 1, types, values);
 
 	return found == NIL ? NULL : linitial(found);
 }
@@ -334,13 +339,13 @@ is_same(const char *a, const char *b)
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-/* A pipeline as a statement finds it, which locks it without waiting; or NULL. */
+/* A pipeline, locked without waiting; or NULL. */
 static const VdbPipeline *
-lock_if_free(const char *sql, int id)
+lock_if_free(int id, const char *lock)
 {
 	static const Oid types[] = {INT4OID};
 	Datum		value = Int32GetDatum(id);
-	List	   *found = read_pipelines(sql, 1, types, &value);
+	List	   *found = read_pipelines(psprintf(COLUMNS "WHERE id = $1 %s SKIP LOCKED", lock), 1, types, &value);
 
 	return found == NIL ? NULL : linitial(found);
 }
@@ -348,7 +353,7 @@ lock_if_free(const char *sql, int id)
 bool
 vdb_ingest_share_as_read(const VdbPipeline *pipeline)
 {
-	const VdbPipeline *now = lock_if_free(COLUMNS "WHERE id = $1 FOR KEY SHARE SKIP LOCKED", pipeline->id);
+	const VdbPipeline *now = lock_if_free(pipeline->id, "FOR KEY SHARE");
 
 	return now != NULL && now->owner == pipeline->owner && is_same(now->content, pipeline->content) &&
 		is_same(now->embed, pipeline->embed) && is_same(now->model_version, pipeline->model_version);
@@ -357,7 +362,7 @@ vdb_ingest_share_as_read(const VdbPipeline *pipeline)
 bool
 vdb_ingest_lock_as_read(const VdbPipeline *pipeline)
 {
-	const VdbPipeline *now = lock_if_free(COLUMNS "WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED", pipeline->id);
+	const VdbPipeline *now = lock_if_free(pipeline->id, locks[VDB_LOCK_STATE]);
 
 	return now != NULL && now->state == pipeline->state && now->load == pipeline->load &&
 		is_same(now->load_after, pipeline->load_after) && now->owner == pipeline->owner &&

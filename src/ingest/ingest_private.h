@@ -150,14 +150,21 @@ extern bool vdb_ingest_is_installed(void);
 /* The table of pipelines, whose invalidation says that they have changed. */
 extern Oid	vdb_ingest_pipeline_table(void);
 
+/* How a pipeline's row is locked until the end of the transaction. */
+typedef enum VdbPipelineLock
+{
+	VDB_LOCK_NONE,
+	VDB_LOCK_STATE,				/* to change what state it is in, beside claims */
+	VDB_LOCK_DEFINITION			/* to change what it is, when claims are over */
+} VdbPipelineLock;
+
 /*
- * All pipelines, in the order of their identifiers; or one, by name (an error where there is
- * none), with its row locked until the end of the transaction if "lock": by name, as who changes a definition does, when
- * claims are over; by number beside them.  In a transaction, connected to SPI or not; memory of the current context.
+ * All pipelines, in the order of their identifiers; or one, by name (an error where there is none) or number, locked.
+ * In a transaction, connected to SPI or not; memory of the current context.
  */
 extern List *vdb_ingest_list_pipelines(void);
-extern VdbPipeline *vdb_ingest_find_pipeline(const char *name, bool lock);
-extern VdbPipeline *vdb_ingest_find_pipeline_by_id(int id, bool lock);	/* or NULL */
+extern VdbPipeline *vdb_ingest_find_pipeline(const char *name, VdbPipelineLock lock);
+extern VdbPipeline *vdb_ingest_find_pipeline_by_id(int id, VdbPipelineLock lock);	/* or NULL */
 
 /*
  * Has a pipeline's definition stay as it was read until the end of the transaction, so that who changes it sees what leases

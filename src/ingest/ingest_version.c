@@ -52,7 +52,7 @@ check_all_given(FunctionCallInfo fcinfo, int count)
  * The pipeline and its version, which the first two arguments name and the caller may change.
  */
 static void
-find_both(FunctionCallInfo fcinfo, bool lock, VdbPipeline **pipeline, VdbPipeline **version)
+find_both(FunctionCallInfo fcinfo, VdbPipelineLock lock, VdbPipeline **pipeline, VdbPipeline **version)
 {
 	*pipeline = vdb_ingest_find_pipeline(NameStr(*PG_GETARG_NAME(0)), lock);
 	vdb_ingest_require_owner(*pipeline);
@@ -97,7 +97,7 @@ vdb_ingest_add_version(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("target must not be null")));
-	pipeline = vdb_ingest_find_pipeline(NameStr(*PG_GETARG_NAME(0)), true);
+	pipeline = vdb_ingest_find_pipeline(NameStr(*PG_GETARG_NAME(0)), VDB_LOCK_STATE);
 	vdb_ingest_require_owner(pipeline);
 	check_can_have_versions(pipeline);
 	version = *pipeline;
@@ -220,7 +220,7 @@ vdb_ingest_compare_versions(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	values[0] = Int32GetDatum(get_number(fcinfo, 2, MOST_SAMPLED, "sample"));
 	values[1] = Int32GetDatum(get_number(fcinfo, 3, MOST_NEIGHBOURS, "k"));
-	find_both(fcinfo, false, &pipeline, &version);
+	find_both(fcinfo, VDB_LOCK_NONE, &pipeline, &version);
 	sql = form_comparison(pipeline, version, text_to_cstring(PG_GETARG_TEXT_PP(4)));
 	SPI_connect();
 	vdb_ingest_become_owner(pipeline, &before);
@@ -334,7 +334,7 @@ vdb_ingest_promote_version(PG_FUNCTION_ARGS)
 	VdbPipeline *version;
 
 	check_all_given(fcinfo, 3);
-	find_both(fcinfo, true, &pipeline, &version);
+	find_both(fcinfo, VDB_LOCK_DEFINITION, &pipeline, &version);
 	if (!PG_GETARG_BOOL(2))
 		check_is_filled(version);
 	swap_tables(pipeline, version);
@@ -351,7 +351,7 @@ vdb_ingest_retire_version(PG_FUNCTION_ARGS)
 	VdbPipeline *version;
 
 	check_all_given(fcinfo, 3);
-	find_both(fcinfo, true, &pipeline, &version);
+	find_both(fcinfo, VDB_LOCK_DEFINITION, &pipeline, &version);
 	vdb_ingest_delete_pipeline(version);
 	if (PG_GETARG_BOOL(2) && OidIsValid(get_rel_namespace(version->target)))
 	{

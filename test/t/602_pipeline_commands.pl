@@ -210,6 +210,8 @@ sql(q(SELECT queue_all('doc')));
 	my $alter;
 
 	$node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'advisory'));
+	is(sql(q(SET lock_timeout = '5 s'; SELECT vdb.pause_pipeline('doc'), vdb.resume_pipeline('doc'), vdb.resync_pipeline('doc'), vdb.retry_pipeline('doc'))),
+		'|||0', 'who stops a pipeline, or has it go on, does not wait for claims');
 	$alter = begin_psql($node, q(SELECT vdb.alter_pipeline('doc', model_version => 'v6')));
 	ok($node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted)),
 		'who changes it waits for claims');
