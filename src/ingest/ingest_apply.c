@@ -563,19 +563,6 @@ pile_up(Pile *pile, const VdbChange *change, bool *embed)
 		flush_pile(pile, embed);
 }
 
-/* Whoever works on entries finds at the end that they have changed.  Claims that are not committed are waited for. */
-static void
-move_entries(int pipeline, XLogRecPtr lsn)
-{
-	Oid			types[] = {INT4OID, LSNOID};
-	Datum		values[] = {Int32GetDatum(pipeline), LSNGetDatum(lsn)};
-
-	/* in the order of keys, as everybody locks them */
-	vdb_ingest_run("UPDATE vdb.ingest_queue q SET lsn = $2 FROM (SELECT key FROM vdb.ingest_queue "
-				   "WHERE pipeline = $1 AND lsn < $2 ORDER BY key FOR UPDATE) k WHERE q.pipeline = $1 AND q.key = k.key",
-				   2, types, values, NULL);
-}
-
 /*
  * All rows are gone: entries that are worked on have to be looked at again, and the target to be gone
  * through.  If the source is, the target will be after that anyway.
@@ -585,10 +572,13 @@ do_note_truncated(void *arg)
 {
 	const Pile *pile = arg;
 	const VdbPipeline *pipeline = pile->watch->pipeline;
-	Oid			types[] = {INT4OID};
-	Datum		values[] = {Int32GetDatum(pipeline->id)};
+	Oid			types[] = {INT4OID, LSNOID};
+	Datum		values[] = {Int32GetDatum(pipeline->id), LSNGetDatum(pile->lsn)};
 
-	move_entries(pipeline->id, pile->lsn);
+	/* in the order of keys, as everybody locks them */
+	vdb_ingest_run("UPDATE vdb.ingest_queue q SET lsn = $2 FROM (SELECT key FROM vdb.ingest_queue "
+				   "WHERE pipeline = $1 AND lsn < $2 ORDER BY key FOR UPDATE) k WHERE q.pipeline = $1 AND q.key = k.key",
+				   2, types, values, NULL);
 	if (pile->watch->types->same_table)
 		return;
 
@@ -803,6 +793,29 @@ note_page(const VdbWatch *watch, const LoadPage *page)
 	watch->pipeline->load_after = after == NULL ? NULL : MemoryContextStrdup(GetMemoryChunkContext(watch->pipeline), after);
 }
 
+/*
+ * Rows of which something was missed may have been read before, by somebody who works on them, and finds at the end that
+ * they have changed.  The LSN is later than that of all that was decoded, and earlier than that of all that comes.
+ */
+static void
+move_leased(const VdbPipeline *pipeline)
+{
+	Oid			types[] = {INT4OID, LSNOID};
+	Datum		values[] = {Int32GetDatum(pipeline->id), LSNGetDatum(vdb_decode_position() - 1)};
+
+	/* in the order of keys, as everybody locks them */
+	vdb_ingest_run("UPDATE vdb.ingest_queue q SET lsn = $2 FROM (SELECT key FROM vdb.ingest_queue "
+				   "WHERE pipeline = $1 AND lsn < $2 AND lease IS NOT NULL ORDER BY key FOR UPDATE) k "
+				   "WHERE q.pipeline = $1 AND q.key = k.key", 2, types, values, NULL);
+}
+
+/* Does a page's pipeline have to have no claims that are open, and its leases be moved, first? */
+static bool
+is_first_of_queue(const VdbPipeline *pipeline)
+{
+	return pipeline->load == VDB_LOAD_SOURCE && pipeline->load_after == NULL && pipeline->mode != VDB_MODE_COPY;
+}
+
 typedef struct LoadState
 {
 	VdbWatch   *watch;
@@ -820,12 +833,8 @@ do_load_page(void *arg)
 									 pipeline->mode == VDB_MODE_COPY ? RowExclusiveLock : source ? NoLock : AccessShareLock);
 	LoadPage	page = {0};
 
-	/*
-	 * Rows of which something was missed may have been read before, by somebody who works on them.  The LSN is later than
-	 * that of all that was decoded, and earlier than that of all that comes.
-	 */
-	if (source && pipeline->load_after == NULL && pipeline->mode != VDB_MODE_COPY)
-		move_entries(pipeline->id, vdb_decode_position() - 1);
+	if (is_first_of_queue(pipeline))
+		move_leased(pipeline);
 	if (source)
 		read_source_page(&locked, &page);
 	else
@@ -858,7 +867,7 @@ vdb_ingest_load_page(VdbWatch *watch, bool *embed)
 		return false;
 
 	/* who alters it, or has all gone through again, must not find that undone by the note of how far this page went */
-	if (!vdb_ingest_lock_as_read(pipeline))
+	if (!vdb_ingest_lock_as_read(pipeline, is_first_of_queue(pipeline) ? VDB_LOCK_DEFINITION : VDB_LOCK_STATE))
 		return false;
 	SPI_connect();
 	error = attempt_in_time(pipeline, do_load_page, &state);

@@ -360,9 +360,9 @@ vdb_ingest_share_as_read(const VdbPipeline *pipeline)
 }
 
 bool
-vdb_ingest_lock_as_read(const VdbPipeline *pipeline)
+vdb_ingest_lock_as_read(const VdbPipeline *pipeline, VdbPipelineLock lock)
 {
-	const VdbPipeline *now = lock_if_free(pipeline->id, locks[VDB_LOCK_STATE]);
+	const VdbPipeline *now = lock_if_free(pipeline->id, locks[lock]);
 
 	return now != NULL && now->state == pipeline->state && now->load == pipeline->load &&
 		is_same(now->load_after, pipeline->load_after) && now->owner == pipeline->owner &&

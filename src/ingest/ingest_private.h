@@ -173,10 +173,10 @@ extern VdbPipeline *vdb_ingest_find_pipeline_by_id(int id, VdbPipelineLock lock)
 extern bool vdb_ingest_share_as_read(const VdbPipeline *pipeline);
 
 /*
- * Locks a pipeline's row until the end of the transaction, without waiting, but not against claims; false if somebody else
- * has it, or has changed what is to be gone through, or how, since it was read.
+ * Locks a pipeline's row, but without waiting; false if somebody else has it, or has changed what is to be gone through,
+ * or how, since it was read.
  */
-extern bool vdb_ingest_lock_as_read(const VdbPipeline *pipeline);
+extern bool vdb_ingest_lock_as_read(const VdbPipeline *pipeline, VdbPipelineLock lock);
 
 /* As the table has them. */
 extern const char *vdb_ingest_mode_name(VdbPipelineMode mode);

@@ -171,6 +171,16 @@ is(sql("SELECT vdb.complete($lease, '{1,2,3}', array_fill('[2,2]'::vector, '{3}'
 ($lease, $contents) = claim_held();
 is($contents, '2: new', 'and comes again if it changed');
 is(sql(q(SELECT string_agg(id::text, ' ' ORDER BY id) FROM held_vectors)), '2 3', 'or is deleted if it is gone');
+
+# Who has claimed and has not committed has read rows as well, and no lease of his is seen.
+sql(q(INSERT INTO held VALUES (4, 'text 4')));
+comes_true('a row is queued', q(SELECT queued > 0 FROM vdb_stat_ingest WHERE name = 'held'));
+my $claimer = begin_psql($node, q(SET application_name = 'holder'; BEGIN; SELECT count(*) FROM vdb.claim('held'); SELECT pg_sleep(600)));
+comes_true('a claim is open', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'holder' AND wait_event = 'PgSleep'));
+sql(q(SELECT vdb.pause_pipeline('held'), vdb.resume_pipeline('held'), vdb.resync_pipeline('held'), pg_sleep(0.5)));
+is(sql(q(SELECT state, load, load_after FROM vdb.pipeline WHERE name = 'held')), 'running|source|', 'a load waits for it');
+let_go($node, $claimer);
+comes_true('and no longer', q(SELECT load IS NULL FROM vdb.pipeline WHERE name = 'held'));
 sql(q(SELECT vdb.drop_pipeline('held')));
 
 # --- long values that an update leaves alone -------------------------------------
