@@ -353,7 +353,8 @@ lock_if_free(int id, const char *lock)
 bool
 vdb_ingest_share_as_read(const VdbPipeline *pipeline)
 {
-	const VdbPipeline *now = lock_if_free(pipeline->id, "FOR KEY SHARE");
+	/* where one snapshot is seen throughout, the weaker lock is granted of a row that was changed after it, too */
+	const VdbPipeline *now = lock_if_free(pipeline->id, IsolationUsesXactSnapshot() ? "FOR SHARE" : "FOR KEY SHARE");
 
 	return now != NULL && now->owner == pipeline->owner && is_same(now->content, pipeline->content) &&
 		is_same(now->embed, pipeline->embed) && is_same(now->model_version, pipeline->model_version);

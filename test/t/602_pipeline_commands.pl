@@ -221,6 +221,19 @@ sql(q(SELECT queue_all('doc')));
 	is(sql(q(SELECT count(lease), count(*) FROM vdb.ingest_queue)), '0|200', 'and takes their leases away');
 }
 
+# A transaction that sees one snapshot throughout sees rows of before something was missed, and is gone through.
+{
+	my $holder = hold($node, 'seen');
+	my $claim = begin_psql($node, q(BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM doc;
+		SELECT pg_advisory_lock_shared(hashtext('seen')); SELECT count(*) FROM vdb.claim('doc'); COMMIT));
+
+	$node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'advisory'));
+	sql(q(SELECT vdb.resync_pipeline('doc')));
+	let_go($node, $holder);
+	await_end($claim);
+	like(${ $claim->{output} }, qr/could not serialize access/, 'nothing is claimed where a pipeline has changed since a snapshot');
+}
+
 # --- a server that is not set up -------------------------------------------------
 
 $node->append_conf('postgresql.conf', 'wal_level = replica');
