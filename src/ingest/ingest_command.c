@@ -313,6 +313,14 @@ get_new_owner(FunctionCallInfo fcinfo, int argument, Oid owner)
 static void
 begin_anew(const VdbPipeline *pipeline)
 {
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot change what pipeline \"%s\" embeds in a transaction that sees one snapshot throughout",
+						pipeline->name),
+				 errdetail("What others have claimed since would be stored as if it were of the new definition."),
+				 errhint("Use the isolation level READ COMMITTED.")));
+
 	/* in the order of keys, as everybody locks them */
 	(void) run_for("UPDATE vdb.ingest_queue q SET lease = NULL, leased_at = NULL, leased_lsn = NULL, "
 				   "leased_hash = NULL, due = changed_at FROM (SELECT key FROM vdb.ingest_queue "

@@ -234,6 +234,10 @@ sql(q(SELECT queue_all('doc')));
 	like(${ $claim->{output} }, qr/could not serialize access/, 'nothing is claimed where a pipeline has changed since a snapshot');
 }
 
+# Nor does it see the leases of now.
+fails('a definition that changes where one snapshot is seen throughout',
+	q(BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT vdb.alter_pipeline('doc', model_version => 'v7'); COMMIT), qr/sees one snapshot throughout/);
+
 # --- a server that is not set up -------------------------------------------------
 
 $node->append_conf('postgresql.conf', 'wal_level = replica');
