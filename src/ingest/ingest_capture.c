@@ -55,7 +55,6 @@ typedef struct Capture
 	TimestampTz depth_at;
 	TimestampTz confirmed_at;
 	int			next_load;		/* whose turn it is to be gone through */
-	XLogRecPtr	load_from;		/* a load that is at its beginning waits until reading is there */
 } Capture;
 
 /* Something about pipelines, or tables, may be other than it was. */
@@ -173,12 +172,29 @@ is_at_beginning(const VdbPipeline *pipeline)
 }
 
 /*
- * Looks up pipelines; false if there are none.
+ * Where a load that is at its beginning may begin, if that was found out before, of the same table and column; or Invalid.
  *
- * A table's new definition is seen here before the log that led to it has been read.  A load that began at once could copy
+ * A table's new definition is seen before the log that led to it has been read.  A load that began at once could copy
  * rows that a statement had rewritten, and changes from before it would then be put over them.  So it begins when the
- * commit record of the transaction that looked has been read.
+ * commit record of the transaction that first looked has been read.
  */
+static XLogRecPtr
+known_load_from(List *watches, const VdbPipeline *pipeline)
+{
+	ListCell   *cell;
+
+	foreach(cell, watches)
+	{
+		const VdbWatch *watch = lfirst(cell);
+
+		if (watch->pipeline->id == pipeline->id)
+			return is_at_beginning(watch->pipeline) && watch->pipeline->source_file == pipeline->source_file &&
+				watch->pipeline->content_number == pipeline->content_number ? watch->load_from : InvalidXLogRecPtr;
+	}
+	return InvalidXLogRecPtr;
+}
+
+/* Looks up pipelines; false if there are none. */
 static bool
 look_up(Capture *capture)
 {
@@ -217,15 +233,21 @@ look_up(Capture *capture)
 		add_interest(tables, pipeline->target, NULL);
 		if (watch->active && pipeline->mode == VDB_MODE_FUNCTION)
 			embedders = vdb_ingest_workers;
-		begins = begins || (watch->active && is_at_beginning(pipeline));
+		watch->load_from = known_load_from(capture->watches, pipeline);
+		begins = begins || (is_at_beginning(pipeline) && watch->load_from == InvalidXLogRecPtr);
 	}
 
 	/* without, there is no commit record */
 	if (begins)
 		(void) GetCurrentTransactionId();
 	end();
-	if (begins)
-		capture->load_from = XactLastCommitEnd;
+	foreach(cell, begins ? watches : NIL)
+	{
+		VdbWatch   *watch = lfirst(cell);
+
+		if (is_at_beginning(watch->pipeline) && watch->load_from == InvalidXLogRecPtr)
+			watch->load_from = XactLastCommitEnd;
+	}
 	vdb_decode_watch(tables);
 	of_interest = tables;
 	if (capture->memory != NULL)
@@ -306,7 +328,7 @@ load(Capture *capture)
 
 		if (!watch->active || watch->pipeline->state != VDB_STATE_RUNNING || watch->pipeline->load == VDB_LOAD_NONE)
 			continue;
-		if (is_at_beginning(watch->pipeline) && vdb_decode_position() < capture->load_from)
+		if (is_at_beginning(watch->pipeline) && vdb_decode_position() < watch->load_from)
 			continue;
 		await_visible();
 		begin();

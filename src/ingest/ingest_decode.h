@@ -21,6 +21,7 @@ typedef struct VdbWatch
 	VdbPipelineTypes *types;	/* NULL: something is wrong with it */
 	bool		active;			/* changes are of interest */
 	bool		enqueued;		/* since its entries were counted */
+	XLogRecPtr	load_from;		/* a load that is at its beginning waits until reading is there */
 
 	/* columns in the tuples that are being decoded, as they were found last */
 	AttrNumber	key;			/* 0: it is gone */

@@ -445,7 +445,7 @@ file_of(Oid table)
 }
 
 void
-vdb_ingest_note_source(const VdbPipeline *pipeline)
+vdb_ingest_note_source(VdbPipeline *pipeline)
 {
 	static const Oid types[] = {INT4OID, OIDOID, INT4OID};
 	Oid			file = file_of(pipeline->source);
@@ -457,7 +457,13 @@ vdb_ingest_note_source(const VdbPipeline *pipeline)
 	(void) vdb_ingest_run_as_keeper("UPDATE vdb.pipeline SET source_file = $2, content_number = $3, reason = NULL WHERE id = $1",
 									lengthof(types), types, values, NULL);
 	if (OidIsValid(pipeline->source_file))
+	{
 		vdb_ingest_set_load(pipeline->id, VDB_LOAD_SOURCE, NULL);
+		pipeline->load = VDB_LOAD_SOURCE;
+		pipeline->load_after = NULL;
+	}
+	pipeline->source_file = file;
+	pipeline->content_number = number;
 }
 
 void

@@ -241,7 +241,7 @@ extern uint64 vdb_ingest_run_as_keeper(const char *sql, int count, const Oid *ty
  * Notes what the source is now, of a pipeline that was looked at; a table that has been rewritten since, or whose content
  * is another column, is gone through.
  */
-extern void vdb_ingest_note_source(const VdbPipeline *pipeline);
+extern void vdb_ingest_note_source(VdbPipeline *pipeline);
 
 /* Says why a pipeline cannot be worked on yet, which is not its fault.  Nobody is told. */
 extern void vdb_ingest_note_reason(int pipeline, const char *reason);

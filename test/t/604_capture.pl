@@ -273,6 +273,30 @@ await_end($waiting);
 follows('shifted', 'shifted_copies', 'rows that were changed, and then rewritten');
 sql(q(SELECT vdb.drop_pipeline('shifted')));
 
+# The same where a load could begin already, and waits for another one, whose turn it is.
+sql(q(
+	CREATE TABLE gate ();
+	CREATE FUNCTION await_gate() RETURNS trigger LANGUAGE plpgsql AS
+	$$ BEGIN WHILE NOT EXISTS (SELECT FROM public.gate) LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN NEW; END $$;
+	CREATE TABLE ahead (id int PRIMARY KEY, v real[]);
+	CREATE TABLE ahead_copies (id int PRIMARY KEY, embedding vector(8));
+	CREATE TRIGGER await_gate BEFORE INSERT ON ahead_copies FOR EACH ROW EXECUTE FUNCTION await_gate();
+	INSERT INTO ahead VALUES (1, place(1));
+	INSERT INTO gate DEFAULT VALUES;
+	SELECT vdb.create_pipeline('ahead', 'ahead', 'id', 'v', 'ahead_copies');
+	SELECT vdb.create_pipeline('shifted', 'shifted', 'id', 'v', 'shifted_copies')));
+comes_true('there are two', q(SELECT bool_and(load IS NULL) FROM vdb.pipeline));
+sql(q(DELETE FROM gate; SELECT vdb.resync_pipeline('ahead'), vdb.resync_pipeline('shifted')));
+comes_true('one goes first',
+	q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'vdb ingest capture' AND wait_event = 'PgSleep'));
+is(sql(q(SELECT load, load_after FROM vdb.pipeline WHERE name = 'shifted')), 'source|', 'the other waits');
+sql(qq(UPDATE shifted SET v = place(id + $_))) for 1 .. 8;
+sql(q(ALTER TABLE shifted ALTER v TYPE real[] USING v[2:8] || v[1:1]));
+sql(q(INSERT INTO gate DEFAULT VALUES));
+follows('ahead', 'ahead_copies', 'and on');
+follows('shifted', 'shifted_copies', 'so does the other, whose rows were changed and rewritten');
+sql(q(SELECT vdb.drop_pipeline('shifted'), vdb.drop_pipeline('ahead'); DELETE FROM gate));
+
 # --- a target that is in the way ----------------------------------------------------
 
 sql(q(CREATE TABLE other_items (id int PRIMARY KEY, v real[]); CREATE TABLE other_copies (id int PRIMARY KEY, embedding vector(8));
@@ -357,11 +381,8 @@ sql(q(SELECT vdb.drop_pipeline('other')));
 
 # all of a source is asked for while TRUNCATE of it is applied, after what a trigger keeps waiting
 sql(q(
-	CREATE TABLE gate ();
 	CREATE TABLE kept_up (id int PRIMARY KEY, v real[]);
 	CREATE TABLE kept_up_copies (id int PRIMARY KEY, embedding vector(8));
-	CREATE FUNCTION await_gate() RETURNS trigger LANGUAGE plpgsql AS
-	$$ BEGIN WHILE NOT EXISTS (SELECT FROM public.gate) LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN NEW; END $$;
 	CREATE TRIGGER await_gate BEFORE INSERT ON kept_up_copies FOR EACH ROW EXECUTE FUNCTION await_gate();
 	CREATE TABLE emptied (id int PRIMARY KEY, v real[]);
 	CREATE TABLE emptied_copies (id int PRIMARY KEY, embedding vector(8));
