@@ -42,6 +42,9 @@
 /* What nobody was interested in is confirmed so often, ms. */
 #define CONFIRM_MS 1000
 
+/* And for so long it is waited then until commits are visible, ms: a standby may be away. */
+#define CONFIRM_WAIT_MS 100
+
 /* Processes that begin at one position and fail there; then it is given up. */
 #define MOST_STARTS 6
 
@@ -279,16 +282,21 @@ report(Capture *capture)
 				 errmsg("too many databases have pipelines")));
 }
 
-/* Waits until a snapshot sees all that has been decoded. */
-static void
-await_visible(void)
+/* Waits until a snapshot sees all that has been decoded, so long (ms) at most, or, with 0, as long as it takes; does it? */
+static bool
+await_visible(int most)
 {
+	TimestampTz began = GetCurrentTimestamp();
+
 	while (!vdb_decode_all_visible())
 	{
+		if (most > 0 && TimestampDifferenceExceeds(began, GetCurrentTimestamp(), most))
+			return false;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, VISIBLE_MS, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		vdb_ingest_take_interrupts();
 	}
+	return true;
 }
 
 static void
@@ -297,7 +305,7 @@ apply(Capture *capture)
 	VdbBatch   *batch = &capture->batch;
 	bool		embed;
 
-	await_visible();
+	(void) await_visible(0);
 	VDB_TESTPOINT("ingest-before-apply");
 	begin();
 	vdb_ingest_apply(batch, capture->watches, &embed);
@@ -330,7 +338,7 @@ load(Capture *capture)
 			continue;
 		if (is_at_beginning(watch->pipeline) && vdb_decode_position() < watch->load_from)
 			continue;
-		await_visible();
+		(void) await_visible(0);
 		begin();
 		loaded = vdb_ingest_load_page(watch, &embed);
 		end();
@@ -449,9 +457,9 @@ confirm(Capture *capture)
 		return;
 
 	/* which transactions are not visible yet would not be known to a process that begins after them */
-	await_visible();
-	vdb_decode_confirm(vdb_decode_position());
 	capture->confirmed_at = now;
+	if (await_visible(CONFIRM_WAIT_MS))
+		vdb_decode_confirm(vdb_decode_position());
 }
 
 /* There is no more log for now. */
@@ -498,10 +506,9 @@ take_turns(Capture *capture)
 		before = all ? now : capture->batch.ended_at;
 		if (capture->batch.count > 0)
 			apply(capture);
-		else
-			confirm(capture);
 		capture->progress.caught_up_at = Max(before, capture->progress.caught_up_at);
 		loaded = load(capture);
+		confirm(capture);
 		if (all && !loaded)
 			idle(capture);
 	}

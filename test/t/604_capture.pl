@@ -253,6 +253,18 @@ follows('items', 'copies', 'that change is copied');
 follows('items', 'late_copies', 'and is in what a new pipeline found');
 sql(q(SELECT vdb.drop_pipeline('late')));
 
+# What concerns nobody is waited for where that is confirmed, but not for long.
+sql(q(ALTER SYSTEM SET synchronous_standby_names = 'nobody'));
+sql(q(SELECT pg_reload_conf()));
+$waiting = begin_psql($node, q(SET synchronous_commit = on; CREATE TABLE of_nobody ()));
+comes_true('a commit that concerns nobody waits', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'));
+sleep 2;
+$inserted = sql(q(SET synchronous_commit = local; CREATE TABLE of_nobody_either (); SELECT pg_current_wal_flush_lsn()));
+comes_true('the log is read on', qq(SELECT captured_lsn >= '$inserted' FROM vdb_stat_ingest WHERE name = 'copy'));
+sql(q(ALTER SYSTEM RESET synchronous_standby_names));
+sql(q(SELECT pg_reload_conf()));
+await_end($waiting);
+
 # A rewrite is known of before changes that precede it are decoded: what is copied then must not be overwritten by these.
 sql(q(
 	CREATE TABLE shifted (id int PRIMARY KEY, v real[]);
