@@ -461,7 +461,10 @@ vdb_ingest_delete_pipeline(const VdbPipeline *pipeline)
 					 errdetail("One is \"%s\".", other->name),
 					 errhint("Use vdb.retire_pipeline_version(), or drop it, first.")));
 	}
-	(void) run_for("DELETE FROM vdb.ingest_queue WHERE pipeline = $1", pipeline);
+
+	/* in the order of keys, as everybody locks them */
+	(void) run_for("DELETE FROM vdb.ingest_queue q USING (SELECT key FROM vdb.ingest_queue WHERE pipeline = $1 "
+				   "ORDER BY key FOR UPDATE) k WHERE q.pipeline = $1 AND q.key = k.key", pipeline);
 	(void) run_for("DELETE FROM vdb.ingest_dead WHERE pipeline = $1", pipeline);
 	(void) run_for("DELETE FROM vdb.pipeline WHERE id = $1", pipeline);
 	vdb_ingest_tell();
