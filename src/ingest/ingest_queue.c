@@ -819,9 +819,12 @@ vdb_ingest_extend_lease(const VdbPipeline *pipeline, int64 lease, char **keys, i
 void
 vdb_ingest_release_leases(void)
 {
+	/* in the order of keys, as everybody locks them */
 	static const char *const sql =
 		"UPDATE vdb.ingest_queue q SET lease = NULL, leased_at = NULL, leased_lsn = NULL, leased_hash = NULL, due = $1 "
-		"FROM vdb.pipeline p WHERE p.id = q.pipeline AND p.mode = 'function' AND q.lease IS NOT NULL";
+		"FROM (SELECT e.pipeline, e.key FROM vdb.ingest_queue e JOIN vdb.pipeline p ON p.id = e.pipeline "
+		"WHERE p.mode = 'function' AND e.lease IS NOT NULL ORDER BY e.pipeline, e.key FOR UPDATE OF e) k "
+		"WHERE q.pipeline = k.pipeline AND q.key = k.key";
 	static const Oid types[] = {TIMESTAMPTZOID};
 	Datum		value = TimestampTzGetDatum(GetCurrentTimestamp());
 
