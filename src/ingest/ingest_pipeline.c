@@ -18,6 +18,7 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -350,12 +351,57 @@ lock_if_free(int id, const char *lock)
 	return found == NIL ? NULL : linitial(found);
 }
 
+/* Where the row of a pipeline is that a snapshot sees; false if it sees none. */
+static bool
+find_version(int id, Snapshot snapshot, ItemPointer place)
+{
+	static Oid	types[] = {INT4OID};
+	Datum		value = Int32GetDatum(id);
+	VdbIdentity before;
+	bool		isnull;
+	bool		found;
+	int			result;
+
+	SPI_connect();
+	vdb_ingest_become_keeper(&before);
+	PushActiveSnapshot(snapshot);
+	result = SPI_execute_with_args("SELECT ctid FROM vdb.pipeline WHERE id = $1", 1, types, &value, NULL, true, 1);
+	PopActiveSnapshot();
+	vdb_ingest_come_back(&before);
+	if (result != SPI_OK_SELECT)
+		elog(ERROR, "could not read pipeline %d: %s", id, SPI_result_code_string(result));
+	found = SPI_processed == 1;
+	if (found)
+		*place = *(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	return found;
+}
+
+/*
+ * A lock for key share is granted of a row that has changed since the snapshot that a transaction sees throughout,
+ * and one that is not would make all wait who note something in the row.
+ */
+static void
+check_unchanged(const VdbPipeline *pipeline)
+{
+	ItemPointerData seen;
+	ItemPointerData now;
+
+	if (!find_version(pipeline->id, GetTransactionSnapshot(), &seen) ||
+		!find_version(pipeline->id, GetLatestSnapshot(), &now) || !ItemPointerEquals(&seen, &now))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access to pipeline \"%s\", which has changed since", pipeline->name),
+				 errhint("Try the transaction again, or claim in one that is READ COMMITTED.")));
+}
+
 bool
 vdb_ingest_share_as_read(const VdbPipeline *pipeline)
 {
-	/* where one snapshot is seen throughout, the weaker lock is granted of a row that was changed after it, too */
-	const VdbPipeline *now = lock_if_free(pipeline->id, IsolationUsesXactSnapshot() ? "FOR SHARE" : "FOR KEY SHARE");
+	const VdbPipeline *now = lock_if_free(pipeline->id, "FOR KEY SHARE");
 
+	if (now != NULL && IsolationUsesXactSnapshot())
+		check_unchanged(pipeline);
 	return now != NULL && now->owner == pipeline->owner && is_same(now->content, pipeline->content) &&
 		is_same(now->embed, pipeline->embed) && is_same(now->model_version, pipeline->model_version);
 }

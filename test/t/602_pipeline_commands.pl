@@ -234,6 +234,20 @@ sql(q(SELECT queue_all('doc')));
 	like(${ $claim->{output} }, qr/could not serialize access/, 'nothing is claimed where a pipeline has changed since a snapshot');
 }
 
+# Who claims by one, and keeps that open, is not waited for by who stops the pipeline, nor by what processes note there.
+{
+	my $holder = hold($node, 'open');
+	my $claim = begin_psql($node, q(BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM vdb.claim('doc');
+		SELECT pg_advisory_lock_shared(hashtext('open')); COMMIT));
+
+	$node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'advisory'));
+	sql(q(SET lock_timeout = '1s'; SELECT vdb.pause_pipeline('doc'); SELECT vdb.resume_pipeline('doc')));
+	is(sql(q(SELECT state FROM vdb.pipeline WHERE name = 'doc')), 'running', 'an open claim by one snapshot holds up no command');
+	let_go($node, $holder);
+	await_end($claim);
+	unlike(${ $claim->{output} }, qr/ERROR/, 'and is made');
+}
+
 # Nor does it see the leases of now.
 fails('a definition that changes where one snapshot is seen throughout',
 	q(BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT vdb.alter_pipeline('doc', model_version => 'v7'); COMMIT), qr/sees one snapshot throughout/);
