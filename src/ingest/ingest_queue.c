@@ -457,7 +457,6 @@ vdb_ingest_note_error(const VdbPipeline *pipeline, const char *error, bool late)
 static void
 settle_rows(const VdbPipeline *pipeline, Row *rows, int count)
 {
-	static const char *const forget_death = "DELETE FROM vdb.ingest_dead WHERE pipeline = $1 AND key = ANY ($2)";
 	char	  **keys = palloc(sizeof(char *) * count);
 	int			unchanged = pick_keys(rows, count, UNCHANGED, keys);
 	int			settled = unchanged + pick_keys(rows, count, GONE, keys + unchanged);
@@ -465,15 +464,26 @@ settle_rows(const VdbPipeline *pipeline, Row *rows, int count)
 	(void) run_on_keys(DELETE_ENTRIES, pipeline, keys, settled);
 	vdb_ingest_count(pipeline->id, VDB_INGEST_SKIPPED, unchanged);
 	for (int i = 0; i < count; i++)
-		keys[i] = rows[i].key;
-	(void) run_on_keys(forget_death, pipeline, keys, count);
-	for (int i = 0; i < count; i++)
 	{
 		if (rows[i].verdict != FAILED)
 			continue;
 		count_failures(pipeline, &rows[i].key, 1, rows[i].error);
 		vdb_ingest_note_error(pipeline, rows[i].error, true);
 	}
+}
+
+/*
+ * Rows that were given up have another try.  Their entries are locked by then, but not changed: vdb.retry() has dead
+ * letters first and passes over entries that are there, but waits for those that are being changed.
+ */
+static void
+forget_deaths(const VdbPipeline *pipeline, Row *rows, int count)
+{
+	char	  **keys = palloc(sizeof(char *) * count);
+
+	for (int i = 0; i < count; i++)
+		keys[i] = rows[i].key;
+	(void) run_on_keys("DELETE FROM vdb.ingest_dead WHERE pipeline = $1 AND key = ANY ($2)", pipeline, keys, count);
 }
 
 VdbClaimed *
@@ -501,6 +511,9 @@ vdb_ingest_claim_rows(const VdbPipeline *pipeline, const VdbPipelineTypes *types
 	if (found == 0 || !vdb_ingest_share_as_read(pipeline))
 		return NULL;
 	*seen = found;
+	vdb_ingest_become_keeper(&before);
+	forget_deaths(pipeline, rows, found);
+	vdb_ingest_come_back(&before);
 	step.rows = rows;
 	step.count = found;
 	step.take = read_rows;
