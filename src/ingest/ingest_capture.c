@@ -341,6 +341,9 @@ load(Capture *capture)
 		(void) await_visible(0);
 		begin();
 		loaded = vdb_ingest_load_page(watch, &embed);
+
+		/* what was read before must not come again, over what was loaded after it */
+		replorigin_session_origin_lsn = vdb_decode_position();
 		end();
 		if (embed)
 			vdb_ingest_wake_embedders();
