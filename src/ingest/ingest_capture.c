@@ -197,6 +197,35 @@ known_load_from(List *watches, const VdbPipeline *pipeline)
 	return InvalidXLogRecPtr;
 }
 
+/*
+ * Entries and dead letters of pipelines that were dropped while they were being written, or by a transaction that could
+ * not see them.  This process alone writes them without a lock on the pipeline.
+ */
+static void
+clear_dropped(void *arg)
+{
+	(void) vdb_ingest_run_as_keeper("DELETE FROM vdb.ingest_queue q WHERE NOT EXISTS "
+									"(SELECT FROM vdb.pipeline p WHERE p.id = q.pipeline)", 0, NULL, NULL, NULL);
+	(void) vdb_ingest_run_as_keeper("DELETE FROM vdb.ingest_dead d WHERE NOT EXISTS "
+									"(SELECT FROM vdb.pipeline p WHERE p.id = d.pipeline)", 0, NULL, NULL, NULL);
+}
+
+/* May there be any: is one that was watched no more, or was nobody here to see that? */
+static bool
+is_one_gone(const Capture *capture, const List *identifiers)
+{
+	ListCell   *cell;
+
+	foreach(cell, capture->watches)
+	{
+		const VdbWatch *watch = lfirst(cell);
+
+		if (!list_member_int(identifiers, watch->pipeline->id))
+			return true;
+	}
+	return capture->memory == NULL;
+}
+
 /* Looks up pipelines; false if there are none. */
 static bool
 look_up(Capture *capture)
@@ -239,6 +268,10 @@ look_up(Capture *capture)
 		watch->load_from = known_load_from(capture->watches, pipeline);
 		begins = begins || (is_at_beginning(pipeline) && watch->load_from == InvalidXLogRecPtr);
 	}
+
+	/* who has some of them locked is not waited for long: they are tried again when a process begins */
+	if (vdb_ingest_is_installed() && is_one_gone(capture, identifiers))
+		(void) vdb_ingest_attempt(clear_dropped, NULL);
 
 	/* without, there is no commit record */
 	if (begins)

@@ -177,11 +177,24 @@ sql(q(INSERT INTO held VALUES (4, 'text 4')));
 comes_true('a row is queued', q(SELECT queued > 0 FROM vdb_stat_ingest WHERE name = 'held'));
 my $claimer = begin_psql($node, q(SET application_name = 'holder'; BEGIN; SELECT count(*) FROM vdb.claim('held'); SELECT pg_sleep(600)));
 comes_true('a claim is open', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'holder' AND wait_event = 'PgSleep'));
-sql(q(SELECT vdb.pause_pipeline('held'), vdb.resume_pipeline('held'), vdb.resync_pipeline('held'), pg_sleep(0.5)));
+sql(q(SELECT vdb.pause_pipeline('held'), vdb.resume_pipeline('held'), vdb.resync_pipeline('held')));
+sleep(1);
 is(sql(q(SELECT state, load, load_after FROM vdb.pipeline WHERE name = 'held')), 'running|source|', 'a load waits for it');
 let_go($node, $claimer);
 comes_true('and no longer', q(SELECT load IS NULL FROM vdb.pipeline WHERE name = 'held'));
-sql(q(SELECT vdb.drop_pipeline('held')));
+
+# Who drops it by a snapshot does not see what was put into the queue since.
+my $holder = hold($node, 'drop');
+my $dropper = begin_psql($node, q(BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM held;
+	SELECT pg_advisory_lock_shared(hashtext('drop')); SELECT vdb.drop_pipeline('held'); COMMIT));
+comes_true('it waits', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'advisory'));
+my $queued = sql(q(SELECT count(*) FROM vdb.ingest_queue));
+sql(q(INSERT INTO held SELECT i, 'text' FROM generate_series(100, 199) i));
+comes_true('rows are queued', qq(SELECT count(*) = $queued + 100 FROM vdb.ingest_queue));
+let_go($node, $holder);
+await_end($dropper);
+is(sql(q(SELECT count(*) FROM vdb.pipeline WHERE name = 'held')), '0', 'it is dropped');
+comes_true('and its entries with it', q(SELECT count(*) = 0 FROM vdb.ingest_queue q WHERE NOT EXISTS (SELECT FROM vdb.pipeline p WHERE p.id = q.pipeline)));
 
 # --- long values that an update leaves alone -------------------------------------
 
