@@ -460,13 +460,14 @@ mark_sources(void)
 static void
 release_leases(void)
 {
-	if (!vdb_ingest_is_first_start())
+	if (vdb_ingest_has_begun())
 		return;
 	begin();
 	SPI_connect();
 	vdb_ingest_release_leases();
 	SPI_finish();
 	end();
+	vdb_ingest_note_begun();
 }
 
 /* Begins anew at the end of the log. */

@@ -419,8 +419,9 @@ extern bool vdb_ingest_report(const VdbCaptureProgress *at);
  */
 extern int	vdb_ingest_note_start(XLogRecPtr position);
 
-/* Is this the first time that somebody asks, of this database, since the server was started? */
-extern bool vdb_ingest_is_first_start(void);
+/* Has a process of this database done, since the server was started, what is to be done once?  Notes that. */
+extern bool vdb_ingest_has_begun(void);
+extern void vdb_ingest_note_begun(void);
 
 /* False where nobody reads it. */
 extern bool vdb_ingest_read_progress(Oid database, VdbCaptureProgress *at);

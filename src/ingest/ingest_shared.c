@@ -253,18 +253,28 @@ vdb_ingest_note_start(XLogRecPtr position)
 }
 
 bool
-vdb_ingest_is_first_start(void)
+vdb_ingest_has_begun(void)
 {
 	Progress   *progress;
-	bool		first;
+	bool		begun;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	progress = find_progress(MyDatabaseId, true);
-	first = progress != NULL && !progress->begun;
-	if (first)
+	begun = progress == NULL || progress->begun;
+	LWLockRelease(&shared->lock);
+	return begun;
+}
+
+void
+vdb_ingest_note_begun(void)
+{
+	Progress   *progress;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	progress = find_progress(MyDatabaseId, true);
+	if (progress != NULL)
 		progress->begun = true;
 	LWLockRelease(&shared->lock);
-	return first;
 }
 
 bool
