@@ -33,6 +33,21 @@ sub follows
 		FULL JOIN $target t ON t.id = s.id WHERE s.v::vector IS DISTINCT FROM t.embedding));
 }
 
+# Commits that are synchronous wait for a standby that is not there.
+sub hold_commits
+{
+	sql(q(ALTER SYSTEM SET synchronous_standby_names = 'nobody'));
+	sql(q(SELECT pg_reload_conf()));
+	return;
+}
+
+sub let_commits_go
+{
+	sql(q(ALTER SYSTEM RESET synchronous_standby_names));
+	sql(q(SELECT pg_reload_conf()));
+	return;
+}
+
 sub state_of
 {
 	my ($pipeline) = @_;
@@ -250,8 +265,7 @@ sql(q(SELECT vdb.drop_pipeline('heard'), vdb.drop_pipeline('said')));
 
 # --- commits that are decoded before they are visible ------------------------------
 
-sql(q(ALTER SYSTEM SET synchronous_standby_names = 'nobody'));
-sql(q(SELECT pg_reload_conf()));
+hold_commits();
 my $waiting = begin_psql($node, q(SET synchronous_commit = on; UPDATE items SET v = place(77) WHERE id = 300; ));
 comes_true('a commit waits for a standby', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'));
 my $look = begin_psql($node, q(SET synchronous_commit = local; CREATE TABLE late_copies (id bigint PRIMARY KEY, embedding vector(8));
@@ -259,23 +273,20 @@ my $look = begin_psql($node, q(SET synchronous_commit = local; CREATE TABLE late
 await_end($look);
 sleep 2;
 is(sql(q(SELECT count(*) FROM late_copies)), '0', 'nobody looks at rows meanwhile');
-sql(q(ALTER SYSTEM RESET synchronous_standby_names));
-sql(q(SELECT pg_reload_conf()));
+let_commits_go();
 await_end($waiting);
 follows('items', 'copies', 'that change is copied');
 follows('items', 'late_copies', 'and is in what a new pipeline found');
 sql(q(SELECT vdb.drop_pipeline('late')));
 
 # What concerns nobody is waited for where that is confirmed, but not for long.
-sql(q(ALTER SYSTEM SET synchronous_standby_names = 'nobody'));
-sql(q(SELECT pg_reload_conf()));
+hold_commits();
 $waiting = begin_psql($node, q(SET synchronous_commit = on; CREATE TABLE of_nobody ()));
 comes_true('a commit that concerns nobody waits', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'));
 sleep 2;
 $inserted = sql(q(SET synchronous_commit = local; CREATE TABLE of_nobody_either (); SELECT pg_current_wal_flush_lsn()));
 comes_true('the log is read on', qq(SELECT captured_lsn >= '$inserted' FROM vdb_stat_ingest WHERE name = 'copy'));
-sql(q(ALTER SYSTEM RESET synchronous_standby_names));
-sql(q(SELECT pg_reload_conf()));
+let_commits_go();
 await_end($waiting);
 
 # A rewrite is known of before changes that precede it are decoded: what is copied then must not be overwritten by these.
@@ -286,14 +297,12 @@ sql(q(
 	SELECT vdb.create_pipeline('shifted', 'shifted', 'id', 'v', 'shifted_copies')));
 follows('shifted', 'shifted_copies', 'another one is copied');
 comes_true('the load is over', q(SELECT load IS NULL FROM vdb.pipeline WHERE name = 'shifted'));
-sql(q(ALTER SYSTEM SET synchronous_standby_names = 'nobody'));
-sql(q(SELECT pg_reload_conf()));
+hold_commits();
 $waiting = begin_psql($node, q(SET synchronous_commit = on; UPDATE items SET v = place(78) WHERE id = 300; ));
 comes_true('a commit waits', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'));
 sql(qq(SET synchronous_commit = local; UPDATE shifted SET v = place(id + $_))) for 1 .. 8;
 sql(q(SET synchronous_commit = local; ALTER TABLE shifted ALTER v TYPE real[] USING v[2:8] || v[1:1]));
-sql(q(ALTER SYSTEM RESET synchronous_standby_names));
-sql(q(SELECT pg_reload_conf()));
+let_commits_go();
 await_end($waiting);
 follows('shifted', 'shifted_copies', 'rows that were changed, and then rewritten');
 sql(q(SELECT vdb.drop_pipeline('shifted')));
@@ -579,13 +588,11 @@ comes_true('a new one is made', q(SELECT count(*) = 1 FROM pg_replication_slots 
 # reading that is too far behind
 my $loads = sql(q(SELECT count(*) FROM vdb.pipeline));
 sql(q(ALTER SYSTEM SET vdb.ingest_max_wal = 1));
-sql(q(ALTER SYSTEM SET synchronous_standby_names = 'nobody'));
-sql(q(SELECT pg_reload_conf()));
+hold_commits();
 $waiting = begin_psql($node, q(SET synchronous_commit = on; INSERT INTO items VALUES (80004, '', place(4))));
 comes_true('a commit waits', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'));
 sql(q(SET synchronous_commit = local; INSERT INTO elsewhere SELECT i, repeat('y', 1000) FROM generate_series(1, 40000) i));
-sql(q(ALTER SYSTEM RESET synchronous_standby_names));
-sql(q(SELECT pg_reload_conf()));
+let_commits_go();
 await_end($waiting);
 ok($node->wait_for_log(qr/too far behind/), 'reading leaps where it is too far behind');
 sql(q(ALTER SYSTEM RESET vdb.ingest_max_wal; ));
@@ -613,8 +620,7 @@ comes_true('another one is there', q(SELECT count(*) = 1 FROM pg_stat_activity W
 sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'first'));
 await_end($first);
 comes_true('who makes a slot waits for that', sprintf($waits, 'second'));
-sql(q(ALTER SYSTEM SET synchronous_standby_names = 'nobody'));
-sql(q(SELECT pg_reload_conf()));
+hold_commits();
 $waiting = begin_psql($node, q(SET synchronous_commit = on; UPDATE items SET v = place(79) WHERE id = 3000; ));
 comes_true('a commit waits', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'));
 sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'second'));
@@ -622,8 +628,7 @@ await_end($second);
 comes_true('a slot is made', q(SELECT count(*) = 1 FROM pg_replication_slots WHERE active AND confirmed_flush_lsn IS NOT NULL));
 sleep 1;
 is(sql(q(SELECT load, load_after FROM vdb.pipeline)), 'source|', 'nobody looks at rows meanwhile');
-sql(q(ALTER SYSTEM RESET synchronous_standby_names));
-sql(q(SELECT pg_reload_conf()));
+let_commits_go();
 await_end($waiting);
 follows('items', 'copies', 'what was not decoded is in what was found');
 sql(q(DROP EXTENSION vdb CASCADE));
