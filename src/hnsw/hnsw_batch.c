@@ -532,8 +532,8 @@ put_idle_last(const bool *idle, uint32_t *members, uint32_t count)
 }
 
 /*
- * Compares nodes of a leaf with each other, but settled ones with no others that
- * are; nodes of two blocks are scored once for both.  members: where its nodes are
+ * Compares nodes of a leaf with each other, but settled ones, which others still
+ * find, look at none; nodes of two blocks are scored once for both.  members: where its nodes are
  * in the set; their order changes.  *share: of their nodes, those to which leaves
  * have brought something of late.
  */

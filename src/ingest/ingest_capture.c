@@ -238,13 +238,15 @@ look_up(Capture *capture)
 	ListCell   *cell;
 	HTAB	   *tables;
 	bool		begins = false;
+	bool		installed;
 	int			embedders = 0;
 
 	outdated = false;
 	begin();
+	installed = vdb_ingest_is_installed();
 	MemoryContextSwitchTo(memory);
 	tables = hash_create("vdb ingest tables", 32, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	if (vdb_ingest_is_installed())
+	if (installed)
 	{
 		pipelines = vdb_ingest_list_pipelines();
 		add_interest(tables, vdb_ingest_pipeline_table(), NULL);
@@ -270,7 +272,7 @@ look_up(Capture *capture)
 	}
 
 	/* who has some of them locked is not waited for long: they are tried again when a process begins */
-	if (vdb_ingest_is_installed() && is_one_gone(capture, identifiers))
+	if (installed && is_one_gone(capture, identifiers))
 		(void) vdb_ingest_attempt(clear_dropped, NULL);
 
 	/* without, there is no commit record */
